@@ -1,0 +1,199 @@
+//! What can go wrong, named by what the caller can do about it.
+
+use super::ids::{Position, TxId};
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run the transaction again from its beginning.
+    Retry,
+    /// Ask later whether the transaction committed.
+    Ask,
+    /// Change the call: the same call will fail again.
+    Mend,
+    /// Wait for whoever excludes this, or use another mode.
+    Wait,
+    /// Close, look after the medium, open again.
+    Reopen,
+    /// Data is damaged: verify, then restore.
+    Recover,
+}
+
+/// Why an operation failed. Messages are lower case, name the object, and end without a full stop.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another transaction changed what this one read. Nothing was written.
+    #[error("conflict: another transaction changed {what} after position {read_at}")]
+    Conflict {
+        /// The key or range, for people.
+        what: String,
+        /// The position this transaction had read.
+        read_at: Position,
+    },
+    /// The transaction read a state so old that nobody can judge it any more. Nothing was written.
+    #[error("too old: the transaction read position {read_at}, the window begins at {oldest}")]
+    TooOld {
+        /// The position this transaction had read.
+        read_at: Position,
+        /// The oldest position that is still judged.
+        oldest: Position,
+    },
+    /// An object of the snapshot has been collected; a newer snapshot will do.
+    #[error("snapshot too old: {object} has been collected")]
+    SnapshotTooOld {
+        /// The object that is gone.
+        object: String,
+    },
+    /// The medium failed in the middle: the transaction may or may not be durable.
+    #[error("commit unknown: transaction {txid} may or may not have been committed: {cause}")]
+    CommitUnknown {
+        /// The name to ask about.
+        txid: TxId,
+        /// What happened.
+        cause: String,
+    },
+    /// Bytes are not what was written.
+    #[error("corrupt: {object}: {detail}")]
+    Corrupt {
+        /// The object, as a path relative to the database.
+        object: String,
+        /// What does not hold, and where.
+        detail: String,
+    },
+    /// The medium refused an operation; nothing of it counts.
+    #[error("storage: {op} {object}: {message}")]
+    Storage {
+        /// The operation.
+        op: &'static str,
+        /// The object, as a path relative to the database.
+        object: String,
+        /// The kind of failure.
+        kind: std::io::ErrorKind,
+        /// The operating system's number, where there is one.
+        errno: Option<i32>,
+        /// The operating system's words.
+        message: String,
+    },
+    /// An earlier failure of the medium ended writing by this process; open again to go on.
+    #[error("halted: {cause}; open the database again to go on")]
+    Halted {
+        /// The failure.
+        cause: String,
+    },
+    /// Someone has the database open in a mode that excludes this one.
+    #[error("locked: {path} is open read-write by process {pid} on {host}")]
+    Locked {
+        /// The database.
+        path: String,
+        /// The holder's process.
+        pid: u32,
+        /// The holder's host.
+        host: String,
+    },
+    /// There is no database here.
+    #[error("not a database: {path}: {why}")]
+    NotADatabase {
+        /// Where.
+        path: String,
+        /// What was found instead.
+        why: String,
+    },
+    /// A newer program wrote this.
+    #[error("format {found} of {object} is newer than this program's {known}")]
+    FormatTooNew {
+        /// The object.
+        object: String,
+        /// Its version.
+        found: u32,
+        /// The newest version this program knows.
+        known: u32,
+    },
+    /// A named limit was passed.
+    #[error("{what} is {got}, the limit is {max}")]
+    Limit {
+        /// What was measured, with its unit.
+        what: &'static str,
+        /// Its value.
+        got: u64,
+        /// The largest value allowed.
+        max: u64,
+    },
+    /// There is no store of that name.
+    #[error("no store named `{name}`")]
+    StoreNotFound {
+        /// The name.
+        name: String,
+    },
+    /// The store exists with other properties.
+    #[error("store `{name}` exists and is different: {detail}")]
+    StoreDiffers {
+        /// The name.
+        name: String,
+        /// In what it differs.
+        detail: String,
+    },
+    /// A merged value has grown beyond what can be read.
+    #[error("overflow: {what} of key {key}")]
+    Overflow {
+        /// Store and column.
+        what: String,
+        /// The key, as JSON.
+        key: String,
+    },
+    /// The call makes no sense; the message says why.
+    #[error("invalid: {0}")]
+    Invalid(String),
+    /// The database was opened for reading.
+    #[error("read-only: the database was opened for reading")]
+    ReadOnly,
+}
+
+impl Error {
+    /// What the caller can do.
+    pub fn action(&self) -> Action {
+        match self {
+            Error::Conflict { .. } | Error::TooOld { .. } | Error::SnapshotTooOld { .. } => {
+                Action::Retry
+            }
+            Error::CommitUnknown { .. } => Action::Ask,
+            Error::Corrupt { .. } => Action::Recover,
+            Error::Storage { .. } | Error::Halted { .. } => Action::Reopen,
+            Error::Locked { .. } => Action::Wait,
+            Error::NotADatabase { .. }
+            | Error::FormatTooNew { .. }
+            | Error::Limit { .. }
+            | Error::StoreNotFound { .. }
+            | Error::StoreDiffers { .. }
+            | Error::Overflow { .. }
+            | Error::Invalid(_)
+            | Error::ReadOnly => Action::Mend,
+        }
+    }
+
+    /// Damage found in `object`.
+    pub fn corrupt(object: impl std::fmt::Display, detail: impl Into<String>) -> Error {
+        Error::Corrupt {
+            object: object.to_string(),
+            detail: detail.into(),
+        }
+    }
+
+    /// An operation that the operating system refused.
+    pub fn storage(
+        op: &'static str,
+        object: impl std::fmt::Display,
+        cause: &std::io::Error,
+    ) -> Error {
+        Error::Storage {
+            op,
+            object: object.to_string(),
+            kind: cause.kind(),
+            errno: cause.raw_os_error(),
+            message: cause.to_string(),
+        }
+    }
+}

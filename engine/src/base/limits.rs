@@ -1,0 +1,38 @@
+//! Every bound of the engine, named. Each is tested at its edge.
+
+/// Bytes of an encoded key, the store's prefix not counted.
+pub const KEY_LEN_MAX: usize = 4 * 1024;
+/// Bytes of one value. Larger ones will be streams of chunks.
+pub const VALUE_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a value that stays in its leaf page; a longer one lies apart, so that a keys-only scan never reads it.
+pub const VALUE_INLINE_MAX: usize = 1024;
+/// Bytes of the writes of one transaction that travel in a slot; more are written as a sorted run first.
+pub const INTENT_LEN_MAX: usize = 1024 * 1024;
+/// Bytes of one slot.
+pub const SLOT_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Records of one slot.
+pub const SLOT_RECORDS_MAX: usize = 4096;
+/// Slots that a transaction may lag behind and still be judged (`WMAX` of the protocol).
+pub const WINDOW_SLOTS_MAX: u64 = 65_536;
+/// Bytes of remembered keys; the window's base advances to fit.
+pub const WINDOW_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a store's name.
+pub const STORE_NAME_LEN_MAX: usize = 255;
+/// Bytes of one page of a run, before compression.
+pub const PAGE_LEN: usize = 8 * 1024;
+/// Names that one directory may hold before the next one is begun.
+pub const DIR_FANOUT: u64 = 4096;
+/// Bytes that a store's number takes before each of its keys.
+pub const STORE_PREFIX_LEN: usize = 4;
+/// Bytes of buffered writes from which a transaction is written as a sorted run instead of in a slot.
+pub const BULK_LEN_MIN: usize = 4 * 1024 * 1024;
+/// Bytes of a sector: slots are padded to it, so that tearing one cannot hurt the one before.
+pub const SECTOR_LEN: usize = 512;
+/// Bytes after which the log goes on in another file.
+pub const LOG_FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes by which a log file is extended at the most at a time.
+pub const LOG_ALLOCATE_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes that a fresh log file is given.
+pub const LOG_ALLOCATE_LEN_MIN: u64 = 64 * 1024;
+/// Bytes of buffered writes that a transaction moves to a run before it takes more.
+pub const SPILL_LEN_MIN: usize = 32 * 1024 * 1024;

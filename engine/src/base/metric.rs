@@ -1,0 +1,48 @@
+//! The names of the engine's metrics, and the few places that write them. Without a recorder
+//! installed they cost next to nothing.
+
+use metrics::{counter, gauge, histogram};
+
+use super::error::Error;
+use super::ids::Position;
+
+/// A slot was committed.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "gauges and histograms are floats"
+)]
+pub fn count_slot(n: Position, records: usize, ns: u64) {
+    counter!("eciton_log_slots_total").increment(1);
+    counter!("eciton_commits_total", "mode" => "standalone").increment(records as u64);
+    histogram!("eciton_combine_batch_records").record(records as f64);
+    histogram!("eciton_commit_duration_seconds").record(seconds(ns));
+    gauge!("eciton_log_position").set(n.0 as f64);
+}
+
+/// A transaction was refused.
+pub fn count_abort(error: &Error) {
+    let reason = match error {
+        Error::Conflict { .. } => "conflict",
+        Error::TooOld { .. } => "too_old",
+        _ => "other",
+    };
+    counter!("eciton_commit_aborts_total", "reason" => reason).increment(1);
+    if reason == "conflict" {
+        counter!("eciton_conflicts_total", "kind" => "key").increment(1);
+    }
+}
+
+/// A fold ended.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "gauges and histograms are floats"
+)]
+pub fn count_fold(ns: u64, lag_len: usize) {
+    histogram!("eciton_fold_duration_seconds").record(seconds(ns));
+    gauge!("eciton_fold_lag_bytes").set(lag_len as f64);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a duration for people")]
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

@@ -1,0 +1,21 @@
+//! What every other module stands on: ids, keys, checksums, errors, clock, entropy, limits.
+
+pub mod checksum;
+pub mod clock;
+pub mod codec;
+pub mod entropy;
+pub mod error;
+pub mod ids;
+pub mod json;
+pub mod key;
+pub mod limits;
+pub mod metric;
+pub mod op;
+pub mod run_ref;
+pub mod spawn;
+
+pub use error::{Action, Error, Result};
+pub use ids::{Generation, InstanceId, ManifestId, Position, SegmentId, StoreId, TxId};
+pub use key::{Datum, Direction, Key, KeyBuilder};
+pub use op::Op;
+pub use run_ref::RunRef;

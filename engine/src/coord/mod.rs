@@ -1,0 +1,81 @@
+//! The coordinator: hands intents to whoever combines, and answers back. **A hint, never the truth**:
+//! it may lose, repeat, delay or forget anything at any moment; the log alone decides. The worst that
+//! follows is delay.
+
+mod intent;
+mod local;
+
+pub use intent::{Intent, KeyRange, ReadSet, Writes};
+pub use local::LocalCoordinator;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::base::{Error, Position, TxId};
+
+/// What became of an intent, as its combiner says. Sent only after the slot is durable and applied.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It stands in this slot.
+    Committed(Position),
+    /// It was not committed, and why; or, with [`Error::CommitUnknown`], nobody can tell yet.
+    Rejected(Error),
+}
+
+/// What a submitter is to do next.
+pub enum Turn {
+    /// Its intent has been settled.
+    Settled(Answer),
+    /// Nobody combines: it should, with every intent it sees.
+    Combine(Token),
+}
+
+/// Says who combines now. Dropping it passes the turn on to whoever waits.
+pub struct Token {
+    pass: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Token {
+    /// A token that does `pass` when it is dropped.
+    pub fn new(pass: impl FnOnce() + Send + 'static) -> Token {
+        Token {
+            pass: Some(Box::new(pass)),
+        }
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            pass();
+        }
+    }
+}
+
+/// A claim on a piece of work that others respect for a while; it saves work and proves nothing.
+pub trait Lease: Send + Sync {}
+
+/// Carries hints between those who submit and those who combine.
+#[async_trait]
+pub trait Coordinator: Send + Sync + 'static {
+    /// Offers an intent to whoever combines next.
+    async fn publish(&self, intent: &Arc<Intent>);
+
+    /// Waits until `txid`, published before, has been settled, or until the caller should combine.
+    async fn turn(&self, txid: TxId) -> Turn;
+
+    /// Takes the intents that are visible now, oldest first, up to `records_max` records and
+    /// `len_max` bytes, but at least one if there is any.
+    async fn take(&self, records_max: usize, len_max: usize) -> Vec<Arc<Intent>>;
+
+    /// Hands out answers.
+    async fn answer(&self, answers: Vec<(TxId, Answer)>);
+
+    /// Forgets `txid`: its submitter has gone away or knows its outcome.
+    fn forget(&self, txid: TxId);
+
+    /// Claims `name` for `ms` milliseconds, or until the lease is dropped; `None` where someone else
+    /// has it.
+    async fn lease(&self, name: &str, ms: u64) -> Option<Box<dyn Lease>>;
+}

@@ -1,0 +1,258 @@
+//! The catalog: store 0, which describes all stores, in transactions like any other records.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::base::limits::STORE_NAME_LEN_MAX;
+use crate::base::{Datum, Error, Key, Result, StoreId};
+use crate::fold::{CATALOG, CATALOG_DROPPED, full_key};
+use crate::merge::{Column, Kind, Operator};
+use crate::txn::{Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
+
+/// The name of the catalog itself.
+const CATALOG_NAME: &str = "_stores";
+const STORE: &str = "store";
+const NEXT: &str = "next";
+/// The first number that a store is given; those below belong to the engine.
+const FIRST_STORE: u32 = 16;
+
+/// What a store holds, counted by a scan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Records.
+    pub records: u64,
+    /// Bytes of encoded keys.
+    pub keys_len: u64,
+    /// Bytes of values.
+    pub values_len: u64,
+}
+
+/// A handle of the catalog.
+pub(super) fn catalog() -> Result<Store> {
+    let schema = StoreSchema {
+        encoding: Encoding::Raw,
+        ..StoreSchema::default()
+    };
+    let key = full_key(CATALOG, name_key(CATALOG_NAME)?.as_bytes());
+    Ok(Store::new(CATALOG, CATALOG_NAME.to_owned(), schema, key))
+}
+
+/// Checks what can be a store's name.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let (len, max) = (name.len() as u64, STORE_NAME_LEN_MAX as u64);
+    if len > max {
+        return Err(Error::Limit {
+            what: "length of a store's name in bytes",
+            got: len,
+            max,
+        });
+    }
+    if name.is_empty() || name == CATALOG_NAME || name.chars().any(char::is_control) {
+        let message = format!("`{}` cannot be a store's name", name.escape_debug());
+        return Err(Error::Invalid(message));
+    }
+    Ok(())
+}
+
+/// Finds a store in one state of the database.
+pub(super) async fn find(snapshot: &Snapshot, name: &str) -> Result<Option<Store>> {
+    let key = name_key(name)?;
+    let found = snapshot.get(&catalog()?, &key).await?;
+    found.map(|bytes| handle(&key, name, &bytes)).transpose()
+}
+
+/// All stores of one state of the database, by name.
+pub(super) async fn list(snapshot: &Snapshot) -> Result<Vec<Store>> {
+    let prefix = Key::from_datums(&[Datum::Str(STORE.to_owned())])?;
+    let mut scan = snapshot.scan(&catalog()?, &ScanRange::prefix(prefix));
+    let mut stores = Vec::new();
+    while let Some(record) = scan.next().await? {
+        match record.key.datums()?.as_slice() {
+            [_, Datum::Str(name)] => stores.push(handle(&record.key, name, &record.value)?),
+            _ => return Err(broken("a store's key")),
+        }
+    }
+    Ok(stores)
+}
+
+/// Creates a store within `transaction`; an equal one that exists is returned.
+pub(super) async fn create(
+    transaction: &mut Transaction,
+    name: &str,
+    schema: &StoreSchema,
+) -> Result<Store> {
+    let (catalog, key) = (catalog()?, name_key(name)?);
+    if let Some(bytes) = transaction.get(&catalog, &key).await? {
+        let store = handle(&key, name, &bytes)?;
+        return match difference(store.schema(), schema) {
+            None => Ok(store),
+            Some(detail) => Err(Error::StoreDiffers {
+                name: name.to_owned(),
+                detail,
+            }),
+        };
+    }
+    let next_key = Key::from_datums(&[Datum::Str(NEXT.to_owned())])?;
+    let id = match transaction.get(&catalog, &next_key).await? {
+        Some(bytes) => u32::from_le_bytes(bytes[..].try_into().map_err(|_| broken("the counter"))?),
+        None => FIRST_STORE,
+    };
+    let next = id.checked_add(1).ok_or(Error::Limit {
+        what: "stores ever created",
+        got: u64::from(u32::MAX),
+        max: u64::from(u32::MAX) - 1,
+    })?;
+    transaction.put(
+        &catalog,
+        &next_key,
+        Bytes::copy_from_slice(&next.to_le_bytes()),
+    )?;
+    transaction.put(&catalog, &key, encode(StoreId(id), schema))?;
+    let catalog_key = full_key(CATALOG, key.as_bytes());
+    Ok(Store::new(
+        StoreId(id),
+        name.to_owned(),
+        schema.clone(),
+        catalog_key,
+    ))
+}
+
+/// Drops a store within `transaction`; its records vanish when they are folded. `false` if there is none.
+pub(super) async fn drop_store(transaction: &mut Transaction, name: &str) -> Result<bool> {
+    let (catalog, key) = (catalog()?, name_key(name)?);
+    let Some(bytes) = transaction.get(&catalog, &key).await? else {
+        return Ok(false);
+    };
+    let store = handle(&key, name, &bytes)?;
+    transaction.delete(&catalog, &key)?;
+    let number = Datum::Int(i128::from(store.id().0));
+    let dropped = Key::from_datums(&[Datum::Str(CATALOG_DROPPED.to_owned()), number])?;
+    transaction.put(&catalog, &dropped, Bytes::new())?;
+    Ok(true)
+}
+
+fn name_key(name: &str) -> Result<Key> {
+    Key::from_datums(&[Datum::Str(STORE.to_owned()), Datum::Str(name.to_owned())])
+}
+
+fn handle(key: &Key, name: &str, bytes: &Bytes) -> Result<Store> {
+    let (id, schema) = decode(bytes)?;
+    Ok(Store::new(
+        id,
+        name.to_owned(),
+        schema,
+        full_key(CATALOG, key.as_bytes()),
+    ))
+}
+
+fn broken(what: &str) -> Error {
+    Error::corrupt(
+        format!("store `{CATALOG_NAME}`"),
+        format!("{what} cannot be read"),
+    )
+}
+
+fn difference(there: &StoreSchema, wanted: &StoreSchema) -> Option<String> {
+    if there.columns != wanted.columns {
+        let names = |columns: &[Column]| -> String {
+            let named = columns.iter().map(Column::to_string);
+            let named: Vec<String> = named.collect();
+            if named.is_empty() {
+                "plain values".to_owned()
+            } else {
+                named.join(", ")
+            }
+        };
+        return Some(format!(
+            "it holds {}, wanted are {}",
+            names(&there.columns),
+            names(&wanted.columns)
+        ));
+    }
+    if there.encoding != wanted.encoding {
+        return Some(format!(
+            "its values are {:?}, wanted are {:?}",
+            there.encoding, wanted.encoding
+        ));
+    }
+    let unnamed = there.key_fields.is_empty() || wanted.key_fields.is_empty();
+    (!unnamed && there.key_fields != wanted.key_fields).then(|| {
+        format!(
+            "its key is {:?}, wanted is {:?}",
+            there.key_fields, wanted.key_fields
+        )
+    })
+}
+
+/// A store's record, as protobuf: it has to evolve.
+#[derive(Clone, PartialEq, Message)]
+struct StoreMeta {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(uint32, tag = "2")]
+    encoding: u32,
+    #[prost(string, repeated, tag = "3")]
+    key_fields: Vec<String>,
+    #[prost(message, repeated, tag = "4")]
+    columns: Vec<ColumnMeta>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ColumnMeta {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    operator: u32,
+    #[prost(string, tag = "3")]
+    input: String,
+}
+
+fn encode(id: StoreId, schema: &StoreSchema) -> Vec<u8> {
+    let column = |column: &Column| ColumnMeta {
+        name: column.name.clone(),
+        operator: u32::from(column.operator.id()),
+        input: column.input.to_string(),
+    };
+    let meta = StoreMeta {
+        id: id.0,
+        encoding: match schema.encoding {
+            Encoding::Json => 0,
+            Encoding::MessagePack => 1,
+            Encoding::Raw => 2,
+        },
+        key_fields: schema.key_fields.clone(),
+        columns: schema.columns.iter().map(column).collect(),
+    };
+    meta.encode_to_vec()
+}
+
+fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
+    let meta = StoreMeta::decode(bytes.clone()).map_err(|_| broken("a store's record"))?;
+    let encoding = match meta.encoding {
+        0 => Encoding::Json,
+        1 => Encoding::MessagePack,
+        2 => Encoding::Raw,
+        _ => return Err(broken("a store's encoding")),
+    };
+    let column = |column: ColumnMeta| {
+        let id = u8::try_from(column.operator)
+            .ok()
+            .and_then(Operator::from_id);
+        let operator = id.ok_or_else(|| broken("an operator, perhaps a newer program's,"))?;
+        let input = Kind::parse(&column.input).map_err(|_| broken("a column's kind"))?;
+        Column::new(column.name, operator, input)
+    };
+    let columns = meta
+        .columns
+        .into_iter()
+        .map(column)
+        .collect::<Result<Vec<_>>>()?;
+    Ok((
+        StoreId(meta.id),
+        StoreSchema {
+            encoding,
+            key_fields: meta.key_fields,
+            columns,
+        },
+    ))
+}

@@ -1,0 +1,263 @@
+//! An open database.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::catalog::{self, StoreStats};
+use super::info::Info;
+use super::instance::Instance;
+use super::open::{self, Opened};
+use super::options::{Environment, Options};
+use crate::base::{Error, Result};
+use crate::fold::{FoldOutcome, Layer};
+use crate::storage::{Access, LocalStorage, Storage};
+use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction};
+
+/// How often an operation of the catalog is tried when others change the catalog at the same time.
+const CATALOG_TRIES_MAX: usize = 1000;
+/// Bytes of tail that closing folds: replaying less takes a few milliseconds.
+const CLOSE_FOLD_LEN_MIN: usize = 1024 * 1024;
+
+/// An open database. Cheap to clone; the lock is let go when the last clone, transaction and snapshot
+/// of a read-write database has gone.
+#[derive(Clone)]
+pub struct Db {
+    storage: Arc<dyn Storage>,
+    context: Arc<Context>,
+    opened: Arc<Info>,
+    instance: Arc<Mutex<Instance>>,
+}
+
+impl Db {
+    /// Opens a folder for reading and writing, standalone: this process alone writes to it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] with the holder; [`Error::NotADatabase`]; [`Error::Corrupt`] and
+    /// [`Error::FormatTooNew`] naming the object; what the storage refuses.
+    pub async fn open(folder: &Path, options: Options) -> Result<Db> {
+        if !options.create && !folder.is_dir() {
+            let why = "there is no such folder".to_owned();
+            return Err(Error::NotADatabase {
+                path: folder.display().to_string(),
+                why,
+            });
+        }
+        let storage = Arc::new(LocalStorage::open(folder, Access::ReadWrite)?);
+        Db::open_storage(storage, options, Environment::default()).await
+    }
+
+    /// Opens a folder for reading. Takes no lock and writes nothing, so it works beside a running
+    /// writer, whose newest slot it may see while that still waits for its sync, and on media that
+    /// cannot be written.
+    ///
+    /// # Errors
+    /// As [`Db::open`], but never [`Error::Locked`].
+    pub async fn open_read_only(folder: &Path, options: Options) -> Result<Db> {
+        if !folder.is_dir() {
+            let why = "there is no such folder".to_owned();
+            return Err(Error::NotADatabase {
+                path: folder.display().to_string(),
+                why,
+            });
+        }
+        let storage = Arc::new(LocalStorage::open(folder, Access::ReadOnly)?);
+        Db::open_storage_read_only(storage, options, Environment::default()).await
+    }
+
+    /// Opens any medium for reading and writing.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub async fn open_storage(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        environment: Environment,
+    ) -> Result<Db> {
+        let opened = open::read_write(Arc::clone(&storage), &options, &environment).await?;
+        Ok(Db::from_opened(storage, opened))
+    }
+
+    /// Opens any medium for reading.
+    ///
+    /// # Errors
+    /// As [`Db::open_read_only`].
+    pub async fn open_storage_read_only(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        environment: Environment,
+    ) -> Result<Db> {
+        let opened = open::read_only(Arc::clone(&storage), &options, &environment).await?;
+        Ok(Db::from_opened(storage, opened))
+    }
+
+    fn from_opened(storage: Arc<dyn Storage>, opened: Opened) -> Db {
+        let Opened {
+            context,
+            instance,
+            info,
+        } = opened;
+        let instance = Arc::new(Mutex::new(instance));
+        Db {
+            storage,
+            context,
+            opened: Arc::new(info),
+            instance,
+        }
+    }
+
+    /// Begins a read-write transaction on the state of this moment.
+    pub fn begin(&self) -> Transaction {
+        Transaction::new(&self.context)
+    }
+
+    /// The state of this moment, for reading: everything whose commit has returned.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.context)
+    }
+
+    /// Creates a store, durably, or returns the one of that name if it is equal.
+    ///
+    /// # Errors
+    /// [`Error::StoreDiffers`]; [`Error::Invalid`] or [`Error::Limit`] for a name that cannot be; as
+    /// [`Transaction::commit`].
+    pub async fn create_store(&self, name: &str, schema: StoreSchema) -> Result<Store> {
+        catalog::check_name(name)?;
+        // Stores are mostly there: looking costs no slot and no right to write.
+        if let Some(store) = self
+            .store(name)
+            .await?
+            .filter(|store| *store.schema() == schema)
+        {
+            return Ok(store);
+        }
+        for _ in 1..CATALOG_TRIES_MAX {
+            let mut transaction = self.begin();
+            let store = catalog::create(&mut transaction, name, &schema).await?;
+            match transaction.commit().await {
+                Err(Error::Conflict { .. } | Error::TooOld { .. }) => {}
+                other => return other.map(|_| store),
+            }
+        }
+        Err(Error::Conflict {
+            what: "the catalog".to_owned(),
+            read_at: self.snapshot().position(),
+        })
+    }
+
+    /// Finds a store; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn store(&self, name: &str) -> Result<Option<Store>> {
+        catalog::find(&self.snapshot(), name).await
+    }
+
+    /// All stores, by name, those of the system (their names begin with `_`) included.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn stores(&self) -> Result<Vec<Store>> {
+        catalog::list(&self.snapshot()).await
+    }
+
+    /// Drops a store with everything in it, durably; `false` if there was none. Space comes back as
+    /// folding passes by.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`].
+    pub async fn drop_store(&self, name: &str) -> Result<bool> {
+        for _ in 1..CATALOG_TRIES_MAX {
+            let mut transaction = self.begin();
+            let found = catalog::drop_store(&mut transaction, name).await?;
+            match transaction.commit().await {
+                Err(Error::Conflict { .. } | Error::TooOld { .. }) => {}
+                other => return other.map(|_| found),
+            }
+        }
+        Err(Error::Conflict {
+            what: "the catalog".to_owned(),
+            read_at: self.snapshot().position(),
+        })
+    }
+
+    /// Counts what a store holds, by reading it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn store_stats(&self, store: &Store) -> Result<StoreStats> {
+        let mut scan = self.snapshot().scan(store, &ScanRange::all());
+        let mut stats = StoreStats::default();
+        while let Some(record) = scan.next().await? {
+            stats.records += 1;
+            stats.keys_len += record.key.len() as u64;
+            stats.values_len += record.value.len() as u64;
+        }
+        Ok(stats)
+    }
+
+    /// What the database says of itself at this moment.
+    pub fn info(&self) -> Info {
+        let (view, position) = self.context.view.snapshot();
+        let runs = view.layers.iter().filter_map(|layer| match layer {
+            Layer::Run(run) => Some(&run.reference),
+            Layer::Table(_) => None,
+        });
+        let (mut count, mut len, mut entries) = (0, 0, 0);
+        for run in runs {
+            count += 1;
+            len += run.len;
+            entries += run.entries;
+        }
+        Info {
+            position,
+            manifest: view.manifest.id,
+            folded: view.manifest.folded,
+            runs: count,
+            runs_len: len,
+            runs_entries: entries,
+            tail_len: view.tail_len() as u64,
+            ..Info::clone(&self.opened)
+        }
+    }
+
+    /// Folds the whole tail of the log, so that the next opening has nothing to replay.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; what the storage refuses: the database is then as it was.
+    pub async fn fold(&self) -> Result<FoldOutcome> {
+        match &self.context.upkeep {
+            Some(upkeep) => upkeep.fold().await,
+            None => Err(Error::ReadOnly),
+        }
+    }
+
+    /// Ends in good order: waits for background folding, folds a long tail so that the next opening is
+    /// quick, gives back what the log had allocated ahead, and notes how far the log certainly reaches.
+    /// Whatever was committed is durable without it. Transactions that others still hold can go on.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn close(self) -> Result<()> {
+        let Some(upkeep) = &self.context.upkeep else {
+            return Ok(());
+        };
+        if self.context.view.load().tail_len() > CLOSE_FOLD_LEN_MIN {
+            upkeep.fold().await?;
+        }
+        upkeep.close().await?;
+        let last = upkeep.committer().combiner().await.last();
+        let before = *self.instance.lock();
+        if before.closed != Some(last) {
+            let stored = Instance {
+                closed: Some(last),
+                ..before
+            }
+            .store(&*self.storage)
+            .await?;
+            *self.instance.lock() = stored;
+        }
+        Ok(())
+    }
+}

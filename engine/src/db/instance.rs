@@ -1,0 +1,147 @@
+//! `INSTANCE`: who a database is, and how far it certainly reaches.
+
+use serde_json::json;
+
+use super::FORMAT;
+use crate::base::checksum::checksum64;
+use crate::base::{Error, InstanceId, Position, Result};
+use crate::storage::{Name, Storage};
+
+/// How often `INSTANCE` is read again when it is replaced at the same time.
+const READS_MAX: usize = 100;
+
+/// The content of `INSTANCE`: a line of JSON, and its checksum on the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Instance {
+    /// The database's name.
+    pub(super) id: InstanceId,
+    /// The identity of the very object that says so: another one means that the folder is a copy.
+    /// Never a path, which differs from machine to machine and changes when a folder is moved.
+    pub(super) identity: u128,
+    /// The last slot when the database was last closed in good order, with its hash: a log that ends
+    /// earlier has been damaged, one that ends later is merely longer.
+    pub(super) closed: Option<(Position, u128)>,
+}
+
+impl Instance {
+    /// Reads `INSTANCE`, and whether the folder is a copy of the one that it was written in; `None`
+    /// where there is none.
+    pub(super) async fn load(storage: &dyn Storage) -> Result<Option<(Instance, bool)>> {
+        let name = Name::instance();
+        for _ in 0..READS_MAX {
+            let Some(before) = storage.stat(&name).await? else {
+                return Ok(None);
+            };
+            let Some(bytes) = storage.read(&name).await? else {
+                return Ok(None);
+            };
+            let after = storage.stat(&name).await?;
+            // Replaced meanwhile by a writer that closes: content and identity must be of one object.
+            if after.is_some_and(|after| after.identity == before.identity) {
+                let instance = Instance::decode(&bytes)?;
+                let copied = !is_same(before.identity, instance.identity);
+                return Ok(Some((instance, copied)));
+            }
+        }
+        Err(Error::corrupt(
+            name,
+            "it changes faster than it can be read",
+        ))
+    }
+
+    /// Writes `INSTANCE`, atomically and durably; its identity becomes that of the new object.
+    pub(super) async fn store(&self, storage: &dyn Storage) -> Result<Instance> {
+        let (id, closed) = (self.id, self.closed);
+        let content = move |identity| {
+            Instance {
+                id,
+                identity,
+                closed,
+            }
+            .encode()
+        };
+        let identity = storage.replace(&Name::instance(), &content).await?;
+        Ok(Instance { identity, ..*self })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let line = json!({
+            "format": FORMAT,
+            "id": self.id.to_string(),
+            "identity": format!("{:x}", self.identity),
+            "closed_at": self.closed.map(|(position, _)| position.0),
+            "closed_hash": self.closed.map(|(_, hash)| format!("{hash:032x}")),
+        });
+        let line = line.to_string();
+        format!("{line}\n{:016x}\n", checksum64(line.as_bytes())).into_bytes()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Instance> {
+        let broken = |detail: &str| Error::corrupt(Name::instance(), detail);
+        let text = std::str::from_utf8(bytes).map_err(|_| broken("it is not text"))?;
+        let mut lines = text.lines();
+        let (line, sum) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        if sum != format!("{:016x}", checksum64(line.as_bytes())) {
+            return Err(broken("it does not match its checksum"));
+        }
+        let fields: serde_json::Value =
+            serde_json::from_str(line).map_err(|_| broken("it is not JSON"))?;
+        let found = fields["format"].as_u64().unwrap_or(u64::MAX);
+        if found > u64::from(FORMAT) {
+            let object = Name::instance().to_string();
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(Error::FormatTooNew {
+                object,
+                found,
+                known: FORMAT,
+            });
+        }
+        let hex = |field: &str| {
+            fields[field]
+                .as_str()
+                .and_then(|digits| u128::from_str_radix(digits, 16).ok())
+        };
+        let closed = fields["closed_at"]
+            .as_u64()
+            .map(Position)
+            .zip(hex("closed_hash"));
+        Ok(Instance {
+            id: hex("id")
+                .map(InstanceId)
+                .ok_or_else(|| broken("it has no id"))?,
+            identity: hex("identity").ok_or_else(|| broken("it has no identity"))?,
+            closed,
+        })
+    }
+}
+
+/// Whether two identities mean one object: the low half is a file's number, the high half the moment
+/// of its birth, which not every file system tells.
+fn is_same(a: u128, b: u128) -> bool {
+    let (births, numbers) = ([a >> 64, b >> 64], [a << 64, b << 64]);
+    numbers[0] == numbers[1] && (births[0] == births[1] || births.contains(&0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_round_trips_and_every_flipped_bit_is_found() {
+        let closed = Some((Position(7), 1 << 127));
+        for closed in [None, closed] {
+            let instance = Instance {
+                id: InstanceId(9),
+                identity: 77,
+                closed,
+            };
+            let bytes = instance.encode();
+            assert_eq!(Instance::decode(&bytes).unwrap(), instance);
+            for bit in 0..(bytes.len() - 1) * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Instance::decode(&flipped).is_err(), "bit {bit}");
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The public API of the engine: a database as a whole.
+//!
+//! ```
+//! # use eciton_engine::base::{Key, Result};
+//! # use eciton_engine::db::{Db, Options, StoreSchema};
+//! # async fn example(folder: &std::path::Path) -> Result<()> {
+//! let db = Db::open(folder, Options::default()).await?;
+//! let planets = db.create_store("planets", StoreSchema::default()).await?;
+//! let key = Key::parse_json("[\"inner\", 3]")?;
+//!
+//! let mut transaction = db.begin();
+//! transaction.put(&planets, &key, "\"Earth\"")?;
+//! transaction.commit().await?; // durable from here on
+//!
+//! assert_eq!(db.snapshot().get(&planets, &key).await?.as_deref(), Some(&b"\"Earth\""[..]));
+//! db.close().await
+//! # }
+//! # let folder = tempfile::tempdir().unwrap();
+//! # tokio::runtime::Runtime::new().unwrap().block_on(example(folder.path())).unwrap();
+//! ```
+
+mod catalog;
+mod database;
+mod info;
+mod instance;
+mod open;
+mod options;
+mod verify;
+
+pub use crate::txn::{
+    Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
+};
+pub use catalog::StoreStats;
+pub use database::Db;
+pub use info::Info;
+pub use options::{Environment, Options};
+pub use verify::{Broken, Progress, VerifyReport, verify, verify_folder};
+
+/// The version of the database format as a whole.
+pub const FORMAT: u32 = 1;

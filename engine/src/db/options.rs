@@ -1,0 +1,58 @@
+//! How a database is opened.
+
+use std::sync::Arc;
+
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::entropy::{Entropy, SystemEntropy};
+use crate::base::spawn::{RayonSpawner, Spawner};
+use crate::coord::{Coordinator, LocalCoordinator};
+use crate::tree::Compression;
+
+/// What users choose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Create the database if there is none.
+    pub create: bool,
+    /// Bytes of the page cache.
+    pub cache_len_max: usize,
+    /// Bytes of unfolded tail in memory that start a fold. Commits wait once there are four times as
+    /// many.
+    pub fold_len_min: usize,
+    /// How pages of runs are compressed.
+    pub compression: Compression,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            create: true,
+            cache_len_max: 64 * 1024 * 1024,
+            fold_len_min: 8 * 1024 * 1024,
+            compression: Compression::Lz4,
+        }
+    }
+}
+
+/// What the engine takes from outside besides storage, so that a test can replay it.
+#[derive(Clone)]
+pub struct Environment {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Background work.
+    pub spawner: Arc<dyn Spawner>,
+    /// Hints between submitters.
+    pub coordinator: Arc<dyn Coordinator>,
+}
+
+impl Default for Environment {
+    fn default() -> Environment {
+        Environment {
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+            spawner: Arc::new(RayonSpawner),
+            coordinator: Arc::new(LocalCoordinator::new()),
+        }
+    }
+}

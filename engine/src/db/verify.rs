@@ -1,0 +1,390 @@
+//! Reads everything and says what does not hold: every checksum, reference, order and count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::instance::Instance;
+use super::options::Environment;
+use super::{Options, open};
+use crate::base::{Error, ManifestId, Position, Result, RunRef, SegmentId};
+use crate::fold::Manifest;
+use crate::log::file::FileHead;
+use crate::log::{Body, LogStart, Replay, Slot, Strictness};
+use crate::merge;
+use crate::storage::{Access, LocalStorage, Name, Storage};
+use crate::tree::{PageCache, Run};
+use crate::txn::{ScanRange, Snapshot, Store};
+
+/// Bytes of cache while verifying: every page is read once.
+const CACHE_LEN: usize = 8 * 1024 * 1024;
+
+/// A broken object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name, relative to the database.
+    pub object: String,
+    /// What does not hold.
+    pub detail: String,
+}
+
+/// What verifying found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Objects read.
+    pub objects: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Slots of the log.
+    pub slots: u64,
+    /// Records of all stores, read through the view as a user would.
+    pub records: u64,
+    /// Segments that nothing refers to: left by a crash, harmless.
+    pub unused_segments: u64,
+    /// What a crash leaves and opening copes with.
+    pub warnings: Vec<String>,
+    /// What is damaged.
+    pub broken: Vec<Broken>,
+}
+
+/// Told after every object: its name, and the bytes read so far.
+pub type Progress<'a> = &'a (dyn Fn(&str, u64) + Send + Sync);
+
+/// Verifies the database in a folder, without lock or writes, beside a running writer too.
+///
+/// # Errors
+/// [`Error::NotADatabase`]; what the storage refuses. Damage is in the report, not an error.
+pub async fn verify_folder(folder: &Path, progress: Progress<'_>) -> Result<VerifyReport> {
+    if !folder.is_dir() {
+        let why = "there is no such folder".to_owned();
+        return Err(Error::NotADatabase {
+            path: folder.display().to_string(),
+            why,
+        });
+    }
+    verify(
+        Arc::new(LocalStorage::open(folder, Access::ReadOnly)?),
+        progress,
+    )
+    .await
+}
+
+/// Verifies the database on any medium.
+///
+/// # Errors
+/// As [`verify_folder`].
+pub async fn verify(storage: Arc<dyn Storage>, progress: Progress<'_>) -> Result<VerifyReport> {
+    let mut verifier = Verifier {
+        storage,
+        cache: Arc::new(PageCache::new(CACHE_LEN)),
+        progress,
+        report: VerifyReport::default(),
+        checked: BTreeSet::new(),
+    };
+    verifier.run().await?;
+    Ok(verifier.report)
+}
+
+struct Verifier<'a> {
+    storage: Arc<dyn Storage>,
+    cache: Arc<PageCache>,
+    progress: Progress<'a>,
+    report: VerifyReport,
+    checked: BTreeSet<SegmentId>,
+}
+
+impl Verifier<'_> {
+    async fn run(&mut self) -> Result<()> {
+        let instance = Name::instance();
+        match Instance::load(&*self.storage).await {
+            Ok(Some(_)) => self.read(&instance, 0),
+            Ok(None) => {
+                let why = "it has no INSTANCE file".to_owned();
+                return Err(Error::NotADatabase {
+                    path: self.storage.location(),
+                    why,
+                });
+            }
+            Err(error) => self.found(&instance, error)?,
+        }
+        let manifests = self.manifests().await?;
+        let hashes = self.log(&manifests).await?;
+        for manifest in &manifests {
+            let on_chain = hashes.get(&manifest.folded);
+            if on_chain.is_some_and(|hash| *hash != manifest.hash) {
+                let detail = format!("it is not a checkpoint of slot {}", manifest.folded);
+                self.broken(&Name::manifest(manifest.id), detail);
+            }
+        }
+        if let Some(newest) = manifests.last() {
+            for entry in &newest.runs {
+                self.run_of(&entry.run).await?;
+            }
+        }
+        self.unused(&manifests).await?;
+        if self.report.broken.is_empty() {
+            self.records().await?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, name: &Name, len: u64) {
+        self.report.objects += 1;
+        self.report.bytes += len;
+        (self.progress)(name.as_str(), self.report.bytes);
+    }
+
+    fn broken(&mut self, object: &Name, detail: String) {
+        self.report.broken.push(Broken {
+            object: object.to_string(),
+            detail,
+        });
+    }
+
+    /// Damage goes into the report; what the medium refuses ends verifying.
+    fn found(&mut self, object: &Name, error: Error) -> Result<()> {
+        match error {
+            Error::Corrupt { object, detail } => self.report.broken.push(Broken { object, detail }),
+            Error::FormatTooNew { .. } | Error::Invalid(_) | Error::Overflow { .. } => {
+                self.broken(object, error.to_string());
+            }
+            other => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// All manifests that can be read, oldest first.
+    async fn manifests(&mut self) -> Result<Vec<Manifest>> {
+        let mut manifests: Vec<Manifest> = Vec::new();
+        let mut before: Option<ManifestId> = None;
+        for name in self.storage.list(Name::MANIFEST).await? {
+            let Some(id) = name.as_manifest() else {
+                self.report
+                    .warnings
+                    .push(format!("{name}: not a name that this program gives"));
+                continue;
+            };
+            if before.is_some_and(|before| before.0 + 1 != id.0) {
+                self.broken(&name, "the manifest before it is missing".to_owned());
+            }
+            before = Some(id);
+            let Some(bytes) = self.storage.read(&name).await? else {
+                continue;
+            };
+            self.read(&name, bytes.len() as u64);
+            match Manifest::decode(name.as_str(), id, &bytes) {
+                Ok(manifest) => manifests.push(manifest),
+                Err(error) => self.found(&name, error)?,
+            }
+        }
+        if before.is_none() {
+            let detail = "there is no manifest".to_owned();
+            let object = Name::MANIFEST.to_owned();
+            self.report.broken.push(Broken { object, detail });
+        }
+        Ok(manifests)
+    }
+
+    /// Reads every slot of every log file; the hashes at the manifests' positions.
+    async fn log(&mut self, manifests: &[Manifest]) -> Result<BTreeMap<Position, u128>> {
+        let wanted: BTreeSet<Position> = manifests.iter().map(|manifest| manifest.folded).collect();
+        let mut hashes = BTreeMap::new();
+        let mut files = Vec::new();
+        for name in self.storage.list(Name::LOG).await? {
+            match name.as_log() {
+                Some((generation, first)) => files.push((first, generation, name)),
+                None => {
+                    let text = format!("{name}: not a name that this program gives");
+                    self.report.warnings.push(text);
+                }
+            }
+        }
+        files.sort();
+        let mut end: Option<Position> = None;
+        for (first, _, name) in files {
+            // A reading goes on from file to file; only what it did not reach is begun anew.
+            if end.is_some_and(|end| first <= end) {
+                continue;
+            }
+            if end.is_some_and(|end| first > end.next()) {
+                self.broken(&name, "the slots before it are missing".to_owned());
+            }
+            match self.log_from(&name, &wanted, &mut hashes).await {
+                Ok(last) => end = Some(last),
+                Err(error) => {
+                    self.found(&name, error)?;
+                    end = None;
+                }
+            }
+        }
+        let newest = manifests
+            .last()
+            .map(|manifest| manifest.folded)
+            .unwrap_or_default();
+        if end.is_some_and(|end| end < newest) {
+            let text = format!("the log ends before slot {newest}, which has been folded");
+            self.report.warnings.push(text);
+        }
+        Ok(hashes)
+    }
+
+    async fn log_from(
+        &mut self,
+        name: &Name,
+        wanted: &BTreeSet<Position>,
+        hashes: &mut BTreeMap<Position, u128>,
+    ) -> Result<Position> {
+        let Some(bytes) = self.storage.open(name).await? else {
+            return Ok(Position::ZERO);
+        };
+        let head = bytes
+            .read_at(0, usize::try_from(bytes.len().min(512)).unwrap_or(512))
+            .await?;
+        let Ok(head) = FileHead::decode(&head) else {
+            // Left by a process that ended before it wrote anything: opening passes over it too.
+            let empty = head.iter().all(|byte| *byte == 0);
+            let detail = "its head cannot be read";
+            return if empty {
+                Ok(Position::ZERO)
+            } else {
+                Err(Error::corrupt(name, detail))
+            };
+        };
+        let last = Position(head.first.0.saturating_sub(1));
+        let place = Some((
+            head.generation,
+            head.first,
+            crate::log::file::FIRST_SLOT_OFFSET,
+        ));
+        let start = LogStart {
+            generation: head.generation,
+            last,
+            hash: head.prev_hash,
+            place,
+        };
+        let storage = Arc::clone(&self.storage);
+        let mut replay = Replay::begin(storage, &start, Strictness::Whole).await?;
+        self.read(name, 0);
+        while let Some(slot) = replay.next().await? {
+            self.slot(&slot).await?;
+            if !slot.whole_padding {
+                let detail = format!("slot {}: its padding is not zeros", slot.header.n);
+                self.broken(name, detail);
+            }
+            if wanted.contains(&slot.header.n) {
+                hashes.insert(slot.header.n, slot.hash);
+            }
+            if slot.header.n.0 % 1024 == 0 {
+                (self.progress)(name.as_str(), self.report.bytes);
+            }
+        }
+        let end = replay.end();
+        if let Some(file) = end.file.filter(|file| file.torn.is_some()) {
+            let name = Name::log(file.generation, file.first);
+            let detail = file.torn.unwrap_or_default();
+            let text = format!(
+                "{name}: a torn slot at byte {} ({detail}), ignored",
+                file.offset
+            );
+            self.report.warnings.push(text);
+        }
+        Ok(end.last)
+    }
+
+    async fn slot(&mut self, slot: &Slot) -> Result<()> {
+        self.report.slots += 1;
+        self.report.bytes += slot.len as u64;
+        for record in &slot.records {
+            if let Body::Bulk(runs) = &record.body {
+                for run in runs {
+                    self.run_of(run).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a run that is referred to, once.
+    async fn run_of(&mut self, reference: &RunRef) -> Result<()> {
+        if !self.checked.insert(reference.id) {
+            return Ok(());
+        }
+        let name = Name::segment(reference.id);
+        let Some(object) = self.storage.open(&name).await? else {
+            self.broken(&name, "it is referred to and it is missing".to_owned());
+            return Ok(());
+        };
+        let len = object.len();
+        self.read(&name, len);
+        let opened = Run::open(object, Arc::clone(&self.cache), name.to_string()).await;
+        let run = match opened {
+            Ok(run) => run,
+            Err(error) => return self.found(&name, error),
+        };
+        let check = run.check(&mut |_| {}).await;
+        for problem in &check.problems {
+            self.broken(&name, problem.to_string());
+        }
+        let here = (len, check.entries(), check.content_hash);
+        let wanted = (reference.len, reference.entries, Some(reference.hash));
+        if check.problems.is_empty() && here != wanted {
+            self.broken(&name, "it is not the run that is referred to".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn unused(&mut self, manifests: &[Manifest]) -> Result<()> {
+        let of_manifests = manifests.iter().flat_map(|manifest| &manifest.runs);
+        let mut used: BTreeSet<SegmentId> = of_manifests.map(|entry| entry.run.id).collect();
+        used.extend(&self.checked);
+        for name in self.storage.list(Name::SEGMENT).await? {
+            match name.as_segment() {
+                Some(id) => self.report.unused_segments += u64::from(!used.contains(&id)),
+                None => {
+                    let text = format!("{name}: not a name that this program gives");
+                    self.report.warnings.push(text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every record of every store the way a user would.
+    async fn records(&mut self) -> Result<()> {
+        let options = Options {
+            cache_len_max: CACHE_LEN,
+            ..Options::default()
+        };
+        let environment = Environment::default();
+        let opened = open::read_only(Arc::clone(&self.storage), &options, &environment).await;
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.found(&Name::instance(), error),
+        };
+        let snapshot = Snapshot::new(&opened.context);
+        for store in super::catalog::list(&snapshot).await? {
+            if let Err(error) = self.store(&snapshot, &store).await {
+                let object = format!("store `{}`", store.name());
+                let detail = error.to_string();
+                self.report.broken.push(Broken { object, detail });
+            }
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, snapshot: &Snapshot, store: &Store) -> Result<()> {
+        let mut scan = snapshot.scan(store, &ScanRange::all());
+        while let Some(record) = scan.next().await? {
+            record.key.datums()?;
+            if store.is_merged() {
+                match merge::read(&store.schema().columns, &record.key, &record.value) {
+                    // A sum beyond 64 bits is whole; it just cannot be shown.
+                    Ok(_) | Err(Error::Overflow { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.report.records += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Stores that have been dropped: their records vanish when a fold comes by.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::cursor::{Direction, ViewCursor};
+use super::view::View;
+use crate::base::limits::STORE_PREFIX_LEN;
+use crate::base::{Datum, Key, Position, Result, StoreId};
+use crate::coord::KeyRange;
+
+/// The store that describes all stores.
+pub const CATALOG: StoreId = StoreId(0);
+/// First field of the catalog's keys that say a store has been dropped; the second is its number.
+pub const CATALOG_DROPPED: &str = "dropped";
+
+/// The whole key of a record: the store's number, big-endian so that a store is one range, then the
+/// key within the store.
+pub fn full_key(store: StoreId, key: &[u8]) -> Bytes {
+    let mut full = Vec::with_capacity(STORE_PREFIX_LEN + key.len());
+    full.extend_from_slice(&store.0.to_be_bytes());
+    full.extend_from_slice(key);
+    full.into()
+}
+
+/// The store that a whole key belongs to.
+pub fn store_of(full: &[u8]) -> Option<StoreId> {
+    full.first_chunk::<STORE_PREFIX_LEN>()
+        .map(|prefix| StoreId(u32::from_be_bytes(*prefix)))
+}
+
+/// The stores that are gone at `at`. Numbers are never used twice, so they stay gone.
+pub(super) async fn dropped(view: &View, at: Position) -> Result<BTreeSet<StoreId>> {
+    let prefix = Key::from_datums(&[Datum::Str(CATALOG_DROPPED.to_owned())])?;
+    let range = KeyRange {
+        from: full_key(CATALOG, prefix.as_bytes()),
+        to: full_key(CATALOG, &prefix.prefix_end()),
+    };
+    let layers = &view.layers;
+    let mut cursor = ViewCursor::open(Vec::new(), layers, at, &range, Direction::Forward).await?;
+    let mut gone = BTreeSet::new();
+    while let Some(key) = cursor.next_key().await? {
+        let key = Key::from_encoded(key.slice(STORE_PREFIX_LEN..));
+        if let [_, Datum::Int(id)] = key.datums()?[..] {
+            gone.extend(u32::try_from(id).ok().map(StoreId));
+        }
+    }
+    Ok(gone)
+}

@@ -1,0 +1,235 @@
+//! A stretch of the log in memory: every key with its versions, in key order.
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use crossbeam_skiplist::SkipMap;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::ops::combine;
+use crate::base::{Op, Position};
+
+/// Bytes reckoned for a key and for a version beside their own: nodes, pointers, counters.
+const ENTRY_OVERHEAD_LEN: usize = 160;
+
+/// The writes of the slots after [`Table::base`] up to [`Table::applied`].
+///
+/// One task writes (the combiner, holding its lock), any number read at the same time. A reader at
+/// position `p` sees the versions of slots up to `p` and so never a part of a slot.
+pub struct Table {
+    map: SkipMap<Bytes, Chain>,
+    base: Position,
+    applied: AtomicU64,
+    len: AtomicUsize,
+}
+
+/// The versions of a key, oldest first.
+struct Chain(RwLock<SmallVec<[Version; 1]>>);
+
+struct Version {
+    slot: Position,
+    op: Op,
+}
+
+impl Table {
+    /// An empty table for the slots after `base`.
+    pub fn new(base: Position) -> Table {
+        Table {
+            map: SkipMap::new(),
+            base,
+            applied: AtomicU64::new(base.0),
+            len: AtomicUsize::new(0),
+        }
+    }
+
+    /// The position before its first slot.
+    pub fn base(&self) -> Position {
+        self.base
+    }
+
+    /// The newest slot that is wholly in the table.
+    pub fn applied(&self) -> Position {
+        Position(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Bytes of memory, about.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether no key was ever written to it.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Applies a write of `slot`; invisible until [`Table::publish`].
+    pub fn insert(&self, slot: Position, key: &Bytes, op: &Op) {
+        let mut added = op.payload().len() + size_of::<Version>();
+        match self.map.get(&key[..]) {
+            Some(entry) => entry.value().push(slot, op),
+            None => {
+                added += key.len() + ENTRY_OVERHEAD_LEN;
+                self.map.insert(key.clone(), Chain::new(slot, op));
+            }
+        }
+        self.len.fetch_add(added, Ordering::Relaxed);
+    }
+
+    /// Makes everything up to `slot` visible to readers that begin from now on.
+    pub fn publish(&self, slot: Position) {
+        let before = self.applied.swap(slot.0, Ordering::Release);
+        assert!(before < slot.0, "slot {slot} applied after slot {before}");
+    }
+
+    /// Adds to `ops`, newest first, the writes of `key` that a reader at `at` sees here; `true` if
+    /// nothing older matters.
+    pub fn get(&self, key: &[u8], at: Position, ops: &mut Vec<Op>) -> bool {
+        self.map
+            .get(key)
+            .is_some_and(|entry| entry.value().visible(at, ops))
+    }
+
+    /// The newest slot that wrote `key` here.
+    pub fn last_write(&self, key: &[u8]) -> Option<Position> {
+        self.map.get(key).map(|entry| entry.value().newest())
+    }
+
+    /// A key of the range that was written after `after`.
+    pub fn written_after(&self, from: &[u8], to: Bound<&[u8]>, after: Position) -> Option<Bytes> {
+        let mut range = self.map.range::<[u8], _>((Bound::Included(from), to));
+        range
+            .find(|entry| entry.value().newest() > after)
+            .map(|entry| entry.key().clone())
+    }
+
+    /// Up to `count` keys within the bounds that a reader at `at` sees written here, in order (or in
+    /// reverse), each with its writes newest first.
+    pub fn collect(
+        &self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        reverse: bool,
+        at: Position,
+        count: usize,
+    ) -> Vec<(Bytes, Vec<Op>)> {
+        let see = |(key, chain): (&Bytes, &Chain)| {
+            let mut ops = Vec::new();
+            chain.visible(at, &mut ops);
+            (!ops.is_empty()).then(|| (key.clone(), ops))
+        };
+        let range = self.map.range::<[u8], _>(bounds);
+        if reverse {
+            let seen = range
+                .rev()
+                .filter_map(|entry| see((entry.key(), entry.value())));
+            return seen.take(count).collect();
+        }
+        range
+            .filter_map(|entry| see((entry.key(), entry.value())))
+            .take(count)
+            .collect()
+    }
+}
+
+impl Chain {
+    fn new(slot: Position, op: &Op) -> Chain {
+        let mut versions = SmallVec::new();
+        versions.push(Version {
+            slot,
+            op: op.clone(),
+        });
+        Chain(RwLock::new(versions))
+    }
+
+    fn push(&self, slot: Position, op: &Op) {
+        let mut versions = self.0.write();
+        match versions.last_mut() {
+            // Two records of one slot: a reader sees both or neither, so they are one version.
+            Some(last) if last.slot == slot => last.op = combine(&last.op, op),
+            Some(last) => {
+                assert!(last.slot < slot, "slot {slot} after slot {}", last.slot);
+                versions.push(Version {
+                    slot,
+                    op: op.clone(),
+                });
+            }
+            None => versions.push(Version {
+                slot,
+                op: op.clone(),
+            }),
+        }
+    }
+
+    fn newest(&self) -> Position {
+        self.0
+            .read()
+            .last()
+            .map_or(Position::ZERO, |version| version.slot)
+    }
+
+    fn visible(&self, at: Position, ops: &mut Vec<Op>) -> bool {
+        for version in self
+            .0
+            .read()
+            .iter()
+            .rev()
+            .filter(|version| version.slot <= at)
+        {
+            ops.push(version.op.clone());
+            if version.op.hides_older() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(value: &'static str) -> Op {
+        Op::Put(Bytes::from_static(value.as_bytes()))
+    }
+
+    fn get(table: &Table, key: &str, at: u64) -> Vec<Op> {
+        let mut ops = Vec::new();
+        table.get(key.as_bytes(), Position(at), &mut ops);
+        ops
+    }
+
+    #[test]
+    fn a_reader_sees_only_slots_up_to_its_position() {
+        let table = Table::new(Position(10));
+        table.insert(Position(11), &Bytes::from("k"), &put("one"));
+        table.insert(Position(12), &Bytes::from("k"), &Op::Delete);
+        table.publish(Position(12));
+        assert_eq!(get(&table, "k", 10), vec![]);
+        assert_eq!(get(&table, "k", 11), vec![put("one")]);
+        assert_eq!(get(&table, "k", 12), vec![Op::Delete]);
+        assert_eq!(table.last_write(b"k"), Some(Position(12)));
+    }
+
+    #[test]
+    fn ranges_are_collected_in_both_directions() {
+        let table = Table::new(Position(0));
+        for (slot, key) in [(1, "a"), (2, "b"), (3, "c")] {
+            table.insert(Position(slot), &Bytes::from(key), &put("v"));
+        }
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let keys = |reverse, at, count| -> Vec<Bytes> {
+            let seen = table.collect(all, reverse, Position(at), count);
+            seen.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(false, 3, 2), vec!["a", "b"]);
+        assert_eq!(keys(true, 3, 2), vec!["c", "b"]);
+        assert_eq!(keys(true, 1, 9), vec!["a"]);
+        let after = table.written_after(b"a", Bound::Excluded(b"c"), Position(1));
+        assert_eq!(after, Some(Bytes::from("b")));
+        assert_eq!(
+            table.written_after(b"a", Bound::Excluded(b"c"), Position(2)),
+            None
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! The state of the database: layers, newest first, of which a reader at a position sees a prefix of
+//! the log.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::manifest::Manifest;
+use super::ops::{flatten, resolve};
+use super::table::Table;
+use crate::base::checksum::checksum64;
+use crate::base::{Op, Position, Result, RunRef};
+use crate::tree::Run;
+
+/// A stretch of history, in memory or in a run.
+#[derive(Clone)]
+pub enum Layer {
+    /// Slots of the tail.
+    Table(Arc<Table>),
+    /// A run: folded, or written by one bulk record.
+    Run(Arc<RunLayer>),
+}
+
+/// A run at its place in history.
+pub struct RunLayer {
+    /// What refers to it.
+    pub reference: RunRef,
+    /// The newest slot whose writes are in it.
+    pub at: Position,
+    /// The run, open.
+    pub run: Arc<Run>,
+}
+
+/// Layers that together are a state of the database. Immutable, but for the first table, which grows.
+pub struct View {
+    /// Newest first, each wholly newer than the next; the first is a table.
+    pub layers: Vec<Layer>,
+    /// What opening would begin with.
+    pub manifest: Arc<Manifest>,
+}
+
+impl Layer {
+    /// Whether both are the same object.
+    pub fn is(&self, other: &Layer) -> bool {
+        match (self, other) {
+            (Layer::Table(a), Layer::Table(b)) => Arc::ptr_eq(a, b),
+            (Layer::Run(a), Layer::Run(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl View {
+    /// The table that takes the next slot.
+    pub fn active(&self) -> &Arc<Table> {
+        match self.layers.first() {
+            Some(Layer::Table(table)) => table,
+            _ => unreachable!("a view begins with a table"),
+        }
+    }
+
+    /// Bytes of the tail that have not been folded, bulk runs not counted.
+    pub fn tail_len(&self) -> usize {
+        let tables = self.layers.iter().map(|layer| match layer {
+            Layer::Table(table) => table.len(),
+            Layer::Run(_) => 0,
+        });
+        tables.sum()
+    }
+
+    /// What a reader at `at` sees under `key`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::base::Error::Corrupt) naming the page; what the storage refuses.
+    pub async fn get(&self, key: &[u8], at: Position) -> Result<Option<Bytes>> {
+        let mut ops = Vec::new();
+        self.collect(key, at, &mut ops).await?;
+        Ok(resolve(flatten(&ops)))
+    }
+
+    /// Adds to `ops` the writes of `key` that a reader at `at` sees, newest first, as far as they matter.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub async fn collect(&self, key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {
+        let hash = checksum64(key);
+        for layer in &self.layers {
+            let complete = match layer {
+                Layer::Table(table) => table.base() < at && table.get(key, at, ops),
+                Layer::Run(layer) => match layer.run.get(key, hash).await? {
+                    Some(op) => {
+                        let complete = op.hides_older();
+                        ops.push(op);
+                        complete
+                    }
+                    None => false,
+                },
+            };
+            if complete {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The view that new readers get, and the one place where it is exchanged.
+pub struct ViewCell {
+    current: ArcSwap<View>,
+    /// Held while a new view is derived from the current one.
+    change: Mutex<()>,
+}
+
+impl ViewCell {
+    /// A cell with its first view.
+    pub fn new(view: View) -> ViewCell {
+        ViewCell {
+            current: ArcSwap::from_pointee(view),
+            change: Mutex::new(()),
+        }
+    }
+
+    /// The view of this moment.
+    pub fn load(&self) -> Arc<View> {
+        self.current.load_full()
+    }
+
+    /// A consistent pair: a view, and the newest slot that is wholly in it.
+    pub fn snapshot(&self) -> (Arc<View>, Position) {
+        let view = self.load();
+        // From the table, not from a counter beside it: a table that has been frozen since keeps
+        // the position at which it ended, which is where this view ends.
+        let at = view.active().applied();
+        (view, at)
+    }
+
+    /// Replaces the view by what `change` makes of it.
+    pub fn update(&self, change: impl FnOnce(&View) -> View) {
+        let _one_at_a_time = self.change.lock();
+        let next = change(&self.current.load());
+        self.current.store(Arc::new(next));
+    }
+
+    /// Begins a new table, so that the one before no longer grows. Only the combiner does this,
+    /// since only it writes to tables.
+    pub fn freeze(&self) {
+        self.update(|view| {
+            let fresh = Layer::Table(Arc::new(Table::new(view.active().applied())));
+            let mut layers = vec![fresh];
+            layers.extend(view.layers.iter().filter(|layer| !is_empty(layer)).cloned());
+            View {
+                layers,
+                manifest: Arc::clone(&view.manifest),
+            }
+        });
+    }
+
+    /// Lays the runs of a bulk record, oldest first, which is alone in slot `at`, over everything.
+    pub fn stack(&self, at: Position, runs: Vec<Arc<RunLayer>>) {
+        self.update(|view| {
+            let table = Table::new(view.active().applied());
+            table.publish(at);
+            let mut layers = vec![Layer::Table(Arc::new(table))];
+            layers.extend(runs.into_iter().rev().map(Layer::Run));
+            layers.extend(view.layers.iter().filter(|layer| !is_empty(layer)).cloned());
+            View {
+                layers,
+                manifest: Arc::clone(&view.manifest),
+            }
+        });
+    }
+}
+
+fn is_empty(layer: &Layer) -> bool {
+    matches!(layer, Layer::Table(table) if table.is_empty())
+}

@@ -1,0 +1,258 @@
+//! Writes the next slot: one durable write within space that was allocated before, so that no
+//! metadata of the file system has to be committed with it.
+
+use std::sync::Arc;
+
+use super::file::{FIRST_SLOT_OFFSET, FileHead, PrevFile};
+use super::record::{Body, Record};
+use super::replay::{FileEnd, LogEnd};
+use super::slot::{self, SlotHeader};
+use crate::base::limits::{LOG_ALLOCATE_LEN_MAX, LOG_ALLOCATE_LEN_MIN, LOG_FILE_LEN_MAX};
+use crate::base::{Error, Generation, Position, Result};
+use crate::storage::{AppendFile, Name, Storage};
+
+/// Why a slot was not appended.
+#[derive(Clone, Debug)]
+pub enum AppendError {
+    /// Nothing was written; the same slot may be tried again.
+    NotWritten(Error),
+    /// The write failed in the middle: whether the slot is durable is known only after the next
+    /// open. The writer has halted.
+    Unknown(Error),
+}
+
+/// The end of the log, open for writing by the one process that holds the lock.
+pub struct LogWriter {
+    storage: Arc<dyn Storage>,
+    generation: Generation,
+    /// The newest durable slot.
+    last: Position,
+    /// Its hash.
+    hash: u128,
+    /// The file being written; `None` until the next slot begins one.
+    file: Option<OpenFile>,
+    /// What the next file says of the one before it.
+    prev_file: Option<PrevFile>,
+    halted: Option<String>,
+}
+
+struct OpenFile {
+    name: Name,
+    handle: Box<dyn AppendFile>,
+    generation: Generation,
+    first: Position,
+    /// Where the next slot goes.
+    offset: u64,
+}
+
+impl LogWriter {
+    /// Goes on where replay ended. Whatever was read is made durable first: an earlier process may
+    /// have been killed between its write and its sync, and a slot that is exposed must not vanish.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn open(storage: Arc<dyn Storage>, end: &LogEnd) -> Result<LogWriter> {
+        let mut writer = LogWriter {
+            storage,
+            generation: end.generation,
+            last: end.last,
+            hash: end.hash,
+            file: None,
+            prev_file: None,
+            halted: None,
+        };
+        if let Some(file) = &end.file {
+            writer.reopen(file).await?;
+        }
+        Ok(writer)
+    }
+
+    async fn reopen(&mut self, file: &FileEnd) -> Result<()> {
+        let name = Name::log(file.generation, file.first);
+        let mut handle = self.storage.append_file(&name).await?;
+        handle.sync().await?;
+        self.storage.sync_names(&name).await?;
+        let (generation, first, offset) = (file.generation, file.first, file.offset);
+        let torn = file.torn.is_some();
+        if torn && offset == FIRST_SLOT_OFFSET {
+            // Not one slot of it counts, and the next file would have its name: begin it again.
+            handle.truncate(offset).await?;
+        }
+        // A torn end is left behind for good: the next file's head says how much of this one counts.
+        if torn && offset > FIRST_SLOT_OFFSET || generation != self.generation {
+            self.prev_file = Some(PrevFile {
+                generation,
+                first,
+                valid_len: offset,
+            });
+        } else {
+            self.file = Some(OpenFile {
+                name,
+                handle,
+                generation,
+                first,
+                offset,
+            });
+        }
+        Ok(())
+    }
+
+    /// The newest durable slot and its hash.
+    pub fn last(&self) -> (Position, u128) {
+        (self.last, self.hash)
+    }
+
+    /// The generation of the next slot.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Where the next slot will stand, for a manifest: file generation, first slot, offset.
+    pub fn place(&self) -> Option<(Generation, Position, u64)> {
+        let open = self
+            .file
+            .as_ref()
+            .map(|file| (file.generation, file.first, file.offset));
+        open.or(self
+            .prev_file
+            .map(|prev| (prev.generation, prev.first, prev.valid_len)))
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
+    }
+
+    /// Appends one slot; it is durable when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`AppendError`]: whether the slot was certainly not written, or may have been.
+    pub async fn append(
+        &mut self,
+        records: &[Record],
+        nonce: u128,
+        time_ms: u64,
+    ) -> Result<Position, AppendError> {
+        if let Some(cause) = &self.halted {
+            return Err(AppendError::NotWritten(Error::Halted {
+                cause: cause.clone(),
+            }));
+        }
+        let n = self.last.next();
+        let header = SlotHeader {
+            n,
+            generation: self.generation,
+            prev: self.hash,
+            nonce,
+            time_ms,
+        };
+        let (bytes, hash) = slot::encode(&header, records);
+        let file = self
+            .room_for(bytes.len() as u64)
+            .await
+            .map_err(AppendError::NotWritten)?;
+        if let Err(error) = file.handle.write_durable(file.offset, &bytes).await {
+            // Never tried again: after a failed sync the medium may have dropped the pages and yet
+            // report success the second time.
+            self.halted = Some(format!("writing slot {n} to {}: {error}", file.name));
+            return Err(AppendError::Unknown(error));
+        }
+        file.offset += bytes.len() as u64;
+        self.last = n;
+        self.hash = hash;
+        for record in records {
+            if let Body::Generation { generation, .. } = record.body {
+                self.leave_file().await;
+                self.generation = generation;
+            }
+        }
+        Ok(n)
+    }
+
+    /// The file that takes the next `len` bytes, allocated.
+    async fn room_for(&mut self, len: u64) -> Result<&mut OpenFile> {
+        let full = self.file.as_ref().is_some_and(|file| {
+            file.offset > FIRST_SLOT_OFFSET && file.offset + len > LOG_FILE_LEN_MAX
+        });
+        if full {
+            self.leave_file().await;
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin_file(len).await?,
+        };
+        let file = self.file.insert(file);
+        allocate(file, file.offset + len).await?;
+        Ok(file)
+    }
+
+    /// Ends the current file at its last slot.
+    async fn leave_file(&mut self) {
+        if let Some(mut file) = self.file.take() {
+            let valid_len = file.offset;
+            // What is allocated beyond costs space, nothing else.
+            if let Err(error) = file.handle.truncate(valid_len).await {
+                tracing::warn!(file = %file.name, %error, "allocated space was not given back");
+            }
+            self.prev_file = Some(PrevFile {
+                generation: file.generation,
+                first: file.first,
+                valid_len,
+            });
+        }
+    }
+
+    async fn begin_file(&mut self, len: u64) -> Result<OpenFile> {
+        let first = self.last.next();
+        let name = Name::log(self.generation, first);
+        let mut handle = self.storage.append_file(&name).await?;
+        let head = FileHead {
+            generation: self.generation,
+            first,
+            prev_hash: self.hash,
+            prev_file: self.prev_file,
+        };
+        let wanted = (FIRST_SLOT_OFFSET + len).max(LOG_ALLOCATE_LEN_MIN);
+        handle.allocate(wanted).await?;
+        handle.write_durable(0, &head.encode()).await?;
+        if let Err(error) = self.storage.sync_names(&name).await {
+            // A second sync might report success without the name being durable.
+            self.halted = Some(format!("making the name of {name} durable: {error}"));
+            return Err(error);
+        }
+        let (generation, offset) = (self.generation, FIRST_SLOT_OFFSET);
+        Ok(OpenFile {
+            name,
+            handle,
+            generation,
+            first,
+            offset,
+        })
+    }
+
+    /// Gives back what is allocated beyond the last slot.
+    ///
+    /// # Errors
+    /// What the storage refuses; every slot is durable all the same.
+    pub async fn close(&mut self) -> Result<()> {
+        match &mut self.file {
+            Some(file) if self.halted.is_none() => file.handle.truncate(file.offset).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Doubles the file up to a bound, so that allocating costs a bounded share of writing; where space
+/// is short, just what is needed.
+async fn allocate(file: &mut OpenFile, needed: u64) -> Result<()> {
+    let allocated = file.handle.allocated();
+    if needed <= allocated {
+        return Ok(());
+    }
+    let step = allocated.clamp(LOG_ALLOCATE_LEN_MIN, LOG_ALLOCATE_LEN_MAX);
+    let ample = needed.max((allocated + step).min(LOG_FILE_LEN_MAX));
+    if ample > needed && file.handle.allocate(ample).await.is_ok() {
+        return Ok(());
+    }
+    file.handle.allocate(needed).await
+}

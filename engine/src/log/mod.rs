@@ -1,0 +1,20 @@
+//! The log: a gap-free, hash-chained sequence of write-once slots. What is in it is committed.
+//!
+//! - [`record`]: what one transaction does; [`slot`]: the records that were committed together.
+//! - [`mod@file`]: the head of a log file, which holds consecutive slots from its first.
+//! - [`append`]: writes the next slot, durably, in one write.
+//! - [`replay`]: reads slots back, tells a torn end from damage.
+//!
+//! Invariants, asserted where they can be seen: slot `n+1` is written only after slot `n` is durable
+//! (no gaps), a slot's `prev` is the hash of the slot before it, and a name is never used twice.
+
+pub mod append;
+pub mod file;
+pub mod record;
+pub mod replay;
+pub mod slot;
+
+pub use append::{AppendError, LogWriter};
+pub use record::{Body, Record};
+pub use replay::{LogEnd, LogStart, Replay, Strictness};
+pub use slot::{Slot, SlotHeader};

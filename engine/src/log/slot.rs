@@ -1,0 +1,282 @@
+//! A slot: the records that were committed together, with their place in the chain.
+
+use bytes::Bytes;
+
+use super::record::Record;
+use crate::base::checksum::{checksum64, hash128};
+use crate::base::codec::Reader;
+use crate::base::limits::{SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
+use crate::base::{Generation, Position};
+
+/// The version of the slot format that this program writes, and the newest it reads.
+pub const SLOT_VERSION: u16 = 1;
+/// Bytes of the header.
+pub const SLOT_HEADER_LEN: usize = 96;
+/// The first bytes of a slot.
+pub const SLOT_MAGIC: [u8; 4] = *b"ECSL";
+/// The oldest program version that understands the records written here.
+pub const MIN_VERSION: u32 = 1;
+
+/// Where a slot stands and how it hangs together with the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotHeader {
+    /// Its position.
+    pub n: Position,
+    /// The generation under which it was written.
+    pub generation: Generation,
+    /// The hash of the slot before it.
+    pub prev: u128,
+    /// Random: tells a slot from another writer's slot of the same name.
+    pub nonce: u128,
+    /// Milliseconds since the epoch, for people only.
+    pub time_ms: u64,
+}
+
+/// A slot, read and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its header.
+    pub header: SlotHeader,
+    /// What it commits.
+    pub records: Vec<Record>,
+    /// Its own hash: `prev` of the next one.
+    pub hash: u128,
+    /// Its bytes, padding not counted.
+    pub len: usize,
+    /// Whether its padding is the zeros that were written. Damage there harms nothing.
+    pub whole_padding: bool,
+}
+
+/// Why bytes are no slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotFault {
+    /// The first sector is zero: nothing was ever written here.
+    Absent,
+    /// More bytes are needed to tell.
+    Short {
+        /// How many from the slot's beginning.
+        len: usize,
+    },
+    /// Something stands here that is not a whole slot.
+    Broken(String),
+    /// A whole slot that a newer program wrote.
+    TooNew {
+        /// Its format version.
+        version: u32,
+    },
+}
+
+/// Bytes on the medium of a slot of `len` bytes.
+pub fn padded_len(len: usize) -> usize {
+    len.next_multiple_of(SECTOR_LEN)
+}
+
+/// The slot's bytes, padded to whole sectors, and its hash.
+pub fn encode(header: &SlotHeader, records: &[Record]) -> (Vec<u8>, u128) {
+    assert!(
+        !records.is_empty() && records.len() <= SLOT_RECORDS_MAX,
+        "{} records",
+        records.len()
+    );
+    let mut out = vec![0u8; SLOT_HEADER_LEN];
+    for record in records {
+        record.encode(&mut out);
+    }
+    let body_len = out.len() - SLOT_HEADER_LEN;
+    assert!(out.len() <= SLOT_LEN_MAX, "slot of {} bytes", out.len());
+    out[0..4].copy_from_slice(&SLOT_MAGIC);
+    out[4..6].copy_from_slice(&SLOT_VERSION.to_le_bytes());
+    // Byte 6 is the lane, byte 7 flags: both zero today.
+    out[8..16].copy_from_slice(&header.n.0.to_le_bytes());
+    out[16..24].copy_from_slice(&header.generation.0.to_le_bytes());
+    out[24..40].copy_from_slice(&header.prev.to_le_bytes());
+    out[40..56].copy_from_slice(&header.nonce.to_le_bytes());
+    out[56..64].copy_from_slice(&header.time_ms.to_le_bytes());
+    out[64..68].copy_from_slice(&MIN_VERSION.to_le_bytes());
+    out[68..72].copy_from_slice(&low_32(records.len()).to_le_bytes());
+    out[72..76].copy_from_slice(&low_32(body_len).to_le_bytes());
+    // 76..80 reserved; 80..88 the body's checksum; 88..96 the header's, so that a length can be
+    // trusted before the body has been read.
+    let body_sum = checksum64(&out[SLOT_HEADER_LEN..]);
+    out[80..88].copy_from_slice(&body_sum.to_le_bytes());
+    let header_sum = checksum64(&out[..88]);
+    out[88..96].copy_from_slice(&header_sum.to_le_bytes());
+    let hash = hash128(&out);
+    out.resize(padded_len(out.len()), 0);
+    (out, hash)
+}
+
+/// A count that the limits hold far below 32 bits.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "asserted against limits below 2^32"
+)]
+fn low_32(count: usize) -> u32 {
+    count as u32
+}
+
+/// Reads the slot at the beginning of `bytes`.
+///
+/// # Errors
+/// [`SlotFault`]: nothing there, too few bytes to tell, or not a whole slot.
+pub fn decode(bytes: &Bytes) -> Result<Slot, SlotFault> {
+    let Some(head) = bytes.first_chunk::<SLOT_HEADER_LEN>() else {
+        return Err(SlotFault::Short { len: SECTOR_LEN });
+    };
+    let (header, count, body_len) = decode_header(head, bytes)?;
+    let len = SLOT_HEADER_LEN + body_len;
+    if bytes.len() < len {
+        return Err(SlotFault::Short {
+            len: padded_len(len),
+        });
+    }
+    let body = bytes.slice(SLOT_HEADER_LEN..len);
+    if checksum64(&body) != u64_at(head, 80) {
+        return Err(SlotFault::Broken(
+            "its records do not match their checksum".to_owned(),
+        ));
+    }
+    let mut reader = Reader::new(&body);
+    let mut records = Vec::with_capacity(count);
+    for index in 0..count {
+        let record = Record::decode(&mut reader);
+        records.push(record.map_err(|m| SlotFault::Broken(format!("record {index}: {}", m.0)))?);
+    }
+    if !reader.is_done() {
+        return Err(SlotFault::Broken("bytes follow its last record".to_owned()));
+    }
+    let padding = &bytes[len..padded_len(len).min(bytes.len())];
+    Ok(Slot {
+        header,
+        records,
+        hash: hash128(&bytes[..len]),
+        len,
+        whole_padding: padding.iter().all(|byte| *byte == 0),
+    })
+}
+
+fn decode_header(
+    head: &[u8; SLOT_HEADER_LEN],
+    bytes: &[u8],
+) -> Result<(SlotHeader, usize, usize), SlotFault> {
+    if bytes.iter().take(SECTOR_LEN).all(|byte| *byte == 0) {
+        return Err(SlotFault::Absent);
+    }
+    if head[0..4] != SLOT_MAGIC {
+        return Err(SlotFault::Broken(
+            "it does not begin like a slot".to_owned(),
+        ));
+    }
+    if checksum64(&head[..88]) != u64_at(head, 88) {
+        return Err(SlotFault::Broken(
+            "its header does not match its checksum".to_owned(),
+        ));
+    }
+    let version = u32::from(u16::from_le_bytes([head[4], head[5]]));
+    let needed = u32_at(head, 64).max(version);
+    if needed > u32::from(SLOT_VERSION) {
+        return Err(SlotFault::TooNew { version: needed });
+    }
+    let (count, body_len) = (u32_at(head, 68) as usize, u32_at(head, 72) as usize);
+    if count == 0 || count > SLOT_RECORDS_MAX || body_len > SLOT_LEN_MAX - SLOT_HEADER_LEN {
+        return Err(SlotFault::Broken(format!(
+            "it claims {count} records, {body_len} bytes"
+        )));
+    }
+    let header = SlotHeader {
+        n: Position(u64_at(head, 8)),
+        generation: Generation(u64_at(head, 16)),
+        prev: u128_at(head, 24),
+        nonce: u128_at(head, 40),
+        time_ms: u64_at(head, 56),
+    };
+    Ok((header, count, body_len))
+}
+
+fn u32_at(head: &[u8; SLOT_HEADER_LEN], at: usize) -> u32 {
+    u32::from_le_bytes(array_at(head, at))
+}
+
+fn u64_at(head: &[u8; SLOT_HEADER_LEN], at: usize) -> u64 {
+    u64::from_le_bytes(array_at(head, at))
+}
+
+fn u128_at(head: &[u8; SLOT_HEADER_LEN], at: usize) -> u128 {
+    u128::from_le_bytes(array_at(head, at))
+}
+
+fn array_at<const N: usize>(head: &[u8; SLOT_HEADER_LEN], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&head[at..at + N]);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Op, TxId};
+    use crate::log::record::Body;
+
+    fn sample(value_len: usize) -> (SlotHeader, Vec<Record>) {
+        let header = SlotHeader {
+            n: Position(5),
+            generation: Generation(1),
+            prev: 17,
+            nonce: 23,
+            time_ms: 1_700_000_000_000,
+        };
+        let value = Bytes::from(vec![7u8; value_len]);
+        let body = Body::Writes(vec![(Bytes::from("key"), Op::Put(value))]);
+        (
+            header,
+            vec![Record {
+                txid: TxId(9),
+                read_at: Position(4),
+                body,
+            }],
+        )
+    }
+
+    #[test]
+    fn a_slot_round_trips_padded_to_sectors() {
+        let (header, records) = sample(1000);
+        let (bytes, hash) = encode(&header, &records);
+        assert_eq!(bytes.len() % SECTOR_LEN, 0);
+        let slot = decode(&Bytes::from(bytes)).unwrap();
+        assert_eq!(
+            (slot.header, &slot.records, slot.hash),
+            (header, &records, hash)
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let (header, records) = sample(10);
+        let (bytes, _) = encode(&header, &records);
+        let len = decode(&Bytes::from(bytes.clone())).unwrap().len;
+        for bit in 0..len * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let fault = decode(&Bytes::from(flipped)).unwrap_err();
+            assert!(
+                matches!(fault, SlotFault::Broken(_)),
+                "bit {bit}: {fault:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_slot_asks_for_the_rest() {
+        let (header, records) = sample(2000);
+        let bytes = Bytes::from(encode(&header, &records).0);
+        assert_eq!(
+            decode(&bytes.slice(..SECTOR_LEN)),
+            Err(SlotFault::Short { len: bytes.len() })
+        );
+        assert_eq!(
+            decode(&bytes.slice(..10)),
+            Err(SlotFault::Short { len: SECTOR_LEN })
+        );
+        assert_eq!(decode(&Bytes::from(vec![0; 512])), Err(SlotFault::Absent));
+    }
+}

@@ -1,0 +1,142 @@
+//! The columns of a merged store.
+
+use std::fmt;
+
+use super::{Kind, Operand, Operator, State};
+use crate::base::{Error, Result};
+
+/// A column of a merged store, as the store's schema records it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The name under which the result is read.
+    pub name: String,
+    /// The operator.
+    pub operator: Operator,
+    /// The kind of the values that go in. Merging two kinds would spoil the records, so whoever
+    /// writes is held to it.
+    pub input: Kind,
+}
+
+impl Column {
+    /// A column.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty name, or where the operator does not take values of this kind.
+    pub fn new(name: impl Into<String>, operator: Operator, input: Kind) -> Result<Column> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(Error::Invalid("a column has no name".to_owned()));
+        }
+        if !operator.takes(input) {
+            return Err(Error::Invalid(format!(
+                "column `{name}`: {operator} does not take values of kind {input}"
+            )));
+        }
+        Ok(Column {
+            name,
+            operator,
+            input,
+        })
+    }
+
+    /// The kind of what is read, NULL aside.
+    pub fn output(&self) -> Kind {
+        self.operator.output(self.input)
+    }
+
+    /// Whether the state belongs into this column.
+    pub fn accepts(&self, state: &State) -> bool {
+        let kind_agrees = match (self.input, state.kind()) {
+            (Kind::Any, _) | (_, None) => true,
+            // `min` and `max` keep a decimal without its trailing zeros, and so without its scale.
+            (Kind::Decimal { .. }, Some(Kind::Decimal { .. }))
+                if matches!(self.operator, Operator::Min | Operator::Max) =>
+            {
+                true
+            }
+            (input, Some(kind)) => input == kind,
+        };
+        state.operator() == Some(self.operator) && kind_agrees
+    }
+}
+
+/// As in a job file, with the kind in place of the argument: `delay_sum = sum(int)`.
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}({})", self.name, self.operator, self.input)
+    }
+}
+
+/// Checks that an operand belongs into a store with these columns. What passes never becomes a
+/// mismatch with what passed earlier, where no column is of kind [`Kind::Any`] but those of `count`,
+/// `min` and `max`.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the first column that does not fit.
+pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
+    let states = operand.states()?;
+    if states.len() != columns.len() {
+        return Err(Error::Invalid(format!(
+            "the operand has {} columns, the store has {}",
+            states.len(),
+            columns.len()
+        )));
+    }
+    match columns
+        .iter()
+        .zip(states.iter())
+        .find(|(column, state)| !column.accepts(state))
+    {
+        None => Ok(()),
+        Some((column, state)) => {
+            let operator = state.operator().map_or("mismatch", Operator::name);
+            let kind = state.kind().unwrap_or(Kind::Any);
+            Err(Error::Invalid(format!(
+                "the operand holds {operator}({kind}) for the column `{column}`"
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operand(states: &[State]) -> Operand {
+        Operand::new(states).unwrap()
+    }
+
+    #[test]
+    fn operators_are_held_to_their_kinds() {
+        assert!(Column::new("n", Operator::Count, Kind::Any).is_ok());
+        assert!(Column::new("", Operator::Count, Kind::Any).is_err());
+        let error = Column::new("x", Operator::Sum, Kind::Str).unwrap_err();
+        let expected = "invalid: column `x`: sum does not take values of kind string";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn operands_are_held_to_the_columns() {
+        let sum = Column::new("x", Operator::Sum, Kind::Int).unwrap();
+        let max = Column::new("m", Operator::Max, Kind::Decimal { scale: 2 }).unwrap();
+        let columns = [sum, max];
+        let mut states = [State::new(Operator::Sum), State::new(Operator::Max)];
+        assert!(check(&columns, &operand(&states)).is_ok(), "of no value");
+        states[0].add_i64(1);
+        states[1]
+            .add(&crate::base::Datum::Decimal {
+                unscaled: 120,
+                scale: 2,
+            })
+            .unwrap();
+        assert!(check(&columns, &operand(&states)).is_ok());
+        assert!(check(&columns, &operand(&states[..1])).is_err());
+        states[0] = State::new(Operator::Sum);
+        states[0].add_f64(1.0);
+        let error = check(&columns, &operand(&states)).unwrap_err();
+        let expected = "invalid: the operand holds sum(float) for the column `x = sum(int)`";
+        assert_eq!(error.to_string(), expected);
+        states[0] = State::Mismatch;
+        assert!(check(&columns, &operand(&states)).is_err());
+    }
+}

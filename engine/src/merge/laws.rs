@@ -1,0 +1,282 @@
+//! The laws that every operator keeps. A new operator is a new line in [`cases`].
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::wire::Reader;
+use super::{Operator, State, States, Sum, merge};
+use crate::base::Datum;
+use crate::base::key::testing;
+
+/// An operator, and values that may meet in one column.
+struct Case {
+    operator: Operator,
+    values: BoxedStrategy<Datum>,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |operator, values: BoxedStrategy<Datum>| Case { operator, values };
+    vec![
+        case(Operator::Count, testing::datum().boxed()),
+        case(Operator::Sum, testing::int().boxed()),
+        case(Operator::Sum, summable_float().boxed()),
+        case(Operator::Sum, decimal_of_one_scale().boxed()),
+        case(Operator::Min, testing::datum().boxed()),
+        case(Operator::Max, testing::datum().boxed()),
+        case(Operator::Latest, testing::datum().boxed()),
+        case(Operator::Avg, testing::int().boxed()),
+        case(Operator::Avg, summable_float().boxed()),
+        case(Operator::Avg, decimal_of_one_scale().boxed()),
+    ]
+}
+
+/// Floats of very different sizes, whose sums stay within the range, and what is not finite.
+fn summable_float() -> impl Strategy<Value = Datum> {
+    let finite = (-1.0..1.0, -300i32..300)
+        .prop_map(|(digits, exponent): (f64, i32)| Datum::Float(digits * 10f64.powi(exponent)));
+    let near = (-1000.0..1000.0).prop_map(Datum::Float);
+    let edges = [
+        0.0,
+        -0.0,
+        5e-324,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+    ];
+    let edges = prop::sample::select(edges.to_vec()).prop_map(Datum::Float);
+    prop_oneof![4 => finite, 4 => near, 1 => edges]
+}
+
+fn decimal_of_one_scale() -> impl Strategy<Value = Datum> {
+    (any::<i128>(), 0u32..128).prop_map(|(bits, shift)| Datum::Decimal {
+        unscaled: bits >> shift,
+        scale: 2,
+    })
+}
+
+/// A state with the sum of the absolute values that went into it.
+#[derive(Clone, Debug)]
+struct Sample {
+    state: State,
+    magnitude: f64,
+}
+
+impl Sample {
+    fn of(operator: Operator, values: &[Datum]) -> Sample {
+        let mut state = State::new(operator);
+        for value in values {
+            state.add(value).unwrap();
+        }
+        let finite = values.iter().filter_map(|value| match value {
+            Datum::Float(value) if value.is_finite() => Some(value.abs()),
+            _ => None,
+        });
+        Sample {
+            state,
+            magnitude: finite.sum(),
+        }
+    }
+}
+
+fn sample(case: &Case) -> impl Strategy<Value = Sample> + use<> {
+    let operator = case.operator;
+    let value = prop_oneof![9 => case.values.clone(), 1 => Just(Datum::Null)];
+    prop::collection::vec(value, 0..6).prop_map(move |values| Sample::of(operator, &values))
+}
+
+/// A state of any case, or a mismatch.
+fn any_sample() -> impl Strategy<Value = Sample> {
+    let mismatch = Just(Sample {
+        state: State::Mismatch,
+        magnitude: 0.0,
+    })
+    .boxed();
+    let states = cases()
+        .into_iter()
+        .map(|case| sample(&case).boxed())
+        .chain([mismatch]);
+    prop::strategy::Union::new(states.collect::<Vec<_>>())
+}
+
+/// Holds `law` against every operator, with three states of one column.
+fn hold(law: impl Fn(Operator, [Sample; 3]) -> Result<(), TestCaseError>) {
+    for case in cases() {
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(200));
+        let samples = (sample(&case), sample(&case), sample(&case));
+        let result = runner.run(&samples, |(a, b, c)| law(case.operator, [a, b, c]));
+        if let Err(error) = result {
+            panic!("{}: {error}", case.operator);
+        }
+    }
+}
+
+fn merged(a: &State, b: &State) -> State {
+    let mut state = a.clone();
+    state.absorb(b);
+    state
+}
+
+fn encoded(state: &State) -> Vec<u8> {
+    let mut out = Vec::new();
+    state.encode_into(&mut out);
+    out
+}
+
+/// The parts of a finite sum of floats.
+fn float_parts(state: &State) -> Option<(f64, f64)> {
+    let sum = match state {
+        State::Sum(sum) => sum,
+        State::Avg(average) => average.sum(),
+        _ => return None,
+    };
+    match sum {
+        Sum::Float(sum) => sum.finite_parts(),
+        _ => None,
+    }
+}
+
+/// Equal bytes; sums of floats may differ by 1e-30 of sum(|x|).
+fn same(a: &State, b: &State, magnitude: f64) -> Result<(), TestCaseError> {
+    let (Some(left), Some(right)) = (float_parts(a), float_parts(b)) else {
+        prop_assert_eq!(encoded(a), encoded(b));
+        return Ok(());
+    };
+    let difference = ((left.0 - right.0) + (left.1 - right.1)).abs();
+    // Below the smallest normal float there are no digits left to agree on.
+    let allowed = (magnitude * 1e-30).max(5e-324);
+    prop_assert!(
+        difference <= allowed,
+        "{a:?} {b:?} differ by {difference:e}"
+    );
+    prop_assert_eq!(a.operator(), b.operator());
+    Ok(())
+}
+
+#[test]
+fn no_row_changes_nothing() {
+    hold(|operator, [a, ..]| {
+        let none = State::new(operator);
+        prop_assert_eq!(encoded(&merged(&a.state, &none)), encoded(&a.state));
+        prop_assert_eq!(encoded(&merged(&none, &a.state)), encoded(&a.state));
+        Ok(())
+    });
+}
+
+#[test]
+fn order_does_not_matter() {
+    hold(|_, [a, b, _]| {
+        let (ab, ba) = (merged(&a.state, &b.state), merged(&b.state, &a.state));
+        prop_assert_eq!(encoded(&ab), encoded(&ba));
+        Ok(())
+    });
+}
+
+#[test]
+fn grouping_does_not_matter() {
+    hold(|_, [a, b, c]| {
+        let left = merged(&merged(&a.state, &b.state), &c.state);
+        let right = merged(&a.state, &merged(&b.state, &c.state));
+        prop_assert!(left != State::Mismatch, "values of one column mismatch");
+        same(&left, &right, a.magnitude + b.magnitude + c.magnitude)
+    });
+}
+
+#[test]
+fn the_cut_into_operands_does_not_matter() {
+    for case in cases() {
+        let values = prop::collection::vec(case.values.clone(), 0..30);
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(200));
+        let result = runner.run(&(values, any::<prop::sample::Index>()), |(values, cut)| {
+            let (first, rest) = values.split_at(cut.index(values.len() + 1));
+            let whole = Sample::of(case.operator, &values);
+            let parts = [first, rest].map(|part| Sample::of(case.operator, part).state);
+            // Each of up to 30 additions may be off by 1e-31.
+            same(
+                &merged(&parts[1], &parts[0]),
+                &whole.state,
+                whole.magnitude * 3.0,
+            )
+        });
+        if let Err(error) = result {
+            panic!("{}: {error}", case.operator);
+        }
+    }
+}
+
+#[test]
+fn states_come_back_from_bytes() {
+    hold(|_, [a, b, _]| {
+        for state in [&a.state, &merged(&a.state, &b.state)] {
+            let bytes = encoded(state);
+            let mut reader = Reader::new(&bytes);
+            let back = State::decode(&mut reader);
+            prop_assert!(reader.is_empty());
+            prop_assert_eq!(back.map(|state| encoded(&state)), Some(bytes));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn every_operator_is_a_case() {
+    for operator in Operator::ALL {
+        assert!(
+            cases().iter().any(|case| case.operator == operator),
+            "{operator}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn any_states_merge(a in any_sample(), b in any_sample(), c in any_sample()) {
+        let ab = merged(&a.state, &b.state);
+        prop_assert_eq!(encoded(&ab), encoded(&merged(&b.state, &a.state)));
+        let right = merged(&a.state, &merged(&b.state, &c.state));
+        same(&merged(&ab, &c.state), &right, a.magnitude + b.magnitude + c.magnitude)?;
+        if a.state.operator() != b.state.operator() {
+            prop_assert_eq!(merged(&ab, &c.state), State::Mismatch);
+        }
+    }
+
+    #[test]
+    fn any_records_merge(
+        a in prop::collection::vec(any_sample(), 0..3),
+        b in prop::collection::vec(any_sample(), 0..3),
+    ) {
+        let states = |samples: &[Sample]| samples.iter().map(|s| s.state.clone()).collect::<States>();
+        let bytes = |states: &States| { let mut out = Vec::new(); states.encode_into(&mut out); out };
+        let (a, b) = (states(&a), states(&b));
+        let mut both = a.clone();
+        both.absorb(&b);
+        prop_assert_eq!(merge(&bytes(&a), &bytes(&b)), bytes(&both));
+        prop_assert_eq!(merge(&bytes(&b), &bytes(&a)), bytes(&both));
+        prop_assert_eq!(both.is_empty(), a.len() != b.len() || a.is_empty());
+    }
+
+    #[test]
+    fn any_bytes_merge(
+        a in prop::collection::vec(any::<u8>(), 0..40),
+        state in any_sample(),
+        at in any::<prop::sample::Index>(),
+        flip in 1u8..,
+    ) {
+        let mut record = Vec::new();
+        [state.state].into_iter().collect::<States>().encode_into(&mut record);
+        let mut damaged = record.clone();
+        damaged[at.index(record.len())] ^= flip;
+        for other in [a, damaged] {
+            let merged = merge(&record, &other);
+            prop_assert_eq!(&merged, &merge(&other, &record));
+            // What decodes has one form, so what is merged decodes as well.
+            prop_assert!(States::decode(&merged).is_ok());
+            if let Ok(states) = States::decode(&other) {
+                let mut back = Vec::new();
+                states.encode_into(&mut back);
+                prop_assert_eq!(back, other);
+            }
+        }
+    }
+}

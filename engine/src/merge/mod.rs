@@ -1,0 +1,85 @@
+//! Merge operators: what lets many processes change one record without ever being in conflict.
+//!
+//! A record of a *merged store* is a vector of [`State`]s, one per [`Column`]. A write carries an
+//! [`Operand`], which is such a vector too, and merging is an operation on the two that is
+//!
+//! - **total**: whatever comes gives a result, never a panic, never an error. Operators or types that
+//!   do not belong together give a *mismatch*, which absorbs everything and is an error when read;
+//! - **commutative and associative**: any cut of the rows into operands, and any order in which these
+//!   arrive, gives the same bytes. Only sums and averages of floats may differ, far behind the last
+//!   digit of what is read: by less than 1e-30 of sum(|x|) a merge.
+//!
+//! The laws are tests that every operator passes (`laws.rs`). States carry operator and version, so
+//! that folding needs no catalog. Operator ids and state layouts are part of the format
+//! (`docs/format-merge.md`); a program opens no database of a newer format, so it never meets an
+//! operator that it does not know.
+//!
+//! | operator | of no value | counts as a value | result |
+//! |---|---|---|---|
+//! | `count` | 0 | every row, or every one that is not NULL | integer |
+//! | `sum` | NULL | integers, floats, decimals of one scale; not NULL | the same type; beyond 64 bits (integers) or 128 bits (decimals) an error |
+//! | `min`, `max` | NULL | everything but NULL, in key order | the same type |
+//! | `avg` | NULL | as `sum` | float |
+//! | `latest` | NULL | whole records with their place in a source | the record of the largest place |
+//!
+//! ```
+//! use eciton_engine::base::{Datum, Key};
+//! use eciton_engine::merge::{self, Column, Kind, Operator, States};
+//!
+//! let columns = [
+//!     Column::new("flights", Operator::Count, Kind::Any)?,
+//!     Column::new("delay_sum", Operator::Sum, Kind::Int)?,
+//! ];
+//! let shard = |delays: &[i64]| {
+//!     let mut states = States::new(&columns);
+//!     for delay in delays {
+//!         states[0].add_rows(1);
+//!         states[1].add_i64(*delay);
+//!     }
+//!     states.to_operand()
+//! };
+//! let (first, second) = (shard(&[7, -2])?, shard(&[30])?);
+//! let merged = merge::merge(first.as_bytes(), second.as_bytes());
+//! assert_eq!(merged, merge::merge(second.as_bytes(), first.as_bytes()));
+//!
+//! let json = merge::read_json(&columns, &Key::from_datums(&["AA".into()])?, &merged)?;
+//! assert_eq!(json.to_string(), r#"{"flights":3,"delay_sum":35}"#);
+//! # Ok::<(), eciton_engine::base::Error>(())
+//! ```
+
+mod average;
+mod column;
+mod decimal_sum;
+mod double_double;
+mod extreme;
+mod float_sum;
+mod kind;
+mod latest;
+mod operand;
+mod operator;
+mod read;
+mod state;
+mod states;
+mod sum;
+mod wire;
+
+#[cfg(test)]
+mod laws;
+
+pub use average::Average;
+pub use column::{Column, check};
+pub use decimal_sum::DecimalSum;
+pub use double_double::DoubleDouble;
+pub use extreme::Extreme;
+pub use float_sum::FloatSum;
+pub use kind::Kind;
+pub use latest::{Latest, Ordinal};
+pub use operand::Operand;
+pub use operator::Operator;
+pub use read::{read, read_json};
+pub use state::State;
+pub use states::{States, merge};
+pub use sum::Sum;
+
+/// Columns of a merged store.
+pub const COLUMNS_MAX: usize = 1024;

@@ -1,0 +1,106 @@
+//! The directories of a folder: made as needed, each durable before anything is created in it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use super::platform::{sync_dir, uninterrupted};
+
+/// The directories of the folder at `root`.
+///
+/// Nobody ever removes a directory, so what is known to be durable stays so.
+#[derive(Debug)]
+pub(super) struct Dirs {
+    root: PathBuf,
+    /// Directories whose own names are durable because *this* process synced their parents after it
+    /// had seen them. That another process made a directory says nothing: it may have died before its sync.
+    durable: Mutex<HashSet<String>>,
+}
+
+impl Dirs {
+    pub(super) fn new(root: PathBuf) -> Dirs {
+        Dirs {
+            root,
+            durable: Mutex::default(),
+        }
+    }
+
+    /// Makes `dir` (`""` is the root) and what lies above it, each durable in its parent.
+    pub(super) fn make(&self, dir: &str) -> io::Result<()> {
+        self.walk(dir, make_dir)
+    }
+
+    /// Makes durable the names in `dir`, and `dir` itself upwards; `dir` exists.
+    pub(super) fn sync(&self, dir: &str) -> io::Result<()> {
+        self.walk(dir, |_| Ok(()))?;
+        sync_dir(&self.path(dir))
+    }
+
+    /// From the root down to `dir`: `visit` each directory that is not known to be durable, then
+    /// make it so.
+    fn walk(&self, dir: &str, visit: fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        if self.durable.lock().contains(dir) {
+            return Ok(());
+        }
+        if dir.is_empty() {
+            if self.root.is_dir() {
+                sync_parent(&self.root);
+            } else {
+                make_root(&self.root)?;
+            }
+        } else {
+            let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
+            self.walk(parent, visit)?;
+            visit(&self.path(dir))?;
+            sync_dir(&self.path(parent))?;
+        }
+        self.durable.lock().insert(dir.to_owned());
+        Ok(())
+    }
+
+    fn path(&self, dir: &str) -> PathBuf {
+        // Joining "" would add a trailing slash.
+        if dir.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(dir)
+        }
+    }
+}
+
+/// Makes one directory; it may exist.
+pub(super) fn make_dir(path: &Path) -> io::Result<()> {
+    match uninterrupted(|| fs::create_dir(path)) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes durable the name of a folder that exists: a process may have made it and died before its
+/// sync. Only an attempt, because the parent is its owner's affair and may not even be readable.
+fn sync_parent(path: &Path) {
+    let Ok(path) = fs::canonicalize(path) else {
+        return;
+    };
+    if let Some(Err(cause)) = path.parent().map(sync_dir) {
+        tracing::debug!(path = %path.display(), %cause, "the folder's own name was not synced");
+    }
+}
+
+/// Makes the folder itself, and what lies above it, durably.
+fn make_root(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    make_root(parent)?;
+    make_dir(path)?;
+    sync_dir(if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    })
+}

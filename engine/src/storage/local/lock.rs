@@ -1,0 +1,185 @@
+//! The exclusive lock: `flock` on `LOCK`, in which the holder says who it is.
+//!
+//! `LOCK` is never removed: whoever opened it before would hold the lock of a file that nobody finds
+//! any more, and two processes would hold "the" lock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use super::folder::Folder;
+use super::platform::{self, host, identity, is_alive, try_lock, unlock, write_all_at};
+use super::temp;
+use crate::base::{Error, Result};
+use crate::storage::{LockGuard, Name, Operation};
+
+/// How often a line that cannot be the holder's is read again, 1 ms apart: a holder needs microseconds
+/// between taking the lock and writing its line.
+const HOLDER_READS_MAX: usize = 20;
+
+/// The lock, held.
+#[derive(Debug)]
+pub(super) struct HeldLock {
+    file: File,
+}
+
+impl LockGuard for HeldLock {}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        // The line goes first: the next holder must not be taken for this one.
+        let released = self.file.set_len(0).and_then(|()| unlock(&self.file));
+        if let Err(cause) = released {
+            // Closing the file lets go as well.
+            tracing::warn!(%cause, "the lock was not released cleanly");
+        }
+    }
+}
+
+/// Who holds the lock.
+#[derive(Debug, PartialEq, Eq)]
+struct Holder {
+    pid: u32,
+    host: String,
+}
+
+impl Holder {
+    fn this() -> Holder {
+        Holder {
+            pid: std::process::id(),
+            host: host(),
+        }
+    }
+
+    fn to_line(&self) -> String {
+        format!(
+            "{}\n",
+            serde_json::json!({ "pid": self.pid, "host": self.host })
+        )
+    }
+
+    fn parse(line: &str) -> Option<Holder> {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
+        Some(Holder {
+            pid,
+            host: value.get("host")?.as_str()?.to_owned(),
+        })
+    }
+
+    /// Whether this may be the holder. A line of a dead process is one that its successor has not
+    /// replaced yet.
+    fn is_plausible(&self) -> bool {
+        self.host != host() || is_alive(self.pid)
+    }
+}
+
+/// Takes the lock of the folder.
+pub(super) fn acquire(folder: &Folder) -> Result<HeldLock> {
+    let path = folder.root.join(Name::LOCK);
+    let mut holder = None;
+    for _ in 0..HOLDER_READS_MAX {
+        let held = try_acquire(folder, &path)
+            .map_err(|cause| Operation::Lock.error(Name::LOCK, &cause))?;
+        if let Some(held) = held {
+            return Ok(held);
+        }
+        holder = fs::read_to_string(&path)
+            .ok()
+            .and_then(|line| Holder::parse(&line));
+        if holder.as_ref().is_some_and(Holder::is_plausible) {
+            break;
+        }
+        platform::pause();
+    }
+    // A line of a "dead" process after all: it may live where its number is not visible.
+    let holder = holder.unwrap_or_else(|| Holder {
+        pid: 0,
+        host: "unknown".to_owned(),
+    });
+    let path = folder.root.display().to_string();
+    Err(Error::Locked {
+        path,
+        pid: holder.pid,
+        host: holder.host,
+    })
+}
+
+fn try_acquire(folder: &Folder, path: &Path) -> io::Result<Option<HeldLock>> {
+    folder.dirs.make("")?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    if !try_lock(&file)? {
+        return Ok(None);
+    }
+    let held = HeldLock { file };
+    // Somebody may have removed or replaced the file between opening and locking it.
+    let named = fs::metadata(path).map(|metadata| identity(&metadata));
+    if named.ok() != Some(identity(&held.file.metadata()?)) {
+        return Ok(None);
+    }
+    let line = Holder::this().to_line();
+    if let Err(cause) = held
+        .file
+        .set_len(0)
+        .and_then(|()| write_all_at(&held.file, line.as_bytes(), 0))
+    {
+        // The line is for people. Without it a full disk can still be opened, and emptied.
+        tracing::warn!(%cause, "the holder's line was not written");
+    }
+    if let Err(cause) = temp::clear(&folder.root, &folder.temp_prefix) {
+        tracing::warn!(%cause, "temporary files of earlier processes were not removed");
+    }
+    Ok(Some(held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_holder_or_nothing() {
+        let this = Holder::this();
+        assert_eq!(Holder::parse(&this.to_line()), Some(this));
+        for line in [
+            "",
+            "{",
+            "12",
+            r#"{"pid":-1,"host":"a"}"#,
+            r#"{"pid":1}"#,
+            r#"{"pid":1,"host":2}"#,
+        ] {
+            assert_eq!(Holder::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_living_and_the_remote_are_plausible() {
+        assert!(Holder::this().is_plausible());
+        assert!(
+            Holder {
+                pid: u32::MAX,
+                host: "elsewhere".to_owned()
+            }
+            .is_plausible()
+        );
+        assert!(
+            !Holder {
+                pid: u32::MAX,
+                host: host()
+            }
+            .is_plausible()
+        );
+        assert!(
+            !Holder {
+                pid: 0,
+                host: host()
+            }
+            .is_plausible()
+        );
+    }
+}

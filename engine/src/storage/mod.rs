@@ -1,0 +1,257 @@
+//! Media behind one trait: a local folder, memory; later object stores. One conformance suite for all.
+//!
+//! A database is a set of named, mostly write-once objects. What the trait promises is only what
+//! every medium can keep; what it leaves open (is the *name* durable?) is the commit protocol's work.
+//!
+//! Data and name are two promises. An object's *data* is durable when the call that wrote it
+//! returns; its *name*, and equally the *removal* of its name, is durable only after
+//! [`Storage::sync_names`]. Before that a power loss may keep or lose each of them by itself.
+
+#[cfg(test)]
+mod conformance;
+mod local;
+mod memory;
+mod name;
+mod operation;
+
+pub use local::LocalStorage;
+pub use memory::MemoryStorage;
+pub use name::Name;
+pub use operation::Operation;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::base::Result;
+
+/// What a medium is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and writing.
+    ReadWrite,
+    /// Reading only: nothing is created, changed, synced or locked, so a medium without write permission will do.
+    ReadOnly,
+}
+
+/// How a create-if-absent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The name now belongs to exactly the bytes given.
+    New,
+    /// The name was taken: by another writer, or by this very call whose reply was lost. Read and compare.
+    Exists,
+}
+
+/// What a look at a name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes.
+    pub len: u64,
+    /// Tells one object under a name from another that was created under the same name later. It
+    /// stays the same as long as the object exists, through renamed folders and restarts.
+    pub identity: u128,
+}
+
+/// The bytes of an object that are to hold its own identity.
+pub type ContentOf<'a> = dyn Fn(u128) -> Vec<u8> + Send + Sync + 'a;
+
+/// A medium that holds a database.
+///
+/// Errors are [`Error::Storage`](crate::base::Error::Storage) with the operation and the object, and
+/// [`Error::ReadOnly`](crate::base::Error::ReadOnly) where the medium was opened for reading.
+/// Nothing is retried but interrupted system calls: whether to try again is the protocol's decision.
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// Creates `name` with `bytes` if it is absent; never replaces, never shows a part.
+    /// On `New` the *data* is durable; the *name* is after [`Storage::sync_names`].
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): whether the name was created is unknown,
+    /// read it back. [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created>;
+
+    /// Makes durable every name, and every removal of a name, in the directory of `name`, and that
+    /// directory's own name upwards. It does so for names that other processes created, too.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): which names are durable is unknown, and a
+    /// second call that succeeds proves nothing about them (the system may have dropped what it
+    /// could not write). [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn sync_names(&self, name: &Name) -> Result<()>;
+
+    /// What stands under `name`, `None` where nothing does.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage).
+    async fn stat(&self, name: &Name) -> Result<Option<Stat>>;
+
+    /// The whole object, `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage).
+    async fn read(&self, name: &Name) -> Result<Option<Bytes>>;
+
+    /// Opens an immutable object for reads at offsets, `None` where there is none. It stays readable
+    /// when its name is removed.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage).
+    async fn open(&self, name: &Name) -> Result<Option<Arc<dyn Object>>>;
+
+    /// The names below a directory (given without a trailing `/`, `""` for the whole database), to
+    /// any depth, sorted. An absent directory is empty. What is being written under a temporary
+    /// name, and what can be no [`Name`], is not listed. Names that come or go meanwhile may be
+    /// listed or not.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::base::Error::Invalid) where `dir` can be no directory of a
+    /// database, [`Error::Storage`](crate::base::Error::Storage).
+    async fn list(&self, dir: &str) -> Result<Vec<Name>>;
+
+    /// Removes `name`; `false` where there was nothing. The removal is durable after
+    /// [`Storage::sync_names`].
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn remove(&self, name: &Name) -> Result<bool>;
+
+    /// Begins a large write-once object, written front to back; nothing stands under `name` until
+    /// [`ObjectWriter::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn writer(&self, name: &Name) -> Result<Box<dyn ObjectWriter>>;
+
+    /// Opens the append-only file `name` for writing, creating it empty if it is absent (its name is
+    /// durable after [`Storage::sync_names`]). The one who calls holds the exclusive lock. What an
+    /// earlier process left in the file may be unsynced: [`AppendFile::sync`] before relying on it.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn append_file(&self, name: &Name) -> Result<Box<dyn AppendFile>>;
+
+    /// Replaces the small object `name` atomically and durably, name included: a reader, or a power
+    /// loss, finds the old bytes or the new. Only for `INSTANCE`, which nobody else writes.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): the object is the old or the new one.
+    /// [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    /// `content` is asked what to write, given the identity that the new object has; that is returned.
+    async fn replace(&self, name: &Name, content: &ContentOf) -> Result<u128>;
+
+    /// Takes the exclusive lock of the database and keeps it as long as the guard lives. It dies with
+    /// the process.
+    ///
+    /// # Errors
+    /// [`Error::Locked`](crate::base::Error::Locked) with the holder, at once.
+    /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn lock(&self) -> Result<Box<dyn LockGuard>>;
+
+    /// Where this is, for people.
+    fn location(&self) -> String;
+}
+
+/// An immutable object, open.
+#[async_trait]
+pub trait Object: Send + Sync {
+    /// Bytes, as of the opening.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Exactly `len` bytes from `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::base::Error::Corrupt) where the range passes the end: whoever
+    /// refers to it read a length that was durable. [`Error::Storage`](crate::base::Error::Storage).
+    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes>;
+}
+
+/// A write-once object on its way. After a failure every later call returns that failure again.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Adds bytes at the end. They are durable after [`ObjectWriter::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage).
+    async fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes the data durable and gives it its name, if that is free; the name is durable after
+    /// [`Storage::sync_names`]. Dropping the writer instead leaves nothing under the name.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): as with [`Storage::create`].
+    async fn finish(self: Box<Self>) -> Result<Created>;
+}
+
+/// A file that one process appends to, in place, beyond what is valid.
+///
+/// After a failure that leaves it unknown what stands in the file, every later call returns that
+/// failure again: a sync that failed must not be tried again, since the system may have dropped
+/// what it could not write, and would report success.
+#[async_trait]
+pub trait AppendFile: Send + Sync {
+    /// Bytes that are allocated: written or zero.
+    fn allocated(&self) -> u64;
+
+    /// Makes sure that `len` bytes are allocated, new ones zero and durable, so that
+    /// [`AppendFile::write_durable`] below `len` changes no metadata. Less than is allocated already
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): nothing of it counts. Where there was no
+    /// room (kind `StorageFull` or `QuotaExceeded`) the file is as before and may be used further.
+    async fn allocate(&mut self, len: u64) -> Result<()>;
+
+    /// Writes `bytes` at `offset`, within what is allocated, and returns when they are durable.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): what stands there is unknown.
+    /// [`Error::Invalid`](crate::base::Error::Invalid) beyond what is allocated: nothing is written.
+    async fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Makes durable whatever stands in the file, for bytes that an earlier process may have left unsynced.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage).
+    async fn sync(&mut self) -> Result<()>;
+
+    /// Cuts the file to `len`, durably.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): the length is the old or the new one.
+    /// [`Error::Invalid`](crate::base::Error::Invalid) beyond what is allocated: nothing is changed.
+    async fn truncate(&mut self, len: u64) -> Result<()>;
+}
+
+/// The exclusive lock of a database; dropping it lets go.
+pub trait LockGuard: Send + Sync {}
+
+/// The range of an append file must lie in what is allocated.
+fn check_allocated(name: &Name, end: Option<u64>, allocated: u64) -> Result<()> {
+    match end {
+        Some(end) if end <= allocated => Ok(()),
+        _ => Err(crate::base::Error::Invalid(format!(
+            "{name}: a write must lie within the {allocated} bytes that are allocated"
+        ))),
+    }
+}
+
+/// The range of an open object must lie in it; returns where it ends.
+fn check_range(name: &Name, offset: u64, len: usize, object_len: u64) -> Result<u64> {
+    let end = u64::try_from(len)
+        .ok()
+        .and_then(|len| offset.checked_add(len));
+    end.filter(|end| *end <= object_len)
+        .ok_or_else(|| past_end(name, offset, len, object_len))
+}
+
+fn past_end(name: &Name, offset: u64, len: usize, object_len: u64) -> crate::base::Error {
+    let detail = format!("{len} bytes expected at offset {offset}, the object has {object_len}");
+    crate::base::Error::corrupt(name, detail)
+}

@@ -1,0 +1,122 @@
+//! The page cache: decompressed, checked pages of all runs within one budget of bytes.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::page::Page;
+use crate::base::limits::PAGE_LEN;
+
+/// Bytes that a cached page takes besides its body: key, entry, shared counter.
+const ENTRY_OVERHEAD_LEN: usize = 128;
+
+/// Pages of runs, shared by everybody who reads a database.
+///
+/// Eviction is that of `quick_cache`, a descendant of Clock-PRO: one long scan does not push out
+/// what is read again and again. A page that is in use stays in memory until it no longer is.
+pub struct PageCache {
+    pages: Cache<(u64, u64), Page, PageWeighter, PageHasher>,
+    runs: AtomicU64,
+}
+
+impl PageCache {
+    /// A cache of at most `len_max` bytes. Pages longer than the budget are read each time.
+    pub fn new(len_max: usize) -> PageCache {
+        let pages = len_max / PAGE_LEN;
+        PageCache {
+            pages: Cache::with(
+                pages.max(1),
+                len_max as u64,
+                PageWeighter,
+                PageHasher(0),
+                quick_cache::sync::DefaultLifecycle::default(),
+            ),
+            runs: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes held now.
+    pub fn len(&self) -> u64 {
+        self.pages.weight()
+    }
+
+    /// Whether no page is held.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// A number for one opened run: its pages are never taken for those of another.
+    pub(super) fn number_run(&self) -> u64 {
+        self.runs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, run: u64, offset: u64) -> Option<Page> {
+        self.pages.get(&(run, offset))
+    }
+
+    pub(super) fn insert(&self, run: u64, offset: u64, page: Page) {
+        self.pages.insert((run, offset), page);
+    }
+}
+
+impl std::fmt::Debug for PageCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "PageCache({} pages, {} bytes)",
+            self.pages.len(),
+            self.len()
+        )
+    }
+}
+
+#[derive(Clone)]
+struct PageWeighter;
+
+impl Weighter<(u64, u64), Page> for PageWeighter {
+    fn weight(&self, _key: &(u64, u64), page: &Page) -> u64 {
+        (page.len() + ENTRY_OVERHEAD_LEN) as u64
+    }
+}
+
+/// Hashes two numbers, the same in every process: what is evicted depends on nothing but the reads.
+#[derive(Clone)]
+struct PageHasher(u64);
+
+impl BuildHasher for PageHasher {
+    type Hasher = PageHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> PageHasher {
+        PageHasher(0)
+    }
+}
+
+impl Hasher for PageHasher {
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        // Folding the wide product brings every bit of the input to both ends, where the cache
+        // chooses shard and bucket.
+        let wide = u128::from(self.0 ^ number ^ 0x2d35_8dcc_aa6c_78a5) * 0x9e37_79b9_7f4a_7c15;
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the halves are folded into one"
+        )]
+        let folded = (wide ^ (wide >> 64)) as u64;
+        self.0 = folded;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,71 @@
+//! One write of a run, looked at where it lies.
+
+use bytes::Bytes;
+
+use super::leaf::{Cell, CellKind, OpKind};
+use super::page::Page;
+use crate::base::Op;
+
+/// One write: of what kind, and with which bytes. Bytes that lie in a page are not copied: the page
+/// stays in memory, beyond the budget of the cache if need be, as long as this does.
+#[derive(Clone, Debug)]
+pub struct Entry(Held);
+
+#[derive(Clone, Debug)]
+enum Held {
+    InPage(Page, Cell),
+    Apart(OpKind, Bytes),
+}
+
+impl Entry {
+    /// The entry at `cell` of `page`, unless its value lies apart.
+    #[inline]
+    pub(super) fn in_page(page: Page, cell: Cell) -> Option<Entry> {
+        (!cell.kind.is_apart()).then_some(Entry(Held::InPage(page, cell)))
+    }
+
+    /// An entry whose value has been read from where it lay.
+    pub(super) fn apart(kind: CellKind, value: Bytes) -> Entry {
+        Entry(Held::Apart(kind.op_kind(), value))
+    }
+
+    /// What it does to its key.
+    #[inline]
+    pub fn kind(&self) -> OpKind {
+        match &self.0 {
+            Held::InPage(_, cell) => cell.kind.op_kind(),
+            Held::Apart(kind, _) => *kind,
+        }
+    }
+
+    /// The value or operand; empty for a delete.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        match &self.0 {
+            Held::InPage(page, cell) => cell.payload(page.body()),
+            Held::Apart(_, value) => value,
+        }
+    }
+
+    /// As a write of its own: bytes that lie in a page, at most 1 KiB, are copied, so that holding
+    /// the write holds no page.
+    #[inline]
+    pub fn into_op(self) -> Op {
+        match self.0 {
+            Held::InPage(page, cell) => op_of(cell.kind.op_kind(), || {
+                Bytes::copy_from_slice(cell.payload(page.body()))
+            }),
+            Held::Apart(kind, value) => op_of(kind, || value),
+        }
+    }
+}
+
+/// The write of `kind` with `payload`, which a delete does not ask for.
+#[inline]
+pub(super) fn op_of(kind: OpKind, payload: impl FnOnce() -> Bytes) -> Op {
+    match kind {
+        OpKind::Put => Op::Put(payload()),
+        OpKind::Delete => Op::Delete,
+        OpKind::Merge => Op::Merge(payload()),
+    }
+}

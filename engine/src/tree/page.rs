@@ -1,0 +1,241 @@
+//! The frame of a page: what stands before its body in the file.
+//!
+//! ```text
+//! 0  u64 checksum   XXH3-64 of the stored bytes from 8 on, exclusive-or the page's offset
+//! 8  u32 body_len   bytes of the body, decompressed
+//! 12 u8  compression, 13 u8[3] zero
+//! 16 the body, compressed or plain
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
+
+use super::branch::Branch;
+use super::leaf::Leaf;
+use crate::base::checksum::checksum64;
+
+/// Bytes of a frame.
+pub(super) const FRAME_LEN: usize = 16;
+/// Bytes of a body: offsets inside it, its end included, are 16 bits wide.
+pub(super) const BODY_LEN_MAX: usize = u16::MAX as usize;
+
+/// What was found instead of what was written; the caller adds the object and the place.
+pub(super) type Decoded<T> = Result<T, String>;
+
+/// How the pages and long values of a run are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// LZ4 blocks, each kept only where it saves at least an eighth.
+    Lz4,
+}
+
+impl Compression {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Compression::None => 0,
+            Compression::Lz4 => 1,
+        }
+    }
+
+    pub(super) fn from_code(code: u8) -> Decoded<Compression> {
+        match code {
+            0 => Ok(Compression::None),
+            1 => Ok(Compression::Lz4),
+            _ => Err(format!("compression {code} is unknown")),
+        }
+    }
+
+    /// Checks that `stored` can be `len` bytes as this says, and writes them to `plain`, which has
+    /// that length.
+    pub(super) fn unpack(self, stored: &[u8], plain: &mut [u8]) -> Decoded<()> {
+        let len = plain.len();
+        match self {
+            Compression::None if stored.len() == len => {
+                plain.copy_from_slice(stored);
+                Ok(())
+            }
+            Compression::None => Err(format!("{} bytes are stored, expected {len}", stored.len())),
+            Compression::Lz4 => match decompress_into(stored, plain) {
+                Ok(got) if got == len => Ok(()),
+                Ok(got) => Err(format!("decompresses to {got} bytes, expected {len}")),
+                Err(error) => Err(format!("does not decompress: {error}")),
+            },
+        }
+    }
+}
+
+/// Compresses one block after the other with the same working memory.
+pub(super) struct Compressor {
+    compression: Compression,
+    table: CompressTable,
+    output: Vec<u8>,
+}
+
+impl Compressor {
+    pub(super) fn new(compression: Compression) -> Compressor {
+        Compressor {
+            compression,
+            table: CompressTable::small(),
+            output: Vec::new(),
+        }
+    }
+
+    /// What to store for `plain`: a compressed form that saves at least an eighth, or itself.
+    pub(super) fn pack<'a>(&'a mut self, plain: &'a [u8]) -> (Compression, &'a [u8]) {
+        if self.compression == Compression::None {
+            return (Compression::None, plain);
+        }
+        let room = get_maximum_output_size(plain.len());
+        if self.output.len() < room {
+            self.output.resize(room, 0);
+        }
+        match compress_into_with_table(plain, &mut self.output, &mut self.table) {
+            Ok(len) if len <= plain.len() - plain.len() / 8 => {
+                (Compression::Lz4, &self.output[..len])
+            }
+            _ => (Compression::None, plain),
+        }
+    }
+}
+
+/// Where a page stands in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PagePtr {
+    /// Of its frame.
+    pub(super) offset: u64,
+    /// Bytes stored, the frame included.
+    pub(super) len: u32,
+}
+
+impl PagePtr {
+    pub(super) const ENCODED_LEN: usize = 12;
+
+    pub(super) fn encode(self) -> [u8; PagePtr::ENCODED_LEN] {
+        let mut bytes = [0; PagePtr::ENCODED_LEN];
+        bytes[..8].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.len.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8; PagePtr::ENCODED_LEN]) -> PagePtr {
+        let (mut offset, mut len) = ([0; 8], [0; 4]);
+        offset.copy_from_slice(&bytes[..8]);
+        len.copy_from_slice(&bytes[8..]);
+        PagePtr {
+            offset: u64::from_le_bytes(offset),
+            len: u32::from_le_bytes(len),
+        }
+    }
+
+    /// The first byte after the page, if the page lies within the first `limit` bytes and is as long
+    /// as a page can be.
+    pub(super) fn end_within(self, limit: u64) -> Option<u64> {
+        let len = usize::try_from(self.len).ok()?;
+        let end = self.offset.checked_add(u64::from(self.len))?;
+        ((FRAME_LEN..=FRAME_LEN + BODY_LEN_MAX).contains(&len) && end <= limit).then_some(end)
+    }
+}
+
+/// Appends the page with `body` to `out`, to stand at `offset` of the file.
+pub(super) fn frame(body: &[u8], compressor: &mut Compressor, offset: u64, out: &mut Vec<u8>) {
+    assert!(
+        body.len() <= BODY_LEN_MAX,
+        "a page body of {} bytes",
+        body.len()
+    );
+    let start = out.len();
+    let (compression, stored) = compressor.pack(body);
+    out.extend_from_slice(&[0; FRAME_LEN]);
+    out.extend_from_slice(stored);
+    let page = &mut out[start..];
+    let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    page[8..12].copy_from_slice(&body_len.to_le_bytes());
+    page[12] = compression.code();
+    let checksum = checksum64(&page[8..]) ^ offset;
+    page[..8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The body of a page, decompressed and checked. Cheap to clone: the count of references stands
+/// beside the body's first bytes, which every use touches anyway.
+#[derive(Clone, Debug)]
+pub(super) struct Page(Arc<[u8]>);
+
+impl Page {
+    /// Takes apart what stands at `offset` of the file.
+    pub(super) fn decode(stored: &Bytes, offset: u64) -> Decoded<Page> {
+        let Some((frame, rest)) = stored.split_first_chunk::<FRAME_LEN>() else {
+            return Err(format!("{} bytes are too few for a page", stored.len()));
+        };
+        let (sum, fields) = frame.split_at(8);
+        let found = checksum64(&stored[8..]) ^ offset;
+        if found.to_le_bytes() != sum {
+            return Err(format!(
+                "checksum does not match the {} bytes there",
+                stored.len()
+            ));
+        }
+        let [a, b, c, d, code, 0, 0, 0] = *fields else {
+            return Err("reserved bytes of the frame are not zero".to_owned());
+        };
+        let body_len = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        if body_len > BODY_LEN_MAX {
+            return Err(format!(
+                "a body of {body_len} bytes, the limit is {BODY_LEN_MAX}"
+            ));
+        }
+        let mut body: Arc<[u8]> = std::iter::repeat_n(0, body_len).collect();
+        let plain = Arc::get_mut(&mut body).ok_or("a body already shared")?;
+        Compression::from_code(code)?.unpack(rest, plain)?;
+        let page = Page(body);
+        match page.level() {
+            0 => drop(Leaf::parse(&page.0)?),
+            _ => drop(Branch::parse(&page.0)?),
+        }
+        Ok(page)
+    }
+
+    /// 0 for a leaf; a branch is one level above what it refers to.
+    #[inline]
+    pub(super) fn level(&self) -> u8 {
+        self.0.first().copied().unwrap_or(0)
+    }
+
+    /// Bytes held.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The page as a leaf: only for a page of level 0.
+    #[inline]
+    pub(super) fn leaf(&self) -> Leaf<'_> {
+        debug_assert_eq!(self.level(), 0, "a branch taken for a leaf");
+        Leaf::of_checked(&self.0)
+    }
+
+    /// The page as a branch: only for a page above level 0.
+    #[inline]
+    pub(super) fn branch(&self) -> Branch<'_> {
+        debug_assert_ne!(self.level(), 0, "a leaf taken for a branch");
+        Branch::of_checked(&self.0)
+    }
+
+    /// The body.
+    #[inline]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A 16-bit number of a body.
+pub(super) fn u16_at(body: &[u8], at: usize) -> Option<usize> {
+    Some(usize::from(u16::from_le_bytes(
+        *body.get(at..)?.first_chunk()?,
+    )))
+}

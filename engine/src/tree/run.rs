@@ -1,0 +1,456 @@
+//! Reading a run: opening, and finding single keys.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::cache::PageCache;
+use super::entry::Entry;
+use super::filter::Filter;
+use super::leaf::{Cell, tag_of};
+use super::page::{Page, PagePtr};
+use super::trailer::{TAIL_LEN, Trailer};
+use super::value::ValuePtr;
+use crate::base::checksum::checksum64;
+use crate::base::{Error, Op, Result};
+use crate::storage::Object;
+
+/// Bytes of branches that a run keeps in memory outside the cache even where its filter is smaller.
+const PINNED_LEN_MIN: u64 = 1024 * 1024;
+
+/// What a lookup that does no I/O can say.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// The run has this write of the key.
+    Found(Entry),
+    /// The run does not have the key.
+    Absent,
+    /// A page or a value has to be read first: [`Run::get`] does.
+    NotCached,
+}
+
+/// An immutable run, open. Everything about it is read through [`Object`], checked, and cached.
+///
+/// Outside the cache a run holds its filter (1.5 bytes a key) and its branches as they are first
+/// used, up to the length of the filter or 1 MiB, whichever is more: in common shapes they take a
+/// fifth of that, and a lookup then touches the cache for one page, the leaf. Branches beyond go
+/// through the cache as leaves do.
+///
+/// Errors of reading are [`Error::Corrupt`] with the run's name and the offset of what is damaged,
+/// and [`Error::Storage`] from the medium. One damaged page does not keep others from being read.
+pub struct Run {
+    object: Arc<dyn Object>,
+    cache: Arc<PageCache>,
+    /// Tells this run's pages from others' in the cache.
+    number: u64,
+    name: String,
+    trailer: Trailer,
+    filter: Option<Filter>,
+    /// `None` where the root is a leaf or there is nothing.
+    root: Option<Node>,
+    /// Bytes of branches below the root that are kept, and that may be.
+    pinned_len: AtomicU64,
+    pub(super) pinned_len_max: u64,
+}
+
+/// A branch that stays in memory, with those below it that do.
+struct Node {
+    page: Page,
+    /// One place a child where the children are branches too, none where they are leaves.
+    children: Box<[OnceLock<Box<Node>>]>,
+}
+
+impl Node {
+    fn new(page: Page) -> Node {
+        let places = if page.level() > 1 {
+            page.branch().len()
+        } else {
+            0
+        };
+        Node {
+            page,
+            children: (0..places).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    fn child(&self, i: usize) -> Option<&Node> {
+        Some(self.children.get(i)?.get()?)
+    }
+}
+
+/// A step of a descent: a branch, and which of its children was taken.
+pub(super) type Step = (Page, usize);
+
+impl Run {
+    /// Opens a run that stands in `object`; `name` is what errors call it.
+    ///
+    /// Reads the last 64 KiB, and the filter and the root if they lie before: three reads at most,
+    /// whatever the length of the run. Nothing else of the file is looked at.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if trailer, filter or root is damaged or the file is not a run,
+    /// [`Error::FormatTooNew`], [`Error::Storage`].
+    pub async fn open(object: Arc<dyn Object>, cache: Arc<PageCache>, name: String) -> Result<Run> {
+        let file_len = object.len();
+        let tail_len = file_len.min(TAIL_LEN as u64);
+        let tail_at = file_len - tail_len;
+        let tail = object
+            .read_at(tail_at, usize::try_from(tail_len).unwrap_or(TAIL_LEN))
+            .await?;
+        let trailer = Trailer::decode(&tail, file_len, &name)?;
+        let mut run = Run {
+            number: cache.number_run(),
+            object,
+            cache,
+            name,
+            trailer,
+            filter: None,
+            root: None,
+            pinned_len: AtomicU64::new(0),
+            pinned_len_max: 0,
+        };
+        let tail = Tail {
+            bytes: tail,
+            at: tail_at,
+        };
+        run.pinned_len_max = run.trailer.filter_len.max(PINNED_LEN_MIN);
+        run.filter = run.load_filter(&tail).await?;
+        run.root = run.load_root(&tail).await?;
+        Ok(run)
+    }
+
+    async fn load_filter(&self, tail: &Tail) -> Result<Option<Filter>> {
+        let (at, len) = (self.trailer.filter_offset, self.trailer.filter_len);
+        if len == 0 {
+            return Ok(None);
+        }
+        let bytes = self.read_with_tail(tail, at, len).await?;
+        if checksum64(&bytes) != self.trailer.filter_checksum {
+            return Err(self.corrupt(&format!("filter at {at}: checksum does not match")));
+        }
+        let filter = Filter::from_bytes(&bytes);
+        filter
+            .map(Some)
+            .ok_or_else(|| self.corrupt(&format!("filter at {at}: not whole blocks")))
+    }
+
+    async fn load_root(&self, tail: &Tail) -> Result<Option<Node>> {
+        let (Some(ptr), 2..) = (self.trailer.root, self.trailer.height) else {
+            return Ok(None);
+        };
+        let stored = self
+            .read_with_tail(tail, ptr.offset, u64::from(ptr.len))
+            .await?;
+        let page = self.decode_page(&stored, ptr, self.trailer.height - 1)?;
+        Ok(Some(Node::new(page)))
+    }
+
+    async fn read_with_tail(&self, tail: &Tail, offset: u64, len: u64) -> Result<Bytes> {
+        if let Some(bytes) = tail.slice(offset, len) {
+            return Ok(bytes);
+        }
+        let len = usize::try_from(len).map_err(|_| {
+            self.corrupt(&format!(
+                "{len} bytes at {offset} pass this machine's memory"
+            ))
+        })?;
+        self.read(offset, len).await
+    }
+
+    /// Exactly `len` bytes, which the caller has found to lie within the file.
+    pub(super) async fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let bytes = self.object.read_at(offset, len).await?;
+        if bytes.len() != len {
+            let got = bytes.len();
+            return Err(self.corrupt(&format!("at {offset}: {got} bytes came, expected {len}")));
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn corrupt(&self, detail: &str) -> Error {
+        Error::Corrupt {
+            object: self.name.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Entries: puts, deletes and merges.
+    pub fn entries(&self) -> u64 {
+        self.trailer.entries()
+    }
+
+    /// Bytes of the file.
+    pub fn file_len(&self) -> u64 {
+        self.trailer.file_len
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.trailer.root.is_none()
+    }
+
+    /// The least key; empty where there are no entries.
+    pub fn first_key(&self) -> &[u8] {
+        &self.trailer.first_key
+    }
+
+    /// The greatest key; empty where there are no entries.
+    pub fn last_key(&self) -> &[u8] {
+        &self.trailer.last_key
+    }
+
+    /// Whether the run can have the key with this [`key_hash`](super::key_hash): false is certain.
+    /// Always true for a run without filter. No I/O.
+    #[inline]
+    pub fn may_contain(&self, hash: u64) -> bool {
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| filter.contains(hash))
+    }
+
+    /// The write of `key`, whose [`key_hash`](super::key_hash) is `hash`: computed once by the
+    /// caller, for all runs. With the hash of another key the answer may be `None` wrongly.
+    ///
+    /// The write is the caller's own: a value up to 1 KiB is copied out of its page, a longer one
+    /// lies apart and is read from the object each time.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Storage`].
+    #[inline]
+    pub async fn get(&self, key: &[u8], hash: u64) -> Result<Option<Op>> {
+        Ok(self.entry(key, hash).await?.map(Entry::into_op))
+    }
+
+    /// As [`Run::get`], without copying: what is found is looked at where it lies.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Storage`].
+    #[inline]
+    pub async fn entry(&self, key: &[u8], hash: u64) -> Result<Option<Entry>> {
+        match self.entry_cached(key, hash)? {
+            Lookup::Found(entry) => Ok(Some(entry)),
+            Lookup::Absent => Ok(None),
+            Lookup::NotCached => self.entry_uncached(key, hash).await,
+        }
+    }
+
+    /// As [`Run::entry`], without I/O and without yielding.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    #[inline]
+    pub fn entry_cached(&self, key: &[u8], hash: u64) -> Result<Lookup> {
+        if !self.may_contain(hash) || self.is_empty() {
+            return Ok(Lookup::Absent);
+        }
+        let Some(ptr) = self.leaf_ptr_pinned(key) else {
+            return Ok(Lookup::NotCached);
+        };
+        let Some(page) = self.cache.get(self.number, ptr.offset) else {
+            return Ok(Lookup::NotCached);
+        };
+        self.check_level(&page, ptr, 0)?;
+        let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
+            return Ok(Lookup::Absent);
+        };
+        Ok(Entry::in_page(page, cell).map_or(Lookup::NotCached, Lookup::Found))
+    }
+
+    /// Where the leaf for `key` stands, if all branches on the way are in memory.
+    #[inline]
+    fn leaf_ptr_pinned(&self, key: &[u8]) -> Option<PagePtr> {
+        let Some(mut node) = self.root.as_ref() else {
+            return self.trailer.root;
+        };
+        loop {
+            let branch = node.page.branch();
+            let i = branch.child_for(key);
+            if node.page.level() == 1 {
+                return Some(branch.child(i));
+            }
+            node = node.child(i)?;
+        }
+    }
+
+    #[cold]
+    async fn entry_uncached(&self, key: &[u8], hash: u64) -> Result<Option<Entry>> {
+        let mut path = Vec::new();
+        let lead = |page: &Page, _| page.branch().child_for(key);
+        let Some(ptr) = self.descend(&mut path, lead).await? else {
+            return Ok(None);
+        };
+        let page = self.leaf(ptr).await?;
+        let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
+            return Ok(None);
+        };
+        self.entry_at(page, cell, ptr).await.map(Some)
+    }
+
+    /// The entry at `cell` of the leaf `page` that stands at `ptr`, its value read if it is apart.
+    pub(super) async fn entry_at(&self, page: Page, cell: Cell, ptr: PagePtr) -> Result<Entry> {
+        if let Some(entry) = Entry::in_page(page.clone(), cell) {
+            return Ok(entry);
+        }
+        let value = ValuePtr::decode(cell.payload(page.body()))
+            .map_err(|what| self.corrupt(&format!("page at {}: {what}", ptr.offset)))?;
+        Ok(Entry::apart(cell.kind, self.read_value(&value).await?))
+    }
+
+    /// Goes from the root to a leaf, taking the child that `choose` names at each branch, and says
+    /// where that leaf stands; `None` in an empty run. `choose` is given the branch and how many
+    /// stand above it. The way is left in `path`, root first.
+    pub(super) async fn descend(
+        &self,
+        path: &mut Vec<Step>,
+        choose: impl Fn(&Page, usize) -> usize,
+    ) -> Result<Option<PagePtr>> {
+        path.clear();
+        let Some(root) = self.root.as_ref() else {
+            return Ok(self.trailer.root);
+        };
+        let (mut page, mut node) = (root.page.clone(), Some(root));
+        loop {
+            let branch = page.branch();
+            let i = choose(&page, path.len()).min(branch.len() - 1);
+            let (ptr, level) = (branch.child(i), page.level() - 1);
+            path.push((page, i));
+            if level == 0 {
+                return Ok(Some(ptr));
+            }
+            (page, node) = self.branch(node, i, ptr, level).await?;
+        }
+    }
+
+    /// The branch that is child `i` of another, which is kept in `parent` if that is. Keeps it, while
+    /// there is room for it.
+    async fn branch<'a>(
+        &self,
+        parent: Option<&'a Node>,
+        i: usize,
+        ptr: PagePtr,
+        level: u8,
+    ) -> Result<(Page, Option<&'a Node>)> {
+        let place = parent.and_then(|parent| parent.children.get(i));
+        if let Some(kept) = place.and_then(OnceLock::get) {
+            return Ok((kept.page.clone(), Some(kept)));
+        }
+        let Some(place) = place else {
+            return Ok((self.page(ptr, level).await?, None));
+        };
+        let page_len = u64::from(ptr.len);
+        let kept_len = self.pinned_len.load(Ordering::Relaxed);
+        if kept_len.saturating_add(page_len) > self.pinned_len_max {
+            return Ok((self.page(ptr, level).await?, None));
+        }
+        let page = self.read_page(ptr, level).await?;
+        if place.set(Box::new(Node::new(page.clone()))).is_ok() {
+            self.pinned_len.fetch_add(page_len, Ordering::Relaxed);
+        }
+        Ok((page, place.get().map(AsRef::as_ref)))
+    }
+
+    /// A leaf, through the cache.
+    pub(super) async fn leaf(&self, ptr: PagePtr) -> Result<Page> {
+        self.page(ptr, 0).await
+    }
+
+    /// A page that must be of `level`, through the cache.
+    #[inline]
+    async fn page(&self, ptr: PagePtr, level: u8) -> Result<Page> {
+        if let Some(page) = self.cache.get(self.number, ptr.offset) {
+            self.check_level(&page, ptr, level)?;
+            return Ok(page);
+        }
+        let page = self.read_page(ptr, level).await?;
+        self.cache.insert(self.number, ptr.offset, page.clone());
+        Ok(page)
+    }
+
+    /// A page that must be of `level`, past the cache.
+    pub(super) async fn read_page(&self, ptr: PagePtr, level: u8) -> Result<Page> {
+        if ptr.end_within(self.trailer.filter_offset).is_none() {
+            let PagePtr { offset, len } = ptr;
+            return Err(self.corrupt(&format!(
+                "page at {offset}: its {len} bytes are not a page's"
+            )));
+        }
+        let stored = self.read(ptr.offset, ptr.len as usize).await?;
+        self.decode_page(&stored, ptr, level)
+    }
+
+    fn decode_page(&self, stored: &Bytes, ptr: PagePtr, level: u8) -> Result<Page> {
+        let page = Page::decode(stored, ptr.offset)
+            .map_err(|what| self.corrupt(&format!("page at {}: {what}", ptr.offset)))?;
+        self.check_level(&page, ptr, level)?;
+        Ok(page)
+    }
+
+    /// Without this a pointer that leads upwards would make a descent endless.
+    #[inline]
+    fn check_level(&self, page: &Page, ptr: PagePtr, level: u8) -> Result<()> {
+        if page.level() == level {
+            return Ok(());
+        }
+        let (at, got) = (ptr.offset, page.level());
+        Err(self.corrupt(&format!(
+            "page at {at}: is of level {got}, expected {level}"
+        )))
+    }
+
+    /// A value apart, past the cache.
+    pub(super) async fn read_value(&self, ptr: &ValuePtr) -> Result<Bytes> {
+        let at = ptr.offset;
+        if ptr.end_within(self.trailer.leaves_end).is_none() {
+            let len = ptr.stored_len;
+            return Err(self.corrupt(&format!("value at {at}: its {len} bytes pass the leaves")));
+        }
+        let stored = self.read(at, ptr.stored_len as usize).await?;
+        ptr.unpack(stored)
+            .map_err(|what| self.corrupt(&format!("value at {at}: {what}")))
+    }
+
+    pub(super) fn trailer(&self) -> &Trailer {
+        &self.trailer
+    }
+
+    /// Reads the filter as it stands in the file now and checks it, for proofreading.
+    pub(super) async fn reread_filter(&self) -> Result<()> {
+        let nothing = Tail {
+            bytes: Bytes::new(),
+            at: self.file_len(),
+        };
+        self.load_filter(&nothing).await.map(drop)
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Run({}, {} entries, {} bytes)",
+            self.name,
+            self.entries(),
+            self.file_len()
+        )
+    }
+}
+
+/// The last bytes of a file, which hold all that opening needs of a small one.
+struct Tail {
+    bytes: Bytes,
+    at: u64,
+}
+
+impl Tail {
+    fn slice(&self, offset: u64, len: u64) -> Option<Bytes> {
+        let from = usize::try_from(offset.checked_sub(self.at)?).ok()?;
+        let to = from.checked_add(usize::try_from(len).ok()?)?;
+        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}

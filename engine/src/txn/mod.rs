@@ -1,0 +1,13 @@
+//! Transactions: a snapshot to read from, what was read, what is to be written.
+
+mod context;
+mod scan;
+mod snapshot;
+mod store;
+mod transaction;
+
+pub use context::Context;
+pub use scan::{Record, Scan, ScanRange};
+pub use snapshot::Snapshot;
+pub use store::{Encoding, Store, StoreSchema};
+pub use transaction::{Committed, Transaction};

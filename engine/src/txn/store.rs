@@ -1,0 +1,112 @@
+//! A store: one of the B-trees of a database.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::limits::KEY_LEN_MAX;
+use crate::base::{Error, Key, Result, StoreId};
+use crate::coord::KeyRange;
+use crate::fold::full_key;
+use crate::merge::Column;
+
+/// How the values of a store are encoded. The engine stores bytes; this is for everyone who reads them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON text.
+    #[default]
+    Json,
+    /// MessagePack.
+    MessagePack,
+    /// Bytes.
+    Raw,
+}
+
+/// What a store is, fixed when it is created.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreSchema {
+    /// How values are encoded.
+    pub encoding: Encoding,
+    /// Names of the key's fields, for people; may be empty.
+    pub key_fields: Vec<String>,
+    /// Columns of a merged store, whose records change by merge operands; empty for plain values.
+    pub columns: Vec<Column>,
+}
+
+/// A handle of a store. Cheap to clone; stays valid as long as the store is not dropped: a transaction
+/// that uses the handle of a dropped store conflicts.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: StoreId,
+    name: String,
+    schema: StoreSchema,
+    /// The catalog's record of this store: every transaction that uses it reads that.
+    catalog_key: Bytes,
+}
+
+impl Store {
+    /// A handle of the store that stands in the catalog under `catalog_key`.
+    pub fn new(id: StoreId, name: String, schema: StoreSchema, catalog_key: Bytes) -> Store {
+        Store(Arc::new(Inner {
+            id,
+            name,
+            schema,
+            catalog_key,
+        }))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its number.
+    pub fn id(&self) -> StoreId {
+        self.0.id
+    }
+
+    /// What it is.
+    pub fn schema(&self) -> &StoreSchema {
+        &self.0.schema
+    }
+
+    /// Whether its records are changed by merge operands.
+    pub fn is_merged(&self) -> bool {
+        !self.0.schema.columns.is_empty()
+    }
+
+    pub(super) fn catalog_key(&self) -> &Bytes {
+        &self.0.catalog_key
+    }
+
+    /// The whole key of a record of this store.
+    pub(super) fn full_key(&self, key: &Key) -> Result<Bytes> {
+        let len = key.as_bytes().len();
+        if len > KEY_LEN_MAX {
+            let (got, max) = (len as u64, KEY_LEN_MAX as u64);
+            return Err(Error::Limit {
+                what: "key length in bytes",
+                got,
+                max,
+            });
+        }
+        Ok(full_key(self.0.id, key.as_bytes()))
+    }
+
+    /// All keys of this store.
+    pub(super) fn range(&self) -> KeyRange {
+        let after = self
+            .0
+            .id
+            .0
+            .checked_add(1)
+            .map(|id| full_key(StoreId(id), &[]));
+        KeyRange {
+            from: full_key(self.0.id, &[]),
+            to: after.unwrap_or_default(),
+        }
+    }
+}

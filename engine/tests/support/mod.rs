@@ -1,0 +1,78 @@
+//! What the tests of the engine share: dice, and background work that runs when the test says so.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::sync::{Arc, Mutex};
+
+use eciton_engine::base::clock::SystemClock;
+use eciton_engine::base::entropy::SeededEntropy;
+use eciton_engine::base::spawn::Spawner;
+use eciton_engine::coord::LocalCoordinator;
+use eciton_engine::db::Environment;
+use futures::future::BoxFuture;
+
+/// Random numbers that a seed repeats.
+pub(crate) struct Dice(SeededEntropy);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
+        Dice(SeededEntropy::new(seed))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number from 0 up to `end`, excluded.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// Keeps background work until the test runs or forgets it.
+#[derive(Default)]
+pub(crate) struct Deferred(Mutex<Vec<BoxFuture<'static, ()>>>);
+
+impl Deferred {
+    pub(crate) async fn run(&self) {
+        let tasks = std::mem::take(&mut *self.0.lock().unwrap());
+        for task in tasks {
+            task.await;
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+impl Spawner for Deferred {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.lock().unwrap().push(task);
+    }
+}
+
+/// An environment that a seed repeats.
+pub(crate) fn environment(seed: u64) -> (Environment, Arc<Deferred>) {
+    let spawner = Arc::new(Deferred::default());
+    let environment = Environment {
+        clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        spawner: Arc::clone(&spawner) as Arc<dyn Spawner>,
+        coordinator: Arc::new(LocalCoordinator::new()),
+    };
+    (environment, spawner)
+}
+
+/// The seeds of a test: the one in `ECITON_SEED`, or the first so many (`ECITON_SEEDS`, or `count`).
+pub(crate) fn seeds(count: u64) -> Vec<u64> {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text: String| text.parse().ok())
+    };
+    match number("ECITON_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("ECITON_SEEDS").unwrap_or(count)).collect(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Developer automation: `cargo xtask <command>`. No dependencies, so that it is there in a second.
+
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use steps::Failed;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  ci         everything below, in this order: what has to pass before a change lands
+  fmt-check  the sources are formatted
+  tidy       module ranks, file lengths, stray marks and paths, lints inherited, links
+  clippy     no warning in any target
+  docs       the documentation builds without a warning
+  test       every test and every documented example; starts whatever it needs by itself
+
+Arguments after `test` go to the test runner: `cargo xtask test kill`.
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    if command != "test" && !rest.is_empty() {
+        eprintln!(
+            "error: `{command}` takes no arguments, got `{}`",
+            rest.join(" ")
+        );
+        return ExitCode::from(2);
+    }
+    let done = match command.as_str() {
+        "ci" => ci(),
+        "fmt-check" => steps::fmt_check(),
+        "tidy" => tidy::run(),
+        "clippy" => steps::clippy(),
+        "docs" => steps::docs(),
+        "test" => steps::test(&rest),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        unknown => {
+            eprintln!("error: no command `{unknown}`\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("error: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cheap checks first: a wrong space should not cost a build.
+fn ci() -> Result<(), Failed> {
+    steps::fmt_check()?;
+    tidy::run()?;
+    steps::clippy()?;
+    steps::docs()?;
+    steps::test(&[])
+}

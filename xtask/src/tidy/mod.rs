@@ -1,0 +1,39 @@
+//! What the compiler does not check: module ranks, file lengths, stray marks, lints, links.
+//!
+//! Each check takes the sources as read and returns what does not hold, one line each.
+
+mod crates;
+mod links;
+mod ranks;
+mod sources;
+mod text;
+
+use crate::steps::{Failed, workspace};
+
+/// Runs every check and reports everything found, not just the first.
+pub(crate) fn run() -> Result<(), Failed> {
+    eprintln!("$ cargo xtask tidy");
+    let root = workspace();
+    let files = sources::read(&root)
+        .map_err(|cause| Failed(format!("{}: cannot be read: {cause}", root.display())))?;
+    assert!(
+        files.len() > 10,
+        "only {} files found in {}",
+        files.len(),
+        root.display()
+    );
+
+    let mut found = text::check(&files);
+    found.extend(ranks::check(&files));
+    found.extend(crates::check(&files));
+    found.extend(links::check(&root, &files));
+    for line in &found {
+        eprintln!("{line}");
+    }
+    if found.is_empty() {
+        eprintln!("tidy: {} files, nothing to say", files.len());
+        Ok(())
+    } else {
+        Err(Failed(format!("tidy found {} things", found.len())))
+    }
+}
