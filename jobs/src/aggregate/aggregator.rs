@@ -1,0 +1,118 @@
+//! One shard's aggregation.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use eciton_engine::base::limits::KEY_LEN_MAX;
+use eciton_engine::base::{Key, KeyBuilder};
+use eciton_engine::merge::Operand;
+
+use super::error::AggregateError;
+
+use super::plan::Inner;
+use super::states::States;
+use crate::columns::{Column, KeyColumns};
+use crate::groups::Groups;
+
+/// Bytes of keys and states that an aggregator keeps before it asks to be emptied.
+pub const AGGREGATE_LEN_MAX: usize = 64 << 20;
+
+/// The groups of one shard so far. Push batches; whenever it [is full](Aggregator::is_full), and at
+/// the end, take what it has.
+pub struct Aggregator {
+    plan: Arc<Inner>,
+    groups: Groups,
+    states: Vec<States>,
+    /// The group of each row of the batch at hand.
+    rows: Vec<u32>,
+    builder: KeyBuilder,
+    /// Rows of earlier batches, for messages.
+    rows_before: u64,
+}
+
+impl Aggregator {
+    pub(super) fn new(plan: Arc<Inner>) -> Aggregator {
+        let states = plan.values.iter().map(super::plan::Value::states).collect();
+        Aggregator {
+            plan,
+            groups: Groups::default(),
+            states,
+            rows: Vec::new(),
+            builder: KeyBuilder::new(),
+            rows_before: 0,
+        }
+    }
+
+    /// Adds a batch with the columns that the aggregation was planned for.
+    ///
+    /// # Errors
+    /// [`AggregateError`]: a value or a key of this batch cannot be stored. The shard is of no use
+    /// then.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<(), AggregateError> {
+        let keys = self.plan.key.read(batch)?;
+        self.assign_groups(&keys, batch.num_rows())?;
+        let columns = self
+            .plan
+            .columns
+            .iter()
+            .map(|(name, index)| Column::read(name, batch.column(*index)))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (value, states) in self.plan.values.iter().zip(&mut self.states) {
+            states.resize(self.groups.len());
+            states.update(&self.rows, value.column().map(|column| &columns[column]));
+        }
+        self.rows_before += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn assign_groups(&mut self, keys: &KeyColumns, rows: usize) -> Result<(), AggregateError> {
+        self.rows.clear();
+        self.rows.reserve(rows);
+        for row in 0..rows {
+            keys.encode(row, &mut self.builder);
+            let group = self
+                .groups
+                .group_of(self.builder.as_bytes())
+                .map_err(|too_long| AggregateError::KeyTooLong {
+                    row: self.rows_before + row as u64,
+                    len: too_long.0 as u64,
+                    max: KEY_LEN_MAX as u64,
+                })?;
+            self.rows.push(group);
+        }
+        Ok(())
+    }
+
+    /// How many groups there are now.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether more than [`AGGREGATE_LEN_MAX`] bytes are kept: time for
+    /// [`take`](Aggregator::take).
+    pub fn is_full(&self) -> bool {
+        let states: usize = self.states.iter().map(States::len_bytes).sum();
+        self.groups.len_bytes() + states > AGGREGATE_LEN_MAX
+    }
+
+    /// One operand for each key so far, in key order; the aggregator begins anew. Operands of a key
+    /// that was taken more than once merge like those of different shards.
+    ///
+    /// # Errors
+    /// None in practice: [`AggregateError::Operand`] would say that the engine refused what it
+    /// planned.
+    pub fn take(&mut self) -> Result<Vec<(Key, Operand)>, AggregateError> {
+        let sorted = self.groups.take_sorted();
+        let mut operands = Vec::with_capacity(sorted.len());
+        let mut states = Vec::with_capacity(self.states.len());
+        for (key, group) in sorted {
+            states.clear();
+            for (value, accumulated) in self.plan.values.iter().zip(&self.states) {
+                states.push(accumulated.state(value.operator(), group)?);
+            }
+            operands.push((Key::from_encoded(key), Operand::new(&states)?));
+        }
+        self.states.iter_mut().for_each(States::clear);
+        Ok(operands)
+    }
+}

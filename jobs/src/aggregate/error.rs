@@ -1,0 +1,90 @@
+//! Why an aggregation cannot be planned, or why a batch cannot be aggregated.
+
+use crate::columns::{KeyError, ValueError};
+use crate::names;
+
+/// What is wrong with a `[merge]` for the columns that are there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A column of `key` is missing or cannot be part of a key.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// An operator's column is missing.
+    #[error("no column `{column}`: {}", names::candidates(column, columns))]
+    Missing {
+        /// The value's name in the job file.
+        value: String,
+        /// The name that was not found.
+        column: String,
+        /// The columns that are there.
+        columns: Vec<String>,
+    },
+    /// An operator does not take its column's type.
+    #[error("{operator}({column}) of a column of type {data_type}: expected {expected}")]
+    Type {
+        /// The value's name in the job file.
+        value: String,
+        /// The operator.
+        operator: String,
+        /// Its column.
+        column: String,
+        /// The column's type.
+        data_type: String,
+        /// The types that the operator takes.
+        expected: &'static str,
+    },
+    /// A value that no store can have.
+    #[error("{message}")]
+    Column {
+        /// The value's name in the job file.
+        value: String,
+        /// What does not fit.
+        message: String,
+    },
+    /// An operator that this version does not have.
+    #[error(
+        "operator `{operator}` is not supported by this version: expected count, sum, min, max or avg"
+    )]
+    Operator {
+        /// The value's name in the job file.
+        value: String,
+        /// The operator.
+        operator: String,
+    },
+}
+
+impl PlanError {
+    /// The key of the job file that is to blame.
+    pub fn key(&self) -> String {
+        match self {
+            PlanError::Key(_) => "merge.key".to_owned(),
+            PlanError::Missing { value, .. }
+            | PlanError::Type { value, .. }
+            | PlanError::Column { value, .. }
+            | PlanError::Operator { value, .. } => format!("merge.values.{value}"),
+        }
+    }
+}
+
+/// What is wrong with a row of a shard. The same shard fails again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AggregateError {
+    /// A value has no counterpart in the engine.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// A key is longer than a store takes.
+    #[error("the key of output row {row} is {len} bytes long, the limit is {max}")]
+    KeyTooLong {
+        /// The row's number within the shard's output, from 0.
+        row: u64,
+        /// The key's length in bytes.
+        len: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The engine refused an operand.
+    #[error(transparent)]
+    Operand(#[from] eciton_engine::base::Error),
+}

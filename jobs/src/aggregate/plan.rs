@@ -1,0 +1,217 @@
+//! A `[merge]` against the columns that are there.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use eciton_engine::db::{Encoding, StoreSchema};
+use eciton_engine::merge::{self, Operator};
+use eciton_proto::v1::{MergeSpec, MergeValue};
+
+use super::aggregator::Aggregator;
+use super::error::PlanError;
+use super::states::{Bounds, Side, States};
+use crate::columns::{KeyPlan, Kind};
+
+/// A checked `[merge]`: which columns make the key, which operator runs over which column.
+/// Cheap to clone; shared by all shards of a job.
+#[derive(Clone)]
+pub struct Aggregation {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) key: KeyPlan,
+    pub(super) values: Vec<Value>,
+    /// The columns that values read, each once, with their position in a batch.
+    pub(super) columns: Vec<(String, usize)>,
+    key_names: Vec<String>,
+}
+
+/// One value of the record.
+pub(super) struct Value {
+    /// What it is in the store.
+    target: merge::Column,
+    /// What it reads, as a position in `Inner::columns`, and as what; none for `count()`.
+    argument: Option<(usize, Kind)>,
+}
+
+impl Aggregation {
+    /// Finds the columns of `merge` in `schema`, the columns that the transform gives, and checks
+    /// their types.
+    ///
+    /// # Errors
+    /// [`PlanError`], whose message names the operator, the column, its type and what was
+    /// expected.
+    pub fn plan(merge: &MergeSpec, schema: &Schema) -> Result<Aggregation, PlanError> {
+        let key = KeyPlan::new(&merge.key, schema)?;
+        let mut columns = Vec::new();
+        let values = merge
+            .values
+            .iter()
+            .map(|value| plan_value(value, schema, &mut columns))
+            .collect::<Result<_, _>>()?;
+        let key_names = merge.key.clone();
+        Ok(Aggregation {
+            inner: Arc::new(Inner {
+                key,
+                values,
+                columns,
+                key_names,
+            }),
+        })
+    }
+
+    /// The schema of the store that takes the operands.
+    pub fn store_schema(&self) -> StoreSchema {
+        StoreSchema {
+            encoding: Encoding::Json,
+            key_fields: self.inner.key_names.clone(),
+            columns: self
+                .inner
+                .values
+                .iter()
+                .map(|value| value.target.clone())
+                .collect(),
+        }
+    }
+
+    /// Begins a shard.
+    pub fn start(&self) -> Aggregator {
+        Aggregator::new(Arc::clone(&self.inner))
+    }
+}
+
+impl Value {
+    pub(super) fn operator(&self) -> Operator {
+        self.target.operator
+    }
+
+    /// The column it reads, as a position in `Inner::columns`; none for `count()`.
+    pub(super) fn column(&self) -> Option<usize> {
+        self.argument.map(|(column, _)| column)
+    }
+
+    /// An empty accumulator.
+    pub(super) fn states(&self) -> States {
+        let Some((_, kind)) = self.argument else {
+            return States::Rows(Vec::new());
+        };
+        match self.operator() {
+            Operator::Count => States::NotNull(Vec::new()),
+            Operator::Sum | Operator::Avg => match kind {
+                Kind::Float => States::SumFloat(Vec::new()),
+                Kind::Decimal(scale) => States::SumDecimal(scale, Vec::new()),
+                _ => States::SumInt(Vec::new()),
+            },
+            Operator::Max => bounds(Side::Max, kind),
+            _ => bounds(Side::Min, kind),
+        }
+    }
+}
+
+fn bounds(side: Side, kind: Kind) -> States {
+    match kind {
+        Kind::Null => States::Nothing,
+        Kind::Bool => States::MinMaxBool(side, Vec::new()),
+        Kind::Int => States::MinMaxInt(side, Vec::new()),
+        Kind::Uint => States::MinMaxUint(side, Vec::new()),
+        Kind::Float => States::MinMaxFloat(side, Vec::new()),
+        Kind::Decimal(scale) => States::MinMaxDecimal(side, scale, Vec::new()),
+        Kind::Str => States::MinMaxStr(side, Bounds::default()),
+        Kind::Bytes => States::MinMaxBytes(side, Bounds::default()),
+        Kind::Timestamp => States::MinMaxTimestamp(side, Vec::new()),
+    }
+}
+
+fn plan_value(
+    value: &MergeValue,
+    schema: &Schema,
+    columns: &mut Vec<(String, usize)>,
+) -> Result<Value, PlanError> {
+    let operator = operator(value)?;
+    if value.column.is_empty() && operator == Operator::Count {
+        return Ok(Value {
+            target: target(value, operator, merge::Kind::Any)?,
+            argument: None,
+        });
+    }
+    let Some(index) = schema
+        .fields()
+        .iter()
+        .position(|field| *field.name() == value.column)
+    else {
+        return Err(PlanError::Missing {
+            value: value.name.clone(),
+            column: value.column.clone(),
+            columns: schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
+        });
+    };
+    let kind = check_type(value, operator, schema.field(index).data_type())?;
+    let known = columns.iter().position(|(_, known)| *known == index);
+    let column = known.unwrap_or_else(|| {
+        columns.push((value.column.clone(), index));
+        columns.len() - 1
+    });
+    // What is counted does not show in the count, so that the same store takes any of it.
+    let input = if operator == Operator::Count {
+        merge::Kind::Any
+    } else {
+        kind.into()
+    };
+    Ok(Value {
+        target: target(value, operator, input)?,
+        argument: Some((column, kind)),
+    })
+}
+
+fn target(
+    value: &MergeValue,
+    operator: Operator,
+    input: merge::Kind,
+) -> Result<merge::Column, PlanError> {
+    merge::Column::new(value.name.clone(), operator, input).map_err(|error| PlanError::Column {
+        value: value.name.clone(),
+        message: error.to_string(),
+    })
+}
+
+fn operator(value: &MergeValue) -> Result<Operator, PlanError> {
+    let known = Operator::parse(&value.operator).ok();
+    // A whole record is what an upsert merges, no value of one.
+    known
+        .filter(|operator| *operator != Operator::Latest)
+        .ok_or_else(|| PlanError::Operator {
+            value: value.name.clone(),
+            operator: value.operator.clone(),
+        })
+}
+
+/// Whether the operator takes the column, and as what.
+fn check_type(
+    value: &MergeValue,
+    operator: Operator,
+    data_type: &DataType,
+) -> Result<Kind, PlanError> {
+    let kind = Kind::of(data_type);
+    let expected = match (operator, kind) {
+        (Operator::Sum | Operator::Avg, Some(kind)) if operator.takes(kind.into()) => {
+            return Ok(kind);
+        }
+        (Operator::Sum | Operator::Avg, _) => {
+            "an integer, a float or a decimal (a bool can be cast in [transform] sql)"
+        }
+        (_, Some(kind)) => return Ok(kind),
+        (_, None) => "bool, integer, float, decimal, string, bytes, date or timestamp",
+    };
+    Err(PlanError::Type {
+        value: value.name.clone(),
+        operator: value.operator.clone(),
+        column: value.column.clone(),
+        data_type: data_type.to_string(),
+        expected,
+    })
+}

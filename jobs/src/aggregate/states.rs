@@ -1,0 +1,399 @@
+//! What a shard has accumulated of one value, a typed vector with one entry a group.
+//!
+//! Each accumulator meets a column's type once a batch and then runs one plain loop over it.
+
+use arrow::array::Array;
+use arrow::buffer::NullBuffer;
+use eciton_engine::base::{Datum, Error};
+use eciton_engine::merge::{Average, DecimalSum, FloatSum, Operator, State, Sum};
+
+use crate::columns::Column;
+
+/// The partial results of one value of the record.
+pub(super) enum States {
+    /// `count()`: rows.
+    Rows(Vec<u64>),
+    /// `count(x)`: rows where x is not NULL.
+    NotNull(Vec<u64>),
+    /// `sum` and `avg` of integers.
+    SumInt(Vec<Counted<i128>>),
+    /// `sum` and `avg` of floats.
+    SumFloat(Vec<Counted<FloatSum>>),
+    /// `sum` and `avg` of decimals of one scale.
+    SumDecimal(i8, Vec<Counted<DecimalSum>>),
+    MinMaxBool(Side, Vec<Option<bool>>),
+    MinMaxInt(Side, Vec<Option<i64>>),
+    MinMaxUint(Side, Vec<Option<u64>>),
+    MinMaxFloat(Side, Vec<Option<f64>>),
+    MinMaxTimestamp(Side, Vec<Option<i64>>),
+    MinMaxDecimal(Side, i8, Vec<Option<i128>>),
+    MinMaxStr(Side, Bounds),
+    MinMaxBytes(Side, Bounds),
+    /// `min` and `max` of a column that holds nothing but NULL.
+    Nothing,
+}
+
+/// Which end is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Min,
+    Max,
+}
+
+/// A sum and how many values are in it; none of them: the sum is NULL.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted<T> {
+    sum: T,
+    count: u64,
+}
+
+/// Smallest or largest byte strings.
+#[derive(Default)]
+pub(super) struct Bounds {
+    values: Vec<Option<Box<[u8]>>>,
+    /// Bytes of all values.
+    len: usize,
+}
+
+impl States {
+    /// Makes room for `groups` groups.
+    pub(super) fn resize(&mut self, groups: usize) {
+        match self {
+            States::Rows(states) | States::NotNull(states) => states.resize(groups, 0),
+            States::SumInt(states) => states.resize(groups, Counted { sum: 0, count: 0 }),
+            States::SumFloat(states) => {
+                states.resize(
+                    groups,
+                    Counted {
+                        sum: FloatSum::new(0.0),
+                        count: 0,
+                    },
+                );
+            }
+            States::SumDecimal(scale, states) => {
+                states.resize(
+                    groups,
+                    Counted {
+                        sum: DecimalSum::new(0, *scale),
+                        count: 0,
+                    },
+                );
+            }
+            States::MinMaxBool(_, states) => states.resize(groups, None),
+            States::MinMaxInt(_, states) | States::MinMaxTimestamp(_, states) => {
+                states.resize(groups, None);
+            }
+            States::MinMaxUint(_, states) => states.resize(groups, None),
+            States::MinMaxFloat(_, states) => states.resize(groups, None),
+            States::MinMaxDecimal(_, _, states) => states.resize(groups, None),
+            States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) => {
+                bounds.values.resize(groups, None);
+            }
+            States::Nothing => {}
+        }
+    }
+
+    /// Forgets every group.
+    pub(super) fn clear(&mut self) {
+        self.resize(0);
+        if let States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) = self {
+            bounds.len = 0;
+        }
+    }
+
+    /// Bytes in use, about.
+    pub(super) fn len_bytes(&self) -> usize {
+        match self {
+            States::Rows(states) | States::NotNull(states) => size_of_val(states.as_slice()),
+            States::SumInt(states) => size_of_val(states.as_slice()),
+            States::SumFloat(states) => size_of_val(states.as_slice()),
+            States::SumDecimal(_, states) => size_of_val(states.as_slice()),
+            States::MinMaxBool(_, states) => size_of_val(states.as_slice()),
+            States::MinMaxInt(_, states) | States::MinMaxTimestamp(_, states) => {
+                size_of_val(states.as_slice())
+            }
+            States::MinMaxUint(_, states) => size_of_val(states.as_slice()),
+            States::MinMaxFloat(_, states) => size_of_val(states.as_slice()),
+            States::MinMaxDecimal(_, _, states) => size_of_val(states.as_slice()),
+            States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) => {
+                size_of_val(bounds.values.as_slice()) + bounds.len
+            }
+            States::Nothing => 0,
+        }
+    }
+
+    /// Adds a batch: `groups` has the group of each row, `column` the argument (none for
+    /// `count()`).
+    pub(super) fn update(&mut self, groups: &[u32], column: Option<&Column>) {
+        match (self, column) {
+            (States::Rows(states), _) => {
+                for group in groups {
+                    states[*group as usize] += 1;
+                }
+            }
+            (States::NotNull(_), Some(Column::Null)) | (States::Nothing, _) => {}
+            (States::NotNull(states), Some(column)) => {
+                let unit = |_| ();
+                each(groups, column.nulls(), unit, |group, ()| states[group] += 1);
+            }
+            (States::SumInt(states), Some(Column::Int(array))) => {
+                let values = array.values();
+                each(
+                    groups,
+                    array.nulls(),
+                    |row| i128::from(values[row]),
+                    |group, value| {
+                        states[group].sum += value;
+                        states[group].count += 1;
+                    },
+                );
+            }
+            (States::SumInt(states), Some(Column::Uint(array))) => {
+                let values = array.values();
+                each(
+                    groups,
+                    array.nulls(),
+                    |row| i128::from(values[row]),
+                    |group, value| {
+                        states[group].sum += value;
+                        states[group].count += 1;
+                    },
+                );
+            }
+            (States::SumFloat(states), Some(Column::Float(array))) => {
+                let values = array.values();
+                each(
+                    groups,
+                    array.nulls(),
+                    |row| values[row],
+                    |group, value| {
+                        states[group].sum.absorb(FloatSum::new(value));
+                        states[group].count += 1;
+                    },
+                );
+            }
+            (States::SumDecimal(scale, states), Some(Column::Decimal(array, _))) => {
+                let values = array.values();
+                each(
+                    groups,
+                    array.nulls(),
+                    |row| values[row],
+                    |group, value| {
+                        let same_scale = states[group].sum.absorb(DecimalSum::new(value, *scale));
+                        debug_assert!(same_scale, "a column has one scale");
+                        states[group].count += 1;
+                    },
+                );
+            }
+            (states, Some(column)) => states.update_bounds(groups, column),
+            (_, None) => debug_assert!(false, "only count() has no column"),
+        }
+    }
+
+    fn update_bounds(&mut self, groups: &[u32], column: &Column) {
+        match (self, column) {
+            (States::MinMaxBool(side, states), Column::Bool(array)) => {
+                keep(
+                    *side,
+                    states,
+                    groups,
+                    array.nulls(),
+                    |row| array.value(row),
+                    bool::lt,
+                );
+            }
+            (States::MinMaxInt(side, states), Column::Int(array))
+            | (States::MinMaxTimestamp(side, states), Column::Timestamp(array)) => {
+                let values = array.values();
+                keep(
+                    *side,
+                    states,
+                    groups,
+                    array.nulls(),
+                    |row| values[row],
+                    i64::lt,
+                );
+            }
+            (States::MinMaxUint(side, states), Column::Uint(array)) => {
+                let values = array.values();
+                keep(
+                    *side,
+                    states,
+                    groups,
+                    array.nulls(),
+                    |row| values[row],
+                    u64::lt,
+                );
+            }
+            (States::MinMaxFloat(side, states), Column::Float(array)) => {
+                let values = array.values();
+                keep(
+                    *side,
+                    states,
+                    groups,
+                    array.nulls(),
+                    |row| values[row],
+                    below,
+                );
+            }
+            (States::MinMaxDecimal(side, _, states), Column::Decimal(array, _)) => {
+                let values = array.values();
+                keep(
+                    *side,
+                    states,
+                    groups,
+                    array.nulls(),
+                    |row| values[row],
+                    i128::lt,
+                );
+            }
+            (States::MinMaxStr(side, bounds), Column::Str(array)) => {
+                bounds.keep(*side, groups, array.nulls(), |row| {
+                    array.value(row).as_bytes()
+                });
+            }
+            (States::MinMaxStr(side, bounds), Column::StrView(array)) => {
+                bounds.keep(*side, groups, array.nulls(), |row| {
+                    array.value(row).as_bytes()
+                });
+            }
+            (States::MinMaxBytes(side, bounds), Column::Bytes(array)) => {
+                bounds.keep(*side, groups, array.nulls(), |row| array.value(row));
+            }
+            (_, column) => debug_assert!(false, "planned for another type than {column:?}"),
+        }
+    }
+
+    /// The state of one group, as an operand carries it.
+    ///
+    /// # Errors
+    /// None in practice: what was accumulated belongs to the operator.
+    pub(super) fn state(&self, operator: Operator, group: usize) -> Result<State, Error> {
+        let (sum, count) = match self {
+            States::Rows(states) | States::NotNull(states) => {
+                return Ok(State::Count(states[group]));
+            }
+            States::SumInt(states) => (Sum::Int(states[group].sum), states[group].count),
+            States::SumFloat(states) => (Sum::Float(states[group].sum), states[group].count),
+            States::SumDecimal(_, states) => (Sum::Decimal(states[group].sum), states[group].count),
+            _ => {
+                let mut state = State::new(operator);
+                state.add(&self.bound(group))?;
+                return Ok(state);
+            }
+        };
+        let sum = if count == 0 { Sum::Empty } else { sum };
+        Ok(match operator {
+            Operator::Avg => Average::new(sum, count).map_or(State::Mismatch, State::Avg),
+            _ => State::Sum(sum),
+        })
+    }
+
+    /// The smallest or largest value of a group; NULL if it had none.
+    fn bound(&self, group: usize) -> Datum {
+        let datum = match self {
+            States::MinMaxBool(_, states) => states[group].map(Datum::Bool),
+            States::MinMaxInt(_, states) => states[group].map(|value| Datum::Int(value.into())),
+            States::MinMaxUint(_, states) => states[group].map(|value| Datum::Int(value.into())),
+            States::MinMaxFloat(_, states) => {
+                // Adding zero turns -0.0 into 0.0: which of the two came first must not show.
+                states[group].map(|value| Datum::Float(value + 0.0))
+            }
+            States::MinMaxTimestamp(_, states) => states[group].map(Datum::Timestamp),
+            States::MinMaxDecimal(_, scale, states) => {
+                states[group].map(|unscaled| Datum::Decimal {
+                    unscaled,
+                    scale: *scale,
+                })
+            }
+            States::MinMaxStr(_, bounds) => bounds.values[group]
+                .as_deref()
+                .map(|bytes| Datum::Str(String::from_utf8_lossy(bytes).into_owned())),
+            States::MinMaxBytes(_, bounds) => bounds.values[group]
+                .as_deref()
+                .map(|bytes| Datum::Bytes(bytes.to_vec())),
+            _ => None,
+        };
+        datum.unwrap_or(Datum::Null)
+    }
+}
+
+impl Bounds {
+    fn keep<'a>(
+        &mut self,
+        side: Side,
+        groups: &[u32],
+        nulls: Option<&NullBuffer>,
+        value: impl Fn(usize) -> &'a [u8],
+    ) {
+        each(groups, nulls, value, |group, value| {
+            let kept = &mut self.values[group];
+            let better = match (&kept, side) {
+                (None, _) => true,
+                (Some(kept), Side::Min) => value < &**kept,
+                (Some(kept), Side::Max) => value > &**kept,
+            };
+            if better {
+                self.len += value.len();
+                self.len -= kept.as_ref().map_or(0, |kept| kept.len());
+                *kept = Some(value.into());
+            }
+        });
+    }
+}
+
+/// Calls `f` with group and value of every row that is not NULL.
+#[inline]
+fn each<T>(
+    groups: &[u32],
+    nulls: Option<&NullBuffer>,
+    value: impl Fn(usize) -> T,
+    mut f: impl FnMut(usize, T),
+) {
+    match nulls.filter(|nulls| nulls.null_count() > 0) {
+        None => {
+            for (row, group) in groups.iter().enumerate() {
+                f(*group as usize, value(row));
+            }
+        }
+        Some(nulls) => {
+            for row in nulls.valid_indices() {
+                f(groups[row] as usize, value(row));
+            }
+        }
+    }
+}
+
+/// Keeps the smaller or larger of what is there and what comes.
+#[inline]
+fn keep<T: Copy>(
+    side: Side,
+    states: &mut [Option<T>],
+    groups: &[u32],
+    nulls: Option<&NullBuffer>,
+    value: impl Fn(usize) -> T,
+    less: impl Fn(&T, &T) -> bool,
+) {
+    each(groups, nulls, value, |group, value| {
+        let state = &mut states[group];
+        *state = match *state {
+            None => Some(value),
+            Some(kept) => {
+                let replaces = match side {
+                    Side::Min => less(&value, &kept),
+                    Side::Max => less(&kept, &value),
+                };
+                Some(if replaces { value } else { kept })
+            }
+        };
+    });
+}
+
+/// The order of floats in keys: NaN above everything and equal to itself, `-0.0` equal to `0.0`.
+fn below(a: &f64, b: &f64) -> bool {
+    if a.is_nan() {
+        false
+    } else {
+        b.is_nan() || a < b
+    }
+}

@@ -1,0 +1,11 @@
+//! What a job is: sources, transforms, merges.
+
+pub mod aggregate;
+pub mod columns;
+mod groups;
+mod names;
+pub mod run;
+pub mod source;
+pub mod spec;
+pub mod transform;
+pub mod upsert;

@@ -1,0 +1,70 @@
+//! Names that were not found, and what was probably meant.
+
+/// The words that follow "no column `x`: " in every message that names a missing column.
+pub(crate) fn candidates(missing: &str, present: &[String]) -> String {
+    if present.is_empty() {
+        return "there are no columns".to_owned();
+    }
+    let all = present
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    match closest(missing, present) {
+        Some(name) => format!("did you mean `{name}`? expected one of {all}"),
+        None => format!("expected one of {all}"),
+    }
+}
+
+/// The present name that is a slip of the pen away: at most a third of its letters differ.
+fn closest<'a>(missing: &str, present: &'a [String]) -> Option<&'a str> {
+    let wanted = missing.to_lowercase();
+    present
+        .iter()
+        .map(|name| (edits(&wanted, &name.to_lowercase()), name.as_str()))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements of one character.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_recognised() {
+        let columns = owned(&["carrier", "dep_delay", "month"]);
+        assert_eq!(closest("dep_dely", &columns), Some("dep_delay"));
+        assert_eq!(closest("Carrier", &columns), Some("carrier"));
+        assert_eq!(closest("tailnum", &columns), None);
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("", "abc"), 3);
+    }
+
+    #[test]
+    fn the_message_lists_what_is_there() {
+        let columns = owned(&["a", "b"]);
+        assert_eq!(candidates("zebra", &columns), "expected one of `a`, `b`");
+        assert_eq!(candidates("zebra", &[]), "there are no columns");
+    }
+}

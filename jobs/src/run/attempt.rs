@@ -1,0 +1,233 @@
+//! Computing one shard.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use eciton_engine::base::{Action, Error as EngineError, Key};
+use eciton_engine::db::{Store, Transaction};
+use eciton_engine::merge::Operand;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::error::JobError;
+use super::pipeline::{Pipeline, Sink};
+use super::results::Results;
+use crate::aggregate::{AggregateError, Aggregator};
+use crate::source::{Shard, ShardReader, SourceError, open_shard};
+use crate::transform::{RunError, TransformError};
+use crate::upsert::{UpsertError, Upserter};
+
+/// What came of an attempt.
+pub(super) enum Computed {
+    /// The shard's results, which no one has seen yet.
+    Results(Box<Outcome>),
+    /// In the middle it turned out that the shard is not to be computed any more.
+    Superfluous,
+}
+
+/// A computed shard.
+pub(super) struct Outcome {
+    pub(super) results: Results,
+    pub(super) rows_read: u64,
+    pub(super) rows_skipped: u64,
+    pub(super) bytes_hash: u128,
+}
+
+/// Why an attempt gave nothing.
+pub(super) enum AttemptError {
+    /// Something about this shard.
+    Shard {
+        /// What, for people.
+        message: String,
+        /// Whether another attempt at the same bytes may succeed.
+        transient: bool,
+    },
+    /// Something about the database: the run ends.
+    Fatal(JobError),
+}
+
+impl AttemptError {
+    fn lasting(message: impl ToString) -> AttemptError {
+        AttemptError::Shard {
+            message: message.to_string(),
+            transient: false,
+        }
+    }
+}
+
+impl From<EngineError> for AttemptError {
+    /// A result that the database refuses is the shard's fault; a medium that fails is not.
+    fn from(error: EngineError) -> AttemptError {
+        match error {
+            EngineError::Limit { .. } | EngineError::Invalid(_) => AttemptError::lasting(error),
+            error if error.action() == Action::Retry => AttemptError::Shard {
+                message: error.to_string(),
+                transient: true,
+            },
+            error => AttemptError::Fatal(error.into()),
+        }
+    }
+}
+
+impl From<SourceError> for AttemptError {
+    fn from(error: SourceError) -> AttemptError {
+        AttemptError::Shard {
+            message: error.to_string(),
+            transient: error.is_transient(),
+        }
+    }
+}
+
+impl From<TransformError> for AttemptError {
+    /// A query has memory of its own, so that even running out of it repeats itself.
+    fn from(error: TransformError) -> AttemptError {
+        AttemptError::Shard {
+            message: error.to_string(),
+            transient: error.is_transient(),
+        }
+    }
+}
+
+impl From<AggregateError> for AttemptError {
+    fn from(error: AggregateError) -> AttemptError {
+        AttemptError::lasting(error)
+    }
+}
+
+impl From<UpsertError> for AttemptError {
+    fn from(error: UpsertError) -> AttemptError {
+        AttemptError::lasting(error)
+    }
+}
+
+/// What an attempt needs besides the shard.
+pub(super) struct Attempt<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    /// The job's number, which orders its upserts among those of other jobs.
+    pub(super) job_number: u64,
+    pub(super) store: &'a Store,
+    pub(super) runtime: &'a Handle,
+    /// Bytes of results that may be kept.
+    pub(super) results_len_max: usize,
+    /// Told how many rows were read since the last call.
+    pub(super) rows_read: &'a (dyn Fn(u64) + Sync),
+    /// Begins the transaction for results that do not fit into memory; `None` if the shard need not
+    /// be computed any more.
+    pub(super) admit: &'a (dyn Fn() -> Result<Option<Transaction>, AttemptError> + Sync),
+}
+
+impl Attempt<'_> {
+    /// Reads, transforms and aggregates a shard. Blocks.
+    ///
+    /// A panic in between is taken as a lasting error of this shard: it must not take the other
+    /// shards with it. Nothing outlives it but the source's files, which are read only, and an
+    /// uncommitted transaction, which writes nothing.
+    pub(super) fn compute(&self, shard: Shard) -> Result<Computed, AttemptError> {
+        let computed = std::panic::AssertUnwindSafe(|| self.compute_unguarded(shard));
+        std::panic::catch_unwind(computed).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("a panic");
+            Err(AttemptError::lasting(format!(
+                "computing the shard broke off: {text}"
+            )))
+        })
+    }
+
+    fn compute_unguarded(&self, shard: Shard) -> Result<Computed, AttemptError> {
+        let pipeline = self.pipeline;
+        let reader = open_shard(&pipeline.source, shard, pipeline.transform.source_columns())?;
+        let reader = Arc::new(Mutex::new(reader));
+        let batches = Box::new(Batches(Arc::clone(&reader)));
+        let mut accumulator = match &pipeline.sink {
+            Sink::Merge(aggregation) => Accumulator::Merge(Box::new(aggregation.start())),
+            Sink::Upsert(upsert) => {
+                Accumulator::Upsert(Box::new(upsert.start(self.job_number, shard.number)))
+            }
+        };
+        let mut results = Results::new(self.results_len_max);
+        let mut seen = 0;
+        for batch in pipeline.transform.run(batches, self.runtime)? {
+            let batch = batch.map_err(|error| match error {
+                RunError::Source(error) => AttemptError::from(error),
+                RunError::Transform(error) => error.into(),
+            })?;
+            accumulator.push(&batch)?;
+            if accumulator.is_full() && !self.add(&mut results, accumulator.take()?)? {
+                return Ok(Computed::Superfluous);
+            }
+            self.tell(&reader, &mut seen);
+        }
+        if !self.add(&mut results, accumulator.take()?)? {
+            return Ok(Computed::Superfluous);
+        }
+        self.tell(&reader, &mut seen);
+        let reader = reader.lock();
+        let bytes_hash = reader.bytes_hash().ok_or_else(|| {
+            AttemptError::lasting(format!("shard {} was not read to its end", shard.number))
+        })?;
+        let (rows_read, rows_skipped) = (reader.rows_read(), reader.rows_skipped());
+        Ok(Computed::Results(Box::new(Outcome {
+            results,
+            rows_read,
+            rows_skipped,
+            bytes_hash,
+        })))
+    }
+
+    fn add(
+        &self,
+        results: &mut Results,
+        operands: Vec<(Key, Operand)>,
+    ) -> Result<bool, AttemptError> {
+        results.add(operands, self.store, self.runtime, || (self.admit)())
+    }
+
+    fn tell(&self, reader: &Mutex<ShardReader>, seen: &mut u64) {
+        let rows = reader.lock().rows_read();
+        if rows > *seen {
+            (self.rows_read)(rows - *seen);
+            *seen = rows;
+        }
+    }
+}
+
+/// A reader that can be asked for its counts afterwards.
+struct Batches(Arc<Mutex<ShardReader>>);
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.lock().next()
+    }
+}
+
+enum Accumulator {
+    Merge(Box<Aggregator>),
+    Upsert(Box<Upserter>),
+}
+
+impl Accumulator {
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), AttemptError> {
+        match self {
+            Accumulator::Merge(aggregator) => Ok(aggregator.push(batch)?),
+            Accumulator::Upsert(upserter) => Ok(upserter.push(batch)?),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Accumulator::Merge(aggregator) => aggregator.is_full(),
+            Accumulator::Upsert(upserter) => upserter.is_full(),
+        }
+    }
+
+    fn take(&mut self) -> Result<Vec<(Key, Operand)>, AttemptError> {
+        match self {
+            Accumulator::Merge(aggregator) => Ok(aggregator.take()?),
+            Accumulator::Upsert(upserter) => Ok(upserter.take()?),
+        }
+    }
+}

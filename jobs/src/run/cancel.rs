@@ -1,0 +1,45 @@
+//! Ending a job early.
+
+use eciton_engine::db::Db;
+use eciton_proto::v1::JobPhase;
+use futures::FutureExt;
+
+use super::error::JobError;
+use super::ledger::Ledger;
+use super::status::{JobStatus, of_job, phase_name};
+use super::worker::{now_ms, retry_on_conflict};
+
+/// Cancels a job: no result of it is committed after this returns. Results of shards that are done
+/// stay. A job that was cancelled before stays so.
+///
+/// # Errors
+/// [`JobError::NotFound`]; [`JobError::State`] if the job is done or failed; [`JobError::Engine`].
+pub async fn cancel(db: &Db, name: &str) -> Result<JobStatus, JobError> {
+    let (ledger, _) = Ledger::with_job(db, name).await?;
+    retry_on_conflict(|| cancel_once(&ledger, name).boxed()).await?;
+    let (ledger, job) = Ledger::with_job(db, name).await?;
+    of_job(&ledger, name, &job).await
+}
+
+async fn cancel_once(ledger: &Ledger, name: &str) -> Result<Option<()>, JobError> {
+    let mut tx = ledger.db.begin();
+    let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
+        return Ok(None);
+    };
+    match state.phase() {
+        JobPhase::Cancelled => return Ok(Some(())),
+        JobPhase::Done | JobPhase::Failed => {
+            return Err(JobError::State {
+                name: name.to_owned(),
+                state: phase_name(state.phase()),
+                expected: "expected one that has not ended",
+            });
+        }
+        JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {}
+    }
+    state.set_phase(JobPhase::Cancelled);
+    state.finished_ms = now_ms();
+    ledger.put_job_state(&mut tx, name, &state)?;
+    tx.commit().await?;
+    Ok(Some(()))
+}

@@ -1,0 +1,292 @@
+//! The store `_jobs`: its keys, and its records as messages.
+
+use eciton_engine::base::{Datum, Key};
+use eciton_engine::db::{Db, Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
+use eciton_proto::prost::Message;
+use eciton_proto::v1::{FileChunk, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState};
+
+use super::error::JobError;
+use crate::source::Source;
+
+/// The system store that everything about jobs is in.
+pub(super) const STORE: &str = "_jobs";
+
+/// The kinds of records, which are the first fields of their keys.
+const REGISTRY: &str = "registry";
+const JOB: &str = "job";
+const SPEC: &str = "spec";
+const PLAN: &str = "plan";
+const FILES: &str = "files";
+const SHARDS: &str = "shards";
+const SHARD: &str = "shard";
+
+/// The store `_jobs` of an open database. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Ledger {
+    pub(super) db: Db,
+    store: Store,
+}
+
+/// A job as it was submitted, and its state.
+pub(super) struct Job {
+    pub(super) spec: JobSpec,
+    pub(super) plan: Plan,
+    pub(super) state: JobState,
+}
+
+impl Ledger {
+    /// The ledger of a database in which a job was submitted before; `None` if none ever was.
+    pub(super) async fn find(db: &Db) -> Result<Option<Ledger>, JobError> {
+        let store = db.store(STORE).await?;
+        Ok(store.map(|store| Ledger {
+            db: db.clone(),
+            store,
+        }))
+    }
+
+    /// The ledger, created if there is none.
+    pub(super) async fn create(db: &Db) -> Result<Ledger, JobError> {
+        let schema = StoreSchema {
+            encoding: Encoding::Raw,
+            key_fields: vec!["record".to_owned(), JOB.to_owned(), "number".to_owned()],
+            columns: Vec::new(),
+        };
+        let store = db.create_store(STORE, schema).await?;
+        Ok(Ledger {
+            db: db.clone(),
+            store,
+        })
+    }
+
+    /// The ledger with a job of this name.
+    pub(super) async fn with_job(db: &Db, name: &str) -> Result<(Ledger, Job), JobError> {
+        let Some(ledger) = Ledger::find(db).await? else {
+            return Err(JobError::NotFound {
+                name: name.to_owned(),
+                known: Vec::new(),
+            });
+        };
+        match ledger.job(name).await? {
+            Some(job) => Ok((ledger, job)),
+            None => Err(JobError::NotFound {
+                name: name.to_owned(),
+                known: ledger.names().await?,
+            }),
+        }
+    }
+
+    /// A job by its name.
+    pub(super) async fn job(&self, name: &str) -> Result<Option<Job>, JobError> {
+        let snapshot = self.db.snapshot();
+        let Some(state) = self.get::<JobState>(&snapshot, name, JOB, None).await? else {
+            return Ok(None);
+        };
+        let spec = self.get(&snapshot, name, SPEC, None).await?;
+        let plan = self.get(&snapshot, name, PLAN, None).await?;
+        match spec.zip(plan) {
+            Some((spec, plan)) => Ok(Some(Job { spec, plan, state })),
+            None => Err(damaged(name, "its specification or plan", "it is missing")),
+        }
+    }
+
+    /// The names of all jobs, in order.
+    pub(super) async fn names(&self) -> Result<Vec<String>, JobError> {
+        let range = ScanRange {
+            keys_only: true,
+            ..ScanRange::prefix(Key::from_datums(&[JOB.into()])?)
+        };
+        let mut scan = self.db.snapshot().scan(&self.store, &range);
+        let mut names = Vec::new();
+        while let Some(record) = scan.next().await? {
+            if let Some(Datum::Str(name)) = record.key.datums()?.into_iter().nth(1) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// The source as the job's plan has it.
+    pub(super) async fn source(&self, name: &str, job: &Job) -> Result<Source, JobError> {
+        let snapshot = self.db.snapshot();
+        let range = ScanRange::prefix(Key::from_datums(&[FILES.into(), name.into()])?);
+        let mut scan = snapshot.scan(&self.store, &range);
+        let mut chunks = Vec::new();
+        while let Some(record) = scan.next().await? {
+            chunks.push(decode::<FileChunk>(name, FILES, &record.value)?);
+        }
+        let spec = job.spec.source.clone().unwrap_or_default();
+        Ok(Source::new(spec, &job.plan, chunks)?)
+    }
+
+    /// A chunk of the job's shards.
+    pub(super) async fn shard_chunk(&self, name: &str, chunk: u64) -> Result<ShardChunk, JobError> {
+        let snapshot = self.db.snapshot();
+        let found = self.get(&snapshot, name, SHARDS, Some(chunk)).await?;
+        found.ok_or_else(|| {
+            damaged(
+                name,
+                &format!("chunk {chunk} of its shards"),
+                "it is missing",
+            )
+        })
+    }
+
+    /// Reads the records of all tried shards, in order, as they stand at one moment.
+    pub(super) async fn each_shard(
+        &self,
+        name: &str,
+        mut visit: impl FnMut(u64, ShardState),
+    ) -> Result<(), JobError> {
+        let range = ScanRange::prefix(Key::from_datums(&[SHARD.into(), name.into()])?);
+        let mut scan = self.db.snapshot().scan(&self.store, &range);
+        while let Some(record) = scan.next().await? {
+            let number = match record.key.datums()?.get(2) {
+                Some(Datum::Int(number)) => u64::try_from(*number).ok(),
+                _ => None,
+            };
+            let number = number
+                .ok_or_else(|| damaged(name, &format!("record {}", record.key), "its key"))?;
+            visit(number, decode(name, SHARD, &record.value)?);
+        }
+        Ok(())
+    }
+
+    /// The registry, for changing it.
+    pub(super) async fn registry(&self, tx: &mut Transaction) -> Result<Registry, JobError> {
+        let found = tx
+            .get(&self.store, &Key::from_datums(&[REGISTRY.into()])?)
+            .await?;
+        found.map_or(Ok(Registry::default()), |bytes| {
+            decode("", REGISTRY, &bytes)
+        })
+    }
+
+    /// A job's state, for changing it or for relying on it.
+    pub(super) async fn job_state(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+    ) -> Result<Option<JobState>, JobError> {
+        let found = tx.get(&self.store, &key(JOB, name, None)?).await?;
+        found.map(|bytes| decode(name, JOB, &bytes)).transpose()
+    }
+
+    /// A shard's state, for changing it or for relying on it; the default if it was never tried.
+    pub(super) async fn shard_state(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        shard: u64,
+    ) -> Result<ShardState, JobError> {
+        let found = tx.get(&self.store, &key(SHARD, name, Some(shard))?).await?;
+        found.map_or(Ok(ShardState::default()), |bytes| {
+            decode(name, SHARD, &bytes)
+        })
+    }
+
+    pub(super) fn put_registry(
+        &self,
+        tx: &mut Transaction,
+        registry: &Registry,
+    ) -> Result<(), JobError> {
+        let key = Key::from_datums(&[REGISTRY.into()])?;
+        Ok(tx.put(&self.store, &key, registry.encode_to_vec())?)
+    }
+
+    pub(super) fn put_spec(&self, tx: &mut Transaction, spec: &JobSpec) -> Result<(), JobError> {
+        self.put(tx, SPEC, &spec.name, None, spec)
+    }
+
+    pub(super) fn put_plan(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        plan: &Plan,
+    ) -> Result<(), JobError> {
+        self.put(tx, PLAN, name, None, plan)
+    }
+
+    pub(super) fn put_job_state(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        state: &JobState,
+    ) -> Result<(), JobError> {
+        self.put(tx, JOB, name, None, state)
+    }
+
+    pub(super) fn put_shard_state(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        shard: u64,
+        state: &ShardState,
+    ) -> Result<(), JobError> {
+        self.put(tx, SHARD, name, Some(shard), state)
+    }
+
+    pub(super) fn put_file_chunk(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        number: u64,
+        chunk: &FileChunk,
+    ) -> Result<(), JobError> {
+        self.put(tx, FILES, name, Some(number), chunk)
+    }
+
+    pub(super) fn put_shard_chunk(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        number: u64,
+        chunk: &ShardChunk,
+    ) -> Result<(), JobError> {
+        self.put(tx, SHARDS, name, Some(number), chunk)
+    }
+
+    fn put(
+        &self,
+        tx: &mut Transaction,
+        kind: &str,
+        name: &str,
+        number: Option<u64>,
+        message: &impl Message,
+    ) -> Result<(), JobError> {
+        Ok(tx.put(
+            &self.store,
+            &key(kind, name, number)?,
+            message.encode_to_vec(),
+        )?)
+    }
+
+    async fn get<M: Message + Default>(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        kind: &str,
+        number: Option<u64>,
+    ) -> Result<Option<M>, JobError> {
+        let found = snapshot.get(&self.store, &key(kind, name, number)?).await?;
+        found.map(|bytes| decode(name, kind, &bytes)).transpose()
+    }
+}
+
+fn key(kind: &str, name: &str, number: Option<u64>) -> Result<Key, JobError> {
+    let mut fields = vec![Datum::from(kind), Datum::from(name)];
+    fields.extend(number.map(Datum::from));
+    Ok(Key::from_datums(&fields)?)
+}
+
+fn decode<M: Message + Default>(name: &str, kind: &str, bytes: &[u8]) -> Result<M, JobError> {
+    M::decode(bytes)
+        .map_err(|error| damaged(name, &format!("a record `{kind}`"), &error.to_string()))
+}
+
+pub(super) fn damaged(name: &str, record: &str, detail: &str) -> JobError {
+    JobError::Damaged {
+        name: name.to_owned(),
+        record: record.to_owned(),
+        detail: detail.to_owned(),
+    }
+}

@@ -1,0 +1,79 @@
+//! Running jobs: from a job file to results in a store, exactly once.
+//!
+//! # What is stored
+//! Everything about jobs is in the system store `_jobs`, as messages of `eciton.v1`:
+//!
+//! | key | message | written |
+//! |---|---|---|
+//! | `["registry"]` | `Registry` | when a job is submitted |
+//! | `["job", name]` | `JobState` | when it is submitted, started, ended, cancelled, retried |
+//! | `["spec", name]`, `["plan", name]` | `JobSpec`, `Plan` | once |
+//! | `["files", name, c]`, `["shards", name, c]` | `FileChunk`, `ShardChunk` | once; again by a retry whose files were mended |
+//! | `["shard", name, n]` | `ShardState` | when an attempt at the shard ends |
+//!
+//! A shard that nobody has tried has no record, so that a job of a million shards costs a few chunks
+//! when it is submitted. Counts are sums over the shards' records, so that two workers never write
+//! the same record.
+//!
+//! # States
+//! A job is `pending` when it is submitted, `running` from the first [`run()`] on (also while no process
+//! works on it), and `done` or `failed` once every shard has ended, `failed` if any of them did.
+//! [`cancel()`] makes it `cancelled`. [`retry()`] makes a failed or cancelled job `running` again, its
+//! failed shards untried. There is no other way out of `done`, `failed` and `cancelled`.
+//!
+//! A shard is untried, then `done` or `failed`. An attempt that ends in an error which trying again
+//! may mend (a disk, a network) is counted and repeated up to `max_attempts` times; one that reading
+//! the same bytes again cannot mend (a malformed record, a cast that fails) fails the shard at once.
+//! The others go on.
+//!
+//! # Exactly once
+//! A shard's results and its `done` mark are written by one transaction, which also reads the shard's
+//! record and the job's. So:
+//! - before the commit nothing of the shard is visible, after it everything is, and nothing in
+//!   between survives a kill: a shard without the mark has left no trace and is computed anew;
+//! - of two workers that computed the same shard one commits; the other's read of the shard's record
+//!   is then out of date, its commit conflicts, it reads the mark and drops its copy;
+//! - a cancelled job takes no more results, and after a retry none that were computed from the files
+//!   as they were before, because both change the job's record, which every commit has read.
+//!
+//! That a shard is computed twice must not matter: the same bytes give the same rows (the plan and the
+//! files' contents are fixed, transforms that do not repeat are refused), and results are operands
+//! that commute, so the order in which shards commit does not show either.
+//!
+//! # Resources
+//! A worker is a thread that computes one shard at a time. It holds a batch, the groups so far (see
+//! [`AGGREGATE_LEN_MAX`](crate::aggregate::AGGREGATE_LEN_MAX)) and results up to
+//! [`RESULTS_LEN_MAX`]; beyond that results move into the transaction, which moves them to runs on
+//! disk.
+
+mod attempt;
+mod cancel;
+mod commit;
+mod difference;
+mod error;
+mod ledger;
+mod observer;
+mod pipeline;
+mod queue;
+mod report;
+mod results;
+mod retry;
+mod runner;
+mod status;
+mod stop;
+mod submit;
+mod worker;
+
+pub use cancel::cancel;
+pub use error::{ExitCode, JobError};
+pub use observer::{Event, Observer, Silent};
+pub use report::{End, JobReport};
+pub use results::RESULTS_LEN_MAX;
+pub use retry::{Retried, retry};
+pub use runner::{RunOptions, run};
+pub use status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list, status};
+pub use stop::Stop;
+pub use submit::{Submitted, submit};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Giving failed shards another chance, after their files were mended.
+
+use std::collections::HashMap;
+
+use eciton_engine::db::{Db, Transaction};
+use eciton_proto::v1::{JobPhase, Outcome, ShardChunk, ShardState};
+use futures::FutureExt;
+
+use super::error::JobError;
+use super::ledger::{Job, Ledger};
+use super::status::{JobStatus, of_job, phase_name};
+use super::worker::retry_on_conflict;
+use crate::source::limits::SHARDS_PER_CHUNK;
+use crate::source::{Planned, SourceError, mend, shards};
+
+/// What a retry did.
+#[derive(Clone, Debug)]
+pub struct Retried {
+    /// Failed shards that are untried again.
+    pub shards: u64,
+    /// Files that were found changed, as the job file names them.
+    pub files: Vec<String>,
+    /// How the job stands now.
+    pub status: JobStatus,
+}
+
+/// Makes the failed shards of a job untried again, with a full number of attempts, and a cancelled
+/// job runnable. Durable when it returns; [`run`](super::run) then goes on.
+///
+/// Files may have changed where shards failed: shards that are done are found again by the hashes of
+/// their bytes, even where those moved, and what now lies between them is cut anew into the shards
+/// that were there. Nothing else may have changed.
+///
+/// # Errors
+/// [`JobError::NotFound`]; [`JobError::State`] if no shard failed; [`JobError::Changed`] naming the
+/// file that changed elsewhere; [`JobError::Source`] if a file cannot be read. Nothing was written
+/// then. [`JobError::Engine`] if the database fails.
+pub async fn retry(db: &Db, name: &str) -> Result<Retried, JobError> {
+    let (shards, files) = retry_on_conflict(|| retry_once(db, name).boxed()).await?;
+    let (ledger, job) = Ledger::with_job(db, name).await?;
+    let status = of_job(&ledger, name, &job).await?;
+    Ok(Retried {
+        shards,
+        files,
+        status,
+    })
+}
+
+/// One try of the change; `None` if the job changed meanwhile.
+async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, JobError> {
+    let (ledger, job) = Ledger::with_job(db, name).await?;
+    let mut tx = ledger.db.begin();
+    let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
+        return Ok(None);
+    };
+    if state.retries != job.state.retries {
+        return Ok(None);
+    }
+    let mut ended = Ended::default();
+    ledger
+        .each_shard(name, |number, state| ended.add(number, &state))
+        .await?;
+    if ended.failed.is_empty() && state.phase() != JobPhase::Cancelled {
+        return Err(JobError::State {
+            name: name.to_owned(),
+            state: phase_name(state.phase()),
+            expected: "expected one with failed shards, or a cancelled one",
+        });
+    }
+    let files = put_mended(&ledger, &mut tx, name, &job, ended.done).await?;
+    for shard in &ended.failed {
+        let mut record = ledger.shard_state(&mut tx, name, *shard).await?;
+        record.set_outcome(Outcome::Unspecified);
+        record.attempts_before = record.attempts;
+        ledger.put_shard_state(&mut tx, name, *shard, &record)?;
+    }
+    state.retries += 1;
+    state.finished_ms = 0;
+    state.set_phase(if state.started_ms == 0 {
+        JobPhase::Pending
+    } else {
+        JobPhase::Running
+    });
+    ledger.put_job_state(&mut tx, name, &state)?;
+    tx.commit().await?;
+    Ok(Some((ended.failed.len() as u64, files)))
+}
+
+/// Shards that have ended.
+#[derive(Default)]
+struct Ended {
+    /// With the hashes of their bytes.
+    done: HashMap<u64, u128>,
+    failed: Vec<u64>,
+}
+
+impl Ended {
+    fn add(&mut self, number: u64, state: &ShardState) {
+        match state.outcome() {
+            Outcome::Done => {
+                // Without its hash a done shard would pass for one that may change; no bytes have
+                // this one.
+                let hash = <[u8; 16]>::try_from(state.bytes_hash.as_slice());
+                self.done
+                    .insert(number, hash.map_or(0, u128::from_be_bytes));
+            }
+            Outcome::Failed => self.failed.push(number),
+            Outcome::Unspecified => {}
+        }
+    }
+}
+
+/// Looks at the job's files again and writes what changed of its plan. Gives the names of the files
+/// that changed.
+async fn put_mended(
+    ledger: &Ledger,
+    tx: &mut Transaction,
+    name: &str,
+    job: &Job,
+    done: HashMap<u64, u128>,
+) -> Result<Vec<String>, JobError> {
+    let source = ledger.source(name, job).await?;
+    let mut chunks = Vec::new();
+    for chunk in 0..job.plan.shards.div_ceil(SHARDS_PER_CHUNK as u64) {
+        chunks.push(ledger.shard_chunk(name, chunk).await?);
+    }
+    let before = source.files().to_vec();
+    let (mended, chunks) = tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        for chunk in &chunks {
+            all.extend(shards(chunk)?);
+        }
+        mend(&source, &all, |shard| done.get(&shard).copied()).map(|mended| (mended, chunks))
+    })
+    .await
+    .map_err(|error| JobError::Worker(error.to_string()))?
+    .map_err(|error| match error {
+        changed @ SourceError::Changed { .. } => JobError::Changed(changed),
+        other => JobError::Source(other),
+    })?;
+    let mut names = Vec::new();
+    for (number, chunk) in (0u64..).zip(&mended.files) {
+        let old = before.iter().skip(chunk.first as usize);
+        let changed: Vec<&str> = old
+            .zip(&chunk.files)
+            .filter(|(old, new)| old != new)
+            .map(|(old, _)| old.display.as_str())
+            .collect();
+        if !changed.is_empty() {
+            ledger.put_file_chunk(tx, name, number, chunk)?;
+            names.extend(changed.into_iter().map(str::to_owned));
+        }
+    }
+    put_moved(ledger, tx, name, &chunks, &mended)?;
+    Ok(names)
+}
+
+/// Writes the chunks of shards that differ from those there were.
+fn put_moved(
+    ledger: &Ledger,
+    tx: &mut Transaction,
+    name: &str,
+    before: &[ShardChunk],
+    mended: &Planned,
+) -> Result<(), JobError> {
+    for (number, (old, new)) in (0u64..).zip(before.iter().zip(&mended.shards)) {
+        if old != new {
+            ledger.put_shard_chunk(tx, name, number, new)?;
+        }
+    }
+    Ok(())
+}

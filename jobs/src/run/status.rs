@@ -1,0 +1,259 @@
+//! How jobs stand.
+
+use eciton_engine::db::Db;
+use eciton_proto::v1::{Format, JobPhase, Outcome, ShardState};
+use serde::Serialize;
+
+use super::error::JobError;
+use super::ledger::{Job, Ledger};
+use super::worker::now_ms;
+use crate::source::limits::SHARDS_PER_CHUNK;
+use crate::source::{Source, shards};
+
+/// Failed shards that a status describes; it counts all.
+pub const FAILURES_SHOWN_MAX: usize = 100;
+
+/// How a job stands. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JobStatus {
+    /// Its id, which is its name.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its number in the database, in the order of submission.
+    pub number: u64,
+    /// `pending`, `running`, `done`, `failed` or `cancelled`. A job is running from its first run on,
+    /// also while no process works on it.
+    pub state: &'static str,
+    /// The store that takes its results.
+    pub store: String,
+    /// Its shards.
+    pub shards: ShardCounts,
+    /// Rows read by shards that are done.
+    pub rows_read: u64,
+    /// Malformed records that shards that are done left out.
+    pub rows_skipped: u64,
+    /// Operands that shards that are done committed.
+    pub records_merged: u64,
+    /// Attempts that ended, well or not.
+    pub attempts: u64,
+    /// Times a commit lost against another transaction and was tried again.
+    pub conflicts: u64,
+    /// Times failed shards were given back.
+    pub retries: u32,
+    /// When it was submitted.
+    pub submitted_at: i64,
+    /// When it was first run.
+    pub started_at: Option<i64>,
+    /// When its last shard ended, or when it was cancelled.
+    pub finished_at: Option<i64>,
+    /// Seconds from start to end, or to now.
+    pub wall_seconds: f64,
+    /// The first [`FAILURES_SHOWN_MAX`] failed shards.
+    pub failures: Vec<ShardFailure>,
+}
+
+/// Shards by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShardCounts {
+    /// All.
+    pub total: u64,
+    /// Their results are in the store.
+    pub done: u64,
+    /// They ended in an error.
+    pub failed: u64,
+    /// At work in the process that says this; 0 from any other one.
+    pub running: u64,
+    /// The rest.
+    pub pending: u64,
+}
+
+/// A shard that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShardFailure {
+    /// Its number.
+    pub shard: u64,
+    /// Its file, as the job file names it; empty where there are none.
+    pub file: String,
+    /// Where it begins, in `unit`s.
+    pub start: u64,
+    /// Where it ends, in `unit`s, excluded.
+    pub end: u64,
+    /// `bytes`, `row groups` or `values`.
+    pub unit: &'static str,
+    /// Attempts.
+    pub attempts: u32,
+    /// Why.
+    pub error: String,
+}
+
+/// The state's name in the contract.
+pub(super) fn phase_name(phase: JobPhase) -> &'static str {
+    match phase {
+        JobPhase::Unspecified | JobPhase::Pending => "pending",
+        JobPhase::Running => "running",
+        JobPhase::Done => "done",
+        JobPhase::Failed => "failed",
+        JobPhase::Cancelled => "cancelled",
+    }
+}
+
+/// How a job stands; `None` if there is no job of this name. Reads the records of all its shards
+/// that were tried.
+///
+/// # Errors
+/// [`JobError::Damaged`] and [`JobError::Engine`].
+pub async fn status(db: &Db, name: &str) -> Result<Option<JobStatus>, JobError> {
+    let Some(ledger) = Ledger::find(db).await? else {
+        return Ok(None);
+    };
+    let Some(job) = ledger.job(name).await? else {
+        return Ok(None);
+    };
+    of_job(&ledger, name, &job).await.map(Some)
+}
+
+/// How all jobs stand, by name.
+///
+/// # Errors
+/// As [`status`].
+pub async fn list(db: &Db) -> Result<Vec<JobStatus>, JobError> {
+    let Some(ledger) = Ledger::find(db).await? else {
+        return Ok(Vec::new());
+    };
+    let mut jobs = Vec::new();
+    for name in ledger.names().await? {
+        if let Some(job) = ledger.job(&name).await? {
+            jobs.push(of_job(&ledger, &name, &job).await?);
+        }
+    }
+    Ok(jobs)
+}
+
+/// How a job that was found stands.
+pub(super) async fn of_job(ledger: &Ledger, name: &str, job: &Job) -> Result<JobStatus, JobError> {
+    let mut tally = Tally::default();
+    ledger
+        .each_shard(name, |number, state| tally.add(number, state))
+        .await?;
+    let failures = describe(ledger, name, job, &tally.failed).await?;
+    let started_at = some(job.state.started_ms);
+    let finished_at = some(job.state.finished_ms);
+    let wall_ms = started_at.map_or(0, |start| finished_at.unwrap_or_else(now_ms) - start);
+    let total = job.plan.shards;
+    #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
+    let wall_seconds = wall_ms.max(0) as f64 / 1000.0;
+    Ok(JobStatus {
+        id: name.to_owned(),
+        name: name.to_owned(),
+        number: job.state.number,
+        state: phase_name(job.state.phase()),
+        store: store_of(job),
+        shards: ShardCounts {
+            total,
+            pending: total - tally.counts.done - tally.counts.failed,
+            ..tally.counts
+        },
+        rows_read: tally.rows_read,
+        rows_skipped: tally.rows_skipped,
+        records_merged: tally.records_merged,
+        attempts: tally.attempts,
+        conflicts: tally.conflicts,
+        retries: job.state.retries,
+        submitted_at: job.state.submitted_ms,
+        started_at,
+        finished_at,
+        wall_seconds,
+        failures,
+    })
+}
+
+fn some(ms: i64) -> Option<i64> {
+    (ms != 0).then_some(ms)
+}
+
+fn store_of(job: &Job) -> String {
+    use eciton_proto::v1::job_spec::Sink;
+    match &job.spec.sink {
+        Some(Sink::Merge(merge)) => merge.store.clone(),
+        Some(Sink::Upsert(upsert)) => upsert.store.clone(),
+        None => String::new(),
+    }
+}
+
+/// Sums over the records of shards.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) counts: ShardCounts,
+    rows_read: u64,
+    rows_skipped: u64,
+    records_merged: u64,
+    attempts: u64,
+    conflicts: u64,
+    /// The first failed shards.
+    failed: Vec<(u64, ShardState)>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, number: u64, state: ShardState) {
+        self.attempts += u64::from(state.attempts);
+        self.conflicts += u64::from(state.conflicts);
+        match state.outcome() {
+            Outcome::Unspecified => {}
+            Outcome::Done => {
+                self.counts.done += 1;
+                self.rows_read += state.rows_read;
+                self.rows_skipped += state.rows_skipped;
+                self.records_merged += state.records_merged;
+            }
+            Outcome::Failed => {
+                self.counts.failed += 1;
+                if self.failed.len() < FAILURES_SHOWN_MAX {
+                    self.failed.push((number, state));
+                }
+            }
+        }
+    }
+}
+
+/// Failed shards with their places.
+async fn describe(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    failed: &[(u64, ShardState)],
+) -> Result<Vec<ShardFailure>, JobError> {
+    if failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let source = ledger.source(name, job).await?;
+    let mut failures = Vec::with_capacity(failed.len());
+    let mut chunk = (u64::MAX, Vec::new());
+    for (number, state) in failed {
+        let wanted = number / SHARDS_PER_CHUNK as u64;
+        if chunk.0 != wanted {
+            chunk = (wanted, shards(&ledger.shard_chunk(name, wanted).await?)?);
+        }
+        let shard = chunk.1.iter().find(|shard| shard.number == *number);
+        let (start, len) = shard.map_or((0, 0), |shard| (shard.start, shard.len));
+        let file = shard.and_then(|shard| source.files().get(shard.file as usize));
+        failures.push(ShardFailure {
+            shard: *number,
+            file: file.map(|file| file.display.clone()).unwrap_or_default(),
+            start,
+            end: start.saturating_add(len),
+            unit: unit(&source),
+            attempts: state.attempts,
+            error: state.error.clone(),
+        });
+    }
+    Ok(failures)
+}
+
+fn unit(source: &Source) -> &'static str {
+    match source.spec().format() {
+        Format::Parquet => "row groups",
+        Format::Range | Format::Store => "values",
+        _ => "bytes",
+    }
+}

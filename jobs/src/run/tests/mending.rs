@@ -1,0 +1,190 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::FileTimes;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::support::*;
+use crate::run::{End, ExitCode, JobError, retry, run, status, submit};
+
+const ROWS: usize = 600;
+
+/// A job over `flights.csv` whose lines in `broken` are no numbers.
+fn lines(broken: &[usize]) -> Vec<String> {
+    let mut lines = vec!["carrier,delay".to_owned()];
+    for row in 0..ROWS {
+        let delay = if broken.contains(&row) {
+            "oops".to_owned()
+        } else {
+            row.to_string()
+        };
+        lines.push(format!("AA,{delay}"));
+    }
+    lines
+}
+
+fn text(lines: &[String]) -> String {
+    lines.iter().fold(String::new(), |mut text, line| {
+        writeln!(text, "{line}").unwrap();
+        text
+    })
+}
+
+/// Writes a file so that its time of change differs from any earlier one.
+fn rewrite(path: &Path, text: impl AsRef<[u8]>, seconds: u64) {
+    std::fs::write(path, text).unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(seconds);
+    let times = FileTimes::new().set_modified(time);
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_times(times)
+        .unwrap();
+}
+
+fn sum_of(values: impl Iterator<Item = i64>) -> BTreeMap<String, String> {
+    let values: Vec<i64> = values.collect();
+    let top = values.iter().copied().max().unwrap();
+    let sums = (values.len() as u64, values.iter().sum(), top);
+    shown(&BTreeMap::from([("AA".to_owned(), sums)]))
+}
+
+fn job_text() -> String {
+    SUM_JOB.replace(
+        "[transform]",
+        "[source.schema]\ndelay = \"int64\"\n[transform]",
+    )
+}
+
+#[tokio::test]
+async fn malformed_records_fail_their_shards_alone_and_can_be_mended() {
+    let place = Place::new();
+    let broken = [100, 300, 301, 520];
+    let path = place.write("flights.csv", text(&lines(&broken)));
+    let db = memory_db().await;
+    let report = submit_and_run(&db, &place.job(&job_text()), 2).await;
+    assert_eq!((report.end, report.status.state), (End::Failed, "failed"));
+    let shards = report.status.shards;
+    assert_eq!(
+        (shards.failed, shards.done + shards.failed),
+        (3, shards.total)
+    );
+    assert_eq!(
+        report.status.attempts, shards.total,
+        "reading the same bytes again is no use"
+    );
+    let failure = &report.status.failures[0];
+    assert!(
+        failure
+            .error
+            .contains("`flights.csv`: line 102, column 2 (`delay`), byte"),
+        "{}",
+        failure.error
+    );
+    assert!(failure.start < failure.end && failure.attempts == 1);
+
+    // Mended: one line right, one line away, one line longer and another one added.
+    let mut mended = lines(&[]);
+    mended[301] = "AA,-100000".to_owned();
+    mended.insert(522, "AA,5".to_owned());
+    mended.remove(302);
+    rewrite(&path, text(&mended), 1_000);
+    // Without a retry nothing changes.
+    assert!(run(&db, "sums", options(1)).await.unwrap().had_ended);
+    let retried = retry(&db, "sums").await.unwrap();
+    assert_eq!(
+        (retried.shards, retried.files.as_slice()),
+        (3, &["flights.csv".to_owned()][..])
+    );
+    assert_eq!(
+        (retried.status.state, retried.status.retries),
+        ("running", 1)
+    );
+    let report = run(&db, "sums", options(2)).await.unwrap();
+    assert_eq!(report.end, End::Done, "{:?}", report.status.failures);
+    let values = (0..600)
+        .filter(|row| ![300, 301].contains(row))
+        .chain([-100_000, 5]);
+    assert_eq!(records(&db, "by_carrier").await, sum_of(values));
+    assert_eq!(report.status.rows_read, 600);
+}
+
+#[tokio::test]
+async fn a_change_elsewhere_is_refused_with_the_files_name() {
+    let place = Place::new();
+    let path = place.write("flights.csv", text(&lines(&[300])));
+    let other = place.write("other.csv", text(&lines(&[])));
+    let db = memory_db().await;
+    submit_and_run(&db, &place.job(&job_text()), 1).await;
+    let position = db.info().position;
+    let refused = async |what: &str| {
+        let error = retry(&db, "sums").await.unwrap_err();
+        assert!(matches!(error, JobError::Changed(_)), "{what}: {error}");
+        assert_eq!(error.exit_code(), ExitCode::Usage);
+        assert_eq!(
+            db.info().position,
+            position,
+            "{what}: something was written"
+        );
+        error.to_string()
+    };
+    let mut changed = lines(&[]);
+    changed[10] = "AA,8".to_owned();
+    rewrite(&path, text(&changed), 1_000);
+    assert!(refused("same length").await.starts_with("`flights.csv`: "));
+    changed[10] = "AA,12345678".to_owned();
+    rewrite(&path, text(&changed), 2_000);
+    refused("longer").await;
+    rewrite(&path, text(&lines(&[])), 3_000);
+    rewrite(&other, text(&lines(&[5])), 1_000);
+    assert!(
+        refused("a file without failures")
+            .await
+            .starts_with("`other.csv`")
+    );
+    // The same bytes again are the same file, whatever their time.
+    rewrite(&other, text(&lines(&[])), 2_000);
+    retry(&db, "sums").await.unwrap();
+    assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
+    let values = (0..600).chain(0..600);
+    assert_eq!(records(&db, "by_carrier").await, sum_of(values));
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_fails_its_shards_and_comes_back() {
+    let place = Place::new();
+    let path = place.write("flights.csv", text(&lines(&[])));
+    let db = memory_db().await;
+    submit(&db, &place.job(&job_text())).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let report = run(&db, "sums", options(2)).await.unwrap();
+    assert_eq!((report.end, report.status.shards.done), (End::Failed, 0));
+    let error = retry(&db, "sums").await.unwrap_err();
+    assert_eq!(
+        (error.exit_code(), matches!(error, JobError::Source(_))),
+        (ExitCode::Failed, true)
+    );
+    rewrite(&path, text(&lines(&[])), 5_000);
+    retry(&db, "sums").await.unwrap();
+    assert_eq!(run(&db, "sums", options(2)).await.unwrap().end, End::Done);
+    assert_eq!(records(&db, "by_carrier").await, sum_of(0..600));
+}
+
+#[tokio::test]
+async fn skipped_records_are_counted() {
+    let place = Place::new();
+    place.write("flights.csv", text(&lines(&[3, 4, 500])));
+    let db = memory_db().await;
+    let job = job_text().replace("[source.schema]", "on_error = \"skip\"\n[source.schema]");
+    let report = submit_and_run(&db, &place.job(&job), 2).await;
+    assert_eq!(
+        (
+            report.end,
+            report.status.rows_skipped,
+            report.status.rows_read
+        ),
+        (End::Done, 3, 597)
+    );
+    assert_eq!(status(&db, "sums").await.unwrap().unwrap().rows_skipped, 3);
+}

@@ -1,0 +1,4 @@
+mod crashes;
+mod mending;
+mod runs;
+mod support;

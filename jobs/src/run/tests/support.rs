@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eciton_engine::base::Result as EngineResult;
+use eciton_engine::db::{Db, Environment, Options, ScanRange};
+use eciton_engine::merge;
+use eciton_engine::storage::MemoryStorage;
+use tempfile::TempDir;
+
+use crate::run::{Event, JobReport, Observer, RunOptions, Stop, run, submit};
+use crate::spec::JobFile;
+
+/// A folder with job files and sources.
+pub(super) struct Place(pub(super) TempDir);
+
+impl Place {
+    pub(super) fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(super) fn job(&self, text: &str) -> JobFile {
+        JobFile::parse(&self.0.path().join("job.toml"), text).unwrap()
+    }
+}
+
+/// A job that sums a column of all `*.csv` by carrier.
+pub(super) const SUM_JOB: &str = r#"
+name = "sums"
+[source]
+format = "csv"
+paths = ["*.csv"]
+shard_size = "1KiB"
+[transform]
+sql = "SELECT carrier, delay FROM source"
+[merge]
+store = "by_carrier"
+key = ["carrier"]
+[merge.values]
+rows = "count()"
+total = "sum(delay)"
+top = "max(delay)"
+"#;
+
+/// A job that keeps the last row of each id.
+pub(super) const UPSERT_JOB: &str = r#"
+name = "last"
+[source]
+format = "csv"
+paths = ["*.csv"]
+shard_size = "1KiB"
+[upsert]
+store = "rows"
+key = ["id"]
+"#;
+
+/// Rows `carrier,delay`, and what [`SUM_JOB`] must make of them.
+pub(super) fn flights(rows: u64) -> (String, BTreeMap<String, String>) {
+    let mut text = "carrier,delay\n".to_owned();
+    let mut sums: BTreeMap<String, (u64, i64, i64)> = BTreeMap::new();
+    for row in 0..rows {
+        let carrier = ["AA", "B6", "DL", "UA"][usize::try_from(row * 7 % 4).unwrap()];
+        let delay = i64::try_from(row * 31 % 1009).unwrap() - 300;
+        writeln!(text, "{carrier},{delay}").unwrap();
+        let sum = sums.entry(carrier.to_owned()).or_insert((0, 0, i64::MIN));
+        *sum = (sum.0 + 1, sum.1 + delay, sum.2.max(delay));
+    }
+    (text, shown(&sums))
+}
+
+/// Records of [`SUM_JOB`] as JSON.
+pub(super) fn shown(sums: &BTreeMap<String, (u64, i64, i64)>) -> BTreeMap<String, String> {
+    sums.iter()
+        .map(|(carrier, (rows, total, top))| {
+            (
+                format!("\"{carrier}\""),
+                format!(r#"{{"rows":{rows},"total":{total},"top":{top}}}"#),
+            )
+        })
+        .collect()
+}
+
+pub(super) async fn open(storage: &MemoryStorage) -> EngineResult<Db> {
+    // Little memory, so that folding goes on during the tests.
+    let options = Options {
+        fold_len_min: 64 * 1024,
+        ..Options::default()
+    };
+    Db::open_storage(Arc::new(storage.clone()), options, Environment::default()).await
+}
+
+pub(super) async fn memory_db() -> Db {
+    open(&MemoryStorage::new()).await.unwrap()
+}
+
+/// All records of a store as JSON.
+pub(super) async fn records(db: &Db, store: &str) -> BTreeMap<String, String> {
+    let Some(store) = db.store(store).await.unwrap() else {
+        return BTreeMap::new();
+    };
+    let mut scan = db.snapshot().scan(&store, &ScanRange::all());
+    let mut records = BTreeMap::new();
+    while let Some(record) = scan.next().await.unwrap() {
+        let json = merge::read_json(&store.schema().columns, &record.key, &record.value).unwrap();
+        records.insert(record.key.to_string(), json.to_string());
+    }
+    records
+}
+
+pub(super) fn options(workers: usize) -> RunOptions {
+    RunOptions {
+        workers,
+        ..RunOptions::default()
+    }
+}
+
+pub(super) async fn submit_and_run(db: &Db, job: &JobFile, workers: usize) -> JobReport {
+    let submitted = submit(db, job).await.unwrap();
+    run(db, &submitted.name, options(workers)).await.unwrap()
+}
+
+/// Asks the run to stop once so many shards are done.
+pub(super) struct StopAfter {
+    pub(super) left: std::sync::atomic::AtomicU64,
+    pub(super) stop: Stop,
+}
+
+impl Observer for StopAfter {
+    fn observe(&self, event: &Event<'_>) {
+        let ended = matches!(event, Event::ShardDone { .. } | Event::ShardFailed { .. });
+        if ended && self.left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            self.stop.request();
+        }
+    }
+}
+
+pub(super) fn stop_after(shards: u64, workers: usize) -> RunOptions {
+    let stop = Stop::new();
+    let observer = StopAfter {
+        left: shards.into(),
+        stop: stop.clone(),
+    };
+    RunOptions {
+        workers,
+        observer: Arc::new(observer),
+        stop,
+    }
+}

@@ -1,0 +1,321 @@
+//! A worker: takes shards one after the other until there are none, on a thread of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eciton_engine::base::clock::{Clock, SystemClock};
+use eciton_engine::base::{Action, Error as EngineError};
+use eciton_engine::db::{Store, Transaction};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::attempt::{Attempt, AttemptError, Computed, Outcome};
+use super::commit::{Admission, Failure, Settled};
+use super::error::JobError;
+use super::ledger::{Ledger, damaged};
+use super::observer::{Event, Observer};
+use super::pipeline::Pipeline;
+use super::queue::Queue;
+use super::stop::Stop;
+use crate::source::limits::SHARDS_PER_CHUNK;
+use crate::source::{Shard, shards};
+
+/// Milliseconds before the second attempt; each further one waits twice as long.
+const BACKOFF_MS_MIN: u64 = 100;
+/// Milliseconds before any attempt, at most.
+const BACKOFF_MS_MAX: u64 = 10_000;
+/// Repeated computations, within one attempt, of a shard whose results do not fit into memory and
+/// were lost with their transaction.
+const REPEATS_MAX: u32 = 4;
+/// Tries of a change to a job's record.
+const CHANGE_TRIES_MAX: u32 = 1000;
+
+/// What all workers of a run share.
+pub(super) struct Crew {
+    pub(super) ledger: Ledger,
+    pub(super) name: String,
+    pub(super) job_number: u64,
+    /// How often the job had been retried when this run began.
+    pub(super) retries: u32,
+    pub(super) max_attempts: u32,
+    pub(super) pipeline: Pipeline,
+    pub(super) store: Store,
+    pub(super) queue: Queue,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) runtime: Handle,
+    /// [`RESULTS_LEN_MAX`](super::results::RESULTS_LEN_MAX), less in tests.
+    pub(super) results_len_max: usize,
+    /// Someone outside wants the run to end.
+    pub(super) stop: Stop,
+    /// The run itself has to end, and why.
+    pub(super) ending: Mutex<Option<Ending>>,
+    /// The chunk of shards that was asked for last.
+    pub(super) chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
+}
+
+/// Why a run ends before its shards do.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The job was cancelled.
+    Cancelled,
+    /// The job was retried: begin again with its new plan.
+    Changed,
+    /// The database failed.
+    Failed(JobError),
+}
+
+impl From<JobError> for Ending {
+    fn from(error: JobError) -> Ending {
+        Ending::Failed(error)
+    }
+}
+
+impl Crew {
+    /// Works until no shard is left or the run has to end. Blocks.
+    pub(super) fn work(&self) {
+        while !self.stop.is_requested() && self.ending.lock().is_none() {
+            let Some(shard) = self.queue.next() else {
+                return;
+            };
+            if let Err(ending) = self.do_shard(shard) {
+                // The first reason is the one that is told.
+                self.ending.lock().get_or_insert(ending);
+                return;
+            }
+        }
+    }
+
+    fn do_shard(&self, number: u64) -> Result<(), Ending> {
+        let shard = self.locate(number)?;
+        self.observer
+            .observe(&Event::ShardStarted { shard: number });
+        let mut repeats = 0;
+        loop {
+            let started_ms = now_ms();
+            let error = match self.attempt(shard, started_ms) {
+                Ok(true) => return Ok(()),
+                Ok(false) if repeats < REPEATS_MAX => {
+                    repeats += 1;
+                    continue;
+                }
+                Ok(false) => (lost_too_often(), true),
+                Err(Stopped::Ending(ending)) => return Err(ending),
+                Err(Stopped::Error { message, transient }) => (message, transient),
+            };
+            repeats = 0;
+            if self.fail(number, &error.0, error.1, started_ms)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One attempt; `false` if it has to be made again without counting as one.
+    fn attempt(&self, shard: Shard, started_ms: i64) -> Result<bool, Stopped> {
+        let number = shard.number;
+        let attempt = Attempt {
+            pipeline: &self.pipeline,
+            job_number: self.job_number,
+            store: &self.store,
+            runtime: &self.runtime,
+            results_len_max: self.results_len_max,
+            rows_read: &|rows| {
+                self.observer.observe(&Event::RowsRead {
+                    shard: number,
+                    rows,
+                });
+            },
+            admit: &|| self.admit_overflow(number),
+        };
+        match attempt.compute(shard)? {
+            Computed::Results(mut outcome) => self.settle(number, &mut outcome, started_ms),
+            Computed::Superfluous => {
+                let admission = self
+                    .runtime
+                    .block_on(self.admit(number))
+                    .map_err(AttemptError::Fatal)?;
+                self.refused(number, admission)
+            }
+        }
+    }
+
+    fn admit_overflow(&self, shard: u64) -> Result<Option<Transaction>, AttemptError> {
+        match self
+            .runtime
+            .block_on(self.admit(shard))
+            .map_err(AttemptError::Fatal)?
+        {
+            Admission::Open(tx) => Ok(Some(*tx)),
+            _ => Ok(None),
+        }
+    }
+
+    fn settle(&self, shard: u64, outcome: &mut Outcome, started_ms: i64) -> Result<bool, Stopped> {
+        match self
+            .runtime
+            .block_on(self.commit(shard, outcome, started_ms))?
+        {
+            Settled::Done { conflicts } => {
+                self.observer.observe(&Event::ShardDone {
+                    shard,
+                    rows_read: outcome.rows_read,
+                    rows_skipped: outcome.rows_skipped,
+                    records_merged: outcome.results.count(),
+                    conflicts,
+                });
+                Ok(true)
+            }
+            Settled::NotAdmitted(admission) => self.refused(shard, admission),
+            Settled::ComputeAgain => Ok(false),
+        }
+    }
+
+    /// What to do about a shard that is not to be worked on; `false`: it is after all.
+    fn refused(&self, shard: u64, admission: Admission) -> Result<bool, Stopped> {
+        match admission {
+            Admission::Open(_) => Ok(false),
+            Admission::Ended => {
+                self.observer.observe(&Event::ShardDropped { shard });
+                Ok(true)
+            }
+            Admission::Cancelled => Err(Stopped::Ending(Ending::Cancelled)),
+            Admission::Changed => Err(Stopped::Ending(Ending::Changed)),
+        }
+    }
+
+    /// Records a failed attempt and waits before the next one; `true` if there is none.
+    fn fail(
+        &self,
+        shard: u64,
+        error: &str,
+        transient: bool,
+        started_ms: i64,
+    ) -> Result<bool, Ending> {
+        let recorded = self.record_failure(shard, error, transient, started_ms);
+        match self.runtime.block_on(recorded)? {
+            Failure::Final(attempts) => {
+                self.observer.observe(&Event::ShardFailed {
+                    shard,
+                    attempts,
+                    error,
+                });
+                Ok(true)
+            }
+            Failure::Again(attempt) => {
+                let retry_in_ms = backoff_ms(attempt);
+                self.observer.observe(&Event::AttemptFailed {
+                    shard,
+                    attempt,
+                    error,
+                    retry_in_ms,
+                });
+                self.runtime.block_on(async {
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(retry_in_ms)) => {}
+                        () = self.stop.requested() => {}
+                    }
+                });
+                // A shard between two attempts is not at work: it goes on with the next run.
+                Ok(self.stop.is_requested())
+            }
+            Failure::NotAdmitted(admission) => {
+                self.refused(shard, admission)
+                    .map_err(|stopped| match stopped {
+                        Stopped::Ending(ending) => ending,
+                        Stopped::Error { message, .. } => Ending::Failed(JobError::Worker(message)),
+                    })
+            }
+        }
+    }
+
+    /// A shard by its number.
+    fn locate(&self, number: u64) -> Result<Shard, JobError> {
+        let wanted = number / SHARDS_PER_CHUNK as u64;
+        let known = self.chunk.lock().clone();
+        let chunk = match known {
+            Some((chunk, shards)) if chunk == wanted => shards,
+            _ => {
+                let chunk = self
+                    .runtime
+                    .block_on(self.ledger.shard_chunk(&self.name, wanted))?;
+                let loaded = Arc::new(shards(&chunk)?);
+                *self.chunk.lock() = Some((wanted, Arc::clone(&loaded)));
+                loaded
+            }
+        };
+        chunk
+            .iter()
+            .find(|shard| shard.number == number)
+            .copied()
+            .ok_or_else(|| {
+                damaged(
+                    &self.name,
+                    &format!("chunk {wanted} of its shards"),
+                    "a shard is missing",
+                )
+            })
+    }
+}
+
+/// Why an attempt did not end well.
+enum Stopped {
+    /// The run has to end.
+    Ending(Ending),
+    /// The attempt failed.
+    Error { message: String, transient: bool },
+}
+
+impl From<AttemptError> for Stopped {
+    fn from(error: AttemptError) -> Stopped {
+        match error {
+            AttemptError::Shard { message, transient } => Stopped::Error { message, transient },
+            AttemptError::Fatal(error) => Stopped::Ending(Ending::Failed(error)),
+        }
+    }
+}
+
+fn lost_too_often() -> String {
+    format!(
+        "its results were lost {REPEATS_MAX} times, because other transactions came in between while \
+         it was computed; expected a smaller shard"
+    )
+}
+
+/// How long to wait after the `attempt`-th failed attempt.
+fn backoff_ms(attempt: u32) -> u64 {
+    let doublings = attempt.saturating_sub(1).min(16);
+    (BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX)
+}
+
+/// Milliseconds since the Unix epoch, for people.
+pub(super) fn now_ms() -> i64 {
+    i64::try_from(SystemClock::new().wall_ms()).unwrap_or(i64::MAX)
+}
+
+/// Makes a change again and again while it loses against others. `None` from the change: it saw an
+/// old state, and wants another try.
+pub(super) async fn retry_on_conflict<'a, T>(
+    change: impl Fn() -> BoxFuture<'a, Result<Option<T>, JobError>>,
+) -> Result<T, JobError> {
+    let mut lost = EngineError::Invalid("a change saw an old state".to_owned());
+    for _ in 0..CHANGE_TRIES_MAX {
+        match change().await {
+            Ok(Some(changed)) => return Ok(changed),
+            Ok(None) => {}
+            Err(JobError::Engine(error)) if error.action() == Action::Retry => lost = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(lost.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_limit() {
+        assert_eq!([1, 2, 3, 4].map(backoff_ms), [100, 200, 400, 800]);
+        assert_eq!([8, 100, u32::MAX].map(backoff_ms), [BACKOFF_MS_MAX; 3]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Whole records in blocks of bounded size.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::dialect::Dialect;
+use super::error::{Malformed, SourceError};
+use super::fields::split;
+use super::input::Input;
+use super::limits::{BLOCK_LEN, RECORD_LEN_MAX};
+use super::scan::Scanner;
+
+/// The UTF-8 byte order mark that some programs begin a file with.
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Where a block lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Byte of the text.
+    pub(super) offset: u64,
+    /// Newlines before it, counted from where reading began.
+    pub(super) newlines: u64,
+}
+
+/// Some whole records.
+#[derive(Debug)]
+pub(super) struct Block<'b> {
+    /// Ends with a newline, which is added where the text has none at its end.
+    pub(super) text: &'b [u8],
+    pub(super) place: Place,
+    /// Whether this is one record whose quote is still open at the end of the text.
+    pub(super) open: bool,
+}
+
+/// Reads a text block by block; holds one block at a time.
+pub(super) struct Blocks {
+    input: Input,
+    file: String,
+    dialect: Dialect,
+    scanner: Scanner,
+    hash: Xxh3,
+    /// Text from `place` on.
+    buffer: Vec<u8>,
+    place: Place,
+    /// Bytes of the buffer that the last block gave out.
+    given: usize,
+    at_end: bool,
+}
+
+impl Blocks {
+    /// Begins at the start of a record. `file` is what messages show.
+    pub(super) fn new(input: Input, file: String, dialect: Dialect) -> Self {
+        Self {
+            place: Place {
+                offset: input.offset(),
+                newlines: 0,
+            },
+            input,
+            file,
+            dialect,
+            scanner: Scanner::new(dialect),
+            hash: Xxh3::new(),
+            buffer: Vec::new(),
+            given: 0,
+            at_end: false,
+        }
+    }
+
+    /// XXH3-128 of the bytes read so far.
+    pub(super) fn digest(&self) -> u128 {
+        self.hash.digest128()
+    }
+
+    /// Bytes of text read so far, counted from the start of the file.
+    pub(super) fn offset(&self) -> u64 {
+        self.input.offset()
+    }
+
+    /// Passes over a byte order mark and, where the dialect has one, the header. Only at byte 0.
+    pub(super) fn skip_head(&mut self) -> Result<(), SourceError> {
+        debug_assert_eq!(self.place.offset, 0, "the head is at the start of a file");
+        while self.buffer.len() < BOM.len() && self.fill(BOM.len())? {}
+        if self.buffer.starts_with(BOM) {
+            self.given = BOM.len();
+        }
+        if !self.dialect.header {
+            return Ok(());
+        }
+        let dialect = self.dialect;
+        let Some(block) = self.next()? else {
+            return Ok(());
+        };
+        // A header whose quote is open is left for the first block, which says so.
+        let end = if block.open {
+            0
+        } else {
+            split(block.text, dialect).1
+        };
+        self.given = end;
+        Ok(())
+    }
+
+    /// The next block; `None` at the end of the text.
+    pub(super) fn next(&mut self) -> Result<Option<Block<'_>>, SourceError> {
+        self.drop_given();
+        let mut last_end = self.rescan();
+        let mut wanted = BLOCK_LEN;
+        while !self.at_end && (last_end.is_none() || self.buffer.len() < BLOCK_LEN) {
+            let scanned = self.buffer.len();
+            if !self.fill(wanted)? {
+                break;
+            }
+            let end = self.scanner.last_end(&self.buffer[scanned..]);
+            last_end = end.map(|end| scanned + end).or(last_end);
+            if last_end.is_none() && self.buffer.len() > RECORD_LEN_MAX {
+                return Err(self.too_long());
+            }
+            wanted = wanted.max((self.buffer.len() * 2).min(RECORD_LEN_MAX + 1));
+        }
+        Ok(self.give(last_end))
+    }
+
+    fn give(&mut self, last_end: Option<usize>) -> Option<Block<'_>> {
+        let rest = last_end.unwrap_or(0) < self.buffer.len();
+        let open = self.scanner.is_open();
+        let mut end = last_end;
+        if self.at_end && rest && !open {
+            // The last line of the text has no newline: it gets one, so that every block has.
+            self.buffer.push(b'\n');
+            end = Some(self.buffer.len());
+        }
+        let open = end.is_none() && open;
+        self.given = if open {
+            self.buffer.len()
+        } else {
+            end.unwrap_or(0)
+        };
+        let text = &self.buffer[..self.given];
+        (!text.is_empty()).then_some(Block {
+            text,
+            place: self.place,
+            open,
+        })
+    }
+
+    /// After a block that was open: leaves out its first line and goes on after it, as if the quote had
+    /// not been there.
+    pub(super) fn reopen_after_line(&mut self) {
+        let line = memchr::memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| at + 1);
+        self.given = line;
+    }
+
+    /// Forgets what was given out.
+    fn drop_given(&mut self) {
+        let given = &self.buffer[..self.given];
+        self.place.newlines += memchr::memchr_iter(b'\n', given).count() as u64;
+        self.place.offset += self.given as u64;
+        self.buffer.drain(..self.given);
+        self.given = 0;
+    }
+
+    /// Scans what is left in the buffer from the start of a record.
+    fn rescan(&mut self) -> Option<usize> {
+        self.scanner = Scanner::new(self.dialect);
+        self.scanner.last_end(&self.buffer)
+    }
+
+    /// Reads until the buffer has `wanted` bytes or the text ends; false if nothing more came.
+    fn fill(&mut self, wanted: usize) -> Result<bool, SourceError> {
+        let before = self.buffer.len();
+        self.buffer.resize(wanted.max(before + 1), 0);
+        let mut filled = before;
+        while filled < self.buffer.len() && !self.at_end {
+            match self.input.read(&mut self.buffer[filled..]) {
+                Ok(0) => self.at_end = true,
+                Ok(read) => filled += read,
+                Err(e) => {
+                    self.buffer.truncate(filled);
+                    return Err(e);
+                }
+            }
+        }
+        self.buffer.truncate(filled);
+        self.hash.update(&self.buffer[before..]);
+        Ok(filled > before)
+    }
+
+    fn too_long(&self) -> SourceError {
+        let (fields, _) = split(&self.buffer, self.dialect);
+        let open = fields
+            .last()
+            .filter(|field| field.open)
+            .map(|field| field.start as u64);
+        let within = usize::try_from(open.unwrap_or(0)).unwrap_or(0);
+        let message = match open {
+            Some(_) => format!("a quote that is not closed within {RECORD_LEN_MAX} bytes"),
+            None => format!("no end of record within {RECORD_LEN_MAX} bytes"),
+        };
+        let lines = memchr::memchr_iter(b'\n', &self.buffer[..within]).count() as u64;
+        SourceError::Malformed(Box::new(Malformed {
+            file: self.file.clone(),
+            offset: self.place.offset + open.unwrap_or(0),
+            record_offset: self.place.offset,
+            line: self.place.newlines + lines + 1,
+            column: None,
+            message,
+        }))
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a source could not be read.
+
+use std::fmt;
+use std::io;
+
+/// A source that cannot be read as it was recorded. Every variant names the file as the job file named it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file system refused. Trying again may help.
+    #[error("`{file}`: {what}: {source}")]
+    Io {
+        /// The file, as messages show it.
+        file: String,
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not the one that was recorded. Mending it is for `job retry`.
+    #[error(
+        "`{file}`: the file changed since the job was recorded: expected {expected}, found {found}"
+    )]
+    Changed {
+        /// The file, as messages show it.
+        file: String,
+        /// What was recorded.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A compressed file that ends early or is damaged.
+    #[error(
+        "`{file}`: byte {offset} of the decompressed text: damaged or truncated {codec} stream: {source}"
+    )]
+    Compressed {
+        /// The file, as messages show it.
+        file: String,
+        /// Bytes of text that came out before the damage.
+        offset: u64,
+        /// The compression.
+        codec: &'static str,
+        /// What the decompressor said.
+        source: io::Error,
+    },
+    /// A record that is not one, or has a value that is not of its column's type.
+    #[error(transparent)]
+    Malformed(Box<Malformed>),
+    /// A Parquet file that cannot be read.
+    #[error("`{file}`: damaged or unreadable Parquet file: {message}")]
+    Parquet {
+        /// The file, as messages show it.
+        file: String,
+        /// What the reader said.
+        message: String,
+    },
+    /// Names or types of columns that cannot be used, or differ between files.
+    #[error("{0}")]
+    Columns(String),
+    /// What was recorded of the source cannot be right: a damaged plan, or one of a later version.
+    #[error("the recorded plan is damaged: {0}")]
+    Plan(String),
+}
+
+impl SourceError {
+    /// Whether the same attempt may succeed later without any file being changed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
+/// Where a record went wrong, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The file, as the job file named it.
+    pub file: String,
+    /// Byte of the place, counted from 0 in the file; in the decompressed text of a compressed one.
+    pub offset: u64,
+    /// Byte where the record begins.
+    pub record_offset: u64,
+    /// Line of the place, counted from 1.
+    pub line: u64,
+    /// The field, where one is to blame.
+    pub column: Option<Column>,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+/// A field of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its number, counted from 1. In JSON lines: the position in the line, in bytes.
+    pub number: u64,
+    /// The name of the column, where there is one of that number.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: line {}, ", self.file, self.line)?;
+        if let Some(column) = &self.column {
+            write!(f, "column {}", column.number)?;
+            if let Some(name) = &column.name {
+                write!(f, " (`{name}`)")?;
+            }
+            write!(f, ", ")?;
+        }
+        write!(f, "byte {}: {}", self.offset, self.message)?;
+        if self.record_offset != self.offset {
+            write!(f, " (the record begins at byte {})", self.record_offset)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Malformed {}

@@ -1,0 +1,155 @@
+//! The files that the globs of a job file match.
+
+use std::collections::BTreeMap;
+use std::fs::{Metadata, metadata};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use eciton_proto::v1::SourceFile;
+use glob::{MatchOptions, Pattern};
+
+use super::error::SourceError;
+use super::input::io_error;
+use crate::spec::limits::FILES_MAX;
+use crate::spec::{JobFile, SpecError};
+
+/// Compressions that exist and are not read. Their bytes would be taken for text.
+const REFUSED_EXTENSIONS: [&str; 8] = ["bz2", "xz", "lz4", "lzma", "br", "zip", "7z", "z"];
+
+/// Names beginning with a dot are matched only by a dot, as in a shell: editors leave such files behind.
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// The key that findings about files are blamed on.
+pub(super) const PATHS: &str = "source.paths";
+
+/// The files that the globs of `job` match, sorted by path, each once.
+pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFile>, SpecError> {
+    let dir = job.dir();
+    let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for pattern in patterns {
+        let mut matched = 0;
+        for path in matches(job, dir, pattern)? {
+            let shown = path.strip_prefix(dir).unwrap_or(&path).to_path_buf();
+            let full = path.canonicalize();
+            let full = full.map_err(|e| unreadable(job, &shown, &e))?;
+            if full.is_dir() {
+                continue;
+            }
+            matched += 1;
+            let shown = utf8(job, &shown)?;
+            found.entry(full).or_insert(shown);
+            if found.len() > FILES_MAX {
+                return Err(job.error(PATHS, format!("at most {FILES_MAX} files, found more")));
+            }
+        }
+        if matched == 0 {
+            let looked = dir.join(pattern);
+            return Err(job.error(
+                PATHS,
+                format!(
+                    "`{pattern}` matches no file; expected at least one (looked for `{}`)",
+                    looked.display()
+                ),
+            ));
+        }
+    }
+    let mut files = Vec::with_capacity(found.len());
+    for (path, display) in found {
+        files.push(describe(job, &path, display)?);
+    }
+    files.sort_by(|a, b| a.display.cmp(&b.display));
+    Ok(files)
+}
+
+fn matches(job: &JobFile, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, SpecError> {
+    // The directory's own name is no pattern, whatever is in it.
+    let full = if Path::new(pattern).is_absolute() {
+        pattern.to_owned()
+    } else {
+        format!("{}/{pattern}", Pattern::escape(&utf8(job, dir)?))
+    };
+    let paths = glob::glob_with(&full, OPTIONS).map_err(|e| {
+        job.error(
+            PATHS,
+            format!("expected a glob, found `{pattern}`: {}", e.msg),
+        )
+    })?;
+    paths
+        .map(|path| {
+            path.map_err(|e| {
+                job.error(
+                    PATHS,
+                    format!("`{}` cannot be read: {}", e.path().display(), e.error()),
+                )
+            })
+        })
+        .collect()
+}
+
+fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, SpecError> {
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
+    let extension = extension.to_ascii_lowercase();
+    if REFUSED_EXTENSIONS.contains(&extension.as_str()) {
+        return Err(job.error(
+            PATHS,
+            format!("`{display}`: compression `.{extension}` is not read; expected `.gz`, `.zst` or none"),
+        ));
+    }
+    let metadata = path
+        .metadata()
+        .map_err(|e| unreadable(job, Path::new(&display), &e))?;
+    let path = utf8(job, path)?;
+    let mtime_ms = mtime_ms(&metadata);
+    Ok(SourceFile {
+        path,
+        display,
+        len: metadata.len(),
+        mtime_ms,
+        content_hash: vec![],
+    })
+}
+
+fn mtime_ms(metadata: &Metadata) -> i64 {
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    modified
+        .and_then(|age| i64::try_from(age.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// A recorded file as it is now.
+pub(super) fn stat(file: &SourceFile) -> Result<SourceFile, SourceError> {
+    let metadata = metadata(&file.path).map_err(|e| io_error(file, "cannot be opened", e))?;
+    let (len, mtime_ms) = (metadata.len(), mtime_ms(&metadata));
+    Ok(SourceFile {
+        len,
+        mtime_ms,
+        ..file.clone()
+    })
+}
+
+fn unreadable(job: &JobFile, path: &Path, error: &std::io::Error) -> SpecError {
+    job.error(
+        PATHS,
+        format!("`{}` cannot be read: {error}", path.display()),
+    )
+}
+
+fn utf8(job: &JobFile, path: &Path) -> Result<String, SpecError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| {
+        job.error(
+            PATHS,
+            format!("expected a path in UTF-8, found `{}`", path.display()),
+        )
+    })
+}

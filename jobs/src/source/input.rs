@@ -1,0 +1,173 @@
+//! The text of a file: opened, checked against the plan, decompressed.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use eciton_proto::v1::SourceFile;
+use flate2::bufread::MultiGzDecoder;
+
+use super::error::SourceError;
+
+/// Bytes read from a compressed file at once.
+const COMPRESSED_READ_LEN: usize = 128 * 1024;
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Codec {
+    /// Told by the name's extension, as `gzip` and `zstd` do.
+    pub(super) fn of(path: &str) -> Self {
+        let extension = Path::new(path)
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
+        match extension.to_ascii_lowercase().as_str() {
+            "gz" => Self::Gzip,
+            "zst" => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// The decompressed text of a file, or of a part of a plain one.
+pub(super) struct Input {
+    reader: Box<dyn Read + Send>,
+    codec: Codec,
+    file: String,
+    /// Bytes of text before the next one to be read.
+    offset: u64,
+    /// Where the text ends; unknown for a compressed file.
+    end: Option<u64>,
+}
+
+impl Input {
+    /// Opens the whole text of a file.
+    pub(super) fn open(file: &SourceFile) -> Result<Self, SourceError> {
+        Self::open_range(file, 0, file.len)
+    }
+
+    /// Opens `len` bytes from `start`; of a compressed file, the whole text.
+    pub(super) fn open_range(file: &SourceFile, start: u64, len: u64) -> Result<Self, SourceError> {
+        let mut handle = open(file)?;
+        let codec = Codec::of(&file.path);
+        let failed = |source| io_error(file, "cannot be read", source);
+        let (reader, end): (Box<dyn Read + Send>, _) = match codec {
+            Codec::Plain => {
+                let end = start
+                    .checked_add(len)
+                    .filter(|end| *end <= file.len)
+                    .ok_or_else(|| {
+                        SourceError::Plan(format!("a shard beyond the end of `{}`", file.display))
+                    })?;
+                handle.seek(SeekFrom::Start(start)).map_err(failed)?;
+                (Box::new(handle.take(len)), Some(end))
+            }
+            Codec::Gzip => (Box::new(MultiGzDecoder::new(buffered(handle))), None),
+            Codec::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(buffered(handle));
+                (Box::new(decoder.map_err(failed)?), None)
+            }
+        };
+        let offset = if codec == Codec::Plain { start } else { 0 };
+        Ok(Self {
+            reader,
+            codec,
+            file: file.display.clone(),
+            offset,
+            end,
+        })
+    }
+
+    /// Bytes of text before the next one to be read.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads some bytes; 0 only at the end of the text, checked to be where it should be.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        debug_assert!(
+            !buffer.is_empty(),
+            "an empty buffer would look like the end"
+        );
+        let read = loop {
+            match self.reader.read(buffer) {
+                Ok(read) => break read,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failed(source)),
+            }
+        };
+        self.offset += read as u64;
+        match self.end {
+            Some(end) if read == 0 && self.offset != end => Err(SourceError::Changed {
+                file: self.file.clone(),
+                expected: format!("text up to byte {end}"),
+                found: format!("the end at byte {}", self.offset),
+            }),
+            _ => Ok(read),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> SourceError {
+        let damage = matches!(
+            source.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        );
+        // zstd reports damage as `Other`; what the system says has a code of its own.
+        if self.codec != Codec::Plain && (damage || source.raw_os_error().is_none()) {
+            let (file, codec) = (self.file.clone(), self.codec.name());
+            return SourceError::Compressed {
+                file,
+                offset: self.offset,
+                codec,
+                source,
+            };
+        }
+        SourceError::Io {
+            file: self.file.clone(),
+            what: "cannot be read",
+            source,
+        }
+    }
+}
+
+fn buffered(file: File) -> BufReader<File> {
+    BufReader::with_capacity(COMPRESSED_READ_LEN, file)
+}
+
+/// Opens a file and checks that it is as long as it was recorded.
+pub(super) fn open(file: &SourceFile) -> Result<File, SourceError> {
+    let failed = |source| io_error(file, "cannot be opened", source);
+    let handle = File::open(&file.path).map_err(failed)?;
+    let len = handle.metadata().map_err(failed)?.len();
+    if len == file.len {
+        return Ok(handle);
+    }
+    Err(SourceError::Changed {
+        file: file.display.clone(),
+        expected: format!("{} bytes", file.len),
+        found: format!("{len}"),
+    })
+}
+
+/// The error of a file that the system refused.
+pub(super) fn io_error(file: &SourceFile, what: &'static str, source: io::Error) -> SourceError {
+    SourceError::Io {
+        file: file.display.clone(),
+        what,
+        source,
+    }
+}

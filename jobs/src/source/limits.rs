@@ -1,0 +1,20 @@
+//! Every bound of reading a source, named. Each is tested at its edge.
+
+/// Rows of one batch.
+pub const BATCH_ROWS_MAX: usize = 8192;
+/// Bytes of text decoded at once; a longer record makes its block longer.
+pub const BLOCK_LEN: usize = 512 * 1024;
+/// Bytes of one record of a text format. Beyond it a quote was left open, or it is no text.
+pub const RECORD_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Rows that types are inferred from.
+pub const SAMPLE_ROWS_MAX: usize = 1000;
+/// Bytes that types are inferred from, where rows are very long.
+pub const SAMPLE_LEN_MAX: usize = 32 * 1024 * 1024;
+/// Files of one chunk of the plan.
+pub const FILES_PER_CHUNK: usize = 256;
+/// Shards of one chunk of the plan.
+pub const SHARDS_PER_CHUNK: usize = 4096;
+/// Characters of a value shown in a message.
+pub const SHOWN_LEN_MAX: usize = 64;
+/// Bytes hashed to find the done shards of a mended file, as a multiple of its length.
+pub const MEND_READ_FACTOR_MAX: u64 = 64;

@@ -1,0 +1,353 @@
+//! Files that were mended after some of their shards failed.
+//!
+//! A shard that is done must find its bytes again, at whatever place: its rows are in the sink. What lies
+//! between done shards is free: it is cut anew into as many shards as there were, so that numbers stay.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::{Range, RangeInclusive};
+
+use ::parquet::file::metadata::RowGroupMetaData;
+use eciton_proto::v1::{Format, SourceFile};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::cut::cut_evenly;
+use super::dialect::Dialect;
+use super::error::SourceError;
+use super::files::stat;
+use super::header::text_start;
+use super::input::{Codec, io_error};
+use super::limits::MEND_READ_FACTOR_MAX;
+use super::parquet;
+use super::plan::{Planned, Shard, Source, recorded};
+
+/// Looks at the files again and moves the shards to where their bytes are now. `done_hash` gives the hash that
+/// a done shard left, [`ShardReader::bytes_hash`](super::ShardReader::bytes_hash), and `None` for any other.
+/// The result replaces the recorded plan, in which only lengths of files and places of shards differ; shards keep
+/// their numbers, and one whose bytes are gone is empty. Files without a change are not read. Blocks the thread.
+///
+/// # Errors
+/// [`SourceError::Changed`] naming the file if bytes of a done shard were changed, or cannot be found again;
+/// other variants if a file cannot be read.
+pub fn mend(
+    source: &Source,
+    shards: &[Shard],
+    done_hash: impl Fn(u64) -> Option<u128>,
+) -> Result<Planned, SourceError> {
+    let mut files = source.files().to_vec();
+    let mut moved = shards.to_vec();
+    for (number, file) in (0_u32..).zip(&mut files) {
+        let first = shards.partition_point(|shard| shard.file < number);
+        let end = shards.partition_point(|shard| shard.file <= number);
+        let now = stat(file)?;
+        let failed = shards[first..end]
+            .iter()
+            .any(|shard| done_hash(shard.number).is_none());
+        if !failed && now.len == file.len {
+            continue;
+        }
+        let mending = Mending {
+            source,
+            old: file.clone(),
+            new: now.clone(),
+        };
+        let pieces: Vec<Piece> = shards[first..end]
+            .iter()
+            .map(|shard| Piece {
+                shard: *shard,
+                hash: done_hash(shard.number),
+            })
+            .collect();
+        for (shard, range) in moved[first..end].iter_mut().zip(mending.ranges(&pieces)?) {
+            (shard.start, shard.len) = (range.start, range.end - range.start);
+        }
+        *file = now;
+    }
+    Ok(recorded(source.schema(), &files, &moved))
+}
+
+/// A shard of the file, and its hash if it is done.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    shard: Shard,
+    hash: Option<u128>,
+}
+
+/// One file that may have been mended.
+struct Mending<'s> {
+    source: &'s Source,
+    old: SourceFile,
+    new: SourceFile,
+}
+
+impl Mending<'_> {
+    /// Where each shard of the file is now.
+    fn ranges(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
+        let spec = self.source.spec();
+        if spec.format() == Format::Parquet {
+            return self.row_groups(pieces);
+        }
+        let Some(dialect) = Dialect::of(spec) else {
+            return Err(SourceError::Plan("a file of an unknown format".to_owned()));
+        };
+        if Codec::of(&self.old.path) != Codec::Plain {
+            return self.compressed(pieces);
+        }
+        let start = text_start(&self.new, dialect, self.source.schema())?;
+        self.text(pieces, dialect, start)
+    }
+
+    /// A compressed file is one shard: if that one failed, anything goes.
+    fn compressed(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
+        if pieces.iter().any(|piece| piece.hash.is_some()) {
+            return Err(self.changed("the same bytes, since its shard is done", "others"));
+        }
+        Ok(pieces.iter().map(|_| 0..self.new.len).collect())
+    }
+
+    fn row_groups(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
+        let metadata = parquet::row_groups(&self.new, self.source.schema())?;
+        let wanted: u64 = pieces.iter().map(|piece| piece.shard.len).sum();
+        if metadata.len() as u64 != wanted {
+            return Err(self.changed(&format!("{wanted} row groups"), &metadata.len().to_string()));
+        }
+        let mut ranges = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let range = piece.shard.start..piece.shard.start + piece.shard.len;
+            if let Some(hash) = piece.hash {
+                let groups = group_slice(&metadata, &range);
+                if parquet::digest(&self.new, groups)?.0 != hash {
+                    return Err(self.lost(piece.shard));
+                }
+            }
+            ranges.push(range);
+        }
+        Ok(ranges)
+    }
+
+    fn text(
+        &self,
+        pieces: &[Piece],
+        dialect: Dialect,
+        start: u64,
+    ) -> Result<Vec<Range<u64>>, SourceError> {
+        let failed = |source| io_error(&self.new, "cannot be opened", source);
+        let mut text = Text {
+            handle: File::open(&self.new.path).map_err(failed)?,
+            budget: self
+                .new
+                .len
+                .saturating_mul(MEND_READ_FACTOR_MAX)
+                .max(1 << 20),
+            buffer: vec![0; 256 * 1024],
+        };
+        let mut ranges: Vec<Range<u64>> = Vec::with_capacity(pieces.len());
+        let mut rest = pieces;
+        while !rest.is_empty() {
+            let open = rest.iter().take_while(|piece| piece.hash.is_none()).count();
+            let from = ranges.last().map_or(start, |last| last.end);
+            let (region, after) = rest.split_at(open);
+            let to = match after {
+                [] => self.new.len,
+                _ if region.is_empty() => from,
+                _ => self.find(&mut text, from, region, after)?,
+            };
+            ranges.extend(cut_evenly(&self.new, from..to, region.len(), dialect)?);
+            let done = after
+                .iter()
+                .take_while(|piece| piece.hash.is_some())
+                .count();
+            let mut at = to;
+            for piece in &after[..done] {
+                if !self.holds(&mut text, at, *piece)? {
+                    return Err(self.lost(piece.shard));
+                }
+                ranges.push(at..at + piece.shard.len);
+                at += piece.shard.len;
+            }
+            rest = &after[done..];
+        }
+        let end = ranges.last().map_or(start, |last| last.end);
+        if end == self.new.len {
+            return Ok(ranges);
+        }
+        Err(self.changed(
+            &format!("its end at byte {end}, since all before is done"),
+            &format!("{}", self.new.len),
+        ))
+    }
+
+    /// Where the first of `after`, which is done, begins at or after `from`; `region` lies before it.
+    fn find(
+        &self,
+        text: &mut Text,
+        from: u64,
+        region: &[Piece],
+        after: &[Piece],
+    ) -> Result<u64, SourceError> {
+        let anchor = after[0];
+        let region_start = region
+            .first()
+            .map_or(anchor.shard.start, |piece| piece.shard.start);
+        // Nothing behind it can have changed if all behind it is done: then its place is certain.
+        if after.iter().all(|piece| piece.hash.is_some()) {
+            let len: u64 = after.iter().map(|piece| piece.shard.len).sum();
+            return self
+                .new
+                .len
+                .checked_sub(len)
+                .filter(|at| *at >= from)
+                .ok_or_else(|| self.lost(anchor.shard));
+        }
+        // A mended value moves what follows by a few bytes: look near the place where it would be had
+        // nothing changed, then further away.
+        let expected = from + (anchor.shard.start - region_start);
+        for reach in [4 << 10, 64 << 10, 1 << 20, u64::MAX] {
+            let near = expected.saturating_sub(reach).max(from)..=expected.saturating_add(reach);
+            if let Some(at) = self.find_in(text, from, near, anchor)? {
+                return Ok(at);
+            }
+        }
+        Err(self.lost(anchor.shard))
+    }
+
+    /// Where `anchor` begins among the starts of lines in `near`; `from` is one of them.
+    fn find_in(
+        &self,
+        text: &mut Text,
+        from: u64,
+        near: RangeInclusive<u64>,
+        anchor: Piece,
+    ) -> Result<Option<u64>, SourceError> {
+        let last = self
+            .new
+            .len
+            .saturating_sub(anchor.shard.len)
+            .min(*near.end());
+        let mut at = *near.start();
+        if at > from {
+            let Some(next) = text.line_after(&self.new, at - 1)? else {
+                return Ok(None);
+            };
+            at = next;
+        }
+        while at <= last {
+            if self.holds(text, at, anchor)? {
+                return Ok(Some(at));
+            }
+            match text.line_after(&self.new, at)? {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the bytes of a done shard are at `at`.
+    fn holds(&self, text: &mut Text, at: u64, piece: Piece) -> Result<bool, SourceError> {
+        let end = at
+            .checked_add(piece.shard.len)
+            .filter(|end| *end <= self.new.len);
+        let Some(end) = end else { return Ok(false) };
+        // A shard ends where a line does: most wrong places are ruled out by one byte.
+        if end > at && end < self.new.len && text.byte(&self.new, end - 1)? != Some(b'\n') {
+            return Ok(false);
+        }
+        let Some(hash) = text.hash(&self.new, at..end)? else {
+            return Err(self.changed(
+                "changes in failed shards only",
+                "so many that the done ones cannot be told from them",
+            ));
+        };
+        Ok(piece.hash == Some(hash))
+    }
+
+    fn lost(&self, shard: Shard) -> SourceError {
+        let expected = format!(
+            "changes in failed shards only; shard {} (byte {} and {} after it when recorded) is done",
+            shard.number, shard.start, shard.len
+        );
+        self.changed(&expected, "other bytes in its place")
+    }
+
+    fn changed(&self, expected: &str, found: &str) -> SourceError {
+        SourceError::Changed {
+            file: self.old.display.clone(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        }
+    }
+}
+
+fn group_slice<'m>(metadata: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGroupMetaData] {
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    metadata
+        .get(index(range.start)..index(range.end))
+        .unwrap_or_default()
+}
+
+/// A file that is looked into at many places, but not without bound.
+struct Text {
+    handle: File,
+    /// Bytes that may still be hashed.
+    budget: u64,
+    buffer: Vec<u8>,
+}
+
+impl Text {
+    fn seek(&mut self, file: &SourceFile, at: u64) -> Result<(), SourceError> {
+        let sought = self.handle.seek(SeekFrom::Start(at));
+        sought
+            .map(|_| ())
+            .map_err(|source| io_error(file, "cannot be read", source))
+    }
+
+    fn read(&mut self, file: &SourceFile, len_max: u64) -> Result<usize, SourceError> {
+        let len = usize::try_from(len_max)
+            .unwrap_or(usize::MAX)
+            .min(self.buffer.len());
+        let read = self.handle.read(&mut self.buffer[..len]);
+        read.map_err(|source| io_error(file, "cannot be read", source))
+    }
+
+    fn byte(&mut self, file: &SourceFile, at: u64) -> Result<Option<u8>, SourceError> {
+        self.seek(file, at)?;
+        Ok((self.read(file, 1)? == 1).then(|| self.buffer[0]))
+    }
+
+    /// Where the next line begins.
+    fn line_after(&mut self, file: &SourceFile, at: u64) -> Result<Option<u64>, SourceError> {
+        self.seek(file, at)?;
+        let mut at = at;
+        loop {
+            let read = self.read(file, 4096)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if let Some(found) = memchr::memchr(b'\n', &self.buffer[..read]) {
+                return Ok(Some(at + found as u64 + 1));
+            }
+            at += read as u64;
+        }
+    }
+
+    /// The hash of some bytes; `None` if the bound is used up.
+    fn hash(&mut self, file: &SourceFile, range: Range<u64>) -> Result<Option<u128>, SourceError> {
+        let mut rest = range.end - range.start;
+        let Some(budget) = self.budget.checked_sub(rest) else {
+            return Ok(None);
+        };
+        self.budget = budget;
+        self.seek(file, range.start)?;
+        let mut hash = Xxh3::new();
+        while rest > 0 {
+            let read = self.read(file, rest)?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&self.buffer[..read]);
+            rest -= read as u64;
+        }
+        Ok(Some(hash.digest128()))
+    }
+}

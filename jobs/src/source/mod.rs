@@ -1,0 +1,88 @@
+//! Sources: files cut into shards, and the rows of a shard as Arrow batches.
+//!
+//! [`plan()`] turns a [`JobFile`](crate::spec::JobFile) into what is recorded with the job: files, columns with
+//! types, shards. [`Source`] is that record put together again, in any process, and [`open_shard`] reads the
+//! rows of one shard of it.
+//!
+//! - **Shards never cut a record**, and where they are cut depends only on the bytes of the files and
+//!   `shard_size`.
+//! - **A record is a line** unless `newlines_in_values = true`. A quote that is open at the end of a line is
+//!   then malformed wherever the cuts are, so no cut can change an answer.
+//! - **A malformed record** is an error with file, byte, line, column and what was expected; under
+//!   `on_error = "skip"` it alone is left out and counted.
+//! - **Memory** holds one block of text or one batch at a time; compressed files stream.
+//!
+//! Paths are recorded absolute, links resolved, beside the name that messages show. Types come from
+//! `[source.schema]` or from the first 1,000 rows over the files in order: integers that fit 64 bits,
+//! floats, booleans, dates, timestamps (UTC microseconds; without an offset they are taken as UTC), else
+//! strings.
+//!
+//! ```
+//! use std::path::Path;
+//! use eciton_jobs::source::{open_shard, plan};
+//! use eciton_jobs::spec::JobFile;
+//!
+//! let text = r#"
+//!     name = "squares"
+//!     [source]
+//!     format = "range"
+//!     from = 0
+//!     to = 10
+//!     shard_len = 4
+//!     [upsert]
+//!     store = "squares"
+//!     key = ["i"]
+//! "#;
+//! let job = JobFile::parse(Path::new("squares.toml"), text)?;
+//! let planned = plan(&job)?;
+//! let source = planned.source(job.into_spec().source.unwrap_or_default())?;
+//! let shards = planned.shards()?;
+//! assert_eq!(shards.len(), 3);
+//!
+//! let mut last = open_shard(&source, shards[2], &[0])?;
+//! let rows = last.next().transpose()?.map(|batch| batch.num_rows());
+//! assert_eq!(rows, Some(2));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module | is |
+//! |---|---|
+//! | `plan` | files, columns and shards together; their recorded form |
+//! | `files`, `schema`, `cut` | the three steps of planning; `sample`, `header`, `infer` serve `schema` |
+//! | `mend` | where the shards are after a file was mended |
+//! | `read` | the rows of a shard of any format |
+//! | `text` over `csv`, `jsonl`; `parquet`; `range` | the formats |
+//! | `locate` over `fields` | what is wrong with a malformed record, and where |
+//! | `block` over `input`, `scan` | whole records out of a file, decompressed |
+//! | [`limits`] | every bound |
+
+mod block;
+mod csv;
+mod cut;
+mod dialect;
+mod error;
+mod fields;
+mod files;
+mod header;
+mod infer;
+mod input;
+mod jsonl;
+pub mod limits;
+mod locate;
+mod mend;
+mod parquet;
+mod plan;
+mod range;
+mod read;
+mod sample;
+mod scan;
+mod schema;
+mod text;
+
+pub use error::{Column, Malformed, SourceError};
+pub use mend::mend;
+pub use plan::{Planned, Shard, Source, plan, shards};
+pub use read::{ShardReader, open_shard};
+
+#[cfg(test)]
+mod tests;

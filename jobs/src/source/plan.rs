@@ -1,0 +1,315 @@
+//! What a job file resolves to: files, columns, shards. Made once, recorded with the job, read by every worker.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use eciton_proto::v1::{FileChunk, Format, Plan, SchemaField, ShardChunk, SourceFile, SourceSpec};
+
+use super::cut::{cut_row_groups, cut_text};
+use super::dialect::Dialect;
+use super::error::SourceError;
+use super::files::{PATHS, resolve};
+use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
+use super::range;
+use super::schema::{FileFacts, survey};
+use crate::spec::limits::{FILES_MAX, SHARDS_MAX};
+use crate::spec::{JobFile, SpecError, parse_type, type_name};
+
+/// A plan with its chunks: everything to be recorded of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Columns and counts.
+    pub plan: Plan,
+    /// The files, 256 a chunk.
+    pub files: Vec<FileChunk>,
+    /// The shards, 4,096 a chunk.
+    pub shards: Vec<ShardChunk>,
+}
+
+/// Resolves the source of a job: matches globs, finds columns and types, cuts the files into shards. Reads the
+/// start of each file and a few bytes at each cut; a file whose values may hold newlines is read once as a
+/// whole. Blocks the thread. Equal files give equal plans.
+///
+/// # Errors
+/// [`SpecError`] at the key to blame if a glob matches nothing, a file cannot be read, files have different
+/// columns, a declared column is not there, or there are too many files or shards.
+pub fn plan(job: &JobFile) -> Result<Planned, SpecError> {
+    let default = SourceSpec::default();
+    let spec = job.spec().source.as_ref().unwrap_or(&default);
+    if spec.format() == Format::Range {
+        return plan_range(job, spec);
+    }
+    let files = resolve(job, &spec.paths)?;
+    let surveyed = survey(job, spec, &files)?;
+    let mut shards = Shards::default();
+    for (number, (file, facts)) in (0_u32..).zip(files.iter().zip(&surveyed.files)) {
+        let ranges = cut(spec, file, facts).map_err(|e| job.error(PATHS, e))?;
+        shards.extend(job, number, &ranges)?;
+    }
+    Ok(planned(&surveyed.schema, &files, shards))
+}
+
+fn cut(
+    spec: &SourceSpec,
+    file: &SourceFile,
+    facts: &FileFacts,
+) -> Result<Vec<Range<u64>>, SourceError> {
+    match (facts, Dialect::of(spec)) {
+        (FileFacts::Text { start }, Some(dialect)) => {
+            cut_text(file, *start, spec.shard_size, dialect)
+        }
+        (FileFacts::Parquet { row_groups }, _) => Ok(cut_row_groups(row_groups, spec.shard_size)),
+        (FileFacts::Text { .. }, None) => Ok(vec![]),
+    }
+}
+
+fn plan_range(job: &JobFile, spec: &SourceSpec) -> Result<Planned, SpecError> {
+    let len = u64::try_from(i128::from(spec.to) - i128::from(spec.from)).unwrap_or(0);
+    let count = len.div_ceil(spec.shard_len.max(1));
+    check_count(job, "source.shard_len", count)?;
+    let mut shards = Shards::default();
+    for number in 0..count {
+        let start = number * spec.shard_len;
+        shards.push(0, start..len.min(start.saturating_add(spec.shard_len)));
+    }
+    Ok(planned(&range::schema(), &[], shards))
+}
+
+fn planned(schema: &Schema, files: &[SourceFile], shards: Shards) -> Planned {
+    debug_assert!(
+        files.len() <= FILES_MAX,
+        "{} files were resolved",
+        files.len()
+    );
+    let field = |field: &Arc<Field>| SchemaField {
+        name: field.name().clone(),
+        r#type: type_name(field.data_type()),
+        nullable: field.is_nullable(),
+    };
+    let plan = Plan {
+        schema: schema.fields().iter().map(field).collect(),
+        files: u32::try_from(files.len()).unwrap_or(u32::MAX),
+        shards: shards.count,
+    };
+    let mut chunks = Vec::with_capacity(files.len().div_ceil(FILES_PER_CHUNK));
+    for (first, files) in (0..)
+        .step_by(FILES_PER_CHUNK)
+        .zip(files.chunks(FILES_PER_CHUNK))
+    {
+        chunks.push(FileChunk {
+            first,
+            files: files.to_vec(),
+        });
+    }
+    Planned {
+        plan,
+        files: chunks,
+        shards: shards.chunks,
+    }
+}
+
+/// The recorded form of shards whose places are known.
+pub(super) fn recorded(schema: &Schema, files: &[SourceFile], shards: &[Shard]) -> Planned {
+    let mut written = Shards::default();
+    for shard in shards {
+        written.push(shard.file, shard.start..shard.start + shard.len);
+    }
+    planned(schema, files, written)
+}
+
+fn check_count(job: &JobFile, key: &str, count: u64) -> Result<(), SpecError> {
+    if count <= SHARDS_MAX {
+        return Ok(());
+    }
+    Err(job.error(
+        key,
+        format!("a job has at most {SHARDS_MAX} shards, found {count}; expected larger shards"),
+    ))
+}
+
+/// Shards being written into chunks.
+#[derive(Debug, Default)]
+struct Shards {
+    chunks: Vec<ShardChunk>,
+    count: u64,
+    /// File and end of the last shard in its chunk.
+    last: (u32, u64),
+}
+
+impl Shards {
+    fn extend(&mut self, job: &JobFile, file: u32, ranges: &[Range<u64>]) -> Result<(), SpecError> {
+        check_count(job, "source.shard_size", self.count + ranges.len() as u64)?;
+        for range in ranges {
+            self.push(file, range.clone());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, file: u32, range: Range<u64>) {
+        let full = |chunk: &ShardChunk| chunk.len.len() == SHARDS_PER_CHUNK;
+        if self.chunks.last().is_none_or(full) {
+            self.chunks.push(ShardChunk {
+                first: self.count,
+                ..ShardChunk::default()
+            });
+            self.last = (0, 0);
+        }
+        let Some(chunk) = self.chunks.last_mut() else {
+            return;
+        };
+        let (last_file, last_end) = self.last;
+        let end_before = if file == last_file { last_end } else { 0 };
+        debug_assert!(
+            file >= last_file && range.start >= end_before,
+            "shards come in order"
+        );
+        chunk.file_delta.push(file - last_file);
+        chunk.gap.push(range.start - end_before);
+        chunk.len.push(range.end - range.start);
+        self.last = (file, range.end);
+        self.count += 1;
+    }
+}
+
+/// One shard: some consecutive records of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Its number in the job: the order of the rows.
+    pub number: u64,
+    /// Number of its file; 0 where there are none.
+    pub file: u32,
+    /// Where it begins: bytes of text, row groups, or values after `from`.
+    pub start: u64,
+    /// How long it is, in the same unit. A compressed file is one shard as long as the compressed file.
+    pub len: u64,
+}
+
+/// The shards of a recorded chunk.
+///
+/// # Errors
+/// [`SourceError::Plan`] if the chunk does not add up.
+pub fn shards(chunk: &ShardChunk) -> Result<Vec<Shard>, SourceError> {
+    let damaged = || SourceError::Plan(format!("shards from {} do not add up", chunk.first));
+    let count = chunk.len.len();
+    if chunk.file_delta.len() != count || chunk.gap.len() != count || count > SHARDS_PER_CHUNK {
+        return Err(damaged());
+    }
+    let mut shards: Vec<Shard> = Vec::with_capacity(count);
+    let (mut file, mut end) = (0_u32, 0_u64);
+    for (index, len) in (0_u64..).zip(&chunk.len) {
+        let at = shards.len();
+        let delta = chunk.file_delta[at];
+        file = file.checked_add(delta).ok_or_else(damaged)?;
+        let base = if delta == 0 { end } else { 0 };
+        let start = base.checked_add(chunk.gap[at]).ok_or_else(damaged)?;
+        end = start.checked_add(*len).ok_or_else(damaged)?;
+        let number = chunk.first.checked_add(index).ok_or_else(damaged)?;
+        shards.push(Shard {
+            number,
+            file,
+            start,
+            len: *len,
+        });
+    }
+    Ok(shards)
+}
+
+/// A source as it was recorded, ready to be read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    spec: SourceSpec,
+    schema: SchemaRef,
+    files: Vec<SourceFile>,
+}
+
+impl Source {
+    /// Puts together what was recorded of a job's source.
+    ///
+    /// # Errors
+    /// [`SourceError::Plan`] if the parts do not fit each other.
+    pub fn new(spec: SourceSpec, plan: &Plan, files: Vec<FileChunk>) -> Result<Self, SourceError> {
+        let mut all = Vec::with_capacity(plan.files as usize);
+        for chunk in files {
+            if chunk.first as usize != all.len() {
+                return Err(SourceError::Plan(format!(
+                    "files from {} are missing",
+                    all.len()
+                )));
+            }
+            all.extend(chunk.files);
+        }
+        if all.len() != plan.files as usize {
+            return Err(SourceError::Plan(format!(
+                "{} files, expected {}",
+                all.len(),
+                plan.files
+            )));
+        }
+        let field = |field: &SchemaField| {
+            let data_type = parse_type(&field.r#type).ok_or_else(|| {
+                SourceError::Plan(format!(
+                    "column `{}` has unknown type `{}`",
+                    field.name, field.r#type
+                ))
+            })?;
+            Ok(Field::new(&field.name, data_type, field.nullable))
+        };
+        let fields = plan
+            .schema
+            .iter()
+            .map(field)
+            .collect::<Result<Vec<_>, SourceError>>()?;
+        Ok(Self {
+            spec,
+            schema: Arc::new(Schema::new(fields)),
+            files: all,
+        })
+    }
+
+    /// What the job file says about the source.
+    pub fn spec(&self) -> &SourceSpec {
+        &self.spec
+    }
+
+    /// Every column, in order.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The files, in order.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// The file of a shard.
+    ///
+    /// # Errors
+    /// [`SourceError::Plan`] if there is none of that number.
+    pub fn file(&self, shard: Shard) -> Result<&SourceFile, SourceError> {
+        let missing = || SourceError::Plan(format!("shard {} has no file", shard.number));
+        self.files.get(shard.file as usize).ok_or_else(missing)
+    }
+}
+
+impl Planned {
+    /// The source that this plan is of.
+    ///
+    /// # Errors
+    /// [`SourceError::Plan`] if the parts do not fit each other, which a plan just made never does.
+    pub fn source(&self, spec: SourceSpec) -> Result<Source, SourceError> {
+        Source::new(spec, &self.plan, self.files.clone())
+    }
+
+    /// Every shard.
+    ///
+    /// # Errors
+    /// [`SourceError::Plan`] if a chunk does not add up, which one of a plan just made never does.
+    pub fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        let mut all = Vec::new();
+        for chunk in &self.shards {
+            all.extend(shards(chunk)?);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,83 @@
+//! The first records of a text file: its header, and what types are inferred from.
+
+use eciton_proto::v1::SourceFile;
+
+use super::block::BOM;
+use super::dialect::Dialect;
+use super::error::SourceError;
+use super::input::Input;
+use super::limits::{RECORD_LEN_MAX, SAMPLE_LEN_MAX};
+use super::scan::Scanner;
+
+/// Bytes first read of a file; more where that is not enough.
+const READ_LEN: usize = 32 * 1024;
+
+/// The start of a file.
+pub(super) struct Sample {
+    /// Whole records from `start` on. A record that never ends is among them as far as it was read.
+    pub(super) text: Vec<u8>,
+    /// The ends of the records in `text`.
+    pub(super) ends: Vec<usize>,
+    /// Byte of the file where the text begins: after a byte order mark.
+    pub(super) start: u64,
+}
+
+/// Reads at least `records` records of a file, or all it has. Damage behind the first record is left for the
+/// shard that it lies in: it must not keep the other shards from being read.
+pub(super) fn sample(
+    file: &SourceFile,
+    dialect: Dialect,
+    records: usize,
+) -> Result<Sample, SourceError> {
+    let mut input = Input::open(file)?;
+    let mut text = Vec::new();
+    let mut start = 0;
+    let mut wanted = READ_LEN;
+    loop {
+        let more = fill(&mut input, &mut text, wanted);
+        if start == 0 && text.starts_with(BOM) {
+            text.drain(..BOM.len());
+            start = BOM.len() as u64;
+        }
+        let mut ends = Vec::new();
+        Scanner::new(dialect).scan(&text, |end| ends.push(end));
+        let enough = ends.len() >= records || (!ends.is_empty() && text.len() >= SAMPLE_LEN_MAX);
+        match more {
+            Ok(true) if !enough && text.len() <= SAMPLE_LEN_MAX.max(RECORD_LEN_MAX) => wanted *= 2,
+            Err(e) if ends.is_empty() => return Err(e),
+            Ok(true) | Err(_) => {
+                text.truncate(ends.last().copied().unwrap_or(text.len()));
+                return Ok(finished(text, ends, start));
+            }
+            Ok(false) => return Ok(finished(text, ends, start)),
+        }
+    }
+}
+
+fn finished(mut text: Vec<u8>, mut ends: Vec<usize>, start: u64) -> Sample {
+    if ends.last().copied().unwrap_or(0) < text.len() {
+        text.push(b'\n');
+        ends.push(text.len());
+    }
+    Sample { text, ends, start }
+}
+
+/// Reads until `text` has `wanted` bytes; false at the end of the text.
+fn fill(input: &mut Input, text: &mut Vec<u8>, wanted: usize) -> Result<bool, SourceError> {
+    let mut filled = text.len();
+    text.resize(wanted.max(filled), 0);
+    while filled < text.len() {
+        match input.read(&mut text[filled..]) {
+            Ok(0) => {
+                text.truncate(filled);
+                return Ok(false);
+            }
+            Ok(read) => filled += read,
+            Err(e) => {
+                text.truncate(filled);
+                return Err(e);
+            }
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,168 @@
+use std::collections::HashMap;
+use std::fs;
+
+use super::super::{Planned, Shard, Source, mend};
+use super::{Folder, gzip, read};
+
+const CSV: &str = "format = \"csv\"\npaths = [\"*\"]\nshard_size = 1024\n";
+const SCHEMA: &str = "[source.schema]\na = \"int64\"\nb = \"string\"\n";
+
+/// What a run leaves behind: the hashes of the shards that were read.
+fn run(source: &Source, shards: &[Shard]) -> HashMap<u64, u128> {
+    let hash = |shard: &Shard| Some((shard.number, read(source, &[*shard]).ok()?.hashes[0]));
+    shards.iter().filter_map(hash).collect()
+}
+
+fn lines(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|i| format!("{i},{}", "x".repeat(i % 7)))
+        .collect()
+}
+
+fn text(lines: &[String]) -> String {
+    format!("a,b\n{}\n", lines.join("\n"))
+}
+
+/// Runs over the broken file, mends it, and reads everything with the shards as they are then.
+fn mended(
+    folder: &Folder,
+    name: &str,
+    good: &[u8],
+) -> Result<(Planned, Vec<Vec<String>>, usize), String> {
+    let (source, shards) = folder.open();
+    let done = run(&source, &shards);
+    fs::write(folder.path(name), good).unwrap();
+    let planned =
+        mend(&source, &shards, |number| done.get(&number).copied()).map_err(|e| e.to_string())?;
+    let source = planned.source(source.spec().clone()).unwrap();
+    let now = planned.shards().unwrap();
+    assert_eq!(now.len(), shards.len(), "shards keep their numbers");
+    let found = read(&source, &now).map_err(|e| e.to_string())?;
+    for (shard, hash) in now.iter().zip(&found.hashes) {
+        assert!(
+            done.get(&shard.number).is_none_or(|before| before == hash),
+            "{shard:?} was done"
+        );
+    }
+    Ok((planned, found.rows, shards.len() - done.len()))
+}
+
+#[test]
+fn done_shards_are_found_wherever_they_are_now() {
+    let good = lines(2000);
+    for newlines in [false, true] {
+        for (broken, failed) in [
+            (vec![3], 1),
+            (vec![1999], 1),
+            (vec![1000], 1),
+            (vec![3, 700, 701, 1200, 1999], 4),
+        ] {
+            let mut bad = good.clone();
+            for line in &broken {
+                bad[*line] = format!("oops {line},this is no integer");
+            }
+            let settings = format!("{CSV}newlines_in_values = {newlines}\n{SCHEMA}");
+            let folder = Folder::new(&settings).with("x.csv", text(&bad));
+            let (_, rows, count) = mended(&folder, "x.csv", text(&good).as_bytes()).unwrap();
+            assert_eq!(count, failed, "{broken:?}");
+            let found: Vec<_> = rows
+                .iter()
+                .map(|row| row.join(",").replace('∅', ""))
+                .collect();
+            assert_eq!(found, good, "{broken:?}");
+        }
+    }
+}
+
+#[test]
+fn lines_may_come_and_go_in_failed_shards() {
+    let good = lines(2000);
+    let mut bad = good.clone();
+    bad[900] = "oops,x".to_owned();
+    bad[1500] = "oops,x".to_owned();
+    let mut mended_lines = good.clone();
+    mended_lines.splice(900..901, ["7,new".to_owned(), "8,new".to_owned()]);
+    mended_lines.remove(1501);
+    let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&bad));
+    let (_, rows, _) = mended(&folder, "x.csv", text(&mended_lines).as_bytes()).unwrap();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| row.join(",").replace('∅', ""))
+        .collect();
+    assert_eq!(found, mended_lines);
+}
+
+#[test]
+fn changes_in_done_shards_are_refused_with_the_name_of_the_file() {
+    let good = lines(2000);
+    let mut bad = good.clone();
+    bad[1000] = "oops,x".to_owned();
+    let refused = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut changed = good.clone();
+        change(&mut changed);
+        let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&bad));
+        mended(&folder, "x.csv", text(&changed).as_bytes()).unwrap_err()
+    };
+    for change in [
+        (&|lines: &mut Vec<String>| lines[5] = "5,changed".to_owned()) as &dyn Fn(&mut Vec<String>),
+        &|lines| lines[5] = lines[5].replace('x', "y"),
+        &|lines| lines[1900] = "1900,changed".to_owned(),
+        &|lines| lines.truncate(1500),
+        &|lines| lines.push("1,x".to_owned()),
+    ] {
+        let message = refused(change);
+        let start = "`x.csv`: the file changed since the job was recorded: expected changes in failed shards \
+                     only; shard ";
+        assert!(message.starts_with(start), "{message}");
+    }
+    let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&bad));
+    let other = text(&good).replace("a,b", "a,c");
+    assert_eq!(
+        mended(&folder, "x.csv", other.as_bytes()).unwrap_err(),
+        "`x.csv`: the file changed since the job was recorded: expected the header that was recorded, found \
+         `a`, `c`"
+    );
+}
+
+#[test]
+fn files_that_are_done_may_not_grow() {
+    let folder = Folder::new(&format!("{CSV}{SCHEMA}"))
+        .with("x.csv", text(&lines(10)))
+        .with("y.csv", "a,b\noops,x\n");
+    let longer = text(&lines(11));
+    assert_eq!(
+        mended(&folder, "x.csv", longer.as_bytes()).unwrap_err(),
+        format!(
+            "`x.csv`: the file changed since the job was recorded: expected its end at byte {}, since all \
+             before is done, found {}",
+            text(&lines(10)).len(),
+            longer.len()
+        )
+    );
+}
+
+#[test]
+fn a_failed_compressed_file_may_be_any_other() {
+    let bad = text(&["1,x".to_owned(), "oops,x".to_owned()]);
+    let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv.gz", gzip(bad.as_bytes()));
+    let (planned, rows, _) =
+        mended(&folder, "x.csv.gz", &gzip(text(&lines(3000)).as_bytes())).unwrap();
+    assert_eq!(rows.len(), 3000);
+    assert_eq!(planned.plan.shards, 1);
+}
+
+#[test]
+fn without_a_change_the_plan_stays() {
+    let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&lines(2000)));
+    let planned = folder.plan();
+    let (source, shards) = folder.open();
+    let done = run(&source, &shards);
+    let again = mend(&source, &shards, |number| done.get(&number).copied()).unwrap();
+    assert_eq!(again, planned);
+    // The same with a shard to do again.
+    let again = mend(&source, &shards, |number| {
+        done.get(&number).copied().filter(|_| number != 3)
+    })
+    .unwrap();
+    assert_eq!(again, planned);
+}

@@ -1,0 +1,154 @@
+//! Sources from the outside: a job file and data in a folder, then what comes out of the shards.
+
+mod compressed;
+mod csv;
+mod jsonl;
+mod malformed;
+mod mending;
+mod others;
+mod planning;
+
+use std::fs;
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use tempfile::TempDir;
+
+use super::{Planned, Shard, Source, SourceError, open_shard, plan};
+use crate::spec::JobFile;
+
+/// A folder with a job file `job.toml` and the data it reads.
+struct Folder {
+    dir: TempDir,
+    source: String,
+}
+
+impl Folder {
+    /// `source` is the body of `[source]`.
+    fn new(source: &str) -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            source: source.to_owned(),
+        }
+    }
+
+    fn with(self, name: &str, bytes: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+        self
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn job(&self) -> JobFile {
+        let text = format!(
+            "name = \"j\"\n[source]\n{}\n[upsert]\nstore = \"s\"\nkey = [\"a\"]\n",
+            self.source
+        );
+        JobFile::parse(&self.path("job.toml"), &text).unwrap()
+    }
+
+    fn plan(&self) -> Planned {
+        plan(&self.job()).unwrap()
+    }
+
+    /// The message of a refused plan, without the folder's own path.
+    fn refusal(&self) -> String {
+        let message = plan(&self.job()).unwrap_err().to_string();
+        message.replace(&format!("{}/", self.dir.path().display()), "")
+    }
+
+    fn open(&self) -> (Source, Vec<Shard>) {
+        let planned = self.plan();
+        let shards = planned.shards().unwrap();
+        (
+            planned
+                .source(self.job().into_spec().source.unwrap())
+                .unwrap(),
+            shards,
+        )
+    }
+
+    /// What came out of every shard.
+    fn read(&self) -> Output {
+        let (source, shards) = self.open();
+        read(&source, &shards).unwrap()
+    }
+
+    /// The message of the first shard that fails.
+    fn failure(&self) -> String {
+        let (source, shards) = self.open();
+        read(&source, &shards).unwrap_err().to_string()
+    }
+}
+
+/// What came out of some shards.
+#[derive(Debug)]
+struct Output {
+    /// Values as text, NULL as `∅`.
+    rows: Vec<Vec<String>>,
+    skipped: u64,
+    hashes: Vec<u128>,
+}
+
+fn read(source: &Source, shards: &[Shard]) -> Result<Output, SourceError> {
+    let columns: Vec<usize> = (0..source.schema().fields().len()).collect();
+    let mut all = Output {
+        rows: vec![],
+        skipped: 0,
+        hashes: vec![],
+    };
+    for shard in shards {
+        let mut reader = open_shard(source, *shard, &columns)?;
+        let batches = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+        let whole = concat_batches(reader.schema(), &batches).unwrap();
+        assert_eq!(whole.num_rows() as u64, reader.rows_read());
+        all.rows.extend(shown(&whole));
+        all.skipped += reader.rows_skipped();
+        all.hashes
+            .push(reader.bytes_hash().expect("the shard was read to its end"));
+    }
+    Ok(all)
+}
+
+fn shown(batch: &RecordBatch) -> Vec<Vec<String>> {
+    let options = FormatOptions::default().with_null("∅");
+    let columns: Vec<_> = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+        .collect();
+    let cell = |row: usize| {
+        columns
+            .iter()
+            .map(move |column| column.value(row).to_string())
+    };
+    (0..batch.num_rows())
+        .map(|row| cell(row).collect())
+        .collect()
+}
+
+/// Names and types of the columns, as recorded.
+fn columns(planned: &Planned) -> Vec<(String, String)> {
+    planned
+        .plan
+        .schema
+        .iter()
+        .map(|f| (f.name.clone(), f.r#type.clone()))
+        .collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}

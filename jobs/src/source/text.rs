@@ -1,0 +1,285 @@
+//! A shard of a text format: blocks of records to batches, malformed records found or left out.
+//!
+//! A block that decodes as a whole costs nothing more. One that does not is halved at a record's end until
+//! single records are left: those that still do not decode are malformed. So the decoder that makes the
+//! batches is also the judge, and a record's neighbours never suffer from it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
+use eciton_proto::v1::SourceFile;
+
+use super::block::{Blocks, Place};
+use super::csv::CsvDecoder;
+use super::dialect::Dialect;
+use super::error::{Malformed, SourceError};
+use super::input::{Codec, Input, io_error};
+use super::jsonl::JsonDecoder;
+use super::limits::BATCH_ROWS_MAX;
+use super::locate::{Fault, csv_fault, json_fault};
+use super::scan::Scanner;
+
+/// The decoder of a text format.
+#[derive(Debug)]
+pub(super) enum TextDecoder {
+    Csv(Box<CsvDecoder>),
+    Json(Box<JsonDecoder>),
+}
+
+impl TextDecoder {
+    fn decode(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+        match self {
+            Self::Csv(decoder) => decoder.decode(text),
+            Self::Json(decoder) => decoder.decode(text),
+        }
+    }
+
+    fn fault(&self, text: &[u8], refusal: &ArrowError) -> Fault {
+        match self {
+            Self::Csv(decoder) => csv_fault(text, decoder.format(), refusal),
+            Self::Json(decoder) => json_fault(text, decoder.schema(), refusal),
+        }
+    }
+}
+
+/// Reads the batches of one shard.
+pub(super) struct TextShard {
+    file: SourceFile,
+    dialect: Dialect,
+    blocks: Blocks,
+    judge: Judge,
+    /// Byte where reading began: the newlines before it are not counted yet.
+    start: u64,
+    ready: VecDeque<RecordBatch>,
+}
+
+impl TextShard {
+    /// Opens the shard of `len` bytes from `start`.
+    pub(super) fn open(
+        file: &SourceFile,
+        start: u64,
+        len: u64,
+        dialect: Dialect,
+        decoder: TextDecoder,
+        skip: bool,
+    ) -> Result<Self, SourceError> {
+        let input = Input::open_range(file, start, len)?;
+        let mut blocks = Blocks::new(input, file.display.clone(), dialect);
+        if start == 0 {
+            blocks.skip_head()?;
+        }
+        let judge = Judge {
+            decoder,
+            dialect,
+            skip,
+            skipped: 0,
+        };
+        let file = file.clone();
+        Ok(Self {
+            file,
+            dialect,
+            blocks,
+            judge,
+            start,
+            ready: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn digest(&self) -> u128 {
+        self.blocks.digest()
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.blocks.offset().saturating_sub(self.start)
+    }
+
+    pub(super) fn rows_skipped(&self) -> u64 {
+        self.judge.skipped
+    }
+
+    /// The next batch; `None` at the end of the shard.
+    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            if !self.read_block()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Decodes the next block into `ready`; false at the end of the shard.
+    fn read_block(&mut self) -> Result<bool, SourceError> {
+        let block = match self.blocks.next() {
+            Ok(Some(block)) => block,
+            Ok(None) => return Ok(false),
+            Err(SourceError::Malformed(malformed)) => {
+                return Err(absolute(*malformed, &self.file, self.start));
+            }
+            Err(e) => return Err(e),
+        };
+        let place = block.place;
+        let judged = if block.open {
+            self.judge.open_quote(block.text).map(|()| vec![])
+        } else {
+            self.judge.block(block.text)
+        };
+        match judged {
+            Ok(batches) => self.ready.extend(batches),
+            Err(found) => {
+                let malformed = found.at(place, &self.file);
+                return Err(absolute(malformed, &self.file, self.start));
+            }
+        }
+        if block.open {
+            debug_assert!(
+                self.dialect.newlines,
+                "a quote can be open only where it may hold newlines"
+            );
+            self.blocks.reopen_after_line();
+        }
+        Ok(true)
+    }
+}
+
+/// A fault in a block.
+struct Found {
+    fault: Fault,
+    /// Newlines of the block before the fault.
+    newlines: u64,
+}
+
+impl Found {
+    fn new(fault: Fault, text: &[u8]) -> Self {
+        let newlines = memchr::memchr_iter(b'\n', &text[..fault.at.min(text.len())]).count() as u64;
+        Self { fault, newlines }
+    }
+
+    fn at(self, place: Place, file: &SourceFile) -> Malformed {
+        Malformed {
+            file: file.display.clone(),
+            offset: place.offset + self.fault.at as u64,
+            record_offset: place.offset + self.fault.record as u64,
+            line: place.newlines + self.newlines + 1,
+            column: self.fault.column,
+            message: self.fault.message,
+        }
+    }
+}
+
+/// Decides what is malformed.
+struct Judge {
+    decoder: TextDecoder,
+    dialect: Dialect,
+    skip: bool,
+    skipped: u64,
+}
+
+impl Judge {
+    /// The batches of a block; the first malformed record unless they are skipped.
+    fn block(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, Found> {
+        let refusal = match self.decoder.decode(text) {
+            Ok(batches) => return Ok(batches),
+            Err(refusal) => refusal,
+        };
+        let mut ends = vec![0];
+        Scanner::new(self.dialect).scan(text, |end| ends.push(end));
+        debug_assert_eq!(ends.last(), Some(&text.len()), "a block ends with a record");
+        let mut batches = Vec::new();
+        self.refused(text, &ends, &refusal, &mut batches)?;
+        Ok(joined(&batches))
+    }
+
+    /// Decodes the records between `ends`, which did not decode together.
+    fn refused(
+        &mut self,
+        text: &[u8],
+        ends: &[usize],
+        refusal: &ArrowError,
+        batches: &mut Vec<RecordBatch>,
+    ) -> Result<(), Found> {
+        debug_assert!(ends.len() >= 2, "no record was refused");
+        if ends.len() == 2 {
+            if self.skip {
+                self.skipped += 1;
+                return Ok(());
+            }
+            let mut fault = self.decoder.fault(&text[ends[0]..ends[1]], refusal);
+            fault.at += ends[0];
+            fault.record += ends[0];
+            return Err(Found::new(fault, text));
+        }
+        let middle = ends.len() / 2;
+        for half in [&ends[..=middle], &ends[middle..]] {
+            match self.decoder.decode(&text[half[0]..half[half.len() - 1]]) {
+                Ok(decoded) => batches.extend(decoded),
+                Err(refusal) => self.refused(text, half, &refusal, batches)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a record whose quote is open at the end of the text.
+    fn open_quote(&mut self, text: &[u8]) -> Result<(), Found> {
+        if self.skip {
+            self.skipped += 1;
+            return Ok(());
+        }
+        let refusal = ArrowError::CsvError("a quote that is not closed".to_owned());
+        Err(Found::new(self.decoder.fault(text, &refusal), text))
+    }
+}
+
+/// Joins the small batches that halving leaves into batches of full size.
+fn joined(batches: &[RecordBatch]) -> Vec<RecordBatch> {
+    let mut joined = Vec::new();
+    let mut rest = batches;
+    while let Some(first) = rest.first() {
+        let mut rows = 0;
+        let fits = |batch: &&RecordBatch| {
+            rows += batch.num_rows();
+            rows <= BATCH_ROWS_MAX
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (group, after) = rest.split_at(count);
+        match concat_batches(&first.schema(), group) {
+            Ok(batch) => joined.push(batch),
+            Err(_) => joined.extend_from_slice(group),
+        }
+        rest = after;
+    }
+    joined
+}
+
+/// Adds the lines before `start` to a line that was counted from there. They are counted only now: a shard
+/// without a malformed record never needs them.
+fn absolute(mut malformed: Malformed, file: &SourceFile, start: u64) -> SourceError {
+    match newlines_before(file, start) {
+        Ok(newlines) => {
+            malformed.line += newlines;
+            SourceError::Malformed(Box::new(malformed))
+        }
+        Err(e) => e,
+    }
+}
+
+fn newlines_before(file: &SourceFile, start: u64) -> Result<u64, SourceError> {
+    if start == 0 || Codec::of(&file.path) != Codec::Plain {
+        return Ok(0);
+    }
+    let failed = |source| io_error(file, "cannot be read", source);
+    let mut text = File::open(&file.path).map_err(failed)?.take(start);
+    let mut buffer = vec![0; 64 * 1024];
+    let mut newlines = 0;
+    loop {
+        match text.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(newlines),
+            read => newlines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64,
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The job file and its sections.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use eciton_proto::v1::{
+    JobSpec, MergeSpec, RunSpec, TransformSpec, UpsertSpec,
+    job_spec::{Sink, Step},
+};
+use toml::de::DeTable;
+
+use super::error::SpecError;
+use super::limits::{
+    ATTEMPTS_DEFAULT, ATTEMPTS_MAX, JOB_FILE_LEN_MAX, KEY_COLUMNS_MAX, LEASE_MS_DEFAULT,
+    LEASE_MS_MAX, LEASE_MS_MIN, SQL_LEN_MAX, VALUES_MAX,
+};
+use super::lines::Lines;
+use super::names::{check_column, check_job, check_store};
+use super::operator;
+use super::section::{Document, Section};
+use super::source;
+use super::units::{parse_duration_ms, show_duration_ms};
+
+const TOP_KEYS: [&str; 7] = [
+    "name",
+    "source",
+    "transform",
+    "merge",
+    "upsert",
+    "command",
+    "run",
+];
+
+/// A checked job file: the spec, and where each key of it stands, so that later findings (a column that
+/// is not there, SQL that does not parse) can name file, line and key.
+#[derive(Debug, Clone)]
+pub struct JobFile {
+    path: PathBuf,
+    lines: Lines,
+    spec: JobSpec,
+}
+
+impl JobFile {
+    /// Reads and checks the job file at `path`.
+    ///
+    /// # Errors
+    /// [`SpecError`] if it cannot be read, is not TOML, or says anything that is unknown, wrong,
+    /// contradictory or not supported.
+    pub fn load(path: &Path) -> Result<Self, SpecError> {
+        let unreadable = |e: std::io::Error| SpecError::whole(path, format!("cannot be read: {e}"));
+        let len = fs::metadata(path).map_err(unreadable)?.len();
+        if len > JOB_FILE_LEN_MAX {
+            return Err(SpecError::whole(
+                path,
+                format!("a job file is at most {JOB_FILE_LEN_MAX} bytes long, found {len}"),
+            ));
+        }
+        let bytes = fs::read(path).map_err(unreadable)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(path, &text),
+            Err(e) => {
+                let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+                let line = memchr::memchr_iter(b'\n', valid).count() + 1;
+                Err(SpecError::at(path, line, None, "expected UTF-8"))
+            }
+        }
+    }
+
+    /// Checks the text of a job file; `path` is what messages name and what globs are relative to.
+    ///
+    /// # Errors
+    /// [`SpecError`] if it is not TOML, or says anything that is unknown, wrong, contradictory or not
+    /// supported.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SpecError> {
+        let mut lines = Lines::of(text);
+        let table = DeTable::parse(text).map_err(|e| {
+            let line = lines.line(e.span().map_or(0, |span| span.start));
+            let message = e.message().trim_end().replace('\n', ", ");
+            SpecError::at(path, line, None, format!("not valid TOML: {message}"))
+        })?;
+        lines.record("", table.get_ref());
+        let spec = {
+            let document = Document {
+                path,
+                lines: &lines,
+            };
+            read_spec(&Section::new(
+                &document,
+                "",
+                0..0,
+                table.get_ref(),
+                &TOP_KEYS,
+            )?)?
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            lines,
+            spec,
+        })
+    }
+
+    /// The path, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory that globs are relative to.
+    pub fn dir(&self) -> &Path {
+        match self.path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        }
+    }
+
+    /// What the file says, every default filled in.
+    pub fn spec(&self) -> &JobSpec {
+        &self.spec
+    }
+
+    /// What the file says, every default filled in.
+    pub fn into_spec(self) -> JobSpec {
+        self.spec
+    }
+
+    /// The line of a dotted key such as `merge.values.flights`, counted from 1; that of the nearest table
+    /// around it where the key is absent.
+    pub fn line(&self, key: &str) -> usize {
+        self.lines.key_line(key)
+    }
+
+    /// A finding about a dotted key such as `transform.sql`. `message` says what was expected: lower case,
+    /// no full stop.
+    pub fn error(&self, key: &str, message: impl fmt::Display) -> SpecError {
+        SpecError::at(&self.path, self.line(key), Some(key), message)
+    }
+}
+
+fn read_spec(top: &Section<'_>) -> Result<JobSpec, SpecError> {
+    let name = top.required_string("name", "a string, the job's name")?;
+    let name = name.checked(|name| check_job(name))?;
+    top.refuse(
+        &["command"],
+        "not supported by this version; expected `[transform]` with `sql`",
+    )?;
+    let source = source::read(top)?;
+    let step = read_transform(top)?;
+    let sink = read_sink(top)?;
+    let run = read_run(top)?;
+    Ok(JobSpec {
+        name,
+        source: Some(source),
+        step,
+        sink: Some(sink),
+        run: Some(run),
+    })
+}
+
+fn read_transform(top: &Section<'_>) -> Result<Option<Step>, SpecError> {
+    let Some(section) = top.table("transform", &["sql"])? else {
+        return Ok(None);
+    };
+    let sql = section.required_string("sql", "a string, a SELECT over the table `source`")?;
+    let sql = sql.checked(|sql| {
+        if sql.trim().is_empty() {
+            return Err("expected a SELECT over the table `source`, found nothing".to_owned());
+        }
+        if sql.len() > SQL_LEN_MAX {
+            return Err(format!(
+                "at most {SQL_LEN_MAX} bytes long, found {}",
+                sql.len()
+            ));
+        }
+        Ok(())
+    })?;
+    Ok(Some(Step::Transform(TransformSpec { sql })))
+}
+
+fn read_sink(top: &Section<'_>) -> Result<Sink, SpecError> {
+    let merge = top.table("merge", &["store", "key", "values"])?;
+    let upsert = top.table("upsert", &["store", "key"])?;
+    match (merge, upsert) {
+        (Some(section), None) => Ok(Sink::Merge(MergeSpec {
+            store: read_store(&section)?,
+            key: read_key(&section)?,
+            values: read_values(&section)?,
+        })),
+        (None, Some(section)) => Ok(Sink::Upsert(UpsertSpec {
+            store: read_store(&section)?,
+            key: read_key(&section)?,
+        })),
+        (Some(_), Some(_)) => Err(top.error(
+            "upsert",
+            "a job has either `[merge]` or `[upsert]`, found both",
+        )),
+        (None, None) => Err(top.missing("merge", "a table `[merge]` or `[upsert]`")),
+    }
+}
+
+fn read_store(section: &Section<'_>) -> Result<String, SpecError> {
+    let store = section.required_string("store", "a string, the name of a store")?;
+    store.checked(|name| check_store(name))
+}
+
+fn read_key(section: &Section<'_>) -> Result<Vec<String>, SpecError> {
+    let expected = "an array of column names such as [\"carrier\", \"month\"]";
+    let Some(entries) = section.strings("key", expected)? else {
+        return Err(section.missing("key", expected));
+    };
+    if entries.is_empty() {
+        return Err(section.error(
+            "key",
+            "expected at least one column, found none; for a total over all rows, select a constant \
+             column in `transform.sql`",
+        ));
+    }
+    if entries.len() > KEY_COLUMNS_MAX {
+        return Err(section.error(
+            "key",
+            format!(
+                "a key has at most {KEY_COLUMNS_MAX} columns, found {}",
+                entries.len()
+            ),
+        ));
+    }
+    let mut key: Vec<String> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if key.contains(&entry.value) {
+            return Err(entry.error(format!("column `{}` is named twice", entry.value)));
+        }
+        key.push(entry.checked(|name| check_column(name))?);
+    }
+    Ok(key)
+}
+
+fn read_values(section: &Section<'_>) -> Result<Vec<eciton_proto::v1::MergeValue>, SpecError> {
+    let expected = "a table `[merge.values]` of lines such as total = \"sum(x)\"";
+    let Some(values) = section.table("values", &[])? else {
+        return Err(section.missing("values", expected));
+    };
+    let entries = values.all_strings("an operator over a column such as \"sum(x)\"")?;
+    if entries.is_empty() {
+        return Err(section.error("values", format!("expected {expected}, found none")));
+    }
+    if entries.len() > VALUES_MAX {
+        return Err(section.error(
+            "values",
+            format!(
+                "a record has at most {VALUES_MAX} values, found {}",
+                entries.len()
+            ),
+        ));
+    }
+    let mut parsed = Vec::with_capacity(entries.len());
+    for (name, entry) in entries {
+        check_column(&name).map_err(|message| entry.error(message))?;
+        parsed.push(operator::parse(&name, &entry.value).map_err(|message| entry.error(message))?);
+    }
+    Ok(parsed)
+}
+
+fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
+    let mut run = RunSpec {
+        max_attempts: ATTEMPTS_DEFAULT,
+        lease_ms: LEASE_MS_DEFAULT,
+    };
+    let Some(section) = top.table("run", &["max_attempts", "lease"])? else {
+        return Ok(run);
+    };
+    let expected = format!("an integer from 1 to {ATTEMPTS_MAX}");
+    if let Some(entry) = section.integer("max_attempts", &expected)? {
+        let legal = |n: &i64| {
+            u32::try_from(*n)
+                .ok()
+                .filter(|n| (1..=ATTEMPTS_MAX).contains(n))
+        };
+        run.max_attempts = entry.parsed(legal, expected)?.value;
+    }
+    if let Some(entry) = section.string("lease", "a duration such as \"30s\"")? {
+        let entry = entry.parsed(|text| parse_duration_ms(text), "a duration such as \"30s\"")?;
+        run.lease_ms = entry.checked(|ms| {
+            if (LEASE_MS_MIN..=LEASE_MS_MAX).contains(ms) {
+                return Ok(());
+            }
+            Err(format!(
+                "expected a duration from {} to {}, found {}",
+                show_duration_ms(LEASE_MS_MIN),
+                show_duration_ms(LEASE_MS_MAX),
+                show_duration_ms(*ms)
+            ))
+        })?;
+    }
+    Ok(run)
+}

@@ -1,0 +1,44 @@
+//! Every bound of a job file, named. Each is tested at its edge.
+
+/// Bytes of a job file.
+pub const JOB_FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of a job's name.
+pub const JOB_NAME_LEN_MAX: usize = 128;
+/// Bytes of a store's name.
+pub const STORE_NAME_LEN_MAX: usize = 255;
+/// Bytes of the name of a value or a column in a job file.
+pub const COLUMN_NAME_LEN_MAX: usize = 255;
+/// Globs of one source.
+pub const PATHS_MAX: usize = 1024;
+/// Files that the globs of one source may match.
+pub const FILES_MAX: usize = 1_000_000;
+/// Strings that stand for NULL.
+pub const NULL_VALUES_MAX: usize = 64;
+/// Columns of one source.
+pub const COLUMNS_MAX: usize = 4096;
+/// Bytes of a shard, at least: below it the bookkeeping outweighs the work.
+pub const SHARD_SIZE_MIN: u64 = 1024;
+/// Bytes of a shard, at most.
+pub const SHARD_SIZE_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Bytes of a shard when the job file says nothing.
+pub const SHARD_SIZE_DEFAULT: u64 = 8 * 1024 * 1024;
+/// Values of one `range` shard, at most.
+pub const SHARD_LEN_MAX: u64 = 1 << 40;
+/// Shards of one job.
+pub const SHARDS_MAX: u64 = 1 << 22;
+/// Bytes of a transform's SQL.
+pub const SQL_LEN_MAX: usize = 1024 * 1024;
+/// Columns of a key.
+pub const KEY_COLUMNS_MAX: usize = 32;
+/// Parts of a merged record.
+pub const VALUES_MAX: usize = 1024;
+/// Attempts of one shard, at most.
+pub const ATTEMPTS_MAX: u32 = 1000;
+/// Attempts of one shard when the job file says nothing.
+pub const ATTEMPTS_DEFAULT: u32 = 4;
+/// Milliseconds of a lease, at least.
+pub const LEASE_MS_MIN: u64 = 100;
+/// Milliseconds of a lease, at most.
+pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Milliseconds of a lease when the job file says nothing.
+pub const LEASE_MS_DEFAULT: u64 = 30_000;

@@ -1,0 +1,41 @@
+//! The job file: TOML in, a checked [`JobSpec`](eciton_proto::v1::JobSpec) out.
+//!
+//! [`JobFile::load`] reads and checks everything that can be checked without opening a source: keys,
+//! types, units, names, operators, contradictions. What needs the data (globs, columns, SQL) is checked by
+//! the layers above, which report through [`JobFile::error`], so that every refusal has the one form
+//! `file:line: key ...: what was expected`.
+//!
+//! Every default is filled in, so two files that mean the same give equal specs; the order of
+//! `[merge.values]` is kept, since it is the order of the parts of a record. A job is its name: whether a
+//! second file of that name is the same job is decided by [`fingerprint()`], that is by the spec alone.
+//! The spec holds the globs as written and not the directory, so a job file that was moved or copied
+//! joins the recorded job and reads the files that were recorded with it.
+//!
+//! | module | is |
+//! |---|---|
+//! | `file` | the job file and its sections |
+//! | `section` | one table, read key by key |
+//! | `lines` | where each key stands |
+//! | `operator`, `types`, `units`, `names` | the small languages inside values |
+//! | `fingerprint` | equality of specs in 128 bits |
+//! | [`limits`] | every bound |
+
+mod error;
+mod file;
+mod fingerprint;
+pub mod limits;
+mod lines;
+mod names;
+mod operator;
+mod section;
+mod source;
+mod types;
+mod units;
+
+pub use error::SpecError;
+pub use file::JobFile;
+pub use fingerprint::fingerprint;
+pub use types::{parse_type, type_name};
+
+#[cfg(test)]
+mod tests;

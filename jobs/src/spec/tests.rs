@@ -1,0 +1,435 @@
+use std::path::Path;
+
+use eciton_proto::v1::{
+    Format, JobSpec, MergeSpec, MergeValue, OnError, RunSpec, SchemaField, SourceSpec,
+    TransformSpec,
+    job_spec::{Sink, Step},
+};
+
+use super::limits::{ATTEMPTS_MAX, JOB_FILE_LEN_MAX, SHARD_SIZE_MAX, SHARD_SIZE_MIN};
+use super::{JobFile, fingerprint};
+
+const CONTRACT: &str = r#"name = "delay-by-carrier"
+
+[source]                       # what is cut into shards
+format     = "csv"
+paths      = ["flights/*.csv"]
+shard_size = "8MiB"
+null_values = ["NA", ""]
+on_error   = "fail"
+
+[source.schema]
+dep_delay = "int64"
+carrier = "string"
+
+[transform]
+sql = "SELECT carrier, month, dep_delay FROM source WHERE dep_delay IS NOT NULL"
+
+[merge]
+store = "delay_by_carrier"
+key   = ["carrier", "month"]
+[merge.values]
+flights   = "count()"
+delay_sum = "sum(dep_delay)"
+delay_max = "max(dep_delay)"
+
+[run]
+max_attempts = 4
+lease        = "30s"
+"#;
+
+fn parse(text: &str) -> Result<JobSpec, String> {
+    let file = JobFile::parse(Path::new("jobs/x.toml"), text).map_err(|e| e.to_string())?;
+    Ok(file.into_spec())
+}
+
+fn value(name: &str, operator: &str, column: &str) -> MergeValue {
+    MergeValue {
+        name: name.into(),
+        operator: operator.into(),
+        column: column.into(),
+        args: vec![],
+    }
+}
+
+fn declared(name: &str, r#type: &str) -> SchemaField {
+    SchemaField {
+        name: name.into(),
+        r#type: r#type.into(),
+        nullable: true,
+    }
+}
+
+#[test]
+fn a_whole_job_file_becomes_a_spec() {
+    let expected = JobSpec {
+        name: "delay-by-carrier".into(),
+        source: Some(SourceSpec {
+            format: Format::Csv.into(),
+            paths: vec!["flights/*.csv".into()],
+            shard_size: 8 << 20,
+            null_values: vec![String::new(), "NA".into()],
+            on_error: OnError::Fail.into(),
+            header: true,
+            delimiter: u32::from(b','),
+            quote: u32::from(b'"'),
+            schema: vec![
+                declared("carrier", "string"),
+                declared("dep_delay", "int64"),
+            ],
+            ..SourceSpec::default()
+        }),
+        step: Some(Step::Transform(TransformSpec {
+            sql: "SELECT carrier, month, dep_delay FROM source WHERE dep_delay IS NOT NULL".into(),
+        })),
+        sink: Some(Sink::Merge(MergeSpec {
+            store: "delay_by_carrier".into(),
+            key: vec!["carrier".into(), "month".into()],
+            values: vec![
+                value("flights", "count", ""),
+                value("delay_sum", "sum", "dep_delay"),
+                value("delay_max", "max", "dep_delay"),
+            ],
+        })),
+        run: Some(RunSpec {
+            max_attempts: 4,
+            lease_ms: 30_000,
+        }),
+    };
+    assert_eq!(parse(CONTRACT), Ok(expected));
+}
+
+#[test]
+fn equal_meanings_are_equal_specs() {
+    let spelled_out = parse(CONTRACT).unwrap();
+    let terse = CONTRACT
+        .replace("shard_size = \"8MiB\"", "shard_size = 8_388_608")
+        .replace("on_error   = \"fail\"", "header = true # the default")
+        .replace("max_attempts = 4\n", "");
+    let terse = parse(&terse).unwrap();
+    assert_eq!(fingerprint(&spelled_out), fingerprint(&terse));
+    let other = parse(&CONTRACT.replace("max(dep_delay)", "min(dep_delay)")).unwrap();
+    assert_ne!(fingerprint(&spelled_out), fingerprint(&other));
+}
+
+#[test]
+fn a_range_has_bounds_and_a_shard_length() {
+    let text = "name = 'r'\n[source]\nformat = 'range'\nfrom = -5\nto = 1_000_000\nshard_len = 10_000\n\
+                [upsert]\nstore = 's'\nkey = ['i']\n";
+    let source = parse(text).unwrap().source.unwrap();
+    assert_eq!(
+        (source.from, source.to, source.shard_len),
+        (-5, 1_000_000, 10_000)
+    );
+    assert_eq!(source.format(), Format::Range);
+}
+
+/// The contract's file with one part replaced, and the whole message that is expected.
+const REFUSALS: &[(&str, &str, &str)] = &[
+    // Keys.
+    (
+        "shard_size = \"8MiB\"",
+        "shard_sise = \"8MiB\"",
+        "jobs/x.toml:6: key `source.shard_sise`: unknown key; expected one of `format`, `paths`, \
+         `shard_size`, `null_values`, `on_error`, `header`, `delimiter`, `quote`, `newlines_in_values`, \
+         `schema`, `from`, `to`, `shard_len`, `store` (did you mean `shard_size`?)",
+    ),
+    (
+        "[run]",
+        "[runs]",
+        "jobs/x.toml:25: key `runs`: unknown key; expected one of `name`, `source`, `transform`, \
+         `merge`, `upsert`, `command`, `run` (did you mean `run`?)",
+    ),
+    (
+        "name = \"delay-by-carrier\"",
+        "",
+        "jobs/x.toml:1: key `name`: missing; expected a string, the job's name",
+    ),
+    (
+        "paths      = [\"flights/*.csv\"]",
+        "",
+        "jobs/x.toml:3: key `source.paths`: missing; expected an array of globs such as \
+         [\"flights/*.csv\"]",
+    ),
+    (
+        "store = \"delay_by_carrier\"",
+        "",
+        "jobs/x.toml:17: key `merge.store`: missing; expected a string, the name of a store",
+    ),
+    (
+        "key   = [\"carrier\", \"month\"]",
+        "",
+        "jobs/x.toml:17: key `merge.key`: missing; expected an array of column names such as \
+         [\"carrier\", \"month\"]",
+    ),
+    // TOML itself.
+    (
+        "name = \"delay",
+        "name = delay",
+        "jobs/x.toml:1: not valid TOML: ",
+    ),
+    (
+        "[transform]",
+        "[source]",
+        "jobs/x.toml:14: not valid TOML: duplicate key",
+    ),
+    // Types.
+    (
+        "name = \"delay-by-carrier\"",
+        "name = 7",
+        "jobs/x.toml:1: key `name`: expected a string, the job's name, found the integer 7",
+    ),
+    (
+        "paths      = [\"flights/*.csv\"]",
+        "paths = \"flights/*.csv\"",
+        "jobs/x.toml:5: key `source.paths`: expected an array of globs such as [\"flights/*.csv\"], \
+         found the string `flights/*.csv`",
+    ),
+    (
+        "paths      = [\"flights/*.csv\"]",
+        "paths = [\n\"a\",\n5]",
+        "jobs/x.toml:7: key `source.paths`: expected an array of globs such as [\"flights/*.csv\"], \
+         found the integer 5 in it",
+    ),
+    (
+        "[transform]\nsql = ",
+        "transform = ",
+        "jobs/x.toml:14: key `source.schema.transform`: expected one of `bool`, `int8` to `int64`, \
+         `uint8` to `uint64`, `float32`, `float64`, `string`, `date`, `timestamp`, \
+         `decimal(precision,scale)`, found `SELECT carrier, month, dep_delay FROM source WHERE \
+         dep_delay IS NOT NULL`",
+    ),
+    (
+        "max_attempts = 4",
+        "max_attempts = 4.5",
+        "jobs/x.toml:26: key `run.max_attempts`: expected an integer from 1 to 1000, found the float \
+         4.5",
+    ),
+    // Values.
+    (
+        "delay-by-carrier",
+        "delay by carrier",
+        "jobs/x.toml:1: key `name`: a job's name has ASCII letters, digits, `.`, `_` and `-` only and \
+         does not begin with `.` or `-`, found `delay by carrier`",
+    ),
+    (
+        "\"csv\"",
+        "\"cvs\"",
+        "jobs/x.toml:4: key `source.format`: expected one of `csv`, `tsv`, `jsonl`, `parquet`, `range`, \
+         `store`, found `cvs` (did you mean `csv`?)",
+    ),
+    (
+        "\"csv\"",
+        "\"store\"",
+        "jobs/x.toml:4: key `source.format`: format `store` is not supported by this version",
+    ),
+    (
+        "flights/*.csv",
+        "flights/***.csv",
+        "jobs/x.toml:5: key `source.paths`: expected a glob, found `flights/***.csv`: wildcards are \
+         either regular `*` or recursive `**` (at 10)",
+    ),
+    (
+        "\"8MiB\"",
+        "\"8 megs\"",
+        "jobs/x.toml:6: key `source.shard_size`: expected a size such as \"8MiB\" or a number of bytes, \
+         found `8 megs`",
+    ),
+    (
+        "\"8MiB\"",
+        "1023",
+        "jobs/x.toml:6: key `source.shard_size`: expected a size from 1KiB to 64GiB, found 1023B",
+    ),
+    (
+        "\"8MiB\"",
+        "-1",
+        "jobs/x.toml:6: key `source.shard_size`: expected a size such as \"8MiB\" or a number of bytes, \
+         found `-1`",
+    ),
+    (
+        "\"fail\"",
+        "\"ignore\"",
+        "jobs/x.toml:8: key `source.on_error`: expected \"fail\" or \"skip\", found `ignore`",
+    ),
+    (
+        "carrier = \"string\"",
+        "carrier = \"text\"",
+        "jobs/x.toml:12: key `source.schema.carrier`: expected one of `bool`, `int8` to `int64`, \
+         `uint8` to `uint64`, `float32`, `float64`, `string`, `date`, `timestamp`, \
+         `decimal(precision,scale)`, found `text`",
+    ),
+    (
+        "SELECT carrier, month, dep_delay FROM source WHERE dep_delay IS NOT NULL",
+        " ",
+        "jobs/x.toml:15: key `transform.sql`: expected a SELECT over the table `source`, found nothing",
+    ),
+    (
+        "\"delay_by_carrier\"",
+        "\"_jobs\"",
+        "jobs/x.toml:18: key `merge.store`: names beginning with `_` are the system's own, found \
+         `_jobs`",
+    ),
+    (
+        "[\"carrier\", \"month\"]",
+        "[]",
+        "jobs/x.toml:19: key `merge.key`: expected at least one column, found none; for a total over all \
+         rows, select a constant column in `transform.sql`",
+    ),
+    (
+        "[\"carrier\", \"month\"]",
+        "[\"carrier\", \"carrier\"]",
+        "jobs/x.toml:19: key `merge.key`: column `carrier` is named twice",
+    ),
+    (
+        "sum(dep_delay)",
+        "total(dep_delay)",
+        "jobs/x.toml:22: key `merge.values.delay_sum`: unknown operator `total`; expected one of \
+         `count`, `sum`, `min`, `max`, `avg`",
+    ),
+    (
+        "max(dep_delay)",
+        "approx_distinct(dep_delay)",
+        "jobs/x.toml:23: key `merge.values.delay_max`: operator `approx_distinct` is not supported by \
+         this version; expected one of `count`, `sum`, `min`, `max`, `avg`",
+    ),
+    (
+        "max_attempts = 4",
+        "max_attempts = 0",
+        "jobs/x.toml:26: key `run.max_attempts`: expected an integer from 1 to 1000, found `0`",
+    ),
+    (
+        "\"30s\"",
+        "\"half a minute\"",
+        "jobs/x.toml:27: key `run.lease`: expected a duration such as \"30s\", found `half a minute`",
+    ),
+    (
+        "\"30s\"",
+        "\"10ms\"",
+        "jobs/x.toml:27: key `run.lease`: expected a duration from 100ms to 24h, found 10ms",
+    ),
+    // Contradictions.
+    (
+        "[run]",
+        "[upsert]\nstore = \"s\"\nkey = [\"a\"]\n[run]",
+        "jobs/x.toml:25: key `upsert`: a job has either `[merge]` or `[upsert]`, found both",
+    ),
+    (
+        "[run]",
+        "[command]\nargv = [\"python3\"]\n[run]",
+        "jobs/x.toml:25: key `command`: not supported by this version; expected `[transform]` with `sql`",
+    ),
+    (
+        "on_error   = \"fail\"",
+        "shard_len = 5",
+        "jobs/x.toml:8: key `source.shard_len`: format `csv` does not use it; it is a key of `range`",
+    ),
+    (
+        "\"csv\"",
+        "\"parquet\"",
+        "jobs/x.toml:7: key `source.null_values`: format `parquet` does not use it; it is a key of `csv` \
+         and `tsv`",
+    ),
+    (
+        "on_error   = \"fail\"",
+        "delimiter = \"||\"",
+        "jobs/x.toml:8: key `source.delimiter`: expected one ASCII character, neither a newline nor NUL, \
+         found `||`",
+    ),
+    (
+        "on_error   = \"fail\"",
+        "quote = \",\"",
+        "jobs/x.toml:8: key `source.quote`: expected a character other than the delimiter",
+    ),
+];
+
+#[test]
+fn refusals_name_file_line_key_and_what_was_expected() {
+    for (old, new, message) in REFUSALS {
+        assert!(CONTRACT.contains(old), "the contract's file has no {old:?}");
+        let found = parse(&CONTRACT.replacen(old, new, 1)).unwrap_err();
+        // What the TOML parser says is its own; the place is ours.
+        let open = message.ends_with("not valid TOML: ");
+        assert!(
+            if open {
+                found.starts_with(message)
+            } else {
+                found == *message
+            },
+            "{found}"
+        );
+        assert!(!found.contains('\n'), "more than one line: {found}");
+    }
+}
+
+#[test]
+fn a_job_without_a_sink_is_refused() {
+    let text = &CONTRACT[..CONTRACT.find("[merge]").unwrap()];
+    assert_eq!(
+        parse(text).unwrap_err(),
+        "jobs/x.toml:1: key `merge`: missing; expected a table `[merge]` or `[upsert]`"
+    );
+    assert_eq!(
+        parse("name = 'x'").unwrap_err(),
+        "jobs/x.toml:1: key `source`: missing; expected a table `[source]`"
+    );
+}
+
+#[test]
+fn limits_hold_at_their_edges() {
+    let with = |old: &str, new: &str| parse(&CONTRACT.replacen(old, new, 1));
+    for bytes in [SHARD_SIZE_MIN, SHARD_SIZE_MAX] {
+        let spec = with("\"8MiB\"", &bytes.to_string()).unwrap();
+        assert_eq!(spec.source.unwrap().shard_size, bytes);
+    }
+    assert!(with("\"8MiB\"", &(SHARD_SIZE_MAX + 1).to_string()).is_err());
+    assert!(with("= 4", &format!("= {ATTEMPTS_MAX}")).is_ok());
+    assert!(with("= 4", &format!("= {}", ATTEMPTS_MAX + 1)).is_err());
+    assert!(with("= 4", &format!("= {}", i64::MAX)).is_err());
+    assert!(with("\"30s\"", "\"100ms\"").is_ok());
+    assert!(with("\"30s\"", "\"24h\"").is_ok());
+    assert!(with("\"30s\"", "\"25h\"").is_err());
+}
+
+#[test]
+fn files_that_cannot_be_read_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("none.toml");
+    let found = JobFile::load(&missing).unwrap_err();
+    assert!(
+        found
+            .to_string()
+            .starts_with(&format!("{}: cannot be read: ", missing.display()))
+    );
+
+    let latin = dir.path().join("latin.toml");
+    std::fs::write(&latin, b"name = 'x'\n# gr\xfc\xdfe\n").unwrap();
+    let found = JobFile::load(&latin).unwrap_err();
+    assert_eq!(
+        found.to_string(),
+        format!("{}:2: expected UTF-8", latin.display())
+    );
+
+    let huge = dir.path().join("huge.toml");
+    std::fs::File::create(&huge)
+        .unwrap()
+        .set_len(JOB_FILE_LEN_MAX + 1)
+        .unwrap();
+    let found = JobFile::load(&huge).unwrap_err();
+    assert!(
+        found.message().starts_with("a job file is at most"),
+        "{found}"
+    );
+}
+
+#[test]
+fn later_findings_name_the_place_of_their_key() {
+    let file = JobFile::parse(Path::new("jobs/x.toml"), CONTRACT).unwrap();
+    assert_eq!(file.dir(), Path::new("jobs"));
+    assert_eq!(
+        file.error("transform.sql", "no column `x`").to_string(),
+        "jobs/x.toml:15: key `transform.sql`: no column `x`"
+    );
+    assert_eq!(file.line("merge.values.delay_max"), 23);
+    assert_eq!(file.line("source.quote"), 3);
+    assert_eq!(file.line("upsert.store"), 1);
+}

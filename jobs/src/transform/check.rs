@@ -1,0 +1,123 @@
+//! What a query must be so that every computation of a shard gives the same rows.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Statement as SqlStatement, Visit, Visitor};
+
+use super::error::TransformError;
+
+/// What the parser made of the text: exactly one query, and nothing else.
+pub(super) fn one_query(statement: &Statement) -> Result<(), TransformError> {
+    let found = match statement {
+        Statement::Statement(sql) if matches!(**sql, SqlStatement::Query(_)) => {
+            return no_placeholder(sql);
+        }
+        other => other.to_string(),
+    };
+    let words: Vec<&str> = found.split_whitespace().take(2).collect();
+    Err(TransformError::NotOneSelect {
+        found: format!("`{} ...`", words.join(" ")),
+    })
+}
+
+/// `$1` and `?` stand for values that a job file has no place for.
+fn no_placeholder(statement: &SqlStatement) -> Result<(), TransformError> {
+    struct Placeholders;
+    impl Visitor for Placeholders {
+        type Break = String;
+        fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<String> {
+            let text = match expr {
+                SqlExpr::Value(value) => value.to_string(),
+                _ => return ControlFlow::Continue(()),
+            };
+            if text.starts_with('$') || text.starts_with('?') {
+                return ControlFlow::Break(text);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    match statement.visit(&mut Placeholders) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => Err(TransformError::Plan {
+            message: format!("expected a value in place of the parameter `{name}`"),
+        }),
+    }
+}
+
+/// A planned query reads `source` exactly once, changes nothing, and repeats itself.
+pub(super) fn repeatable_read_of_source(plan: &LogicalPlan) -> Result<(), TransformError> {
+    let mut reads = 0;
+    let mut refused = None;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::TableScan(_)) {
+            reads += 1;
+        }
+        if !is_query(node) {
+            refused = Some(TransformError::NotOneSelect {
+                found: node.display().to_string(),
+            });
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        node.apply_expressions(|expr| {
+            if let Some((function, volatility)) = first_unrepeatable(expr)? {
+                refused = Some(unrepeatable(function, volatility));
+                return Ok(TreeNodeRecursion::Stop);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })
+    .map_err(|error| TransformError::from_plan(&error))?;
+    match refused {
+        Some(error) => Err(error),
+        None if reads != 1 => Err(TransformError::SourceReads { times: reads }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a node only reads. A recursive query is refused with the rest: it reads its own rows
+/// again and again, which no shard's memory bounds.
+fn is_query(node: &LogicalPlan) -> bool {
+    !matches!(
+        node,
+        LogicalPlan::Statement(_)
+            | LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Extension(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::DescribeTable(_)
+            | LogicalPlan::RecursiveQuery(_)
+    )
+}
+
+/// The first function in an expression that is not a function of its arguments alone.
+fn first_unrepeatable(expr: &Expr) -> Result<Option<(String, Volatility)>, DataFusionError> {
+    let mut found = None;
+    expr.apply(|part| {
+        let (name, volatility) = match part {
+            Expr::ScalarFunction(call) => (call.name(), call.func.signature().volatility),
+            Expr::AggregateFunction(call) => (call.func.name(), call.func.signature().volatility),
+            Expr::WindowFunction(call) => (call.fun.name(), call.fun.signature().volatility),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        if volatility == Volatility::Immutable {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        found = Some((name.to_owned(), volatility));
+        Ok(TreeNodeRecursion::Stop)
+    })?;
+    Ok(found)
+}
+
+fn unrepeatable(function: String, volatility: Volatility) -> TransformError {
+    let advice = match volatility {
+        Volatility::Stable => "write the time as a literal",
+        _ => "derive the value from columns instead",
+    };
+    TransformError::NotRepeatable { function, advice }
+}

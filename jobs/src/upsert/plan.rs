@@ -1,0 +1,106 @@
+//! An `[upsert]` against the columns that are there.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use eciton_engine::db::{Encoding, StoreSchema};
+use eciton_engine::merge::Latest;
+use eciton_proto::v1::UpsertSpec;
+
+use super::json;
+use super::upserter::Upserter;
+use crate::columns::{KeyError, KeyPlan};
+
+/// A checked `[upsert]`: which columns make the key, which the value. Cheap to clone; shared by all
+/// shards of a job.
+#[derive(Clone)]
+pub struct Upsert {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) key: KeyPlan,
+    /// The columns of the value, with their positions in a batch.
+    pub(super) values: Vec<(String, usize)>,
+    store_schema: StoreSchema,
+}
+
+/// What is wrong with an `[upsert]` for the columns that are there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A column of `key` is missing or cannot be part of a key.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// A column of the value has no JSON form.
+    #[error(
+        "column `{column}` of type {data_type} has no form as a value: expected bool, integer, float, decimal, string, bytes, date, timestamp, or lists and structs of those (a query can cast it or leave it out)"
+    )]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type.
+        data_type: String,
+    },
+    /// The engine refused the store's columns.
+    #[error(transparent)]
+    Store(#[from] eciton_engine::base::Error),
+}
+
+impl PlanError {
+    /// The key of the job file that is to blame.
+    pub fn key(&self) -> &'static str {
+        match self {
+            PlanError::Key(_) => "upsert.key",
+            PlanError::Type { .. } | PlanError::Store(_) => "upsert",
+        }
+    }
+}
+
+impl Upsert {
+    /// Finds the key columns of `upsert` in `schema`, the columns that the transform gives, and
+    /// checks that the others can be written.
+    ///
+    /// # Errors
+    /// [`PlanError`], whose message names the column, its type and what was expected.
+    pub fn plan(upsert: &UpsertSpec, schema: &Schema) -> Result<Upsert, PlanError> {
+        let key = KeyPlan::new(&upsert.key, schema)?;
+        let in_key: Vec<usize> = key.positions().collect();
+        let mut values = Vec::new();
+        for (index, field) in schema.fields().iter().enumerate() {
+            if in_key.contains(&index) {
+                continue;
+            }
+            if !json::is_writable(field.data_type()) {
+                return Err(PlanError::Type {
+                    column: field.name().clone(),
+                    data_type: field.data_type().to_string(),
+                });
+            }
+            values.push((field.name().clone(), index));
+        }
+        let store_schema = StoreSchema {
+            encoding: Encoding::Json,
+            key_fields: upsert.key.clone(),
+            columns: Latest::columns()?,
+        };
+        Ok(Upsert {
+            inner: Arc::new(Inner {
+                key,
+                values,
+                store_schema,
+            }),
+        })
+    }
+
+    /// The schema of the store that takes the records.
+    pub fn store_schema(&self) -> StoreSchema {
+        self.inner.store_schema.clone()
+    }
+
+    /// Begins a shard. `job` is the job's number in its database, `shard` the shard's number in the
+    /// job: with the row's number they are the place that decides which version of a record stays.
+    pub fn start(&self, job: u64, shard: u64) -> Upserter {
+        Upserter::new(Arc::clone(&self.inner), job, shard)
+    }
+}
