@@ -1,0 +1,428 @@
+//! Every command and flag, with its help.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  eciton run jobs/examples/delay-by-carrier.toml --db ./db
+  eciton scan delay_by_carrier --prefix AA --db ./db
+  eciton job show delay-by-carrier --db ./db --json
+
+Settings come from flags, then the environment (ECITON_DB, ECITON_WORKERS), then `eciton.toml` in the
+working directory (db = \"...\", workers = 4).
+
+Exit codes: 0 done; 1 the work failed, the database is broken or the record is absent; 2 the call was
+wrong; 3 another process has the database open; 130 ended by a signal after draining.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  eciton run job.toml --db ./db
+  eciton run job.toml --db ./db --workers 8 --show
+  eciton run job.toml --db ./db --json
+
+Run it again after an interruption, a crash or a full disk: it goes on where it stopped, and what was
+done stays done exactly once. On a finished job it says so and changes nothing.
+
+With --json, stdout has one line with the fields of `job show --json`; with --show, the records of the
+result follow, one a line.";
+
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  eciton submit job.toml --db ./db
+
+Files, columns and SQL are checked and the shards are cut now; `eciton run job.toml` does the work.";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  eciton get delay_by_carrier '[\"AA\",1]' --db ./db
+  eciton get airlines AA --db ./db
+
+KEY is JSON: a scalar, or an array for a compound key. A word that is not JSON is taken as a string,
+so AA means \"AA\"; write '\"1\"' for the string 1. An absent record is exit code 1.";
+
+const PUT_EXAMPLES: &str = "\
+Examples:
+  eciton put airlines AA '{\"name\":\"American Airlines\"}' --db ./db
+  eciton put airlines AA --db ./db < record.json
+  eciton put airlines AA '{\"name\":\"American Airlines\"}' --create --db ./db
+
+VALUE is JSON, exactly: a string needs its quotes. Without VALUE it is read from standard input.
+A store that a job merges into takes no values by hand.";
+
+const DEL_EXAMPLES: &str = "\
+Examples:
+  eciton del airlines AA --db ./db
+
+Deleting what is not there is no error; --json says which it was.";
+
+const SCAN_EXAMPLES: &str = "\
+Examples:
+  eciton scan flights --db ./db --limit 10
+  eciton scan flights --prefix '[2013,2,14]' --db ./db
+  eciton scan flights --from '[2013,2]' --to '[2013,3]' --reverse --db ./db
+  eciton scan delay_by_carrier --db ./db --json
+
+--from is included, --to is not. On a terminal the records are an aligned table, elsewhere one line
+each with tabs between the fields; --json prints {\"key\":...,\"value\":...} a line.";
+
+const STORE_EXAMPLES: &str = "\
+Examples:
+  eciton store ls --db ./db
+  eciton store create airlines --key carrier --db ./db
+  eciton store stats flights --db ./db
+  eciton store drop airlines --db ./db";
+
+const JOB_EXAMPLES: &str = "\
+Examples:
+  eciton job ls --db ./db
+  eciton job show delay-by-carrier --db ./db --json
+  eciton job retry delay-by-carrier --db ./db";
+
+const RETRY_EXAMPLES: &str = "\
+Examples:
+  eciton job retry delay-by-carrier --db ./db
+  eciton job retry delay-by-carrier --db ./db --record-only
+
+Mend the file that failed a shard first: changes are accepted inside failed shards only. The shards
+then run in this process, since a database that one process has open has no other workers.";
+
+const DB_EXAMPLES: &str = "\
+Examples:
+  eciton db init --db ./db
+  eciton db info --db ./db
+  eciton db verify --db ./db";
+
+/// Runs ETL and scientific jobs over files, exactly once, and keeps their results in an ordered,
+/// transactional database that is a folder.
+#[derive(Debug, Parser)]
+#[command(name = "eciton", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Call {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help = "The database, a folder [env: ECITON_DB]"
+    )]
+    pub(crate) db: Option<PathBuf>,
+    /// Prints machine-readable lines on stdout and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a job to its end in this process, or goes on with it
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Records a job without running it, and prints its id
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(Submit),
+    /// Shows, cancels and retries jobs
+    #[command(subcommand, after_help = JOB_EXAMPLES)]
+    Job(Job),
+    /// Prints the value of a key
+    #[command(after_help = GET_EXAMPLES)]
+    Get(Get),
+    /// Stores a value under a key
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(Put),
+    /// Deletes a key
+    #[command(after_help = DEL_EXAMPLES)]
+    Del(Get),
+    /// Prints records in key order
+    #[command(after_help = SCAN_EXAMPLES)]
+    Scan(Scan),
+    /// Lists, creates, drops and measures stores
+    #[command(subcommand, after_help = STORE_EXAMPLES)]
+    Store(Store),
+    /// Creates, describes and verifies a database
+    #[command(subcommand, after_help = DB_EXAMPLES)]
+    Db(Db),
+    /// Prints versions and features
+    #[command(after_help = "Examples:\n  eciton version --json")]
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+    /// Prints the records of the result at the end
+    #[arg(long)]
+    pub(crate) show: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Workers {
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        help = "Worker tasks, 1 to 1024 [env: ECITON_WORKERS] [default: the number of cores]"
+    )]
+    pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Lists the jobs
+    #[command(after_help = "Examples:\n  eciton job ls --db ./db")]
+    Ls,
+    /// Shows a job: shards, rows, conflicts, failures
+    #[command(after_help = "Examples:\n  eciton job show delay-by-carrier --db ./db --json")]
+    Show {
+        /// The job's name; may be left out where there is one job only
+        job: Option<String>,
+    },
+    /// Cancels a job: what is done stays, nothing more is begun
+    #[command(after_help = "Examples:\n  eciton job cancel delay-by-carrier --db ./db")]
+    Cancel {
+        /// The job's name
+        job: String,
+    },
+    /// Takes up the failed shards of a job again and runs them
+    #[command(after_help = RETRY_EXAMPLES)]
+    Retry(Retry),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// The job's name
+    pub(crate) job: String,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+    /// Only marks the shards; `run` with the job file does the work
+    #[arg(long)]
+    pub(crate) record_only: bool,
+}
+
+/// A store and a key in it.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The store
+    pub(crate) store: String,
+    /// The key, JSON
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Put {
+    #[command(flatten)]
+    pub(crate) at: Get,
+    /// The value, JSON; from standard input if not given
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) value: Option<String>,
+    /// Creates the store, and the database, where absent
+    #[arg(long)]
+    pub(crate) create: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    /// The store
+    pub(crate) store: String,
+    /// First key, included
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub(crate) from: Option<String>,
+    /// Last key, not included
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub(crate) to: Option<String>,
+    /// Only keys that begin with these fields
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub(crate) prefix: Option<String>,
+    /// At most this many records
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) limit: Option<u64>,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Keys without their values
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Lists the stores
+    #[command(after_help = "Examples:\n  eciton store ls --db ./db --json")]
+    Ls {
+        /// The system's own stores too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Creates a store; the database too, where absent
+    #[command(after_help = "Examples:\n  eciton store create airlines --key carrier --db ./db")]
+    Create {
+        /// The store
+        store: String,
+        /// Names of the key's fields, for people: `--key year,month`
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        key: Vec<String>,
+        /// How values are encoded
+        #[arg(long, value_enum, default_value_t = ValueEncoding::Json)]
+        encoding: ValueEncoding,
+    },
+    /// Drops a store with everything in it
+    #[command(after_help = "Examples:\n  eciton store drop airlines --db ./db")]
+    Drop {
+        /// The store
+        store: String,
+    },
+    /// Counts records and bytes, by reading them
+    #[command(
+        after_help = "Examples:\n  eciton store stats flights --db ./db\n  eciton store stats --db ./db"
+    )]
+    Stats {
+        /// The store; every store if not given
+        store: Option<String>,
+    },
+}
+
+/// How the values of a new store are encoded.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ValueEncoding {
+    /// JSON text
+    Json,
+    /// Bytes as they are
+    Raw,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Db {
+    /// Creates a database; one that exists is left as it is
+    #[command(after_help = "Examples:\n  eciton db init --db ./db")]
+    Init,
+    /// Describes a database
+    #[command(after_help = "Examples:\n  eciton db info --db ./db --json")]
+    Info,
+    /// Reads everything, checks every checksum, names what is broken (exit code 1)
+    #[command(after_help = "Examples:\n  eciton db verify --db ./db --json")]
+    Verify,
+}
+
+/// Reads the command line. Help and versions are printed here; a wrong call is told in one line, with
+/// the way to the help, and as JSON where `--json` was among the arguments.
+///
+/// # Errors
+/// The exit code to end with at once.
+pub(crate) fn parse() -> Result<Call, ExitCode> {
+    let error = match Call::try_parse() {
+        Ok(call) => return Ok(call),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that went away has seen enough.
+            error.print().ok();
+            Err(ExitCode::SUCCESS)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.print().ok();
+            Err(ExitCode::from(2))
+        }
+        _ => {
+            let json = std::env::args_os().any(|arg| arg == "--json");
+            Err(Failure::Usage(one_line(&error)).conclude(json))
+        }
+    }
+}
+
+/// Clap's message without its colours, its paragraphs and its usage block.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let parts = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"));
+    let parts: Vec<&str> = parts.filter(|line| !line.is_empty()).collect();
+    let message = parts.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let message = message.replace(" For more information, try '--help'.", "");
+    format!("{message}; see `eciton --help`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Call::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn walk(command: &clap::Command) {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Examples:\n  eciton "),
+                "no examples: {}",
+                command.get_name()
+            );
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Call::command());
+    }
+
+    #[test]
+    fn keys_may_begin_with_a_hyphen() {
+        let call = Call::try_parse_from(["eciton", "scan", "s", "--from", "-5", "--to", "-1"]);
+        let Command::Scan(scan) = call.unwrap().command else {
+            panic!("not a scan")
+        };
+        assert_eq!(
+            (scan.from.as_deref(), scan.to.as_deref()),
+            (Some("-5"), Some("-1"))
+        );
+        let call = Call::try_parse_from(["eciton", "get", "s", "-5", "--json"]).unwrap();
+        assert!(
+            call.global.json,
+            "a flag after a negative key is still a flag"
+        );
+        let Command::Get(get) = call.command else {
+            panic!("not a get")
+        };
+        assert_eq!(get.key, "-5");
+    }
+
+    #[test]
+    fn a_wrong_call_is_one_line() {
+        let error = Call::try_parse_from(["eciton", "run", "job.toml", "--wrokers", "3"]);
+        let line = one_line(&error.unwrap_err());
+        assert!(!line.contains('\n'), "{line}");
+        assert!(
+            line.contains("--wrokers") && line.contains("--workers"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! `db init|info|verify`: a database as a whole.
+
+use std::io::{self, IsTerminal};
+
+use eciton_engine::db::{self, Db as Database, Info, VerifyReport};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use crate::cli::{Db, Global};
+use crate::database::{self, Absent};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{logs, settings};
+
+/// Does a `db` command.
+///
+/// # Errors
+/// As the engine's operation of the same name; [`Failure::Work`] for a broken database.
+pub(super) async fn db(global: &Global, args: &Db) -> Result<(), Failure> {
+    match args {
+        Db::Init => init(global).await,
+        Db::Info => info(global).await,
+        Db::Verify => verify(global).await,
+    }
+}
+
+async fn init(global: &Global) -> Result<(), Failure> {
+    let existed = database::read(global).await.is_ok();
+    let info =
+        database::writing(global, Absent::Create, async |db: Database| Ok(db.info())).await?;
+    let mut output = Output::new(global);
+    let location = &info.location;
+    let text = if existed {
+        format!("{location} is a database already: nothing changed")
+    } else {
+        format!("created {location}")
+    };
+    let instance = info.instance.to_string();
+    let json = json!({"location": location, "instance": instance, "created": !existed});
+    output.either(&json, &text)?;
+    Ok(output.finish()?)
+}
+
+async fn info(global: &Global) -> Result<(), Failure> {
+    let info = database::read(global).await?.info();
+    let mut output = Output::new(global);
+    let json = describe(&info);
+    if output.is_json() {
+        output.line(&json.to_string())?;
+    } else if let Value::Object(members) = &json {
+        let width = members.keys().map(String::len).max().unwrap_or(0);
+        for (name, value) in members {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            output.line(&format!("{name:<width$}  {value}"))?;
+        }
+    }
+    Ok(output.finish()?)
+}
+
+fn describe(info: &Info) -> Value {
+    json!({
+        "location": info.location,
+        "instance": info.instance.to_string(),
+        "format": info.format,
+        "generation": info.generation.0,
+        "position": info.position.0,
+        "manifest": info.manifest.0,
+        "folded": info.folded.0,
+        "runs": info.runs,
+        "run_bytes": info.runs_len,
+        "run_entries": info.runs_entries,
+        "tail_bytes": info.tail_len,
+        "replayed_slots": info.replayed_slots,
+        "torn_tail": info.torn_tail,
+        "copied": info.copied,
+    })
+}
+
+async fn verify(global: &Global) -> Result<(), Failure> {
+    let path = settings::database(global)?;
+    let bar = spinner();
+    let progress = |object: &str, bytes: u64| {
+        bar.set_message(format!("{object}, {bytes} bytes read"));
+        bar.tick();
+    };
+    let report = db::verify_folder(&path, &progress).await;
+    bar.finish_and_clear();
+    let report = report.map_err(database::with_hint)?;
+
+    let mut output = Output::new(global);
+    print(&mut output, &report)?;
+    output.finish()?;
+    match report.broken.len() {
+        0 => Ok(()),
+        1 => Err(Failure::Work(format!(
+            "{}: 1 object is broken",
+            path.display()
+        ))),
+        n => Err(Failure::Work(format!(
+            "{}: {n} objects are broken",
+            path.display()
+        ))),
+    }
+}
+
+/// A line that shows what is being read, on a terminal only.
+fn spinner() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    logs::keep_above(&bar);
+    bar
+}
+
+fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
+    if output.is_json() {
+        let broken = report.broken.iter();
+        let broken: Vec<Value> = broken
+            .map(|broken| json!({"object": broken.object, "detail": broken.detail}))
+            .collect();
+        let json = json!({
+            "ok": broken.is_empty(), "objects": report.objects, "bytes": report.bytes,
+            "slots": report.slots, "records": report.records,
+            "unused_segments": report.unused_segments,
+            "warnings": report.warnings, "broken": broken,
+        });
+        return output.line(&json.to_string());
+    }
+    for warning in &report.warnings {
+        output.line(&format!("warning: {warning}"))?;
+    }
+    for broken in &report.broken {
+        output.line(&format!("broken: {}: {}", broken.object, broken.detail))?;
+    }
+    let VerifyReport {
+        objects,
+        bytes,
+        slots,
+        records,
+        ..
+    } = report;
+    let counts = format!("{objects} objects, {bytes} bytes, {slots} slots, {records} records");
+    let verdict = if report.broken.is_empty() {
+        "whole"
+    } else {
+        "broken"
+    };
+    output.line(&format!("{verdict}: {counts}"))
+}

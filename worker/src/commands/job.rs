@@ -1,0 +1,122 @@
+//! `job ls|show|cancel|retry`.
+
+use eciton_engine::db::Db;
+use eciton_jobs::run::{self as jobs, JobError, JobStatus};
+
+use super::run::{Ending, to_the_end, word};
+use crate::cli::{Global, Job, Retry};
+use crate::database::{self, Absent};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::table::{Cell, Table};
+use crate::{job, settings};
+
+/// Does a `job` command.
+///
+/// # Errors
+/// [`JobError::NotFound`]; what the engine refuses; for `retry` those of a run.
+pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
+    match args {
+        Job::Ls => list(global).await,
+        Job::Show { job } => show(global, job.as_deref()).await,
+        Job::Cancel { job } => cancel(global, &job).await,
+        Job::Retry(args) => retry(global, &args).await,
+    }
+}
+
+async fn list(global: &Global) -> Result<(), Failure> {
+    let db = database::read(global).await?;
+    let listed = jobs::list(&db).await?;
+    let mut output = Output::new(global);
+    if output.is_json() {
+        for job in &listed {
+            output.line(&job::json(job).to_string())?;
+        }
+    } else {
+        let names = ["job", "state", "shards", "done", "failed", "rows", "store"];
+        let mut table = Table::new(&mut output, names.map(str::to_owned).into());
+        for job in &listed {
+            table.row(vec![
+                Cell::text(&job.name),
+                Cell::text(job.state),
+                Cell::number(job.shards.total),
+                Cell::number(job.shards.done),
+                Cell::number(job.shards.failed),
+                Cell::number(job.rows_read),
+                Cell::text(&job.store),
+            ])?;
+        }
+        table.finish()?;
+    }
+    Ok(output.finish()?)
+}
+
+async fn show(global: &Global, name: Option<&str>) -> Result<(), Failure> {
+    let db = database::read(global).await?;
+    let status = match name {
+        Some(name) => find(&db, name).await?,
+        None => only(&db).await?,
+    };
+    print(global, &status)
+}
+
+async fn cancel(global: &Global, name: &str) -> Result<(), Failure> {
+    let status = database::writing(global, Absent::Refuse, async |db: Db| {
+        Ok(jobs::cancel(&db, name).await?)
+    })
+    .await?;
+    print(global, &status)
+}
+
+async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
+    let workers = settings::workers(&args.workers)?;
+    let name = args.job.as_str();
+    let path = settings::database(global)?;
+    let again = format!("eciton job retry {name} --db {}", word(&path));
+    database::writing(global, Absent::Refuse, async |db: Db| {
+        jobs::retry(&db, name).await?;
+        if args.record_only {
+            return print(global, &find(&db, name).await?);
+        }
+        let ending = Ending {
+            workers,
+            show: false,
+            again: &again,
+        };
+        to_the_end(global, &db, name, &ending).await
+    })
+    .await
+}
+
+fn print(global: &Global, status: &JobStatus) -> Result<(), Failure> {
+    let mut output = Output::new(global);
+    output.either(&job::json(status), &job::text(status).join("\n"))?;
+    Ok(output.finish()?)
+}
+
+/// The job of that name.
+async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
+    if let Some(status) = jobs::status(db, name).await? {
+        return Ok(status);
+    }
+    let known = jobs::list(db)
+        .await?
+        .into_iter()
+        .map(|job| job.name)
+        .collect();
+    Err(JobError::NotFound {
+        name: name.to_owned(),
+        known,
+    }
+    .into())
+}
+
+/// The only job, where no name was given.
+async fn only(db: &Db) -> Result<JobStatus, Failure> {
+    let mut listed = jobs::list(db).await?;
+    if listed.len() == 1 {
+        return Ok(listed.remove(0));
+    }
+    let names = database::present("jobs", listed.iter().map(|job| job.name.as_str()));
+    Err(Failure::Usage(format!("which job? {names}")))
+}

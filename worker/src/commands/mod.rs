@@ -1,0 +1,33 @@
+//! What each command does: one file a noun.
+
+mod db;
+mod job;
+mod record;
+mod run;
+mod scan;
+mod store;
+mod version;
+
+use crate::cli::{Call, Command};
+use crate::database::block_on;
+use crate::failure::Failure;
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Why it failed; the exit code follows from it.
+pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
+    let global = &call.global;
+    match call.command {
+        Command::Run(args) => block_on(run::run(global, &args)),
+        Command::Submit(args) => block_on(run::submit(global, &args)),
+        Command::Job(args) => block_on(job::job(global, args)),
+        Command::Get(args) => block_on(record::get(global, &args)),
+        Command::Put(args) => block_on(record::put(global, args)),
+        Command::Del(args) => block_on(record::delete(global, &args)),
+        Command::Scan(args) => block_on(scan::scan(global, &args)),
+        Command::Store(args) => block_on(store::store(global, args)),
+        Command::Db(args) => block_on(db::db(global, &args)),
+        Command::Version => version::version(global),
+    }
+}

@@ -1,0 +1,217 @@
+//! `run` and `submit`: from a job file to its results.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use eciton_engine::base::Error;
+use eciton_engine::db::{Db, Environment, Options, ScanRange};
+use eciton_engine::storage::MemoryStorage;
+use eciton_jobs::run::{self as jobs, End, JobReport, RunOptions, Stop};
+use eciton_jobs::spec::JobFile;
+
+use super::scan;
+use crate::cli::{Global, Run, Submit};
+use crate::database::{self, Absent};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress::{self, Tracker, per_second};
+use crate::{job, settings, signals};
+
+/// Runs a job to its end, goes on with it, or says that it is done.
+///
+/// # Errors
+/// Exit code 2 before anything is written for a job file that cannot be; 1 with the failed shards; 130
+/// after a signal, with the command that goes on.
+pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
+    let workers = settings::workers(&args.workers)?;
+    let path = settings::database(global)?;
+    let file = JobFile::load(&args.file)?;
+    let again = format!("eciton run {} --db {}", word(&args.file), word(&path));
+    check(global, &file).await?;
+    database::writing(global, Absent::Create, async |db: Db| {
+        let submitted = jobs::submit(&db, &file).await?;
+        let ending = Ending {
+            workers,
+            show: args.show,
+            again: &again,
+        };
+        to_the_end(global, &db, &submitted.name, &ending).await
+    })
+    .await
+}
+
+/// Records a job.
+///
+/// # Errors
+/// As [`run`], before the work.
+pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure> {
+    let file = JobFile::load(&args.file)?;
+    check(global, &file).await?;
+    let status = database::writing(global, Absent::Create, async |db: Db| {
+        let submitted = jobs::submit(&db, &file).await?;
+        Ok(jobs::status(&db, &submitted.name).await?)
+    })
+    .await?;
+    let mut output = Output::new(global);
+    match status {
+        Some(status) => output.either(&job::json(&status), &status.id)?,
+        None => {
+            return Err(Failure::Work(
+                "the job was recorded and is not there".to_owned(),
+            ));
+        }
+    }
+    Ok(output.finish()?)
+}
+
+/// Where there is no database yet, checks everything that can be wrong with the job before one is
+/// created: a refused job leaves nothing behind. A database in memory takes the job for that.
+async fn check(global: &Global, file: &JobFile) -> Result<(), Failure> {
+    match database::read(global).await {
+        Err(Failure::Engine(Error::NotADatabase { .. })) => {
+            let memory = Arc::new(MemoryStorage::new());
+            let db = Db::open_storage(memory, Options::default(), Environment::default()).await?;
+            jobs::submit(&db, file).await?;
+            Ok(())
+        }
+        // Anything else is told by opening for writing, whose message fits better.
+        _ => Ok(()),
+    }
+}
+
+/// How a run is to end.
+pub(super) struct Ending<'a> {
+    /// Worker tasks.
+    pub(super) workers: usize,
+    /// Whether to print the result's records.
+    pub(super) show: bool,
+    /// The command that goes on after an interruption.
+    pub(super) again: &'a str,
+}
+
+/// Works on a recorded job until it ends or a signal comes, and tells how it ended.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn to_the_end(
+    global: &Global,
+    db: &Db,
+    name: &str,
+    ending: &Ending<'_>,
+) -> Result<(), Failure> {
+    let stop = Stop::new();
+    signals::listen(stop.clone())?;
+    let tracker = Arc::new(Tracker::default());
+    let options = RunOptions {
+        workers: ending.workers,
+        observer: tracker.clone(),
+        stop,
+    };
+    let started = Instant::now();
+    let report = progress::show(name, &tracker, jobs::run(db, name, options)).await?;
+    let elapsed = started.elapsed();
+
+    let mut output = Output::new(global);
+    if output.is_json() {
+        output.line(&job::json(&report.status).to_string())?;
+    } else {
+        let mut lines = job::text(&report.status);
+        if report.had_ended {
+            lines.insert(0, format!("job `{name}` has ended before: nothing changed"));
+        } else {
+            let (rows, seconds) = (tracker.rows(), elapsed.as_secs_f64());
+            let speed = per_second(rows, elapsed);
+            lines.push(format!(
+                "  this run  {rows} rows in {seconds:.3} s, {speed} rows/s"
+            ));
+        }
+        summary(&mut output, lines, &report, ending)?;
+    }
+    if ending.show && report.end == End::Done {
+        let store = database::store(db, &report.status.store).await?;
+        scan::print(&mut output, db, &store, &ScanRange::all()).await?;
+    }
+    output.finish()?;
+    verdict(&report, ending)
+}
+
+/// The summary is what the command has to say, so it goes to stdout; with `--show` the records are,
+/// and it goes to stderr.
+fn summary(
+    output: &mut Output,
+    mut lines: Vec<String>,
+    report: &JobReport,
+    ending: &Ending<'_>,
+) -> io::Result<()> {
+    if ending.show {
+        for line in &lines {
+            say(line);
+        }
+        return Ok(());
+    }
+    if report.end == End::Done {
+        lines.push(format!("  see it    eciton scan {}", report.status.store));
+    }
+    lines.iter().try_for_each(|line| output.line(line))
+}
+
+/// The end of a run as the exit code tells it.
+fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
+    let status = &report.status;
+    let (name, shards) = (&status.name, &status.shards);
+    match report.end {
+        End::Done => Ok(()),
+        End::Failed => {
+            let first = status
+                .failures
+                .first()
+                .map(|failure| failure.error.as_str());
+            let first = first.unwrap_or("see `eciton job show`");
+            let (failed, total) = (shards.failed, shards.total);
+            Err(Failure::Work(format!(
+                "job `{name}`: {failed} of {total} shards failed: {first}; mend the source, then \
+                 `eciton job retry {name}`"
+            )))
+        }
+        End::Cancelled => Err(Failure::Work(format!(
+            "job `{name}` is cancelled; `eciton job retry {name}` takes it up again"
+        ))),
+        End::Stopped => {
+            let (done, total) = (shards.done, shards.total);
+            Err(Failure::Interrupted(format!(
+                "interrupted: {done} of {total} shards of job `{name}` done; go on with `{}`",
+                ending.again
+            )))
+        }
+    }
+}
+
+/// A line on stderr. Nobody may be reading there: that must not end the work.
+fn say(line: &str) {
+    writeln!(io::stderr(), "{line}").ok();
+}
+
+/// A path as one word for a shell.
+pub(super) fn word(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_words() {
+        assert_eq!(word(Path::new("a/b.toml")), "a/b.toml");
+        assert_eq!(word(Path::new("my job.toml")), "'my job.toml'");
+        assert_eq!(word(Path::new("it's")), r"'it'\''s'");
+    }
+}

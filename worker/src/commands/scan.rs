@@ -1,0 +1,117 @@
+//! `scan`: records in key order.
+
+use eciton_engine::base::{Key, Result as EngineResult};
+use eciton_engine::db::{Db, Record, ScanRange, Store};
+
+use crate::cli::{Global, Scan};
+use crate::database;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::table::{Cell, Table};
+use crate::{keys, values};
+
+/// Prints the records between two keys.
+///
+/// # Errors
+/// [`Failure::NoStore`], broken keys, what the engine refuses.
+pub(super) async fn scan(global: &Global, args: &Scan) -> Result<(), Failure> {
+    let key = |argument: &Option<String>| argument.as_deref().map(keys::parse).transpose();
+    let range = ScanRange {
+        from: key(&args.from)?,
+        to: key(&args.to)?,
+        prefix: key(&args.prefix)?,
+        reverse: args.reverse,
+        limit: args.limit,
+        keys_only: args.keys_only,
+    };
+    let db = database::read(global).await?;
+    let store = database::store(&db, &args.store).await?;
+    let mut output = Output::new(global);
+    print(&mut output, &db, &store, &range).await?;
+    Ok(output.finish()?)
+}
+
+/// Prints the records of a store within `range`: JSON lines, a table or lines with tabs.
+///
+/// # Errors
+/// Damage, and where standard output fails.
+pub(super) async fn print(
+    output: &mut Output,
+    db: &Db,
+    store: &Store,
+    range: &ScanRange,
+) -> Result<(), Failure> {
+    let mut scan = db.snapshot().scan(store, range);
+    if output.is_json() {
+        while let Some(record) = scan.next().await? {
+            output.line(&values::record_json(store, &record, range.keys_only)?)?;
+        }
+        return Ok(());
+    }
+    let rows = Rows {
+        store,
+        keys_only: range.keys_only,
+    };
+    let mut table = Table::new(output, rows.names());
+    while let Some(record) = scan.next().await? {
+        table.row(rows.cells(&record)?)?;
+    }
+    Ok(table.finish()?)
+}
+
+/// Records as rows of cells.
+struct Rows<'s> {
+    store: &'s Store,
+    keys_only: bool,
+}
+
+impl Rows<'_> {
+    /// The fields of the key by name where the store knows them, then the columns of a merged store, or
+    /// the value as a whole.
+    fn names(&self) -> Vec<String> {
+        let schema = self.store.schema();
+        let mut names = schema.key_fields.clone();
+        if names.is_empty() {
+            names.push("key".to_owned());
+        }
+        if self.keys_only {
+            return names;
+        }
+        if values::has_columns(self.store) {
+            names.extend(schema.columns.iter().map(|column| column.name.clone()));
+        } else {
+            names.push("value".to_owned());
+        }
+        names
+    }
+
+    fn cells(&self, record: &Record) -> EngineResult<Vec<Cell>> {
+        let mut cells = self.key_cells(&record.key)?;
+        if self.keys_only {
+            return Ok(cells);
+        }
+        if values::has_columns(self.store) {
+            let columns = values::merged(self.store, &record.key, &record.value)?;
+            cells.extend(columns.iter().map(Cell::datum));
+        } else {
+            cells.push(Cell::text(&values::json(
+                self.store,
+                &record.key,
+                &record.value,
+            )?));
+        }
+        Ok(cells)
+    }
+
+    /// One cell a field; a key that has not the store's number of fields stands in the first cell whole.
+    fn key_cells(&self, key: &Key) -> EngineResult<Vec<Cell>> {
+        let fields = self.store.schema().key_fields.len().max(1);
+        let data = key.datums()?;
+        if data.len() == fields {
+            return Ok(data.iter().map(Cell::datum).collect());
+        }
+        let mut cells = vec![Cell::text(&key.to_string())];
+        cells.resize(fields, Cell::text(""));
+        Ok(cells)
+    }
+}

@@ -1,0 +1,123 @@
+//! Opening a database the way a command needs it.
+
+use std::future::Future;
+
+use eciton_engine::base::Error;
+use eciton_engine::db::{Db, Options, Store};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::settings;
+
+/// What a command that writes does where there is no database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// Creates it: the command is one that people begin with.
+    Create,
+    /// Refuses: more likely a slip in the path than a wish.
+    Refuse,
+}
+
+fn options(absent: Absent) -> Options {
+    Options {
+        create: absent == Absent::Create,
+        ..Options::default()
+    }
+}
+
+/// Runs a command's future to its end on a runtime of its own.
+///
+/// # Errors
+/// Whatever the command returns, or where no thread can be started.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(work)
+}
+
+/// Opens for reading: takes no lock, so it works beside a running writer.
+///
+/// # Errors
+/// [`Failure::Usage`] where no database is named, the engine's errors otherwise.
+pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
+    let path = settings::database(global)?;
+    Db::open_read_only(&path, options(Absent::Refuse))
+        .await
+        .map_err(with_hint)
+}
+
+/// Opens for writing, with the lock.
+///
+/// # Errors
+/// As [`read`]; [`Error::Locked`] while another process has it.
+pub(crate) async fn write(global: &Global, absent: Absent) -> Result<Db, Failure> {
+    let path = settings::database(global)?;
+    Db::open(&path, options(absent)).await.map_err(with_hint)
+}
+
+/// Writes with the lock, and closes whatever the writing said. The first failure is the one told: what
+/// closing adds to it is a consequence.
+///
+/// # Errors
+/// Those of `work`, else those of closing.
+pub(crate) async fn writing<T, W>(
+    global: &Global,
+    absent: Absent,
+    work: impl FnOnce(Db) -> W,
+) -> Result<T, Failure>
+where
+    W: Future<Output = Result<T, Failure>>,
+{
+    let db = write(global, absent).await?;
+    let done = work(db.clone()).await;
+    let closed = db.close().await;
+    let value = done?;
+    closed?;
+    Ok(value)
+}
+
+/// Where there is no database, says how to get one.
+pub(crate) fn with_hint(error: Error) -> Failure {
+    match error {
+        Error::NotADatabase { path, why } => Failure::Engine(Error::NotADatabase {
+            path,
+            why: format!("{why}; `eciton run` or `eciton db init` creates one"),
+        }),
+        other => Failure::Engine(other),
+    }
+}
+
+/// The store of that name.
+///
+/// # Errors
+/// [`Failure::NoStore`] with the names that exist.
+pub(crate) async fn store(db: &Db, name: &str) -> Result<Store, Failure> {
+    if let Some(store) = db.store(name).await? {
+        return Ok(store);
+    }
+    let stores = db.stores().await?;
+    let names = stores
+        .iter()
+        .map(Store::name)
+        .filter(|name| !is_system(name));
+    Err(Failure::NoStore {
+        name: name.to_owned(),
+        present: present("stores", names),
+    })
+}
+
+/// Whether a store belongs to the system, which alone writes it.
+pub(crate) fn is_system(store: &str) -> bool {
+    store.starts_with('_')
+}
+
+/// Names for the end of a message: what there is instead.
+pub(crate) fn present<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        format!("there are no {what}")
+    } else {
+        format!("there is {}", names.join(", "))
+    }
+}

@@ -1,0 +1,197 @@
+//! Why a command failed, and the exit code that says so.
+//!
+//! | code | means |
+//! |---|---|
+//! | 1 | the work failed: a failed shard, a broken database, a full disk, an absent record |
+//! | 2 | the call was wrong: a flag, a key, a job file, a store or job that is not there |
+//! | 3 | another process has the database open |
+//! | 130 | a signal ended the work, and everything begun was finished or given back |
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use eciton_engine::base::Error;
+use eciton_jobs::run::JobError;
+use eciton_jobs::spec::SpecError;
+use serde_json::json;
+
+/// Exit code for work that failed.
+const CODE_FAILED: u8 = 1;
+/// Exit code for a wrong call.
+const CODE_CALL: u8 = 2;
+/// Exit code for a database that another process has open.
+const CODE_LOCKED: u8 = 3;
+/// Exit code after a signal, as shells number SIGINT.
+pub(crate) const CODE_SIGNAL: u8 = 130;
+
+/// Why a command failed. The text is one line: lower case, names the object, says what was expected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The call was wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// A job file, or `eciton.toml`, says something that cannot be.
+    #[error(transparent)]
+    JobFile(#[from] SpecError),
+    /// `get` found nothing.
+    #[error("no record {key} in store `{store}`")]
+    Absent {
+        /// The key, as JSON.
+        key: String,
+        /// The store.
+        store: String,
+    },
+    /// There is no store of that name.
+    #[error("no store `{name}`; {present}")]
+    NoStore {
+        /// The name.
+        name: String,
+        /// What there is instead, or how to create it.
+        present: String,
+    },
+    /// A job could not be recorded, run or changed.
+    #[error(transparent)]
+    Job(JobError),
+    /// The work ended without its result.
+    #[error("{0}")]
+    Work(String),
+    /// A signal ended the work after draining.
+    #[error("{0}")]
+    Interrupted(String),
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// Standard output or input failed.
+    #[error("{0}")]
+    Stream(#[from] io::Error),
+}
+
+impl Failure {
+    /// The exit code of the contract.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) | Failure::JobFile(_) | Failure::NoStore { .. } => CODE_CALL,
+            Failure::Job(error) => error.exit_code().number(),
+            Failure::Absent { .. } | Failure::Work(_) | Failure::Stream(_) => CODE_FAILED,
+            Failure::Interrupted(_) => CODE_SIGNAL,
+            Failure::Engine(error) => engine_code(error),
+        }
+    }
+
+    /// The word that a program can tell failures by.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Failure::Usage(_) => "usage",
+            Failure::JobFile(_) => "job_file",
+            Failure::Absent { .. } => "absent",
+            Failure::NoStore { .. } => "no_store",
+            Failure::Job(error) => job_kind(error),
+            Failure::Work(_) => "work_failed",
+            Failure::Interrupted(_) => "interrupted",
+            Failure::Stream(_) => "stream",
+            Failure::Engine(error) => engine_kind(error),
+        }
+    }
+
+    /// Tells the failure: one line on stderr, and with `--json` one on stdout too. A reader of stdout
+    /// that went away is no failure: `eciton scan ... | head` ends quietly with 0.
+    pub(crate) fn conclude(&self, json: bool) -> ExitCode {
+        if matches!(self, Failure::Stream(cause) if cause.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let message = self
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let code = self.code();
+        if json {
+            let error = json!({"kind": self.kind(), "message": message, "code": code});
+            // Whether or not anyone reads these lines, the exit code tells.
+            writeln!(io::stdout(), "{}", json!({ "error": error })).ok();
+        }
+        writeln!(io::stderr(), "error: {message}").ok();
+        ExitCode::from(code)
+    }
+}
+
+/// What a job runs into in its file or in the database is told as that.
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Failure {
+        match error {
+            JobError::JobFile(error) => Failure::JobFile(error),
+            JobError::Engine(error) => Failure::Engine(error),
+            other => Failure::Job(other),
+        }
+    }
+}
+
+fn job_kind(error: &JobError) -> &'static str {
+    match error {
+        JobError::NotFound { .. } => "no_job",
+        JobError::Differs { .. } => "job_differs",
+        JobError::State { .. } => "job_state",
+        JobError::Changed { .. } => "source_changed",
+        JobError::Source(_) => "source",
+        JobError::Damaged { .. } => "corrupt",
+        _ => "job",
+    }
+}
+
+fn engine_code(error: &Error) -> u8 {
+    match error {
+        Error::Locked { .. } => CODE_LOCKED,
+        Error::NotADatabase { .. }
+        | Error::Limit { .. }
+        | Error::StoreNotFound { .. }
+        | Error::StoreDiffers { .. }
+        | Error::Invalid(_)
+        | Error::ReadOnly => CODE_CALL,
+        _ => CODE_FAILED,
+    }
+}
+
+fn engine_kind(error: &Error) -> &'static str {
+    match error {
+        Error::Conflict { .. } => "conflict",
+        Error::TooOld { .. } | Error::SnapshotTooOld { .. } => "too_old",
+        Error::CommitUnknown { .. } => "commit_unknown",
+        Error::Corrupt { .. } => "corrupt",
+        Error::Storage { .. } => "storage",
+        Error::Halted { .. } => "halted",
+        Error::Locked { .. } => "locked",
+        Error::NotADatabase { .. } => "not_a_database",
+        Error::FormatTooNew { .. } => "format_too_new",
+        Error::Limit { .. } => "limit",
+        Error::StoreNotFound { .. } => "no_store",
+        Error::StoreDiffers { .. } => "store_differs",
+        Error::Overflow { .. } => "overflow",
+        Error::Invalid(_) => "invalid",
+        Error::ReadOnly => "read_only",
+        _ => "engine",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_follow_the_contract() {
+        let locked = Error::Locked {
+            path: "db".into(),
+            pid: 7,
+            host: "h".into(),
+        };
+        assert_eq!(Failure::from(locked).code(), 3);
+        assert_eq!(Failure::from(Error::corrupt("log/1", "checksum")).code(), 1);
+        assert_eq!(Failure::from(Error::Invalid("key".into())).code(), 2);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(
+            Failure::from(Error::storage("write", "log/1", &full)).code(),
+            1
+        );
+        assert_eq!(Failure::Interrupted("stopped".into()).code(), 130);
+        assert_eq!(Failure::Usage("what".into()).code(), 2);
+    }
+}

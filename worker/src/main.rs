@@ -1,0 +1,44 @@
+//! The program `eciton`: runs jobs, and reads and writes the databases they fill.
+//!
+//! | module | is |
+//! |---|---|
+//! | `cli` | every command and flag, with its help |
+//! | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
+//! | `commands` | what each command does |
+//! | `database`, `job` | opening a database; jobs as the commands see them |
+//! | `keys`, `values` | keys and values between the command line and the engine |
+//! | `output`, `table`, `progress`, `logs` | what people and programs read |
+//! | `signals` | SIGINT and SIGTERM |
+//! | `failure` | why a command failed, and the exit code that says so |
+//!
+//! Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 3 the database is locked, 130 ended by
+//! a signal after draining.
+
+mod cli;
+mod commands;
+mod database;
+mod failure;
+mod job;
+mod keys;
+mod logs;
+mod output;
+mod progress;
+mod settings;
+mod signals;
+mod table;
+mod values;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let call = match cli::parse() {
+        Ok(call) => call,
+        Err(code) => return code,
+    };
+    logs::start();
+    let json = call.global.json;
+    match commands::dispatch(call) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.conclude(json),
+    }
+}

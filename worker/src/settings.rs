@@ -1,0 +1,112 @@
+//! Where a setting comes from: a flag, else the environment, else `eciton.toml` in the working
+//! directory.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::cli::{Global, Workers};
+use crate::failure::Failure;
+
+/// The file of settings, in the working directory.
+const FILE: &str = "eciton.toml";
+/// Worker tasks of one process.
+const WORKERS_MAX: u16 = 1024;
+
+/// What `eciton.toml` may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    db: Option<PathBuf>,
+    workers: Option<u16>,
+}
+
+/// The database's folder.
+///
+/// # Errors
+/// [`Failure::Usage`] where none was given, or one that is no folder's path.
+pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
+    let path = match (&global.db, from_environment("ECITON_DB")) {
+        (Some(path), _) => path.clone(),
+        (None, Some(path)) => PathBuf::from(path),
+        (None, None) => read_file()?.db.ok_or_else(|| {
+            let ways = "give --db DIR, set ECITON_DB, or write db = \"DIR\" in eciton.toml";
+            Failure::Usage(format!("no database named: {ways}"))
+        })?,
+    };
+    if let Some((scheme, _)) = path.to_str().and_then(|path| path.split_once("://")) {
+        return Err(Failure::Usage(format!(
+            "database `{}`: this version has no storage `{scheme}://`, expected a folder",
+            path.display()
+        )));
+    }
+    Ok(path)
+}
+
+/// The number of worker tasks; the number of cores where nothing says otherwise.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no number from 1 to 1024.
+pub(crate) fn workers(given: &Workers) -> Result<usize, Failure> {
+    if let Some(workers) = given.workers {
+        return Ok(usize::from(workers));
+    }
+    if let Some(text) = from_environment("ECITON_WORKERS") {
+        let number = text.parse().ok().filter(|n| (1..=WORKERS_MAX).contains(n));
+        return number.map(usize::from).ok_or_else(|| {
+            let expected = format!("expected a number from 1 to {WORKERS_MAX}");
+            Failure::Usage(format!("ECITON_WORKERS is `{text}`, {expected}"))
+        });
+    }
+    if let Some(workers) = read_file()?.workers {
+        return Ok(usize::from(workers));
+    }
+    Ok(std::thread::available_parallelism().map_or(1, NonZero::get))
+}
+
+/// A variable that is set and not empty; an empty one means that it was meant to be unset.
+fn from_environment(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn read_file() -> Result<File, Failure> {
+    match fs::read_to_string(FILE) {
+        Ok(text) => parse(&text),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(File::default()),
+        Err(cause) => Err(Failure::Usage(format!("{FILE}: cannot be read: {cause}"))),
+    }
+}
+
+fn parse(text: &str) -> Result<File, Failure> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text[..start.min(text.len())].matches('\n').count() + 1;
+        Failure::Usage(format!("{FILE}:{line}: {}", error.message()))
+    })?;
+    match file.workers {
+        Some(workers) if !(1..=WORKERS_MAX).contains(&workers) => Err(Failure::Usage(format!(
+            "{FILE}: workers is {workers}, expected a number from 1 to {WORKERS_MAX}"
+        ))),
+        _ => Ok(file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_checked_with_its_line() {
+        let file = parse("db = \"x\"\nworkers = 3\n").unwrap();
+        assert_eq!((file.db, file.workers), (Some(PathBuf::from("x")), Some(3)));
+        let message = |text| parse(text).unwrap_err().to_string();
+        assert!(message("db = \"x\"\ndatabase = 1\n").starts_with("eciton.toml:2: "));
+        assert!(message("workers = 0\n").contains("from 1 to 1024"));
+        assert!(message("workers = 1025\n").contains("from 1 to 1024"));
+        assert_eq!(parse("workers = 1024\n").unwrap().workers, Some(1024));
+    }
+}

@@ -1,0 +1,200 @@
+//! Rows of cells: aligned under their names on a terminal, with tabs between them elsewhere.
+
+use std::io;
+
+use eciton_engine::base::Datum;
+use serde_json::Value;
+
+use crate::output::Output;
+
+/// Rows whose widths decide the widths of a table: more are not kept in memory.
+const ROWS_HELD_MAX: usize = 1000;
+
+/// One cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    text: String,
+    /// Numbers stand on the right, so that their digits line up.
+    is_number: bool,
+}
+
+impl Cell {
+    /// Text. What would break a line or a column is written as in JSON.
+    pub(crate) fn text(text: &str) -> Cell {
+        let breaks = text.contains(char::is_control);
+        let text = if breaks {
+            Value::from(text).to_string()
+        } else {
+            text.to_owned()
+        };
+        Cell {
+            text,
+            is_number: false,
+        }
+    }
+
+    /// A number.
+    pub(crate) fn number(number: impl ToString) -> Cell {
+        Cell {
+            text: number.to_string(),
+            is_number: true,
+        }
+    }
+
+    /// A value: as in JSON, but a string, a moment, a decimal without the marks around it.
+    pub(crate) fn datum(datum: &Datum) -> Cell {
+        match datum.to_json() {
+            Value::String(text) => Cell::text(&text),
+            Value::Object(members) => match members.values().next() {
+                Some(Value::String(text)) => {
+                    let is_number = matches!(datum, Datum::Decimal { .. } | Datum::Float(_));
+                    Cell {
+                        is_number,
+                        ..Cell::text(text)
+                    }
+                }
+                _ => Cell::text(&Value::Object(members).to_string()),
+            },
+            Value::Number(number) => Cell::number(number),
+            other => Cell::text(&other.to_string()),
+        }
+    }
+}
+
+/// A table on its way to standard output.
+pub(crate) struct Table<'o> {
+    output: &'o mut Output,
+    names: Vec<String>,
+    held: Vec<Vec<Cell>>,
+    /// Set with the first rows printed; a later, wider cell then pushes its row to the right.
+    layout: Option<Vec<Column>>,
+}
+
+#[derive(Clone, Copy)]
+struct Column {
+    width: usize,
+    is_number: bool,
+}
+
+impl<'o> Table<'o> {
+    /// A table with these columns.
+    pub(crate) fn new(output: &'o mut Output, names: Vec<String>) -> Table<'o> {
+        Table {
+            output,
+            names,
+            held: Vec::new(),
+            layout: None,
+        }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// Where standard output fails.
+    pub(crate) fn row(&mut self, row: Vec<Cell>) -> io::Result<()> {
+        debug_assert_eq!(
+            row.len(),
+            self.names.len(),
+            "cells of {row:?} for {:?}",
+            self.names
+        );
+        if !self.output.is_terminal() {
+            let texts: Vec<&str> = row.iter().map(|cell| cell.text.as_str()).collect();
+            return self.output.line(&texts.join("\t"));
+        }
+        self.held.push(row);
+        if self.layout.is_some() || self.held.len() == ROWS_HELD_MAX {
+            self.print()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Prints what is still held, and the heading if there was no row.
+    ///
+    /// # Errors
+    /// Where standard output fails.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        if self.output.is_terminal() {
+            self.print()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn print(&mut self) -> io::Result<()> {
+        let layout = if let Some(layout) = self.layout.clone() {
+            layout
+        } else {
+            let layout = layout(&self.names, &self.held);
+            let names: Vec<Cell> = self.names.iter().map(|name| Cell::text(name)).collect();
+            let heading = self.output.heading(&aligned(&names, &layout));
+            self.output.line(&heading)?;
+            self.layout.insert(layout).clone()
+        };
+        for row in self.held.drain(..) {
+            self.output.line(&aligned(&row, &layout))?;
+        }
+        Ok(())
+    }
+}
+
+fn layout(names: &[String], rows: &[Vec<Cell>]) -> Vec<Column> {
+    let columns = names.iter().enumerate();
+    columns
+        .map(|(index, name)| {
+            let cells = || rows.iter().filter_map(|row| row.get(index));
+            let widest = cells().map(|cell| cell.text.chars().count()).max();
+            Column {
+                width: widest.unwrap_or(0).max(name.chars().count()),
+                is_number: cells().all(|cell| cell.is_number || cell.text == "null"),
+            }
+        })
+        .collect()
+}
+
+fn aligned(cells: &[Cell], layout: &[Column]) -> String {
+    let padded = cells.iter().zip(layout).map(|(cell, column)| {
+        let (text, width) = (&cell.text, column.width);
+        if column.is_number {
+            format!("{text:>width$}  ")
+        } else {
+            format!("{text:<width$}  ")
+        }
+    });
+    let line: String = padded.collect();
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_line_up_on_the_right() {
+        let names = ["carrier".to_owned(), "n".to_owned()];
+        let rows = [
+            vec![Cell::text("AA"), Cell::number(5)],
+            vec![Cell::text("B6"), Cell::datum(&Datum::Int(1234))],
+        ];
+        let layout = layout(&names, &rows);
+        assert_eq!(aligned(&rows[0], &layout), "AA          5");
+        assert_eq!(aligned(&rows[1], &layout), "B6       1234");
+    }
+
+    #[test]
+    fn cells_never_break_a_line() {
+        assert_eq!(Cell::text("a\tb\nc").text, "\"a\\tb\\nc\"");
+        assert_eq!(
+            Cell::datum(&Datum::Str("plain words".into())).text,
+            "plain words"
+        );
+        assert_eq!(Cell::datum(&Datum::Null).text, "null");
+        assert_eq!(
+            Cell::datum(&Datum::Timestamp(0)).text,
+            "1970-01-01T00:00:00Z"
+        );
+        let nan = Cell::datum(&Datum::Float(f64::NAN));
+        assert_eq!((nan.text.as_str(), nan.is_number), ("NaN", true));
+    }
+}
