@@ -1,0 +1,88 @@
+//! One measurement in a process of its own: its time and its peak memory.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::{etl, open};
+
+/// What a child measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// Seconds of the work itself, the process's start not counted.
+    pub(crate) seconds: f64,
+    /// The largest resident size of the process, in megabytes.
+    pub(crate) peak_mb: f64,
+    /// A number that depends on the result: the same work gives the same.
+    pub(crate) check: u64,
+}
+
+/// Runs `args` in a process of its own.
+pub(crate) fn measure(args: &[&str]) -> Result<Measured, String> {
+    let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(exe).arg("child").args(args).output();
+    let output = output.map_err(|error| format!("starting {args:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    let value: Value = serde_json::from_str(line).map_err(|error| format!("{args:?}: {error}"))?;
+    Ok(Measured {
+        seconds: value["seconds"].as_f64().ok_or("no seconds")?,
+        peak_mb: value["peak_mb"].as_f64().ok_or("no peak")?,
+        check: value["check"].as_u64().ok_or("no check")?,
+    })
+}
+
+/// The child's side.
+pub(crate) fn run(args: &[String]) -> ExitCode {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        eprintln!("no runtime");
+        return ExitCode::FAILURE;
+    };
+    let start = Instant::now();
+    let result = runtime.block_on(async {
+        match args[..] {
+            ["etl-ours", job, db] => etl::ours(job, db).await,
+            ["etl-datafusion", csv] => etl::datafusion(csv).await,
+            ["open-fill", db, rows] => open::fill(db, rows).await,
+            ["open-ours", db] => open::ours(db).await,
+            _ => Err(format!("no measurement {args:?}")),
+        }
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    match result {
+        Ok(check) => {
+            let line = json!({"seconds": seconds, "peak_mb": peak_mb(), "check": check});
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "megabytes for people")]
+fn peak_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
+    peak.unwrap_or(0) as f64 / 1024.0
+}

@@ -1,0 +1,101 @@
+//! Workloads, timed beside what users would take instead, in one run on one machine.
+//!
+//! `cargo run --release -p eciton-benches -- WORKLOADS [--json] [--rows N] [--runs N]`
+//!
+//! Every measurement runs in a process of its own, ours and the peers' in turn, and the median counts.
+
+mod child;
+mod data;
+mod etl;
+mod machine;
+mod open;
+mod report;
+
+use std::process::ExitCode;
+
+use report::Line;
+
+/// What the command line says.
+struct Call {
+    workloads: String,
+    rest: Vec<String>,
+    json: bool,
+    rows: u64,
+    runs: usize,
+}
+
+const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
+
+  etl    an aggregation over CSV into 10,000 groups, beside DataFusion alone
+  open   opening a database of many records: time and memory
+
+  --rows N   rows or records (default 1,000,000)
+  --runs N   runs of each, the median counts (default 5)
+  --json     the last line on stdout is the result as JSON";
+
+fn main() -> ExitCode {
+    let call = match parse(std::env::args().skip(1).collect()) {
+        Ok(call) => call,
+        Err(message) => {
+            eprintln!("error: {message}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let lines = match call.workloads.as_str() {
+        "etl" => etl::measure(call.rows, call.runs),
+        "open" => open::measure(call.rows, call.runs),
+        "child" => return child::run(&call.rest),
+        other => Err(format!("no workloads `{other}`")),
+    };
+    match lines {
+        Ok(lines) => {
+            show(&lines, call.json);
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: Vec<String>) -> Result<Call, String> {
+    let mut call = Call {
+        workloads: String::new(),
+        rest: Vec::new(),
+        json: false,
+        rows: 1_000_000,
+        runs: 5,
+    };
+    let mut args = args.into_iter();
+    call.workloads = args.next().ok_or("which workloads?")?;
+    if call.workloads == "child" {
+        call.rest = args.collect();
+        return Ok(call);
+    }
+    while let Some(arg) = args.next() {
+        let mut number = || -> Result<u64, String> {
+            let value = args.next().ok_or(format!("{arg} takes a number"))?;
+            let value = value.replace(['_', ','], "");
+            value
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or(format!("{arg}: `{value}` is no number above 0"))
+        };
+        match arg.as_str() {
+            "--json" => call.json = true,
+            "--rows" => call.rows = number()?,
+            "--runs" => call.runs = usize::try_from(number()?).map_err(|e| e.to_string())?,
+            _ => return Err(format!("unknown argument `{arg}`")),
+        }
+    }
+    Ok(call)
+}
+
+fn show(lines: &[Line], json: bool) {
+    eprintln!("{}", report::table(lines));
+    if json {
+        println!("{}", report::json(lines));
+    }
+}

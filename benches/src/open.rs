@@ -1,0 +1,83 @@
+//! Opening a database of many records: how long until the first read, and how much memory.
+
+use std::path::Path;
+
+use eciton_engine::base::{Datum, Key};
+use eciton_engine::db::{Db, Options, StoreSchema};
+
+use crate::child;
+use crate::data::Random;
+use crate::report::{Line, median};
+
+const BATCH: u64 = 1000;
+
+/// Opening plus one read, in processes of their own.
+pub(crate) fn measure(rows: u64, runs: usize) -> Result<Vec<Line>, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let db = folder.path().join("db").display().to_string();
+    child::measure(&["open-fill", &db, &rows.to_string()])?;
+    let mut opened = Vec::new();
+    for _ in 0..runs {
+        opened.push(child::measure(&["open-ours", &db])?);
+    }
+    let line = |workload: &str, unit, ours| Line {
+        workload: format!("{workload}_{rows}_records"),
+        unit,
+        higher_is_better: false,
+        ours,
+        peers: Vec::new(),
+    };
+    let ms = median(opened.iter().map(|run| run.seconds * 1000.0).collect());
+    let mb = median(opened.iter().map(|run| run.peak_mb).collect());
+    Ok(vec![
+        line("open", "ms", ms),
+        line("open_peak_memory", "MB", mb),
+    ])
+}
+
+fn key(number: u64) -> Result<Key, String> {
+    let mut random = Random(number);
+    let id = [random.next().to_be_bytes(), random.next().to_be_bytes()].concat();
+    Key::from_datums(&[Datum::Bytes(id)]).map_err(|error| error.to_string())
+}
+
+/// Fills a database in small commits and ends without closing it, as a crash would.
+pub(crate) async fn fill(db: &str, rows: &str) -> Result<u64, String> {
+    let text = |error: eciton_engine::base::Error| error.to_string();
+    let rows: u64 = rows.parse().map_err(|_| format!("`{rows}` is no number"))?;
+    let db = Db::open(Path::new(db), Options::default())
+        .await
+        .map_err(text)?;
+    let store = db
+        .create_store("s", StoreSchema::default())
+        .await
+        .map_err(text)?;
+    let mut done = 0;
+    while done < rows {
+        let mut transaction = db.begin();
+        for number in done..rows.min(done + BATCH) {
+            transaction
+                .blind_put(&store, &key(number)?, vec![7; 100])
+                .map_err(text)?;
+        }
+        transaction.commit().await.map_err(text)?;
+        done += BATCH;
+    }
+    Ok(rows)
+}
+
+/// Opens and reads one record.
+pub(crate) async fn ours(db: &str) -> Result<u64, String> {
+    let text = |error: eciton_engine::base::Error| error.to_string();
+    let db = Db::open(Path::new(db), Options::default())
+        .await
+        .map_err(text)?;
+    let store = db.store("s").await.map_err(text)?.ok_or("no store")?;
+    let value = db
+        .snapshot()
+        .get(&store, &key(0)?)
+        .await
+        .map_err(text)?
+        .ok_or("no record")?;
+    Ok(value.len() as u64)
+}
