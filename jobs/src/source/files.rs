@@ -39,6 +39,11 @@ pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFi
             if full.is_dir() {
                 continue;
             }
+            // Opening a pipe would wait for whoever writes it; a device has no end.
+            if !full.is_file() {
+                let shown = shown.display();
+                return Err(job.error(PATHS, format!("`{shown}`: expected a regular file")));
+            }
             matched += 1;
             let shown = utf8(job, &shown)?;
             found.entry(full).or_insert(shown);

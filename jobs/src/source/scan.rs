@@ -4,9 +4,12 @@
 //! of them inside a quoted field are one of the value, and after the closing one the rest of the field is
 //! plain. Records end at `\n`; a `\r` before it belongs to the end.
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memchr2, memrchr};
 
 use super::dialect::Dialect;
+
+/// Bytes of which a `u8` can count any number.
+const PIECE_LEN: usize = u8::MAX as usize;
 
 /// The state of a scan between two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +53,61 @@ impl Scanner {
         }
         let mut at = 0;
         while at < text.len() {
-            if self.state == State::Quoted {
-                // Values with quotes tend to be long; skip what cannot end them.
-                match memchr(self.dialect.quote, &text[at..]) {
-                    Some(skipped) => at += skipped,
-                    None => return,
+            if self.state == State::Closing {
+                self.state = self.after_closing(text[at]);
+                at += 1;
+                if text[at - 1] == b'\n' {
+                    end(at);
                 }
+            } else if self.state == State::Quoted {
+                let Some(skipped) = memchr(self.dialect.quote, &text[at..]) else {
+                    return;
+                };
+                at += skipped + 1;
+                self.state = State::Closing;
+            } else {
+                at = self.hop(text, at, &mut end);
             }
-            self.step(text[at]);
-            at += 1;
-            if text[at - 1] == b'\n' && self.state == State::Start {
-                end(at);
-            }
+        }
+    }
+
+    /// Outside of quotes: goes on to the next quote or newline, which is all that matters here, and past
+    /// it. Whether a quote opens a field is told by the byte before it.
+    fn hop(&mut self, text: &[u8], at: usize, end: &mut impl FnMut(usize)) -> usize {
+        let Some(skipped) = memchr2(self.dialect.quote, b'\n', &text[at..]) else {
+            self.state = self.after(text[text.len() - 1]);
+            return text.len();
+        };
+        let found = at + skipped;
+        if text[found] == b'\n' {
+            self.state = State::Start;
+            end(found + 1);
+            return found + 1;
+        }
+        if skipped > 0 {
+            self.state = self.after(text[found - 1]);
+        }
+        if self.state == State::Start {
+            self.state = State::Quoted;
+        }
+        found + 1
+    }
+
+    /// The state after a byte outside of quotes.
+    fn after(&self, byte: u8) -> State {
+        if byte == self.dialect.delimiter || byte == b'\n' || byte == b'\r' {
+            State::Start
+        } else {
+            State::Plain
+        }
+    }
+
+    /// The state after the byte that follows a quote in a quoted field.
+    fn after_closing(&self, byte: u8) -> State {
+        if byte == self.dialect.quote {
+            State::Quoted
+        } else {
+            self.after(byte)
         }
     }
 
@@ -74,36 +120,30 @@ impl Scanner {
         self.scan(text, |end| last = Some(end));
         last
     }
-
-    fn step(&mut self, byte: u8) {
-        let plain = |byte: u8| match byte {
-            b'\n' | b'\r' => State::Start,
-            byte if byte == self.dialect.delimiter => State::Start,
-            _ => State::Plain,
-        };
-        self.state = match self.state {
-            State::Quoted if byte == self.dialect.quote => State::Closing,
-            State::Quoted => State::Quoted,
-            State::Start | State::Closing if byte == self.dialect.quote => State::Quoted,
-            State::Start | State::Plain | State::Closing => plain(byte),
-        };
-    }
 }
 
 /// Number of lines that a CSV parser makes a record of: those that are not empty. `\r` and `\n` both end a
 /// line, so that `\r\n` is one end and an empty line. `text` ends with an end of a line.
 pub(super) fn count_csv_lines(text: &[u8]) -> usize {
     let is_end = |byte: u8| byte == b'\n' || byte == b'\r';
-    // An end after no end; written so that the compiler can take many bytes at once.
-    let later = text
-        .windows(2)
-        .filter(|pair| is_end(pair[1]) & !is_end(pair[0]))
-        .count();
     debug_assert!(
         text.last().is_none_or(|byte| is_end(*byte)),
         "text without an end of line"
     );
-    later
+    // Ends after no end. Counted in bytes, which the compiler adds many of at once, and so few of them
+    // that no sum of theirs passes 255.
+    let (before, after) = (text, text.get(1..).unwrap_or_default());
+    let pieces = before
+        .chunks(PIECE_LEN)
+        .zip(after.chunks(PIECE_LEN))
+        .map(|(before, after)| {
+            let ends = before
+                .iter()
+                .zip(after)
+                .map(|(before, after)| u8::from(is_end(*after) & !is_end(*before)));
+            usize::from(ends.sum::<u8>())
+        });
+    pieces.sum()
 }
 
 /// Number of lines with anything but white space. `text` ends with a newline.
@@ -129,6 +169,26 @@ mod tests {
             newlines,
             header: false,
         }
+    }
+
+    /// The ends by looking at every byte, as the states say it.
+    fn ends_by_bytes(text: &[u8]) -> Vec<usize> {
+        let scanner = Scanner::new(dialect(true));
+        let mut state = State::Start;
+        let mut ends = vec![];
+        for (at, byte) in text.iter().copied().enumerate() {
+            state = match (state, byte) {
+                (State::Quoted, b'"') => State::Closing,
+                (State::Quoted, _) => State::Quoted,
+                (State::Start, b'"') => State::Quoted,
+                (State::Closing, byte) => scanner.after_closing(byte),
+                (State::Start | State::Plain, byte) => scanner.after(byte),
+            };
+            if byte == b'\n' && state == State::Start {
+                ends.push(at + 1);
+            }
+        }
+        ends
     }
 
     fn ends(newlines: bool, text: &[u8]) -> Vec<usize> {
@@ -162,7 +222,33 @@ mod tests {
         assert_eq!(count_json_lines(b" \n{}\n\t\r\n"), 1);
     }
 
+    #[test]
+    fn lines_are_counted_across_the_pieces_of_the_count() {
+        for len in (0..4).map(|more| 2 * PIECE_LEN - 2 + more) {
+            let text = [vec![b'a'; len], b"\nb\n".to_vec()].concat();
+            assert_eq!(count_csv_lines(&text), 2, "{len}");
+        }
+        let text = b"a\n".repeat(1000);
+        assert_eq!(count_csv_lines(&text), 1000);
+    }
+
     proptest! {
+        #[test]
+        fn hops_find_what_bytes_do(
+            text in proptest::collection::vec(proptest::sample::select(b",\"\n\rab".to_vec()), 0..64),
+        ) {
+            prop_assert_eq!(ends(true, &text), ends_by_bytes(&text));
+        }
+
+        #[test]
+        fn lines_are_counted_one_by_one(
+            text in proptest::collection::vec(proptest::sample::select(b"aaa\r\n".to_vec()), 0..1024),
+        ) {
+            let text = [&text[..], b"\n"].concat();
+            let lines = text.split(|byte| *byte == b'\n' || *byte == b'\r');
+            prop_assert_eq!(count_csv_lines(&text), lines.filter(|line| !line.is_empty()).count());
+        }
+
         #[test]
         fn pieces_scan_like_the_whole(
             text in proptest::collection::vec(proptest::sample::select(b",\"\n\rab".to_vec()), 0..64),

@@ -391,3 +391,16 @@ fn a_plan_needs_no_open_files_to_be_read_back() {
         .unwrap();
     assert_eq!(source.schema().field(0).name(), "a");
 }
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read() {
+    let folder = Folder::new(CSV).with("x.csv", "a\n1\n").with("y.csv/z", "");
+    assert_eq!(folder.plan().plan.files, 1, "folders are passed over");
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path("z.csv")).unwrap();
+    let refusal = folder.refusal();
+    assert!(
+        refusal.ends_with("`z.csv`: expected a regular file"),
+        "{refusal}"
+    );
+}
