@@ -112,6 +112,7 @@ impl Blocks {
             let end = self.scanner.last_end(&self.buffer[scanned..]);
             last_end = end.map(|end| scanned + end).or(last_end);
             if last_end.is_none() && self.buffer.len() > RECORD_LEN_MAX {
+                // Nothing was given out: the record is still there to be skipped.
                 return Err(self.too_long());
             }
             wanted = wanted.max((self.buffer.len() * 2).min(RECORD_LEN_MAX + 1));
@@ -147,6 +148,29 @@ impl Blocks {
     pub(super) fn reopen_after_line(&mut self) {
         let line = memchr::memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| at + 1);
         self.given = line;
+    }
+
+    /// After a record that is too long: leaves it out and goes on with a line after it. Where a quote is
+    /// open, that is the line after the record's first, as if the quote had not been there; else the next
+    /// one that begins.
+    pub(super) fn skip_too_long(&mut self) -> Result<(), SourceError> {
+        let mut from = if self.scanner.is_open() {
+            0
+        } else {
+            self.buffer.len()
+        };
+        loop {
+            if let Some(at) = memchr::memchr(b'\n', &self.buffer[from..]) {
+                self.given = from + at + 1;
+                return Ok(());
+            }
+            self.given = self.buffer.len();
+            self.drop_given();
+            from = 0;
+            if !self.fill(BLOCK_LEN)? {
+                return Ok(());
+            }
+        }
     }
 
     /// Forgets what was given out.

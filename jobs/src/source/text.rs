@@ -118,6 +118,12 @@ impl TextShard {
         let block = match self.blocks.next() {
             Ok(Some(block)) => block,
             Ok(None) => return Ok(false),
+            // The blocks find one kind of malformed record by themselves: those that are too long.
+            Err(SourceError::Malformed(_)) if self.judge.skip => {
+                self.judge.skipped += 1;
+                self.blocks.skip_too_long()?;
+                return Ok(true);
+            }
             Err(SourceError::Malformed(malformed)) => {
                 return Err(absolute(*malformed, &self.file, self.start));
             }

@@ -189,16 +189,11 @@ fn records_are_bounded() {
         long(RECORD_LEN_MAX + 1).failure(),
         format!("`x.csv`: line 3, byte 4: no end of record within {RECORD_LEN_MAX} bytes")
     );
-    let folder = Folder::new(&format!(
-        "{CSV}\nnewlines_in_values = true\non_error = \"skip\""
-    ))
-    .with(
-        "x.csv",
-        format!(
-            "a,b\n1,2\n3,\"x\n{}",
-            "4,5\n".repeat(RECORD_LEN_MAX / 4 + 1)
-        ),
+    let text = format!(
+        "a,b\n1,2\n3,\"x\n{}",
+        "4,5\n".repeat(RECORD_LEN_MAX / 4 + 1)
     );
+    let folder = Folder::new(&format!("{CSV}\nnewlines_in_values = true")).with("x.csv", text);
     assert_eq!(
         folder.failure(),
         format!(
@@ -206,6 +201,47 @@ fn records_are_bounded() {
              begins at byte 8)"
         )
     );
+}
+
+#[test]
+fn records_that_are_too_long_are_skipped_like_any_other() {
+    let settings = format!(
+        "{CSV}\nshard_size = \"1GiB\"\non_error = \"skip\"\n[source.schema]\na = \"string\""
+    );
+    for (len, skipped) in [
+        (RECORD_LEN_MAX - 1, 0),
+        (RECORD_LEN_MAX + 1, 1),
+        (2 * RECORD_LEN_MAX + 7, 1),
+    ] {
+        let long = "x".repeat(len);
+        for (text, kept) in [
+            (format!("a\nfirst\n{long}\nlast\n"), vec!["first", "last"]),
+            (format!("a\nfirst\n{long}"), vec!["first"]),
+            (format!("a\n{long}\n{long}\nlast"), vec!["last"]),
+        ] {
+            let count = text.matches(&long).count() as u64;
+            let found = Folder::new(&settings).with("x.csv", text).read();
+            assert_eq!(found.skipped, skipped * count, "{len}");
+            let rows = found.rows.iter().map(|row| row[0].as_str());
+            let short: Vec<&str> = rows.filter(|value| value.len() < 9).collect();
+            assert_eq!(short, kept, "{len}");
+        }
+    }
+}
+
+#[test]
+fn skipping_a_quote_that_is_open_for_too_long_takes_its_line_only() {
+    let rows = RECORD_LEN_MAX / 4 + 1;
+    let text = format!("a,b\n1,2\n3,\"x\n{}", "4,5\n".repeat(rows));
+    let folder = Folder::new(&format!(
+        "{CSV}\nshard_size = \"1GiB\"\nnewlines_in_values = true\non_error = \"skip\""
+    ))
+    .with("x.csv", text);
+    let (source, shards) = folder.open();
+    let mut reader = open_shard(&source, shards[0], &[0, 1]).unwrap();
+    let read = reader.by_ref().map(|batch| batch.unwrap().num_rows());
+    assert_eq!(read.sum::<usize>(), rows + 1);
+    assert_eq!(reader.rows_skipped(), 1);
 }
 
 /// A line, and whether it is a record of an integer and a string.
