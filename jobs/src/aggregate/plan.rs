@@ -75,6 +75,12 @@ impl Aggregation {
         }
     }
 
+    /// Positions in the schema that it was planned for of the columns that it reads.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        let values = self.inner.columns.iter().map(|(_, index)| *index);
+        self.inner.key.positions().chain(values)
+    }
+
     /// Begins a shard.
     pub fn start(&self) -> Aggregator {
         Aggregator::new(Arc::clone(&self.inner))

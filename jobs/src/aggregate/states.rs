@@ -2,7 +2,7 @@
 //!
 //! Each accumulator meets a column's type once a batch and then runs one plain loop over it.
 
-use arrow::array::Array;
+use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use eciton_engine::base::{Datum, Error};
 use eciton_engine::merge::{Average, DecimalSum, FloatSum, Operator, State, Sum};
@@ -133,57 +133,30 @@ impl States {
             }
             (States::NotNull(_), Some(Column::Null)) | (States::Nothing, _) => {}
             (States::NotNull(states), Some(column)) => {
-                let unit = |_| ();
-                each(groups, column.nulls(), unit, |group, ()| states[group] += 1);
+                each(groups, column.nulls(), |group, _| states[group] += 1);
             }
             (States::SumInt(states), Some(Column::Int(array))) => {
-                let values = array.values();
-                each(
-                    groups,
-                    array.nulls(),
-                    |row| i128::from(values[row]),
-                    |group, value| {
-                        states[group].sum += value;
-                        states[group].count += 1;
-                    },
-                );
+                each_value(groups, array, |group, value| {
+                    states[group].add(|sum| *sum += i128::from(value));
+                });
             }
             (States::SumInt(states), Some(Column::Uint(array))) => {
-                let values = array.values();
-                each(
-                    groups,
-                    array.nulls(),
-                    |row| i128::from(values[row]),
-                    |group, value| {
-                        states[group].sum += value;
-                        states[group].count += 1;
-                    },
-                );
+                each_value(groups, array, |group, value| {
+                    states[group].add(|sum| *sum += i128::from(value));
+                });
             }
             (States::SumFloat(states), Some(Column::Float(array))) => {
-                let values = array.values();
-                each(
-                    groups,
-                    array.nulls(),
-                    |row| values[row],
-                    |group, value| {
-                        states[group].sum.absorb(FloatSum::new(value));
-                        states[group].count += 1;
-                    },
-                );
+                each_value(groups, array, |group, value| {
+                    states[group].add(|sum| sum.absorb(FloatSum::new(value)));
+                });
             }
             (States::SumDecimal(scale, states), Some(Column::Decimal(array, _))) => {
-                let values = array.values();
-                each(
-                    groups,
-                    array.nulls(),
-                    |row| values[row],
-                    |group, value| {
-                        let same_scale = states[group].sum.absorb(DecimalSum::new(value, *scale));
+                each_value(groups, array, |group, value| {
+                    states[group].add(|sum| {
+                        let same_scale = sum.absorb(DecimalSum::new(value, *scale));
                         debug_assert!(same_scale, "a column has one scale");
-                        states[group].count += 1;
-                    },
-                );
+                    });
+                });
             }
             (states, Some(column)) => states.update_bounds(groups, column),
             (_, None) => debug_assert!(false, "only count() has no column"),
@@ -193,72 +166,37 @@ impl States {
     fn update_bounds(&mut self, groups: &[u32], column: &Column) {
         match (self, column) {
             (States::MinMaxBool(side, states), Column::Bool(array)) => {
-                keep(
-                    *side,
-                    states,
-                    groups,
-                    array.nulls(),
-                    |row| array.value(row),
-                    bool::lt,
-                );
+                each(groups, array.nulls(), |group, row| {
+                    side.keep(&mut states[group], array.value(row), bool::lt);
+                });
             }
             (States::MinMaxInt(side, states), Column::Int(array))
             | (States::MinMaxTimestamp(side, states), Column::Timestamp(array)) => {
-                let values = array.values();
-                keep(
-                    *side,
-                    states,
-                    groups,
-                    array.nulls(),
-                    |row| values[row],
-                    i64::lt,
-                );
+                keep_values(*side, states, groups, array, i64::lt);
             }
             (States::MinMaxUint(side, states), Column::Uint(array)) => {
-                let values = array.values();
-                keep(
-                    *side,
-                    states,
-                    groups,
-                    array.nulls(),
-                    |row| values[row],
-                    u64::lt,
-                );
+                keep_values(*side, states, groups, array, u64::lt);
             }
             (States::MinMaxFloat(side, states), Column::Float(array)) => {
-                let values = array.values();
-                keep(
-                    *side,
-                    states,
-                    groups,
-                    array.nulls(),
-                    |row| values[row],
-                    below,
-                );
+                keep_values(*side, states, groups, array, below);
             }
             (States::MinMaxDecimal(side, _, states), Column::Decimal(array, _)) => {
-                let values = array.values();
-                keep(
-                    *side,
-                    states,
-                    groups,
-                    array.nulls(),
-                    |row| values[row],
-                    i128::lt,
-                );
+                keep_values(*side, states, groups, array, i128::lt);
             }
             (States::MinMaxStr(side, bounds), Column::Str(array)) => {
-                bounds.keep(*side, groups, array.nulls(), |row| {
-                    array.value(row).as_bytes()
+                each(groups, array.nulls(), |group, row| {
+                    bounds.keep(*side, group, array.value(row).as_bytes());
                 });
             }
             (States::MinMaxStr(side, bounds), Column::StrView(array)) => {
-                bounds.keep(*side, groups, array.nulls(), |row| {
-                    array.value(row).as_bytes()
+                each(groups, array.nulls(), |group, row| {
+                    bounds.keep(*side, group, array.value(row).as_bytes());
                 });
             }
             (States::MinMaxBytes(side, bounds), Column::Bytes(array)) => {
-                bounds.keep(*side, groups, array.nulls(), |row| array.value(row));
+                each(groups, array.nulls(), |group, row| {
+                    bounds.keep(*side, group, array.value(row));
+                });
             }
             (_, column) => debug_assert!(false, "planned for another type than {column:?}"),
         }
@@ -318,74 +256,81 @@ impl States {
     }
 }
 
-impl Bounds {
-    fn keep<'a>(
-        &mut self,
-        side: Side,
-        groups: &[u32],
-        nulls: Option<&NullBuffer>,
-        value: impl Fn(usize) -> &'a [u8],
-    ) {
-        each(groups, nulls, value, |group, value| {
-            let kept = &mut self.values[group];
-            let better = match (&kept, side) {
-                (None, _) => true,
-                (Some(kept), Side::Min) => value < &**kept,
-                (Some(kept), Side::Max) => value > &**kept,
-            };
-            if better {
-                self.len += value.len();
-                self.len -= kept.as_ref().map_or(0, |kept| kept.len());
-                *kept = Some(value.into());
-            }
+impl<T> Counted<T> {
+    #[inline]
+    fn add(&mut self, value: impl FnOnce(&mut T)) {
+        value(&mut self.sum);
+        self.count += 1;
+    }
+}
+
+impl Side {
+    /// Keeps the smaller or larger of what is there and what comes.
+    #[inline]
+    fn keep<T: Copy>(self, state: &mut Option<T>, value: T, less: impl Fn(&T, &T) -> bool) {
+        let replaces = state.is_none_or(|kept| match self {
+            Side::Min => less(&value, &kept),
+            Side::Max => less(&kept, &value),
         });
+        if replaces {
+            *state = Some(value);
+        }
+    }
+}
+
+impl Bounds {
+    fn keep(&mut self, side: Side, group: usize, value: &[u8]) {
+        let kept = &mut self.values[group];
+        let better = kept.as_deref().is_none_or(|kept| match side {
+            Side::Min => value < kept,
+            Side::Max => value > kept,
+        });
+        if better {
+            self.len += value.len();
+            self.len -= kept.as_ref().map_or(0, |kept| kept.len());
+            *kept = Some(value.into());
+        }
+    }
+}
+
+/// Calls `f` with group and row of every row that is not NULL.
+#[inline]
+fn each(groups: &[u32], nulls: Option<&NullBuffer>, mut f: impl FnMut(usize, usize)) {
+    match nulls.filter(|nulls| nulls.null_count() > 0) {
+        None => {
+            for (row, group) in groups.iter().enumerate() {
+                f(*group as usize, row);
+            }
+        }
+        Some(nulls) => {
+            for row in nulls.valid_indices() {
+                f(groups[row] as usize, row);
+            }
+        }
     }
 }
 
 /// Calls `f` with group and value of every row that is not NULL.
 #[inline]
-fn each<T>(
+fn each_value<T: ArrowPrimitiveType>(
     groups: &[u32],
-    nulls: Option<&NullBuffer>,
-    value: impl Fn(usize) -> T,
-    mut f: impl FnMut(usize, T),
+    array: &PrimitiveArray<T>,
+    mut f: impl FnMut(usize, T::Native),
 ) {
-    match nulls.filter(|nulls| nulls.null_count() > 0) {
-        None => {
-            for (row, group) in groups.iter().enumerate() {
-                f(*group as usize, value(row));
-            }
-        }
-        Some(nulls) => {
-            for row in nulls.valid_indices() {
-                f(groups[row] as usize, value(row));
-            }
-        }
-    }
+    let values = array.values();
+    each(groups, array.nulls(), |group, row| f(group, values[row]));
 }
 
-/// Keeps the smaller or larger of what is there and what comes.
-#[inline]
-fn keep<T: Copy>(
+/// [`Side::keep`] for every row that is not NULL.
+fn keep_values<T: ArrowPrimitiveType>(
     side: Side,
-    states: &mut [Option<T>],
+    states: &mut [Option<T::Native>],
     groups: &[u32],
-    nulls: Option<&NullBuffer>,
-    value: impl Fn(usize) -> T,
-    less: impl Fn(&T, &T) -> bool,
+    array: &PrimitiveArray<T>,
+    less: impl Fn(&T::Native, &T::Native) -> bool,
 ) {
-    each(groups, nulls, value, |group, value| {
-        let state = &mut states[group];
-        *state = match *state {
-            None => Some(value),
-            Some(kept) => {
-                let replaces = match side {
-                    Side::Min => less(&value, &kept),
-                    Side::Max => less(&kept, &value),
-                };
-                Some(if replaces { value } else { kept })
-            }
-        };
+    each_value(groups, array, |group, value| {
+        side.keep(&mut states[group], value, &less);
     });
 }
 

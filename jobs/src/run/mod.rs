@@ -73,7 +73,7 @@ pub use retry::{Retried, retry};
 pub use runner::{RunOptions, run};
 pub use status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list, status};
 pub use stop::Stop;
-pub use submit::{Submitted, submit};
+pub use submit::{Checked, Submitted, check, submit};
 
 #[cfg(test)]
 mod tests;

@@ -49,17 +49,20 @@ impl Pipeline {
                 return Err(Misfit::new("command", "not supported by this version"));
             }
         };
-        let transform = Transform::plan(sql, source.schema().clone())
+        let mut transform = Transform::plan(sql, source.schema().clone())
             .map_err(|error| Misfit::new("transform.sql", error))?;
-        let columns = transform.output_schema();
         let (sink, store_name) = match &spec.sink {
             Some(SinkSpec::Merge(merge)) => {
-                let aggregation = Aggregation::plan(merge, columns)
-                    .map_err(|error| Misfit::new(error.key(), error))?;
-                (Sink::Merge(aggregation), merge.store.clone())
+                let aggregate = |transform: &Transform| {
+                    Aggregation::plan(merge, transform.output_schema())
+                        .map_err(|error| Misfit::new(error.key(), error))
+                };
+                let read: Vec<usize> = aggregate(&transform)?.columns().collect();
+                transform = transform.reading(|column| read.contains(&column));
+                (Sink::Merge(aggregate(&transform)?), merge.store.clone())
             }
             Some(SinkSpec::Upsert(upsert)) => {
-                let planned = Upsert::plan(upsert, columns)
+                let planned = Upsert::plan(upsert, transform.output_schema())
                     .map_err(|error| Misfit::new(error.key(), error))?;
                 (Sink::Upsert(planned), upsert.store.clone())
             }

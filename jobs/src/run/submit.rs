@@ -29,29 +29,76 @@ pub struct Submitted {
     pub state: &'static str,
 }
 
-/// Records a job: checks everything that can be checked, resolves and cuts its source, creates its
-/// store if there is none, and writes specification, plan and state in one transaction. Durable when
-/// it returns.
+/// A job file that was checked against its source, and the plan that came of it.
+pub struct Checked {
+    file: JobFile,
+    planned: Planned,
+    pipeline: Pipeline,
+}
+
+/// Checks everything about a job that can be checked without a database: resolves and cuts its source,
+/// plans its SQL and its results. Writes nothing.
+///
+/// # Errors
+/// [`JobError::JobFile`] with file, line and key for whatever does not fit: files, columns, SQL, types.
+pub async fn check(file: &JobFile) -> Result<Checked, JobError> {
+    let owned = file.clone();
+    let planned = tokio::task::spawn_blocking(move || source::plan(&owned))
+        .await
+        .map_err(|error| JobError::Worker(error.to_string()))??;
+    let source = planned.source(file.spec().source.clone().unwrap_or_default())?;
+    let pipeline = Pipeline::plan(file.spec(), source)
+        .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
+    Ok(Checked {
+        file: file.clone(),
+        planned,
+        pipeline,
+    })
+}
+
+/// Records a job: [checks](check) it, creates its store if there is none, and writes specification,
+/// plan and state in one transaction. Durable when it returns.
 ///
 /// A job of the same name and specification is joined; files are resolved only the first time, so
 /// that joining does not even need them.
 ///
 /// # Errors
-/// [`JobError::JobFile`] with file, line and key for whatever does not fit: files, columns, SQL,
-/// types, a store that exists with another schema. [`JobError::Differs`] if the name belongs to
-/// another job. Nothing was written then. [`JobError::Engine`] if the database fails.
+/// As [`check`] and [`Checked::submit`].
 pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
-    let spec = file.spec();
-    if let Some(ledger) = Ledger::find(db).await?
-        && let Some(job) = ledger.job(&spec.name).await?
-    {
-        return join(&job, spec);
+    match find(db, file.spec()).await? {
+        Some(joined) => Ok(joined),
+        None => check(file).await?.record(db).await,
     }
-    let (planned, pipeline) = plan(file).await?;
-    check_store(db, file, &pipeline).await?;
-    let ledger = Ledger::create(db).await?;
-    create_store(db, file, &pipeline).await?;
-    record(&ledger, spec, &planned).await
+}
+
+impl Checked {
+    /// Records the job as [`submit`] does, by the plan that was made.
+    ///
+    /// # Errors
+    /// [`JobError::JobFile`] if its store exists with another schema. [`JobError::Differs`] if the name
+    /// belongs to another job. Nothing was written then. [`JobError::Engine`] if the database fails.
+    pub async fn submit(self, db: &Db) -> Result<Submitted, JobError> {
+        match find(db, self.file.spec()).await? {
+            Some(joined) => Ok(joined),
+            None => self.record(db).await,
+        }
+    }
+
+    async fn record(self, db: &Db) -> Result<Submitted, JobError> {
+        check_store(db, &self.file, &self.pipeline).await?;
+        let ledger = Ledger::create(db).await?;
+        create_store(db, &self.file, &self.pipeline).await?;
+        record(&ledger, self.file.spec(), &self.planned).await
+    }
+}
+
+/// The job of that name, if it is there, joined.
+async fn find(db: &Db, spec: &JobSpec) -> Result<Option<Submitted>, JobError> {
+    let Some(ledger) = Ledger::find(db).await? else {
+        return Ok(None);
+    };
+    let job = ledger.job(&spec.name).await?;
+    job.map(|job| join(&job, spec)).transpose()
 }
 
 fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
@@ -69,18 +116,6 @@ fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
         joined: true,
         state: phase_name(job.state.phase()),
     })
-}
-
-/// Resolves and cuts the source, and plans the job over its columns.
-async fn plan(file: &JobFile) -> Result<(Planned, Pipeline), JobError> {
-    let owned = file.clone();
-    let planned = tokio::task::spawn_blocking(move || source::plan(&owned))
-        .await
-        .map_err(|error| JobError::Worker(error.to_string()))??;
-    let source = planned.source(file.spec().source.clone().unwrap_or_default())?;
-    let pipeline = Pipeline::plan(file.spec(), source)
-        .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
-    Ok((planned, pipeline))
 }
 
 /// Whether the store of the results is there as it must be, or can be created.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -56,12 +56,7 @@ impl Transform {
     /// Every variant of [`TransformError`] but `Execute` and `Memory`.
     pub fn plan(sql: Option<&str>, source_schema: SchemaRef) -> Result<Transform, TransformError> {
         let Some(sql) = sql else {
-            return Ok(Transform {
-                output_schema: Arc::clone(&source_schema),
-                source_columns: (0..source_schema.fields().len()).collect(),
-                source_schema,
-                query: None,
-            });
+            return Ok(Transform::passing(source_schema));
         };
         let state = session(&source_schema).map_err(|error| TransformError::from_plan(&error))?;
         let plan = logical_plan(&state, sql)?;
@@ -78,6 +73,35 @@ impl Transform {
             source_columns,
             query,
         })
+    }
+
+    fn passing(source_schema: SchemaRef) -> Transform {
+        Transform {
+            output_schema: Arc::clone(&source_schema),
+            source_columns: (0..source_schema.fields().len()).collect(),
+            source_schema,
+            query: None,
+        }
+    }
+
+    /// The same rows with fewer columns: where no query says which are read, leaves out those that
+    /// `is_read` does not want, so that they are not even parsed.
+    pub fn reading(self, is_read: impl Fn(usize) -> bool) -> Transform {
+        if self.query.is_some() {
+            return self;
+        }
+        let columns = self.source_columns.iter().copied();
+        let source_columns: Arc<[usize]> = columns.filter(|column| is_read(*column)).collect();
+        let fields = self.source_schema.fields();
+        let read: Vec<FieldRef> = source_columns
+            .iter()
+            .map(|column| Arc::clone(&fields[*column]))
+            .collect();
+        Transform {
+            output_schema: Arc::new(Schema::new(read)),
+            source_columns,
+            ..self
+        }
     }
 
     /// The columns of the rows that come out.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use eciton_engine::base::Error;
-use eciton_engine::db::{Db, Environment, Options, ScanRange};
-use eciton_engine::storage::MemoryStorage;
-use eciton_jobs::run::{self as jobs, End, JobReport, RunOptions, Stop};
+use eciton_engine::db::{Db, ScanRange};
+use eciton_jobs::run::{self as jobs, Checked, End, JobReport, RunOptions, Stop, Submitted};
 use eciton_jobs::spec::JobFile;
 
 use super::scan;
@@ -29,9 +28,9 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let path = settings::database(global)?;
     let file = JobFile::load(&args.file)?;
     let again = format!("eciton run {} --db {}", word(&args.file), word(&path));
-    check(global, &file).await?;
+    let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
-        let submitted = jobs::submit(&db, &file).await?;
+        let submitted = record(&db, &file, checked).await?;
         let ending = Ending {
             workers,
             show: args.show,
@@ -48,9 +47,9 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
 /// As [`run`], before the work.
 pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure> {
     let file = JobFile::load(&args.file)?;
-    check(global, &file).await?;
+    let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {
-        let submitted = jobs::submit(&db, &file).await?;
+        let submitted = record(&db, &file, checked).await?;
         Ok(jobs::status(&db, &submitted.name).await?)
     })
     .await?;
@@ -67,18 +66,21 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
 }
 
 /// Where there is no database yet, checks everything that can be wrong with the job before one is
-/// created: a refused job leaves nothing behind. A database in memory takes the job for that.
-async fn check(global: &Global, file: &JobFile) -> Result<(), Failure> {
+/// created: a refused job leaves nothing behind.
+async fn check(global: &Global, file: &JobFile) -> Result<Option<Checked>, Failure> {
     match database::read(global).await {
-        Err(Failure::Engine(Error::NotADatabase { .. })) => {
-            let memory = Arc::new(MemoryStorage::new());
-            let db = Db::open_storage(memory, Options::default(), Environment::default()).await?;
-            jobs::submit(&db, file).await?;
-            Ok(())
-        }
+        Err(Failure::Engine(Error::NotADatabase { .. })) => Ok(Some(jobs::check(file).await?)),
         // Anything else is told by opening for writing, whose message fits better.
-        _ => Ok(()),
+        _ => Ok(None),
     }
+}
+
+/// Records the job, by the plan of its check if there was one.
+async fn record(db: &Db, file: &JobFile, checked: Option<Checked>) -> Result<Submitted, Failure> {
+    Ok(match checked {
+        Some(checked) => checked.submit(db).await?,
+        None => jobs::submit(db, file).await?,
+    })
 }
 
 /// How a run is to end.

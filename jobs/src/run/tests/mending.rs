@@ -2,7 +2,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::FileTimes;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 
 use super::support::*;
 use crate::run::{End, ExitCode, JobError, retry, run, status, submit};
@@ -169,6 +173,68 @@ async fn a_file_that_is_gone_fails_its_shards_and_comes_back() {
     retry(&db, "sums").await.unwrap();
     assert_eq!(run(&db, "sums", options(2)).await.unwrap().end, End::Done);
     assert_eq!(records(&db, "by_carrier").await, sum_of(0..600));
+}
+
+/// A Parquet file of one column of text, a row group for each of `groups`.
+fn parquet(groups: &[Vec<String>]) -> Vec<u8> {
+    let batch = |group: &[String]| {
+        let delays: ArrayRef = Arc::new(StringArray::from_iter_values(group));
+        RecordBatch::try_from_iter([("delay", delays)]).unwrap()
+    };
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch(&[]).schema(), None).unwrap();
+    for group in groups {
+        writer.write(&batch(group)).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.close().unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn a_mended_row_group_is_read_again_alone() {
+    let place = Place::new();
+    // Each row group is longer than the 1 KiB of a shard.
+    let good: [Vec<String>; 3] = [0, 1, 2].map(|group| {
+        (0..400)
+            .map(|row| (group * 400 + row).to_string())
+            .collect()
+    });
+    let mut bad = good.clone();
+    "oops".clone_into(&mut bad[1][7]);
+    let path = place.write("a.parquet", parquet(&bad));
+    let job = SUM_JOB
+        .replace("format = \"csv\"", "format = \"parquet\"")
+        .replace("*.csv", "*.parquet")
+        .replace(
+            "SELECT carrier, delay FROM",
+            "SELECT 'AA' AS carrier, CAST(delay AS BIGINT) AS delay FROM",
+        );
+    let db = memory_db().await;
+    let report = submit_and_run(&db, &place.job(&job), 2).await;
+    let shards = report.status.shards;
+    assert_eq!((report.end, shards.total), (End::Failed, 3));
+    assert_eq!((shards.done, report.status.failures[0].shard), (2, 1));
+
+    // What is done may not change, nor how many row groups there are.
+    let mut changed = good.clone();
+    "999".clone_into(&mut changed[2][0]);
+    for changed in [&changed[..], &good[..2]] {
+        rewrite(&path, parquet(changed), 1_000);
+        let error = retry(&db, "sums").await.unwrap_err();
+        assert!(matches!(error, JobError::Changed(_)), "{error}");
+        assert!(error.to_string().starts_with("`a.parquet`: "), "{error}");
+    }
+    let mut mended = good.clone();
+    mended[1].push("-8".to_owned());
+    rewrite(&path, parquet(&mended), 2_000);
+    let retried = retry(&db, "sums").await.unwrap();
+    assert_eq!((retried.shards, retried.files.len()), (1, 1));
+    let report = run(&db, "sums", options(2)).await.unwrap();
+    assert_eq!(report.end, End::Done, "{:?}", report.status.failures);
+    assert_eq!(report.status.attempts, 4, "done shards were left alone");
+    let values = (0..1200).chain([-8]);
+    assert_eq!(records(&db, "by_carrier").await, sum_of(values));
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
 mod crashes;
 mod mending;
+mod panics;
+mod plans;
 mod runs;
 mod support;

@@ -377,7 +377,7 @@ async fn results_beyond_memory_go_into_the_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ranges_parquet_less_jobs_and_transformless_ones_run() {
+async fn a_range_is_a_source() {
     let place = Place::new();
     let db = memory_db().await;
     let job = place.job(
