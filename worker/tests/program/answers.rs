@@ -1,20 +1,10 @@
 //! The sample jobs give the answers that an independent tool gave, whatever the number of workers.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use support::{Place, examples};
+
+use crate::support::{Place, examples};
 
 /// Allowed difference of floats, of the sum of the absolute values that went into them.
 const FLOAT_SHARE_MAX: f64 = 1e-12;

@@ -1,17 +1,6 @@
 //! Whatever is wrong with a call is told in one line, with the right exit code, and nothing is written.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
-use support::{Place, aggregation, measurements, program};
+use crate::support::{Ended, Place, aggregation, measurements, program};
 
 /// A job file that is wrong in one place: replaces `from` by `to` in a good one and expects the message
 /// to hold `words`, the database not to exist, and exit code 2.
@@ -165,11 +154,11 @@ fn a_call_without_a_database_says_how_to_name_one() {
     let place = Place::new();
     let mut command = program();
     command.args(["store", "ls"]).current_dir(place.path(""));
-    support::Ended::from(command.output().unwrap())
+    Ended::from(command.output().unwrap())
         .with_code(2)
         .told(&["--db", "ECITON_DB", "eciton.toml"]);
     command.env("ECITON_DB", "s3://bucket/prefix");
-    support::Ended::from(command.output().unwrap())
+    Ended::from(command.output().unwrap())
         .with_code(2)
         .told(&["s3://", "a folder"]);
 }
@@ -181,7 +170,7 @@ fn the_database_comes_from_flag_then_environment_then_file() {
         let mut command = program();
         command.args(["db", "init"]).current_dir(place.path(""));
         configure(&mut command);
-        support::Ended::from(command.output().unwrap()).done();
+        Ended::from(command.output().unwrap()).done();
         assert!(place.path(db).is_dir(), "no database in {db}");
     };
     place.write("eciton.toml", "db = \"from-file\"\n");
@@ -199,7 +188,7 @@ fn the_database_comes_from_flag_then_environment_then_file() {
     place.write("eciton.toml", "db = \"x\"\nworkrs = 2\n");
     let mut command = program();
     command.args(["store", "ls"]).current_dir(place.path(""));
-    let ended = support::Ended::from(command.output().unwrap());
+    let ended = Ended::from(command.output().unwrap());
     ended.with_code(2).told(&["eciton.toml:2", "workrs"]);
 }
 
@@ -233,7 +222,7 @@ fn help_is_no_error_and_shows_examples() {
         &["run", "--help"],
         &["store", "create", "--help"],
     ] {
-        let ended = support::Ended::from(program().args(command).output().unwrap()).done();
+        let ended = Ended::from(program().args(command).output().unwrap()).done();
         assert!(ended.stdout.contains("Examples:"), "{ended:#?}");
     }
 }

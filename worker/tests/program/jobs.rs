@@ -1,20 +1,10 @@
 //! A job's life: recorded, run, failed, retried, cancelled, done.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
 use std::fs;
 
 use serde_json::json;
-use support::{Place, aggregation, examples, measurements, upsert};
+
+use crate::support::{Place, aggregation, examples, measurements, upsert};
 
 #[test]
 fn a_finished_job_says_so_and_changes_nothing() {

@@ -1,22 +1,12 @@
 //! Two processes at one database: one writes, any number read.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr};
 
 use eciton_engine::db::{Db, Options};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Ended, Place, aggregation, measurements, upsert};
+
+use crate::support::{Ended, Place, aggregation, measurements, upsert};
 
 /// Rows of a job that takes a while: hundreds of shards of 1 KiB.
 const ROWS_MANY: u32 = 12_000;

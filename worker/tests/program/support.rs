@@ -1,7 +1,5 @@
 //! The program as its users call it, and small jobs for it.
 
-#![allow(dead_code, reason = "each test program uses its part")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

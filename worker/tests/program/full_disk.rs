@@ -4,24 +4,14 @@
 //! Needs the right to mount a small file system in memory; where that is missing the test says so and
 //! tests nothing.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
 #![cfg(target_os = "linux")]
-
-mod support;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::{Place, measurements, upsert};
+use crate::support::{Place, measurements, upsert};
 
 /// Rows of the job: its records take more than what is left on the disk.
 const ROWS: u32 = 6000;

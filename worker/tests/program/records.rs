@@ -1,21 +1,11 @@
 //! Records and stores by hand: `get`, `put`, `del`, `scan`, `store`, `db`.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::process::Stdio;
 
 use serde_json::json;
-use support::{Ended, Place, aggregation, measurements, upsert};
+
+use crate::support::{Ended, Place, aggregation, measurements, upsert};
 
 #[test]
 fn a_record_can_be_put_read_replaced_and_deleted() {

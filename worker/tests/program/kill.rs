@@ -1,22 +1,11 @@
 //! A job is killed with SIGKILL at random moments and started again; in the end its stores equal those
 //! of a job that nobody disturbed.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use support::{Place, aggregation, measurements, upsert};
+use crate::support::{Place, aggregation, measurements, upsert};
 
 /// Kills that hit a running process, for each of the two jobs.
 const KILLS: u32 = 25;
