@@ -14,8 +14,25 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
     /// The largest resident size of the process, in megabytes.
     pub(crate) peak_mb: f64,
-    /// A number that depends on the result: the same work gives the same.
-    pub(crate) check: u64,
+    /// What the work gave.
+    pub(crate) answer: Answer,
+}
+
+/// What depends on every value of a result: the same work gives the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Answer {
+    /// Of what is the same to the last digit.
+    pub(crate) exact: u64,
+    /// Of what depends on the order of additions.
+    pub(crate) about: f64,
+}
+
+impl Answer {
+    /// Whether both come from the same result.
+    pub(crate) fn agrees(self, other: Answer) -> bool {
+        let size = self.about.abs().max(other.about.abs());
+        self.exact == other.exact && (self.about - other.about).abs() <= 1e-9 * size
+    }
 }
 
 /// Runs `args` in a process of its own.
@@ -35,7 +52,10 @@ pub(crate) fn measure(args: &[&str]) -> Result<Measured, String> {
     Ok(Measured {
         seconds: value["seconds"].as_f64().ok_or("no seconds")?,
         peak_mb: value["peak_mb"].as_f64().ok_or("no peak")?,
-        check: value["check"].as_u64().ok_or("no check")?,
+        answer: Answer {
+            exact: value["exact"].as_u64().ok_or("no answer")?,
+            about: value["about"].as_f64().ok_or("no answer")?,
+        },
     })
 }
 
@@ -55,14 +75,16 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             ["etl-ours", job, db] => etl::ours(job, db).await,
             ["etl-datafusion", csv] => etl::datafusion(csv).await,
             ["open-fill", db, rows] => open::fill(db, rows).await,
-            ["open-ours", db] => open::ours(db).await,
+            ["open-ours", db, rows] => open::ours(db, rows).await,
             _ => Err(format!("no measurement {args:?}")),
         }
     });
     let seconds = start.elapsed().as_secs_f64();
     match result {
-        Ok(check) => {
-            let line = json!({"seconds": seconds, "peak_mb": peak_mb(), "check": check});
+        Ok(Answer { exact, about }) => {
+            let line = json!({
+                "seconds": seconds, "peak_mb": peak_mb(), "exact": exact, "about": about,
+            });
             println!("{line}");
             ExitCode::SUCCESS
         }

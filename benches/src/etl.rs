@@ -1,20 +1,22 @@
 //! An aggregation over CSV into 10,000 groups, beside `DataFusion` alone on the same file and query.
 //!
-//! Ours does more: it commits every shard's results durably, with its `done` mark.
+//! Ours does more: it commits every shard's results durably, with its `done` mark. Both time what it takes
+//! from nothing to every value of the result read.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use eciton_engine::db::{Db, Options, ScanRange};
 use eciton_engine::merge;
 use eciton_jobs::run::{self, RunOptions, Silent, Stop};
 use eciton_jobs::spec::JobFile;
 
-use crate::child::{self, Measured};
+use crate::child::{self, Answer, Measured};
 use crate::data;
 use crate::report::{Line, median};
 
@@ -36,9 +38,9 @@ pub(crate) fn measure(rows: u64, runs: usize) -> Result<Vec<Line>, String> {
         let db = folder.path().join(format!("db{run}")).display().to_string();
         ours.push(child::measure(&["etl-ours", &job, &db])?);
         peer.push(child::measure(&["etl-datafusion", &csv])?);
-        let checks = (ours[run].check, peer[run].check);
-        if checks.0 != checks.1 {
-            return Err(format!("the answers differ: {checks:?}"));
+        let answers = (ours[run].answer, peer[run].answer);
+        if !answers.0.agrees(answers.1) {
+            return Err(format!("the answers differ: {answers:?}"));
         }
         fs::remove_dir_all(&db).map_err(|error| error.to_string())?;
     }
@@ -80,8 +82,8 @@ price_avg = "avg(price)"
 "#
 }
 
-/// Our side: the job to its end, durable, and a number from its result.
-pub(crate) async fn ours(job: &str, db: &str) -> Result<u64, String> {
+/// Our side: the job to its end, durable, and its result read.
+pub(crate) async fn ours(job: &str, db: &str) -> Result<Answer, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let file = JobFile::load(Path::new(job)).map_err(|error| text(&error))?;
     let db = Db::open(Path::new(db), Options::default())
@@ -104,18 +106,36 @@ pub(crate) async fn ours(job: &str, db: &str) -> Result<u64, String> {
         .map_err(|error| text(&error))?
         .ok_or("no store")?;
     let mut scan = db.snapshot().scan(&store, &ScanRange::all());
-    let mut sum = 0;
+    let mut answer = Answer::default();
     while let Some(record) = scan.next().await.map_err(|error| text(&error))? {
         let columns = &store.schema().columns;
         let value = merge::read_json(columns, &record.key, &record.value).map_err(|e| text(&e))?;
-        sum += 1_000_000 + value["quantity_sum"].as_u64().ok_or("no sum")?;
+        let integer = |name: &str| value[name].as_i64();
+        let float = |name: &str| value[name].as_f64();
+        add(
+            &mut answer,
+            [integer("orders"), integer("quantity_sum")],
+            [float("price_min"), float("price_max"), float("price_avg")],
+        );
     }
     db.close().await.map_err(|error| text(&error))?;
-    Ok(sum)
+    Ok(answer)
 }
 
-/// The peer's side: the query, its result in memory, and the same number.
-pub(crate) async fn datafusion(csv: &str) -> Result<u64, String> {
+/// Adds one group to an answer.
+fn add(answer: &mut Answer, integers: [Option<i64>; 2], floats: [Option<f64>; 3]) {
+    // Weights, so that values in the wrong place or group show.
+    for (weight, integer) in (1..).zip([Some(1_000_000)].into_iter().chain(integers)) {
+        let integer = integer.unwrap_or(-1).cast_unsigned();
+        answer.exact = answer.exact.wrapping_add(integer.wrapping_mul(weight));
+    }
+    for (weight, float) in [1.0, 2.0, 3.0].into_iter().zip(floats) {
+        answer.about += weight * float.unwrap_or(-1.0);
+    }
+}
+
+/// The peer's side: the query, its result in memory, and that read.
+pub(crate) async fn datafusion(csv: &str) -> Result<Answer, String> {
     let text = |error: datafusion::error::DataFusionError| error.to_string();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = SessionConfig::new().with_target_partitions(cores);
@@ -131,12 +151,19 @@ pub(crate) async fn datafusion(csv: &str) -> Result<u64, String> {
         .collect()
         .await
         .map_err(text)?;
-    let mut sum = 0;
-    for batch in batches {
-        let quantities = batch.column(2).as_primitive::<Int64Type>();
-        for quantity in quantities.iter().flatten() {
-            sum += 1_000_000 + u64::try_from(quantity).map_err(|error| error.to_string())?;
-        }
+    let mut answer = Answer::default();
+    for batch in &batches {
+        add_batch(&mut answer, batch);
     }
-    Ok(sum)
+    Ok(answer)
+}
+
+fn add_batch(answer: &mut Answer, batch: &RecordBatch) {
+    let integers = |column: usize| batch.column(column).as_primitive::<Int64Type>().iter();
+    let floats = |column: usize| batch.column(column).as_primitive::<Float64Type>().iter();
+    let integers = integers(1).zip(integers(2));
+    let floats = floats(3).zip(floats(4)).zip(floats(5));
+    for ((orders, quantity), ((min, max), avg)) in integers.zip(floats) {
+        add(answer, [orders, quantity], [min, max, avg]);
+    }
 }

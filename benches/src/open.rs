@@ -5,7 +5,7 @@ use std::path::Path;
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{Db, Options, StoreSchema};
 
-use crate::child;
+use crate::child::{self, Answer};
 use crate::data::Random;
 use crate::report::{Line, median};
 
@@ -15,10 +15,15 @@ const BATCH: u64 = 1000;
 pub(crate) fn measure(rows: u64, runs: usize) -> Result<Vec<Line>, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let db = folder.path().join("db").display().to_string();
-    child::measure(&["open-fill", &db, &rows.to_string()])?;
+    let count = rows.to_string();
+    let filled = child::measure(&["open-fill", &db, &count])?;
     let mut opened = Vec::new();
     for _ in 0..runs {
-        opened.push(child::measure(&["open-ours", &db])?);
+        let run = child::measure(&["open-ours", &db, &count])?;
+        if !run.answer.agrees(filled.answer) {
+            return Err(format!("read {:?}, wrote {:?}", run.answer, filled.answer));
+        }
+        opened.push(run);
     }
     let line = |workload: &str, unit, ours| Line {
         workload: format!("{workload}_{rows}_records"),
@@ -41,10 +46,22 @@ fn key(number: u64) -> Result<Key, String> {
     Key::from_datums(&[Datum::Bytes(id)]).map_err(|error| error.to_string())
 }
 
-/// Fills a database in small commits and ends without closing it, as a crash would.
-pub(crate) async fn fill(db: &str, rows: &str) -> Result<u64, String> {
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
+/// A record's value: its number, and 92 bytes more.
+fn value(number: u64) -> Vec<u8> {
+    let mut value = vec![7; 100];
+    value[..8].copy_from_slice(&number.to_be_bytes());
+    value
+}
+
+/// Fills a database in small commits and ends without closing it, as a crash would. The answer is what
+/// [`ours`] must read.
+pub(crate) async fn fill(db: &str, rows: &str) -> Result<Answer, String> {
     let text = |error: eciton_engine::base::Error| error.to_string();
-    let rows: u64 = rows.parse().map_err(|_| format!("`{rows}` is no number"))?;
+    let rows = number(rows)?;
     let db = Db::open(Path::new(db), Options::default())
         .await
         .map_err(text)?;
@@ -57,27 +74,35 @@ pub(crate) async fn fill(db: &str, rows: &str) -> Result<u64, String> {
         let mut transaction = db.begin();
         for number in done..rows.min(done + BATCH) {
             transaction
-                .blind_put(&store, &key(number)?, vec![7; 100])
+                .blind_put(&store, &key(number)?, value(number))
                 .map_err(text)?;
         }
         transaction.commit().await.map_err(text)?;
         done += BATCH;
     }
-    Ok(rows)
+    Ok(Answer {
+        exact: rows / 2,
+        about: 0.0,
+    })
 }
 
-/// Opens and reads one record.
-pub(crate) async fn ours(db: &str) -> Result<u64, String> {
+/// Opens and reads one record, the middle one of `rows`.
+pub(crate) async fn ours(db: &str, rows: &str) -> Result<Answer, String> {
     let text = |error: eciton_engine::base::Error| error.to_string();
+    let rows = number(rows)?;
     let db = Db::open(Path::new(db), Options::default())
         .await
         .map_err(text)?;
     let store = db.store("s").await.map_err(text)?.ok_or("no store")?;
     let value = db
         .snapshot()
-        .get(&store, &key(0)?)
+        .get(&store, &key(rows / 2)?)
         .await
         .map_err(text)?
         .ok_or("no record")?;
-    Ok(value.len() as u64)
+    let number = value.first_chunk().ok_or("a short record")?;
+    Ok(Answer {
+        exact: u64::from_be_bytes(*number),
+        about: 0.0,
+    })
 }
