@@ -179,8 +179,7 @@ mod tests {
         for (at, byte) in text.iter().copied().enumerate() {
             state = match (state, byte) {
                 (State::Quoted, b'"') => State::Closing,
-                (State::Quoted, _) => State::Quoted,
-                (State::Start, b'"') => State::Quoted,
+                (State::Quoted, _) | (State::Start, b'"') => State::Quoted,
                 (State::Closing, byte) => scanner.after_closing(byte),
                 (State::Start | State::Plain, byte) => scanner.after(byte),
             };

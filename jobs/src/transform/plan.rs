@@ -86,6 +86,7 @@ impl Transform {
 
     /// The same rows with fewer columns: where no query says which are read, leaves out those that
     /// `is_read` does not want, so that they are not even parsed.
+    #[must_use]
     pub fn reading(self, is_read: impl Fn(usize) -> bool) -> Transform {
         if self.query.is_some() {
             return self;
