@@ -447,6 +447,29 @@ async fn a_failed_sync_is_never_tried_again() {
     transaction.commit().await.unwrap();
 }
 
+/// Whoever goes on after a failed sync may read bytes that the system shows and has given up writing; a
+/// sync alone would report success. `eciton-crash` has this on a file system that does so.
+#[tokio::test]
+async fn opening_writes_the_newest_slot_once_more() {
+    const EIO: i32 = 5;
+    let storage = MemoryStorage::new();
+    let open = |storage: &MemoryStorage| {
+        let (env, _) = environment(1);
+        Db::open_storage(Arc::new(storage.clone()), Options::default(), env)
+    };
+    let db = open(&storage).await.unwrap();
+    db.create_store("s", StoreSchema::default()).await.unwrap();
+    drop(db);
+    let storage = storage.restart();
+    storage.inject(Operation::WriteDurable, EIO);
+    match open(&storage).await.map(drop) {
+        Err(Error::Storage { op, .. }) => assert_eq!(op, "write_durable"),
+        other => panic!("{other:?}"),
+    }
+    let db = open(&storage).await.unwrap();
+    assert!(db.store("s").await.unwrap().is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn folding_in_the_background_keeps_the_tail_short_while_snapshots_stay() {
     let folder = tempfile::tempdir().unwrap();

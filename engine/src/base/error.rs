@@ -56,6 +56,12 @@ pub enum Error {
         /// What happened.
         cause: String,
     },
+    /// The transaction was withdrawn before any slot held it. Nothing was written, and nothing will be.
+    #[error("cancelled: transaction {txid} was withdrawn before it committed")]
+    Cancelled {
+        /// Its name.
+        txid: TxId,
+    },
     /// Bytes are not what was written.
     #[error("corrupt: {object}: {detail}")]
     Corrupt {
@@ -156,9 +162,10 @@ impl Error {
     /// What the caller can do.
     pub fn action(&self) -> Action {
         match self {
-            Error::Conflict { .. } | Error::TooOld { .. } | Error::SnapshotTooOld { .. } => {
-                Action::Retry
-            }
+            Error::Conflict { .. }
+            | Error::TooOld { .. }
+            | Error::SnapshotTooOld { .. }
+            | Error::Cancelled { .. } => Action::Retry,
             Error::CommitUnknown { .. } => Action::Ask,
             Error::Corrupt { .. } => Action::Recover,
             Error::Storage { .. } | Error::Halted { .. } => Action::Reopen,

@@ -36,3 +36,21 @@ pub const LOG_ALLOCATE_LEN_MAX: u64 = 4 * 1024 * 1024;
 pub const LOG_ALLOCATE_LEN_MIN: u64 = 64 * 1024;
 /// Bytes of buffered writes that a transaction moves to a run before it takes more.
 pub const SPILL_LEN_MIN: usize = 32 * 1024 * 1024;
+/// Milliseconds that a submitter waits at least for another process to combine its intent.
+pub const PATIENCE_MS_MIN: u64 = 2;
+/// Milliseconds that it waits at most.
+pub const PATIENCE_MS_MAX: u64 = 2000;
+/// Slots of unfolded tail that start a fold where a slot is a file: opening reads each of them.
+pub const FOLD_SLOTS_MAX: u64 = 64;
+/// How often a commit tries a medium that fails before its outcome is left unknown.
+pub const COMMIT_TRIES_MAX: u32 = 8;
+/// Milliseconds between two such tries, at first; doubled each time.
+pub const RETRY_MS_MIN: u64 = 5;
+/// How often a reader starts over when what it was about to read has been collected.
+pub const RELOADS_MAX: u32 = 100;
+/// Manifests that stay at least, so that a reader of the one before the newest can go on.
+pub const MANIFESTS_MIN: usize = 2;
+/// Transactions whose outcome a process remembers; the window's base advances to fit.
+pub const WINDOW_TXIDS_MAX: usize = 4 * 1024 * 1024;
+/// How often one batch may lose the race for a slot before its submitters look after themselves.
+pub const RACES_MAX: u32 = 1000;

@@ -11,9 +11,9 @@ use super::ids::Position;
     clippy::cast_precision_loss,
     reason = "gauges and histograms are floats"
 )]
-pub fn count_slot(n: Position, records: usize, ns: u64) {
+pub fn count_slot(n: Position, records: usize, ns: u64, mode: &'static str) {
     counter!("eciton_log_slots_total").increment(1);
-    counter!("eciton_commits_total", "mode" => "standalone").increment(records as u64);
+    counter!("eciton_commits_total", "mode" => mode).increment(records as u64);
     histogram!("eciton_combine_batch_records").record(records as f64);
     histogram!("eciton_commit_duration_seconds").record(seconds(ns));
     gauge!("eciton_log_position").set(n.0 as f64);

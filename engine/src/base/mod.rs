@@ -1,5 +1,6 @@
 //! What every other module stands on: ids, keys, checksums, errors, clock, entropy, limits.
 
+pub mod bounds;
 pub mod checksum;
 pub mod clock;
 pub mod codec;
@@ -10,12 +11,17 @@ pub mod json;
 pub mod key;
 pub mod limits;
 pub mod metric;
+pub mod mutant;
 pub mod op;
 pub mod run_ref;
 pub mod spawn;
+pub mod sync;
+pub mod writes;
 
+pub use bounds::Bounds;
 pub use error::{Action, Error, Result};
-pub use ids::{Generation, InstanceId, ManifestId, Position, SegmentId, StoreId, TxId};
+pub use ids::{FloorId, Generation, InstanceId, ManifestId, Position, SegmentId, StoreId, TxId};
 pub use key::{Datum, Direction, Key, KeyBuilder};
+pub use mutant::Mutant;
 pub use op::Op;
 pub use run_ref::RunRef;

@@ -1,133 +1,274 @@
-//! Writes what was accepted as one slot and applies it.
+//! Follows the log, writes what was accepted as its next slot, and applies both.
 
 use std::sync::Arc;
 
-use super::judge::{Verdict, judge};
+use super::chain::Chain;
+use super::judge::{Place, Verdict, judge};
 use super::window::Window;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::base::{Error, Generation, InstanceId, Position, Result, TxId, metric};
-use crate::coord::{Answer, Intent, Writes};
-use crate::fold::{FoldPoint, Folder, LogPlace, RunLayer, ViewCell};
-use crate::log::{AppendError, Body, LogWriter, Record};
+use crate::base::limits::{RACES_MAX, RELOADS_MAX};
+use crate::base::{
+    Error, Generation, InstanceId, ManifestId, Mutant, Position, Result, TxId, metric,
+};
+use crate::coord::{Answer, Coordinator, Intent, Origin, Writes};
+use crate::fold::{Base, FoldPoint, Folder, LogPlace, RunLayer, View, ViewCell};
+use crate::log::{AppendError, Attempt, Body, Floors, Record, SlotLog, Strictness, Tail};
+use crate::storage::Name;
 
 /// The one writer of this process: the end of the log, the window, and the view that follows them.
 pub struct Combiner {
-    writer: LogWriter,
+    tail: Tail,
     window: Window,
+    chain: Arc<Chain>,
     view: Arc<ViewCell>,
     folder: Folder,
+    coordinator: Arc<dyn Coordinator>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// A slot was being written when its combiner was dropped: what the log says is not known here.
+    witness: Option<Arc<dyn Witness>>,
+    /// A slot was being written to an append file when its combiner was dropped: what the file says is
+    /// not known here.
     in_flight: bool,
+}
+
+/// Told of every slot that this process applies, before anybody can read it. For simulations and audits.
+pub trait Witness: Send + Sync + 'static {
+    /// Slot `n` of `generation` with this hash and these records is about to be applied.
+    fn applies(&self, n: Position, generation: Generation, hash: u128, records: &[Record]);
+
+    /// The process goes on from a manifest that stands for slot `n` with this hash.
+    fn restarts(&self, n: Position, hash: u128);
+}
+
+/// What a combiner is given to work with.
+pub struct Parts {
+    /// The end of the log.
+    pub tail: Tail,
+    /// The view, which stands where the log ends.
+    pub view: Arc<ViewCell>,
+    /// Opens and writes runs.
+    pub folder: Folder,
+    /// Carries hints.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who watches, if anybody.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 type Answers = Vec<(TxId, Answer)>;
 
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Combined {
+    /// The outcomes that are certain, and hints for other processes' intents.
+    pub answers: Answers,
+    /// Why the rest of the batch is still open, if it is.
+    pub failure: Option<Error>,
+}
+
+/// How a try at the next slot ended.
+enum Tried {
+    Committed(Position),
+    /// Another process was first: read on and judge again.
+    Again,
+    Failed(AppendError),
+}
+
 impl Combiner {
-    /// A combiner at the end of the log, where `view` stands.
-    pub fn new(
-        writer: LogWriter,
-        view: Arc<ViewCell>,
-        folder: Folder,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Combiner {
-        let active = Arc::clone(view.load().active());
-        assert_eq!(
-            active.applied(),
-            writer.last().0,
-            "the view stands where the log ends"
-        );
-        let window = Window::new(active.applied(), active);
+    /// A combiner at the end of the log, where the view stands.
+    pub fn new(parts: Parts) -> Combiner {
+        let view = parts.view.load();
+        let active = Arc::clone(view.active());
+        let (last, hash) = parts.tail.last();
+        assert_eq!(active.applied(), last, "the view stands where the log ends");
+        let bounds = parts.folder.bounds;
+        let mut window = Window::new(active.applied(), active, bounds);
+        window.collect(view.manifest.collected);
         Combiner {
-            writer,
+            tail: parts.tail,
             window,
-            view,
-            folder,
-            clock,
-            entropy,
+            chain: Arc::new(Chain::new(last, hash)),
+            view: parts.view,
+            folder: parts.folder,
+            coordinator: parts.coordinator,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            witness: parts.witness,
             in_flight: false,
         }
     }
 
-    /// Settles a batch: judges it, makes what is accepted durable, applies it, and only then answers.
-    pub async fn combine(&mut self, mut intents: Vec<Arc<Intent>>) -> Answers {
-        intents.sort_by_key(|intent| (intent.read_at, intent.txid));
-        let mut answers = Answers::with_capacity(intents.len());
-        // A bulk record is alone in its slot, so that a run has one place among the layers.
-        let is_bulk = |intent: &Arc<Intent>| matches!(intent.writes, Writes::Bulk(_));
-        for batch in intents.chunk_by(|a, b| !is_bulk(a) && !is_bulk(b)) {
-            self.settle(batch, &mut answers).await;
-        }
-        answers
+    /// The hashes of recent slots, for whoever submits.
+    pub(super) fn chain(&self) -> Arc<Chain> {
+        Arc::clone(&self.chain)
     }
 
-    async fn settle(&mut self, batch: &[Arc<Intent>], answers: &mut Answers) {
-        let applied = self.writer.last().0;
-        let mut accepted = Vec::new();
-        for (intent, verdict) in batch.iter().zip(judge(&self.window, applied, batch)) {
-            match verdict {
-                Verdict::Accept => accepted.push(Arc::clone(intent)),
-                Verdict::Settled(n) => answers.push((intent.txid, Answer::Committed(n))),
-                Verdict::Reject(error) => {
-                    metric::count_abort(&error);
-                    answers.push((intent.txid, Answer::Rejected(error)));
+    /// Settles a batch: judges it, makes what is accepted durable, applies it, and only then answers.
+    pub async fn combine(&mut self, mut intents: Vec<Arc<Intent>>) -> Combined {
+        intents.retain(|intent| self.shares_history(intent));
+        intents.sort_by_key(order);
+        let mut combined = Combined::default();
+        // A bulk record is alone in its slot, so that a run has one place among the layers.
+        let is_bulk = |intent: &Arc<Intent>| matches!(intent.writes, Writes::Bulk { .. });
+        for batch in intents.chunk_by(|a, b| !is_bulk(a) && !is_bulk(b)) {
+            self.settle(batch, &mut combined).await;
+        }
+        combined
+    }
+
+    /// Whether an intent read the history that is known here; who cannot tell lets it pass.
+    fn shares_history(&self, intent: &Intent) -> bool {
+        let known = self.chain.hash(intent.read_at);
+        intent.origin != Origin::Foreign || known.is_none_or(|hash| hash == intent.read_hash)
+    }
+
+    async fn settle(&mut self, batch: &[Arc<Intent>], combined: &mut Combined) {
+        let mut open = batch.to_vec();
+        for _ in 0..RACES_MAX {
+            if let Err(error) = self.follow().await {
+                Combiner::fail(&open, &AppendError::NotWritten(error), combined);
+                return;
+            }
+            let judged = self.judge(&open, combined);
+            if judged.accepted.is_empty() && judged.withdrawn.is_empty() {
+                return;
+            }
+            match self.commit(&judged.accepted, &judged.withdrawn).await {
+                Tried::Committed(n) => {
+                    judged.answer_committed(n, combined);
+                    if let Err(error) = self.tail.settle_late().await {
+                        combined.failure = Some(error);
+                    }
+                    return;
                 }
-                Verdict::Later => {
-                    let detail = format!("it read {}, the log ends at {applied}", intent.read_at);
-                    answers.push((intent.txid, Answer::Rejected(Error::Invalid(detail))));
+                Tried::Again if Mutant::ExistsIsFailure.on() => {
+                    judged.answer_failed(combined);
+                    return;
+                }
+                Tried::Again => open = judged.open(),
+                Tried::Failed(error) => {
+                    Combiner::fail(&judged.open(), &error, combined);
+                    return;
                 }
             }
         }
-        if accepted.is_empty() {
-            return;
+        let lost = Error::Invalid("every slot was another process's".to_owned());
+        Combiner::fail(&open, &AppendError::NotWritten(lost), combined);
+    }
+
+    /// Judges what is open; certain outcomes and hints become answers.
+    fn judge(&self, open: &[Arc<Intent>], combined: &mut Combined) -> Judged {
+        let applied = self.tail.last().0;
+        let place = Place {
+            applied,
+            generation: self.tail.generation(),
+        };
+        let mut judged = Judged::default();
+        for (intent, verdict) in open.iter().zip(judge(&self.window, place, open)) {
+            let answer = match verdict {
+                Verdict::Accept => {
+                    judged.accepted.push(Arc::clone(intent));
+                    continue;
+                }
+                Verdict::Withdraw => {
+                    judged.withdrawn.push(Arc::clone(intent));
+                    continue;
+                }
+                Verdict::IfWritten(outcome) => {
+                    judged.decided.push((Arc::clone(intent), outcome));
+                    continue;
+                }
+                Verdict::Settled(n) => Answer::Committed(n),
+                Verdict::Reject(error) => {
+                    metric::count_abort(&error);
+                    Answer::Rejected(error)
+                }
+                Verdict::Later if intent.origin == Origin::Foreign => continue,
+                Verdict::Later => {
+                    let detail = format!("it read {}, the log ends at {applied}", intent.read_at);
+                    Answer::Rejected(Error::Invalid(detail))
+                }
+            };
+            combined.answers.push((intent.txid, answer));
         }
-        let result = self.commit(&accepted).await;
-        answers.extend(accepted.iter().map(|intent| {
-            let answer = match &result {
-                Ok(n) => Answer::Committed(*n),
-                Err(AppendError::NotWritten(error)) => Answer::Rejected(error.clone()),
-                Err(AppendError::Unknown(error)) => Answer::Rejected(Error::CommitUnknown {
+        judged
+    }
+
+    /// What a failure means for those it leaves open: whoever asks this process alone is told, others'
+    /// outcomes are still to be found in the log.
+    fn fail(open: &[Arc<Intent>], error: &AppendError, combined: &mut Combined) {
+        let (AppendError::NotWritten(cause) | AppendError::Unknown(cause)) = error;
+        for intent in open.iter().filter(|intent| intent.origin == Origin::Alone) {
+            let told = match error {
+                AppendError::NotWritten(error) => error.clone(),
+                AppendError::Unknown(error) => Error::CommitUnknown {
                     txid: intent.txid,
                     cause: error.to_string(),
-                }),
+                },
             };
-            (intent.txid, answer)
-        }));
+            combined.answers.push((intent.txid, Answer::Rejected(told)));
+        }
+        combined.failure = Some(cause.clone());
     }
 
-    async fn commit(&mut self, accepted: &[Arc<Intent>]) -> Result<Position, AppendError> {
+    async fn commit(&mut self, accepted: &[Arc<Intent>], withdrawn: &[Arc<Intent>]) -> Tried {
+        let not_written = |error| Tried::Failed(AppendError::NotWritten(error));
         if self.in_flight {
             let cause = "a slot was left in the middle of its write".to_owned();
-            return Err(AppendError::NotWritten(Error::Halted { cause }));
+            return not_written(Error::Halted { cause });
         }
-        let n = self.writer.last().0.next();
-        let runs = self
-            .open_runs(accepted, n)
-            .await
-            .map_err(AppendError::NotWritten)?;
-        let records: Vec<Record> = accepted.iter().map(|intent| record(intent)).collect();
-        self.in_flight = true;
-        let appended = self.append(&records).await;
-        self.in_flight = false;
-        let written = appended?;
-        assert_eq!(n, written, "slots have no gaps");
-        self.apply(n, &records, runs);
-        Ok(n)
+        let n = self.tail.last().0.next();
+        let runs = match self.open_runs(accepted, n).await {
+            Ok(runs) => runs,
+            Err(error) => return not_written(error),
+        };
+        let applied = self.tail.last().0;
+        let mut records: Vec<Record> = accepted.iter().map(|intent| record(intent)).collect();
+        records.extend(withdrawn.iter().map(|intent| Record {
+            txid: TxId(self.entropy.next_u128()),
+            read_at: applied,
+            body: Body::Cancel(intent.txid),
+        }));
+        match self.append(&records).await {
+            Ok(Attempt::Won(bytes)) => {
+                assert_eq!(self.tail.last().0, n, "slots have no gaps");
+                let (generation, hash) = (self.tail.generation(), self.tail.last().1);
+                self.apply(n, generation, hash, &records, runs);
+                self.coordinator.offer_slot(n, bytes).await;
+                Tried::Committed(n)
+            }
+            Ok(Attempt::Lost) => Tried::Again,
+            Err(
+                AppendError::NotWritten(Error::SnapshotTooOld { .. })
+                | AppendError::Unknown(Error::SnapshotTooOld { .. }),
+            ) => match self.reload().await {
+                Ok(()) => Tried::Again,
+                Err(error) => not_written(error),
+            },
+            Err(error) => Tried::Failed(error),
+        }
     }
 
-    async fn append(&mut self, records: &[Record]) -> Result<Position, AppendError> {
+    async fn append(&mut self, records: &[Record]) -> Result<Attempt, AppendError> {
         let start = self.clock.monotonic_ns();
         let time_ms = self.clock.wall_ms();
-        let appended = self
-            .writer
-            .append(records, self.entropy.next_u128(), time_ms)
-            .await;
+        let nonce = self.entropy.next_u128();
+        // A slot in a file of its own is found by reading on, whoever wrote it.
+        self.in_flight = !self.tail.is_shared();
+        let appended = self.tail.append(records, nonce, time_ms).await;
+        self.in_flight = false;
         let ns = self.clock.monotonic_ns().saturating_sub(start);
-        if let Ok(n) = &appended {
-            metric::count_slot(*n, records.len(), ns);
+        if let Ok(Attempt::Won(_)) = &appended {
+            let mode = if self.tail.is_shared() {
+                "clustered"
+            } else {
+                "standalone"
+            };
+            metric::count_slot(self.tail.last().0, records.len(), ns, mode);
         }
         appended
     }
@@ -137,7 +278,7 @@ impl Combiner {
     async fn open_runs(&self, accepted: &[Arc<Intent>], n: Position) -> Result<Vec<Arc<RunLayer>>> {
         let mut layers = Vec::new();
         for intent in accepted {
-            if let Writes::Bulk(runs) = &intent.writes {
+            if let Writes::Bulk { runs, .. } = &intent.writes {
                 for run in runs {
                     layers.push(self.folder.open_run(run.clone(), n).await?);
                 }
@@ -146,15 +287,119 @@ impl Combiner {
         Ok(layers)
     }
 
-    fn apply(&mut self, n: Position, records: &[Record], runs: Vec<Arc<RunLayer>>) {
+    fn apply(
+        &mut self,
+        n: Position,
+        generation: Generation,
+        hash: u128,
+        records: &[Record],
+        runs: Vec<Arc<RunLayer>>,
+    ) {
+        if let Some(witness) = &self.witness {
+            witness.applies(n, generation, hash, records);
+        }
         for record in records {
-            self.window.record(n, record.txid);
-            if let Body::Bulk(runs) = &record.body {
-                self.window.record_bulk(n, runs);
-            }
+            self.window.record(n, record);
         }
         apply(&self.view, n, records, runs);
         self.window.push(self.view.load().active());
+        self.window.advance(n);
+        self.chain.push(n, hash, self.window.seen_base());
+    }
+
+    /// Reads and applies what other processes have written, to the end of the log: whatever had committed
+    /// when this was called is visible when it returns (S9). Where this process alone writes there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming the object; [`Error::Halted`] after a sync that failed; what the storage
+    /// refuses. What was applied until then is consistent.
+    pub async fn follow(&mut self) -> Result<()> {
+        if !self.tail.is_shared() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for _ in 0..RELOADS_MAX {
+            result = self.follow_once().await;
+            if !matches!(result, Err(Error::SnapshotTooOld { .. })) {
+                return result;
+            }
+            self.reload().await?;
+        }
+        result
+    }
+
+    async fn follow_once(&mut self) -> Result<()> {
+        loop {
+            let hint = self.coordinator.slot(self.tail.last().0.next()).await;
+            let Some(followed) = self.tail.next(hint).await? else {
+                return Ok(());
+            };
+            // A run that is gone was collected after it had been folded.
+            let runs = self.folder.open_runs_of(&followed.slot).await?;
+            self.tail.accept(&followed);
+            let header = &followed.slot.header;
+            let (hash, records) = (followed.slot.hash, &followed.slot.records);
+            self.apply(header.n, header.generation, hash, records, runs);
+        }
+    }
+
+    /// Begins again from the newest manifest: what this process stood on has been collected (S11).
+    async fn reload(&mut self) -> Result<()> {
+        let Tail::Slots(log) = &mut self.tail else {
+            unreachable!("nobody else collects what one process alone writes")
+        };
+        log.writable()?;
+        let before = log.last().0;
+        let storage = Arc::clone(&self.folder.storage);
+        let mut floors = Floors::find(Arc::clone(&storage)).await?;
+        let (_, floor) = floors.probe().await?;
+        let base: Base = self.folder.load(Strictness::Whole, floor.manifest).await?;
+        let manifest = &base.manifest;
+        if manifest.folded <= before {
+            // Nothing newer: what is missing is missing.
+            let name = Name::log(manifest.generation, before.next());
+            let detail =
+                format!("it or what it refers to is gone, and no manifest is newer than {before}");
+            return Err(Error::corrupt(name, detail));
+        }
+        let last = (manifest.folded, manifest.hash);
+        if let Some(witness) = &self.witness {
+            witness.restarts(last.0, last.1);
+        }
+        let log = SlotLog::new(storage, floors, manifest.generation, last);
+        self.tail = Tail::Slots(Box::new(log));
+        self.window.collect(manifest.collected);
+        self.chain.reset(last.0, last.1);
+        let view = View::of(base.manifest, base.runs);
+        self.window.reset(last.0, Arc::clone(view.active()));
+        self.view.update(|_| view);
+        Ok(())
+    }
+
+    /// The same intent, judged from the newest state that is known: `None` where it can no longer be
+    /// sent so. Every slot in between has been read, and holds neither it nor its cancel (S4).
+    pub fn raise(&self, intent: &Intent) -> Option<Intent> {
+        let (applied, hash) = self.tail.last();
+        let raised = Intent {
+            read_at: applied,
+            read_hash: hash,
+            ..intent.clone()
+        };
+        if Mutant::ResendBlind.on() {
+            return Some(raised);
+        }
+        let is_known = intent.read_at >= self.window.base() && intent.read_at < applied;
+        // A cancel says through which position its target is absent.
+        let is_settled = |txid| self.window.settled(txid).is_some();
+        let is_late = matches!(intent.writes, Writes::Cancel(target) if is_settled(target));
+        let is_free = !is_late
+            && !is_settled(intent.txid)
+            && self
+                .window
+                .conflict(&intent.reads, intent.read_at)
+                .is_none();
+        (is_known && is_free).then_some(raised)
     }
 
     /// Commits that the database goes on under another generation and name: a copy becomes a
@@ -172,15 +417,21 @@ impl Combiner {
             generation,
             instance,
         };
+        let (last, before) = (self.tail.last().0, self.tail.generation());
         let record = Record {
             txid,
-            read_at: self.writer.last().0,
+            read_at: last,
             body,
         };
         match self.append(std::slice::from_ref(&record)).await {
-            Ok(n) => {
-                self.apply(n, &[record], Vec::new());
+            Ok(Attempt::Won(_)) => {
+                let (n, hash) = self.tail.last();
+                self.apply(n, before, hash, &[record], Vec::new());
                 Ok(n)
+            }
+            Ok(Attempt::Lost) => {
+                let message = "another process writes to this copy".to_owned();
+                Err(Error::Invalid(message))
             }
             Err(AppendError::NotWritten(error) | AppendError::Unknown(error)) => Err(error),
         }
@@ -189,9 +440,10 @@ impl Combiner {
     /// Freezes the tail so that it can be folded, and says where it ends.
     pub fn freeze(&mut self) -> FoldPoint {
         self.view.freeze();
-        self.window.push(self.view.load().active());
-        let (at, hash) = self.writer.last();
-        let place = self.writer.place();
+        let view = self.view.load();
+        self.window.push(view.active());
+        let (at, hash) = self.tail.last();
+        let place = self.tail.place();
         let place = place.map(|(generation, first, offset)| LogPlace {
             generation,
             first,
@@ -200,14 +452,31 @@ impl Combiner {
         FoldPoint {
             at,
             hash,
-            generation: self.writer.generation(),
+            generation: self.tail.generation(),
             place,
+            collected: self.collected(),
+            view,
         }
     }
 
     /// The newest durable slot, with its hash.
     pub fn last(&self) -> (Position, u128) {
-        self.writer.last()
+        self.tail.last()
+    }
+
+    /// The generation of the next slot.
+    pub fn generation(&self) -> Generation {
+        self.tail.generation()
+    }
+
+    /// The largest manifest up to which unused segments may be gone.
+    pub fn collected(&self) -> ManifestId {
+        self.window.collected()
+    }
+
+    /// What is remembered of a transaction; see [`Window::settled`].
+    pub(super) fn window(&self) -> &Window {
+        &self.window
     }
 
     /// Ends writing in good order.
@@ -215,14 +484,80 @@ impl Combiner {
     /// # Errors
     /// What the storage refuses; every committed slot is durable all the same.
     pub async fn close(&mut self) -> Result<()> {
-        self.writer.close().await
+        self.tail.close().await
     }
+}
+
+/// A batch on its way into a slot.
+#[derive(Default)]
+struct Judged {
+    accepted: Vec<Arc<Intent>>,
+    /// Those for which a cancel is written.
+    withdrawn: Vec<Arc<Intent>>,
+    /// Those whose outcome follows once the slot is written. Told earlier it would be a lie if another
+    /// process wins the slot: whoever it conflicts with may never commit.
+    decided: Vec<(Arc<Intent>, Result<Position, Error>)>,
+}
+
+impl Judged {
+    /// Everybody, if the slot was not written.
+    fn open(self) -> Vec<Arc<Intent>> {
+        let decided = self.decided.into_iter().map(|(intent, _)| intent);
+        let mut open: Vec<_> = self.accepted.into_iter().chain(self.withdrawn).collect();
+        open.extend(decided);
+        open.sort_by_key(order);
+        open
+    }
+
+    /// What the mutant that takes "exists" for a failure tells.
+    fn answer_failed(self, combined: &mut Combined) {
+        for intent in self.accepted {
+            let error = Error::Cancelled { txid: intent.txid };
+            combined
+                .answers
+                .push((intent.txid, Answer::Rejected(error)));
+        }
+    }
+
+    fn answer_committed(self, n: Position, combined: &mut Combined) {
+        let answers = &mut combined.answers;
+        answers.extend(
+            self.accepted
+                .iter()
+                .map(|intent| (intent.txid, Answer::Committed(n))),
+        );
+        for intent in self.withdrawn {
+            let error = Error::TooOld {
+                read_at: intent.read_at,
+                oldest: n,
+            };
+            answers.push((intent.txid, Answer::Rejected(error)));
+        }
+        for (intent, outcome) in self.decided {
+            let answer = match outcome {
+                Ok(n) => Answer::Committed(n),
+                Err(error) => {
+                    metric::count_abort(&error);
+                    Answer::Rejected(error)
+                }
+            };
+            answers.push((intent.txid, answer));
+        }
+    }
+}
+
+/// The order in which a batch is judged: cancels first, then the oldest.
+fn order(intent: &Arc<Intent>) -> (bool, Position, TxId) {
+    let is_cancel = matches!(intent.writes, Writes::Cancel(_));
+    (!is_cancel, intent.read_at, intent.txid)
 }
 
 fn record(intent: &Intent) -> Record {
     let body = match &intent.writes {
         Writes::Small(writes) => Body::Writes(writes.clone()),
-        Writes::Bulk(runs) => Body::Bulk(runs.clone()),
+        Writes::Bulk { runs, .. } => Body::Bulk(runs.clone()),
+        Writes::Cancel(target) => Body::Cancel(*target),
+        Writes::Collect(manifest) => Body::Collect(*manifest),
     };
     Record {
         txid: intent.txid,

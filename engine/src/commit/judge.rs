@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::window::Window;
-use crate::base::limits::WINDOW_SLOTS_MAX;
-use crate::base::{Error, Key, Position, TxId};
-use crate::coord::{Intent, ReadSet, Writes};
+use super::window::{Outcome, Window};
+use crate::base::{Error, Generation, Key, Mutant, Op, Position, RunRef, TxId};
+use crate::coord::{Intent, Origin, ReadSet, Writes};
 
 /// What becomes of an intent.
 #[derive(Debug)]
@@ -21,6 +20,12 @@ pub(super) enum Verdict {
     Settled(Position),
     /// It cannot commit as it is.
     Reject(Error),
+    /// A member of the same batch decides it, once the batch is written; if another process writes the
+    /// slot instead, nothing is decided.
+    IfWritten(Result<Position, Error>),
+    /// It can no longer be judged here, and others may still commit it; but it stands in no slot so far. A
+    /// cancel in the next slot settles it.
+    Withdraw,
     /// It read a state that this process has not reached: it stays for later.
     Later,
 }
@@ -31,61 +36,165 @@ struct Batch {
     keys: BTreeSet<Bytes>,
     bulk: Vec<(Bytes, Bytes)>,
     seen: HashSet<TxId>,
+    cancelled: HashSet<TxId>,
 }
 
-/// Judges intents for slot `applied + 1`, in the order given.
-pub(super) fn judge(window: &Window, applied: Position, intents: &[Arc<Intent>]) -> Vec<Verdict> {
+/// Where the next slot stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The slot before it.
+    pub(super) applied: Position,
+    /// Its generation.
+    pub(super) generation: Generation,
+}
+
+/// Judges intents for the slot after `place.applied`, in the order given. Cancels come first, so that they
+/// win over what they cancel.
+pub(super) fn judge(window: &Window, place: Place, intents: &[Arc<Intent>]) -> Vec<Verdict> {
     let mut batch = Batch::default();
     let judged = intents.iter().map(|intent| {
-        let verdict = judge_one(window, applied, &batch, intent);
-        if matches!(verdict, Verdict::Accept) {
-            batch.accept(intent);
+        let verdict = judge_one(window, place, &batch, intent);
+        match verdict {
+            Verdict::Accept => batch.accept(intent),
+            Verdict::Withdraw => drop(batch.cancelled.insert(intent.txid)),
+            _ => {}
         }
         verdict
     });
     judged.collect()
 }
 
-fn judge_one(window: &Window, applied: Position, batch: &Batch, intent: &Intent) -> Verdict {
+fn judge_one(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Verdict {
     let read_at = intent.read_at;
-    if read_at > applied {
+    if read_at > place.applied {
         return Verdict::Later;
     }
-    let oldest = window
-        .base()
-        .max(Position(applied.next().0.saturating_sub(WINDOW_SLOTS_MAX)));
-    if read_at < oldest {
-        return Verdict::Reject(Error::TooOld { read_at, oldest });
+    if let Some(verdict) = settled(window, place, batch, intent) {
+        return verdict;
     }
-    if let Some(n) = window.settled(intent.txid) {
-        return Verdict::Settled(n);
+    if let Writes::Cancel(target) = intent.writes {
+        return cancel(window, batch, read_at, target);
     }
-    if batch.seen.contains(&intent.txid) {
-        return Verdict::Settled(applied.next());
+    if let Some(verdict) = too_old(window, place, intent) {
+        return verdict;
     }
-    let conflict = window
-        .conflict(&intent.reads, read_at)
-        .or_else(|| batch.conflict(&intent.reads));
-    match conflict {
-        Some(key) => Verdict::Reject(Error::Conflict {
-            what: describe(&key),
-            read_at,
-        }),
+    if let Writes::Bulk { runs, generation } = &intent.writes
+        && let Some(gone) = gone(window, place, runs, *generation)
+    {
+        return Verdict::Reject(gone);
+    }
+    let conflict = |key: Bytes| Error::Conflict {
+        what: describe(&key),
+        read_at,
+    };
+    if let Some(key) = window.conflict(&intent.reads, read_at) {
+        return Verdict::Reject(conflict(key));
+    }
+    match batch.conflict(&intent.reads) {
+        Some(key) => Verdict::IfWritten(Err(conflict(key))),
         None => Verdict::Accept,
     }
+}
+
+/// What is known of this very transaction already.
+fn settled(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Option<Verdict> {
+    let txid = intent.txid;
+    if batch.seen.contains(&txid) {
+        return Some(Verdict::IfWritten(Ok(place.applied.next())));
+    }
+    if batch.cancelled.contains(&txid) {
+        return Some(Verdict::IfWritten(Err(Error::Cancelled { txid })));
+    }
+    match window.settled(txid)? {
+        Outcome::Committed(_) if Mutant::NoDedup.on() => None,
+        Outcome::Committed(n) => Some(Verdict::Settled(n)),
+        Outcome::Cancelled(n) if Mutant::CancelAnsweredCommitted.on() => Some(Verdict::Settled(n)),
+        Outcome::Cancelled(_) => Some(Verdict::Reject(Error::Cancelled { txid })),
+    }
+}
+
+/// A cancel is judged like anything else: `read_at` is a position through which its target is known to
+/// be absent, and what came after must be remembered.
+fn cancel(window: &Window, batch: &Batch, read_at: Position, target: TxId) -> Verdict {
+    let oldest = window.seen_base();
+    if read_at < oldest && !Mutant::CancelNoWindow.on() {
+        return Verdict::Reject(Error::TooOld { read_at, oldest });
+    }
+    let known = || Error::Invalid(format!("transaction {target} is settled already"));
+    if window.settled(target).is_some() {
+        return Verdict::Reject(known());
+    }
+    if batch.cancelled.contains(&target) || batch.seen.contains(&target) {
+        return Verdict::IfWritten(Err(known()));
+    }
+    Verdict::Accept
+}
+
+fn too_old(window: &Window, place: Place, intent: &Intent) -> Option<Verdict> {
+    if Mutant::NoWindow.on() {
+        return None;
+    }
+    let read_at = intent.read_at;
+    let slots_max = window.bounds().window_slots_max;
+    let lag = Position(place.applied.next().0.saturating_sub(slots_max));
+    let is_let_in = intent.origin == Origin::Foreign && Mutant::NoWmax.on();
+    let everybody_refuses = read_at < lag && !is_let_in;
+    if read_at >= window.base() && !everybody_refuses {
+        return None;
+    }
+    let oldest = window.base().max(lag);
+    let reject = Verdict::Reject(Error::TooOld { read_at, oldest });
+    let is_absent = read_at >= window.seen_base();
+    Some(match intent.origin {
+        Origin::Own if Mutant::GapDead.on() => reject,
+        Origin::Own if !is_absent => Verdict::Reject(Error::CommitUnknown {
+            txid: intent.txid,
+            cause: format!("slots after {read_at}, which may hold it, were not read"),
+        }),
+        Origin::Own if !everybody_refuses => Verdict::Withdraw,
+        // To others this is a hint; who asks alone needs no more.
+        _ => reject,
+    })
+}
+
+/// The run that may be gone by the time the slot is read, or is not on every path.
+fn gone(
+    window: &Window,
+    place: Place,
+    runs: &[RunRef],
+    written_under: Generation,
+) -> Option<Error> {
+    let collected = window.collected();
+    let is_gone = |run: &&RunRef| {
+        let tag_is_low = run.id.tag <= collected.0 && !Mutant::CollectUnchecked.on();
+        tag_is_low || written_under != place.generation
+    };
+    let run = runs.iter().find(is_gone)?;
+    Some(Error::SnapshotTooOld {
+        object: format!("the run {} of the transaction", run.id),
+    })
 }
 
 impl Batch {
     fn accept(&mut self, intent: &Intent) {
         self.seen.insert(intent.txid);
+        if Mutant::SameBatch.on() {
+            return;
+        }
         match &intent.writes {
-            Writes::Small(writes) => self.keys.extend(writes.iter().map(|(key, _)| key.clone())),
-            Writes::Bulk(runs) => {
+            Writes::Small(writes) => {
+                let counts = |op: &Op| op.hides_older() || !Mutant::MergeNoConflict.on();
+                let written = writes.iter().filter(|(_, op)| counts(op));
+                self.keys.extend(written.map(|(key, _)| key.clone()));
+            }
+            Writes::Bulk { runs, .. } => {
                 let ranges = runs
                     .iter()
                     .map(|run| (run.first_key.clone(), run.last_key.clone()));
                 self.bulk.extend(ranges);
             }
+            Writes::Cancel(target) => drop(self.cancelled.insert(*target)),
+            Writes::Collect(_) => {}
         }
     }
 
@@ -101,6 +210,9 @@ impl Batch {
         let written = |key: &&Bytes| self.keys.contains(*key) || in_bulk(key);
         let key = reads.keys.iter().find(written).cloned();
         key.or_else(|| {
+            if Mutant::RangeIgnored.on() {
+                return None;
+            }
             reads.ranges.iter().find_map(|range| {
                 let bounds = (Bound::Included(&range.from[..]), range.end_bound());
                 let key = self.keys.range::<[u8], _>(bounds).next().cloned();
@@ -130,9 +242,11 @@ fn describe(key: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Op;
+    use crate::base::limits::WINDOW_SLOTS_MAX;
+    use crate::base::{Bounds, ManifestId, SegmentId};
     use crate::coord::KeyRange;
     use crate::fold::Table;
+    use crate::log::{Body, Record};
 
     fn intent(
         id: u128,
@@ -150,6 +264,8 @@ mod tests {
         Arc::new(Intent {
             txid: TxId(id),
             read_at: Position(read_at),
+            read_hash: 0,
+            origin: Origin::Alone,
             reads: ReadSet {
                 keys,
                 ranges: Vec::new(),
@@ -157,6 +273,14 @@ mod tests {
             writes: Writes::Small(writes.collect()),
             len: 0,
         })
+    }
+
+    fn record(id: u128, body: Body) -> Record {
+        Record {
+            txid: TxId(id),
+            read_at: Position(0),
+            body,
+        }
     }
 
     fn window(writes: &[(u64, &'static str)]) -> (Window, Position) {
@@ -167,7 +291,9 @@ mod tests {
             table.insert(applied, &Bytes::from_static(key.as_bytes()), &Op::Delete);
             table.publish(applied);
         }
-        (Window::new(Position(0), Arc::new(table)), applied)
+        let mut window = Window::new(Position(0), Arc::new(table), Bounds::default());
+        window.advance(applied);
+        (window, applied)
     }
 
     fn verdicts(window: &Window, applied: Position, intents: &[Arc<Intent>]) -> String {
@@ -177,9 +303,17 @@ mod tests {
             Verdict::Reject(Error::Conflict { .. }) => 'C',
             Verdict::Reject(Error::TooOld { .. }) => 'O',
             Verdict::Reject(_) => '?',
+            Verdict::IfWritten(Ok(_)) => 's',
+            Verdict::IfWritten(Err(Error::Conflict { .. })) => 'c',
+            Verdict::IfWritten(Err(_)) => '!',
+            Verdict::Withdraw => 'W',
             Verdict::Later => 'L',
         };
-        judge(window, applied, intents).iter().map(letter).collect()
+        let place = Place {
+            applied,
+            generation: Generation(0),
+        };
+        judge(window, place, intents).iter().map(letter).collect()
     }
 
     #[test]
@@ -191,7 +325,7 @@ mod tests {
             intent(3, 0, &["y"], &["y"]),
             intent(4, 0, &[], &["x"]),
         ];
-        assert_eq!(verdicts(&window, applied, &batch), "ACAA");
+        assert_eq!(verdicts(&window, applied, &batch), "AcAA");
     }
 
     #[test]
@@ -203,7 +337,7 @@ mod tests {
             to: Bytes::from("c"),
         }];
         let batch = [intent(1, 0, &[], &["b"]), Arc::new(reader.clone())];
-        assert_eq!(verdicts(&window, applied, &batch), "AC");
+        assert_eq!(verdicts(&window, applied, &batch), "Ac");
         reader.reads.ranges = vec![KeyRange {
             from: Bytes::from("c"),
             to: Bytes::new(),
@@ -215,7 +349,7 @@ mod tests {
     #[test]
     fn settled_late_and_early_intents_are_told_apart() {
         let (mut window, applied) = window(&[(1, "x")]);
-        window.record(Position(1), TxId(1));
+        window.record(Position(1), &record(1, Body::Writes(Vec::new())));
         let batch = [
             intent(1, 0, &["x"], &["x"]),
             intent(2, 9, &[], &[]),
@@ -223,7 +357,7 @@ mod tests {
             intent(4, 1, &["x"], &["q"]),
             intent(4, 1, &["x"], &["q"]),
         ];
-        assert_eq!(verdicts(&window, applied, &batch), "SLCAS");
+        assert_eq!(verdicts(&window, applied, &batch), "SLCAs");
     }
 
     #[test]
@@ -232,5 +366,102 @@ mod tests {
         let far = Position(WINDOW_SLOTS_MAX + 3);
         let batch = [intent(1, 3, &[], &[]), intent(2, 4, &[], &[])];
         assert_eq!(verdicts(&window, far, &batch), "OA");
+    }
+
+    fn of(origin: Origin, intent: &Arc<Intent>) -> Arc<Intent> {
+        Arc::new(Intent {
+            origin,
+            ..Intent::clone(intent)
+        })
+    }
+
+    fn cancel_of(id: u128, read_at: u64, target: u128) -> Arc<Intent> {
+        Arc::new(Intent {
+            writes: Writes::Cancel(TxId(target)),
+            ..Intent::clone(&intent(id, read_at, &[], &[]))
+        })
+    }
+
+    #[test]
+    fn a_cancel_wins_over_what_it_cancels_and_comes_too_late_for_what_committed() {
+        let (mut window, applied) = window(&[(1, "x")]);
+        window.record(Position(1), &record(1, Body::Writes(Vec::new())));
+        let batch = [
+            cancel_of(10, 0, 1),
+            cancel_of(11, 0, 2),
+            cancel_of(12, 0, 2),
+            intent(2, 1, &[], &["y"]),
+        ];
+        assert_eq!(verdicts(&window, applied, &batch), "?A!!");
+        window.record(Position(2), &record(11, Body::Cancel(TxId(2))));
+        assert_eq!(verdicts(&window, Position(2), &batch[3..]), "?");
+    }
+
+    #[test]
+    fn what_others_may_still_commit_is_withdrawn_and_not_just_refused() {
+        let bounds = Bounds {
+            window_slots_max: 10,
+            window_len_max: 0,
+            ..Bounds::default()
+        };
+        let table = |base: u64| {
+            let table = Table::new(Position(base));
+            table.insert(Position(base + 1), &Bytes::from("k"), &Op::Delete);
+            table.publish(Position(base + 1));
+            Arc::new(table)
+        };
+        let mut window = Window::new(Position(0), table(4), bounds);
+        window.push(&table(5));
+        window.push(&table(6));
+        window.advance(Position(7));
+        assert_eq!(window.base(), Position(6));
+        let read = intent(1, 2, &["x"], &["x"]);
+        let applied = Position(7);
+        assert_eq!(verdicts(&window, applied, &[of(Origin::Alone, &read)]), "O");
+        assert_eq!(
+            verdicts(&window, applied, &[of(Origin::Foreign, &read)]),
+            "O"
+        );
+        assert_eq!(verdicts(&window, applied, &[of(Origin::Own, &read)]), "W");
+        // Where every process refuses it, no cancel is needed.
+        window.advance(Position(12));
+        let late = intent(1, 2, &[], &[]);
+        assert_eq!(
+            verdicts(&window, Position(12), &[of(Origin::Own, &late)]),
+            "O"
+        );
+        // What was not read without a gap may have committed.
+        window.reset(Position(20), table(20));
+        assert_eq!(
+            verdicts(&window, Position(20), &[of(Origin::Own, &late)]),
+            "?"
+        );
+    }
+
+    #[test]
+    fn a_run_that_may_have_been_collected_is_refused() {
+        let (mut window, applied) = window(&[]);
+        let run = |tag| RunRef {
+            id: SegmentId { tag, unique: 1 },
+            len: 1,
+            entries: 1,
+            hash: 0,
+            first_key: Bytes::from("a"),
+            last_key: Bytes::from("b"),
+        };
+        let bulk = |tag, generation| {
+            Arc::new(Intent {
+                writes: Writes::Bulk {
+                    runs: vec![run(tag)],
+                    generation: Generation(generation),
+                },
+                ..Intent::clone(&intent(9, 0, &[], &[]))
+            })
+        };
+        window.record(Position(0), &record(3, Body::Collect(ManifestId(5))));
+        window.record(Position(0), &record(4, Body::Collect(ManifestId(4))));
+        assert_eq!(verdicts(&window, applied, &[bulk(5, 0)]), "?");
+        assert_eq!(verdicts(&window, applied, &[bulk(6, 0)]), "A");
+        assert_eq!(verdicts(&window, applied, &[bulk(6, 1)]), "?");
     }
 }

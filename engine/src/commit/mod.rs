@@ -1,17 +1,19 @@
 //! From an intent to a slot: combining, validation, outcome.
 //!
+//! - `chain`: the hashes of recent slots, so that two histories are never mixed.
 //! - `window`: what was written lately, to judge reads against.
 //! - `judge`: decides which intents of a batch commit. No I/O.
-//! - `combiner`: writes what was accepted as one slot and applies it.
+//! - `combiner`: follows the log, writes what was accepted as its next slot, and applies both.
 //! - `submit`: hands an intent over and waits, or combines for everyone who waits.
-//! - `upkeep`: folds what has been committed, in the background.
+//! - `upkeep`: folds what has been committed, in the background, and collects what nothing refers to.
 
+mod chain;
 mod combiner;
 mod judge;
 mod submit;
 mod upkeep;
 mod window;
 
-pub use combiner::{Combiner, apply};
-pub use submit::Committer;
+pub use combiner::{Combined, Combiner, Parts, Witness, apply};
+pub use submit::{Committer, Draft, Settled};
 pub use upkeep::Upkeep;

@@ -7,13 +7,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::submit::Committer;
+use super::submit::{Committer, Draft};
 use crate::base::clock::Clock;
+use crate::base::entropy::Entropy;
+use crate::base::limits::RELOADS_MAX;
 use crate::base::spawn::Spawner;
-use crate::base::{Error, Result, metric};
-use crate::fold::{FoldOutcome, Folder, ViewCell};
+use crate::base::{Error, ManifestId, Mutant, Position, Result, TxId, metric};
+use crate::coord::{ReadSet, Writes};
+use crate::fold::{CollectOutcome, FoldOutcome, Folder, Scope, ViewCell};
 use crate::storage::LockGuard;
 
+/// How often a collect record is tried that reads a state too old to be judged.
+const RECORD_TRIES_MAX: u32 = 10;
+/// The claim of whoever merges runs now.
+const MERGER: &str = "merge-runs";
+/// How long others leave it to that process, in milliseconds.
+const MERGER_MS: u64 = 2000;
 /// Commits wait for folding once the tail is so many times longer than what starts a fold.
 const TAIL_FACTOR_MAX: usize = 4;
 
@@ -24,6 +33,7 @@ pub struct Upkeep {
     folder: Folder,
     spawner: Arc<dyn Spawner>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     /// The database's lock, here so that nobody else opens it while a fold still runs.
     _lock: Box<dyn LockGuard>,
     /// Bytes of tail that start a fold.
@@ -43,7 +53,7 @@ impl Upkeep {
         view: Arc<ViewCell>,
         folder: Folder,
         spawner: Arc<dyn Spawner>,
-        clock: Arc<dyn Clock>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         fold_len_min: usize,
         lock: Box<dyn LockGuard>,
     ) -> Upkeep {
@@ -53,6 +63,7 @@ impl Upkeep {
             folder,
             spawner,
             clock,
+            entropy,
             _lock: lock,
             fold_len_min,
             folding: AsyncMutex::new(()),
@@ -82,16 +93,22 @@ impl Upkeep {
         self.fold_locked().await.map(drop)
     }
 
+    /// Whether the tail is long enough for a fold.
+    fn is_due(&self) -> bool {
+        let view = self.view.load();
+        let slots_max = self.folder.bounds.fold_slots_max;
+        let many = self.folder.shared && view.tail_slots() >= slots_max;
+        many || view.tail_len() >= self.fold_len_min
+    }
+
     /// Starts a fold in the background if the tail is long enough.
     pub fn after_commit(self: &Arc<Self>) {
-        if self.view.load().tail_len() < self.fold_len_min
-            || self.started.swap(true, Ordering::AcqRel)
-        {
+        if !self.is_due() || self.started.swap(true, Ordering::AcqRel) {
             return;
         }
         let upkeep = Arc::clone(self);
         self.spawner.spawn(Box::pin(async move {
-            let result = upkeep.fold().await;
+            let result = upkeep.fold_if_due().await;
             if let Err(error) = &result {
                 // Nobody waits for this fold; the next commit that must wait for one gets the error.
                 tracing::warn!(%error, "folding failed; it is tried again with the next commit");
@@ -101,23 +118,140 @@ impl Upkeep {
         }));
     }
 
+    async fn fold_if_due(&self) -> Result<()> {
+        let _turn = self.folding.lock().await;
+        if self.folder.shared {
+            self.adopt_newest().await?;
+        }
+        if self.is_due() {
+            self.fold_locked().await?;
+        }
+        Ok(())
+    }
+
     /// Folds the whole tail.
     ///
     /// # Errors
     /// What the storage refuses; the database is then as it was.
     pub async fn fold(&self) -> Result<FoldOutcome> {
         let _turn = self.folding.lock().await;
+        if self.folder.shared {
+            self.adopt_newest().await?;
+        }
         self.fold_locked().await
     }
 
     async fn fold_locked(&self) -> Result<FoldOutcome> {
         let start = self.clock.monotonic_ns();
-        let point = self.committer.combiner().await.freeze();
-        let outcome = self.folder.fold(&self.view, &point).await?;
+        let outcome = if self.folder.shared {
+            let tail = self.fold_scope(Scope::Tail).await?;
+            // Merging runs may take long: it is kept whatever others fold meanwhile, and one process at a
+            // time is enough.
+            let runs = match self.committer.lease(MERGER, MERGER_MS).await {
+                Some(_lease) => self.fold_scope(Scope::Runs).await?,
+                None => FoldOutcome::default(),
+            };
+            FoldOutcome {
+                runs: tail.runs + runs.runs,
+                len: tail.len + runs.len,
+                ..tail
+            }
+        } else {
+            self.fold_scope(Scope::All).await?
+        };
         let ns = self.clock.monotonic_ns().saturating_sub(start);
         metric::count_fold(ns, self.view.load().tail_len());
         tracing::debug!(?outcome, "folded");
         Ok(outcome)
+    }
+
+    async fn fold_scope(&self, scope: Scope) -> Result<FoldOutcome> {
+        let point = self.committer.combiner().await.freeze();
+        let outcome = match self.folder.fold(&self.view, &point, scope).await {
+            // Others have folded past it and collected what it was about.
+            Err(Error::SnapshotTooOld { .. }) => FoldOutcome {
+                lost: true,
+                ..FoldOutcome::default()
+            },
+            outcome => outcome?,
+        };
+        if outcome.lost {
+            self.adopt_newest().await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Takes over what other processes have folded, so that it need not be folded here.
+    async fn adopt_newest(&self) -> Result<()> {
+        let mut result = Ok(());
+        for _ in 0..RELOADS_MAX {
+            let id = self.view.load().manifest.id;
+            let Some(newest) = self.folder.newest_after(id).await? else {
+                return Ok(());
+            };
+            result = self.folder.adopt(&self.view, newest, Vec::new()).await;
+            // Collected between the manifest and its runs: there is a newer one.
+            if !matches!(result, Err(Error::SnapshotTooOld { .. })) {
+                return result;
+            }
+        }
+        result
+    }
+
+    /// Deletes what nothing refers to any more: unused segments, folded slots, old manifests. Snapshots
+    /// that are open in this process stay readable; a reader elsewhere may get
+    /// [`Error::SnapshotTooOld`] and begin again.
+    ///
+    /// # Errors
+    /// As [`Committer::submit`]; what the storage refuses. Whatever still means something is there.
+    pub async fn collect(&self) -> Result<CollectOutcome> {
+        let _turn = self.folding.lock().await;
+        let known = self.view.load().manifest.id;
+        if Mutant::CollectByClock.on() {
+            let segments = self.folder.collect_by_clock(known).await?;
+            return Ok(CollectOutcome {
+                segments,
+                ..CollectOutcome::default()
+            });
+        }
+        let mut segments = 0;
+        if let Some(newest) = self.folder.collectable(known).await? {
+            let recorded = self.record_collect(newest).await?;
+            segments = self.folder.collect_segments(newest, recorded).await?;
+        }
+        let applied = self.view.snapshot().1;
+        let outcome = self.folder.raise_floor(applied, known).await?;
+        Ok(CollectOutcome {
+            segments,
+            ..outcome
+        })
+    }
+
+    /// Commits that segments tagged up to `manifest` are about to go (S12); where it stands, or how far it
+    /// is known that nothing needs it.
+    async fn record_collect(&self, manifest: ManifestId) -> Result<Position> {
+        for _ in 1..RECORD_TRIES_MAX {
+            match self.try_record_collect(manifest).await {
+                // Others' slots went by faster than the window is long.
+                Err(Error::TooOld { .. } | Error::Cancelled { .. }) => {}
+                other => return other,
+            }
+        }
+        self.try_record_collect(manifest).await
+    }
+
+    async fn try_record_collect(&self, manifest: ManifestId) -> Result<Position> {
+        let read_at = self.view.snapshot().1;
+        if Mutant::CollectNoRecord.on() {
+            return Ok(read_at);
+        }
+        let draft = Draft {
+            txid: TxId(self.entropy.next_u128()),
+            read_at,
+            reads: ReadSet::default(),
+            writes: Writes::Collect(manifest),
+        };
+        self.committer.submit(draft).await
     }
 
     /// Waits for background folding to end, and ends writing in good order.

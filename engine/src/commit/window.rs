@@ -5,10 +5,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::limits::{WINDOW_LEN_MAX, WINDOW_SLOTS_MAX};
-use crate::base::{Position, RunRef, TxId};
+use crate::base::limits::WINDOW_TXIDS_MAX;
+use crate::base::{Bounds, ManifestId, Mutant, Position, RunRef, TxId};
 use crate::coord::{KeyRange, ReadSet};
 use crate::fold::Table;
+use crate::log::{Body, Record};
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It stands in this slot.
+    Committed(Position),
+    /// This slot says that it never will.
+    Cancelled(Position),
+}
 
 /// The slots after [`Window::base`] up to the newest, as far as validation needs them.
 ///
@@ -21,21 +31,57 @@ pub(super) struct Window {
     tables: VecDeque<Arc<Table>>,
     /// Key ranges written by bulk records, oldest first.
     bulk: VecDeque<(Position, Bytes, Bytes)>,
-    /// Who committed where.
-    seen: HashMap<TxId, Position>,
+    /// What became of whom, after [`Window::seen_base`].
+    seen: HashMap<TxId, Outcome>,
     order: VecDeque<(Position, TxId)>,
+    /// Whoever is not in `seen` stands in no slot after this one. At or before the base: outcomes are
+    /// small and remembered for longer than keys.
+    seen_base: Position,
+    /// The largest manifest that a collect record has named.
+    collected: ManifestId,
+    bounds: Bounds,
 }
 
 impl Window {
     /// A window that remembers what comes after `base`.
-    pub(super) fn new(base: Position, active: Arc<Table>) -> Window {
+    pub(super) fn new(base: Position, active: Arc<Table>, bounds: Bounds) -> Window {
         Window {
             base,
             tables: VecDeque::from([active]),
             bulk: VecDeque::new(),
             seen: HashMap::new(),
             order: VecDeque::new(),
+            seen_base: base,
+            collected: ManifestId(0),
+            bounds,
         }
+    }
+
+    /// Forgets everything: the process goes on from a later state and has not seen what lies between.
+    pub(super) fn reset(&mut self, base: Position, active: Arc<Table>) {
+        let collected = self.collected;
+        *self = Window::new(base, active, self.bounds);
+        self.collected = collected;
+    }
+
+    /// Up to where whoever is not remembered certainly stands in no slot.
+    pub(super) fn seen_base(&self) -> Position {
+        self.seen_base
+    }
+
+    /// How far transactions may lag, among other bounds.
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// The largest manifest up to which unused segments may be gone.
+    pub(super) fn collected(&self) -> ManifestId {
+        self.collected
+    }
+
+    /// Takes note of what a manifest says has been collected.
+    pub(super) fn collect(&mut self, manifest: ManifestId) {
+        self.collected = self.collected.max(manifest);
     }
 
     /// The oldest state that can be judged.
@@ -43,23 +89,54 @@ impl Window {
         self.base
     }
 
-    /// Where `txid` committed, if that is remembered.
-    pub(super) fn settled(&self, txid: TxId) -> Option<Position> {
+    /// What became of `txid`, if that is remembered.
+    pub(super) fn settled(&self, txid: TxId) -> Option<Outcome> {
         self.seen.get(&txid).copied()
     }
 
-    /// Remembers that `txid` committed in slot `n`.
-    pub(super) fn record(&mut self, n: Position, txid: TxId) {
-        let before = self.seen.insert(txid, n);
+    /// Remembers a record of slot `n`; the keys of its writes are in the tables.
+    pub(super) fn record(&mut self, n: Position, record: &Record) {
+        self.settle(n, record.txid, Outcome::Committed(n));
+        match &record.body {
+            Body::Bulk(runs) => self.record_bulk(n, runs),
+            Body::Cancel(target) if !Mutant::CancelIgnored.on() => {
+                self.settle(n, *target, Outcome::Cancelled(n));
+            }
+            Body::Collect(manifest) if Mutant::CollectLast.on() => self.collected = *manifest,
+            Body::Collect(manifest) => self.collect(*manifest),
+            Body::Writes(_) | Body::Generation { .. } | Body::Cancel(_) => {}
+        }
+    }
+
+    fn settle(&mut self, n: Position, txid: TxId, outcome: Outcome) {
+        let before = self.seen.insert(txid, outcome);
         assert!(
             before.is_none(),
-            "transaction {txid} committed in {before:?} and again in {n}"
+            "transaction {txid} has two outcomes: {before:?} and {outcome:?}"
         );
         self.order.push_back((n, txid));
     }
 
+    /// Says that slot `n` is wholly recorded, and forgets outcomes that nobody may ask for any more.
+    pub(super) fn advance(&mut self, n: Position) {
+        if Mutant::NoWmax.on() {
+            return;
+        }
+        let lag = Position(n.0.saturating_sub(self.bounds.window_slots_max));
+        while let Some((at, txid)) = self.order.front().copied() {
+            if at > lag && self.order.len() <= WINDOW_TXIDS_MAX {
+                break;
+            }
+            self.seen.remove(&txid);
+            self.order.pop_front();
+            self.seen_base = self.seen_base.max(at);
+        }
+        self.seen_base = self.seen_base.max(lag);
+        self.base = self.base.max(self.seen_base);
+    }
+
     /// Remembers the keys that a bulk record in slot `n` may have written.
-    pub(super) fn record_bulk(&mut self, n: Position, runs: &[RunRef]) {
+    fn record_bulk(&mut self, n: Position, runs: &[RunRef]) {
         let ranges = runs
             .iter()
             .map(|run| (n, run.first_key.clone(), run.last_key.clone()));
@@ -83,8 +160,8 @@ impl Window {
         let mut len: usize = self.tables.iter().map(|table| table.len()).sum();
         while self.tables.len() > 1 {
             let oldest = &self.tables[0];
-            let lags = oldest.applied().0 + WINDOW_SLOTS_MAX < newest.0;
-            if len <= WINDOW_LEN_MAX && !lags {
+            let lags = oldest.applied().0 + self.bounds.window_slots_max < newest.0;
+            if len <= self.bounds.window_len_max && !lags {
                 break;
             }
             len -= oldest.len();
@@ -93,10 +170,6 @@ impl Window {
         }
         while self.bulk.front().is_some_and(|(n, _, _)| *n <= self.base) {
             self.bulk.pop_front();
-        }
-        while let Some((_, txid)) = self.order.front().filter(|(n, _)| *n <= self.base) {
-            self.seen.remove(txid);
-            self.order.pop_front();
         }
     }
 
@@ -108,6 +181,9 @@ impl Window {
             .find(|key| self.key_written_after(key, read_at))
             .cloned();
         let range = || {
+            if Mutant::RangeIgnored.on() {
+                return None;
+            }
             reads
                 .ranges
                 .iter()
@@ -131,7 +207,12 @@ impl Window {
     }
 
     fn key_written_after(&self, key: &[u8], read_at: Position) -> bool {
-        let written = |table: &Arc<Table>| table.last_write(key).is_some_and(|n| n > read_at);
+        let written = |table: &Arc<Table>| {
+            if Mutant::MergeNoConflict.on() {
+                return table.is_set_after(key, read_at);
+            }
+            table.last_write(key).is_some_and(|n| n > read_at)
+        };
         self.newer_tables(read_at).any(written)
             || self
                 .newer_bulk(read_at)
@@ -156,6 +237,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::WINDOW_SLOTS_MAX;
     use crate::base::{Op, SegmentId};
 
     fn table(base: u64, writes: &[(u64, &'static str)]) -> Arc<Table> {
@@ -169,6 +251,14 @@ mod tests {
             table.publish(Position(*slot));
         }
         Arc::new(table)
+    }
+
+    fn record(id: u128, body: Body) -> Record {
+        Record {
+            txid: TxId(id),
+            read_at: Position(0),
+            body,
+        }
     }
 
     fn key(text: &'static str) -> ReadSet {
@@ -191,7 +281,11 @@ mod tests {
 
     #[test]
     fn only_what_was_written_after_the_read_conflicts() {
-        let mut window = Window::new(Position(0), table(0, &[(1, "a"), (2, "c")]));
+        let mut window = Window::new(
+            Position(0),
+            table(0, &[(1, "a"), (2, "c")]),
+            Bounds::default(),
+        );
         window.push(&table(2, &[(3, "e")]));
         assert_eq!(
             window.conflict(&key("a"), Position(0)),
@@ -213,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_bulk_record_conflicts_over_its_whole_range() {
-        let mut window = Window::new(Position(0), table(0, &[]));
+        let mut window = Window::new(Position(0), table(0, &[]), Bounds::default());
         let run = RunRef {
             id: SegmentId { tag: 1, unique: 1 },
             len: 1,
@@ -222,7 +316,7 @@ mod tests {
             first_key: Bytes::from("f"),
             last_key: Bytes::from("m"),
         };
-        window.record_bulk(Position(1), &[run]);
+        window.record(Position(1), &record(1, Body::Bulk(vec![run])));
         assert!(window.conflict(&key("g"), Position(0)).is_some());
         assert!(window.conflict(&key("g"), Position(1)).is_none());
         assert!(window.conflict(&key("n"), Position(0)).is_none());
@@ -232,18 +326,19 @@ mod tests {
 
     #[test]
     fn what_lags_by_more_than_the_window_is_forgotten() {
-        let mut window = Window::new(Position(0), table(0, &[(1, "a")]));
-        window.record(Position(1), TxId(1));
+        let mut window = Window::new(Position(0), table(0, &[(1, "a")]), Bounds::default());
+        window.record(Position(1), &record(1, Body::Writes(Vec::new())));
         window.push(&table(1, &[(2, "b")]));
         assert_eq!(
             (window.base(), window.settled(TxId(1))),
-            (Position(0), Some(Position(1)))
+            (Position(0), Some(Outcome::Committed(Position(1))))
         );
         let far = WINDOW_SLOTS_MAX + 5;
         window.push(&table(2, &[(far, "z")]));
+        window.advance(Position(far));
         assert_eq!(
             (window.base(), window.settled(TxId(1))),
-            (Position(2), None)
+            (Position(far - WINDOW_SLOTS_MAX), None)
         );
     }
 }

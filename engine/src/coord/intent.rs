@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::base::{Op, Position, RunRef, TxId};
+use crate::base::{Generation, ManifestId, Op, Position, RunRef, TxId};
 
 /// A transaction on its way to a slot. Immutable once published.
 #[derive(Clone, Debug)]
@@ -13,12 +13,27 @@ pub struct Intent {
     pub txid: TxId,
     /// The position whose state it read.
     pub read_at: Position,
+    /// The hash of that slot: who knows another history drops the intent.
+    pub read_hash: u128,
     /// What it read, to be judged against what was written since.
     pub reads: ReadSet,
     /// What it writes.
     pub writes: Writes,
     /// Bytes its record takes in a slot, at most.
     pub len: usize,
+    /// Who may combine it.
+    pub origin: Origin,
+}
+
+/// Who may combine an intent: whether a refusal by this process settles it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This process alone: what it decides is final.
+    Alone,
+    /// This process published it, and others may combine it too.
+    Own,
+    /// Another process published it.
+    Foreign,
 }
 
 /// The writes of an intent.
@@ -27,7 +42,33 @@ pub enum Writes {
     /// In ascending key order, each key once.
     Small(Vec<(Bytes, Op)>),
     /// Sorted runs that are already durable, oldest first.
-    Bulk(Vec<RunRef>),
+    Bulk {
+        /// The runs.
+        runs: Vec<RunRef>,
+        /// The generation under which they were written: under another one they need not be on every
+        /// path.
+        generation: Generation,
+    },
+    /// No writes: that another transaction will never commit. It stood in no slot through `read_at`.
+    Cancel(TxId),
+    /// No writes: that segments tagged up to this manifest are about to be collected.
+    Collect(ManifestId),
+}
+
+impl Writes {
+    /// Bytes that they take in a record, at most.
+    pub fn len(&self) -> usize {
+        super::wire::writes_len(self)
+    }
+
+    /// Whether nothing is written.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Writes::Small(writes) => writes.is_empty(),
+            Writes::Bulk { runs, .. } => runs.is_empty(),
+            Writes::Cancel(_) | Writes::Collect(_) => true,
+        }
+    }
 }
 
 /// What a transaction read: keys, and ranges with every key that is or might be in them.

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Answer, Coordinator, Intent, Lease, Token, Turn};
-use crate::base::TxId;
+use super::{Answer, Coordinator, Intent, Lease, Origin, Token, Turn};
+use crate::base::sync::Mutex;
+use crate::base::{InstanceId, Position, TxId};
 
 /// Hands intents from task to task within one process.
 ///
@@ -23,6 +24,8 @@ pub struct LocalCoordinator {
 struct State {
     queue: VecDeque<Arc<Intent>>,
     waiting: HashMap<TxId, oneshot::Sender<Turn>>,
+    /// Published and not forgotten: answers to others are not kept.
+    open: HashSet<TxId>,
     /// Answers that came before their submitter asked.
     settled: HashMap<TxId, Answer>,
     combining: bool,
@@ -59,14 +62,27 @@ fn pass_on(state: &Arc<Mutex<State>>) {
     if let Some(heir) = heir {
         let again = Arc::clone(state);
         // If the heir has gone away, the token dropped with the message passes itself on.
-        drop(heir.send(Turn::Combine(Token::new(move || pass_on(&again)))));
+        let unsent = heir.send(Turn::Combine(Token::new(move || pass_on(&again))));
+        #[cfg(feature = "shuttle")]
+        if crate::base::sync::broken(crate::base::sync::Break::TurnLost) {
+            return std::mem::forget(unsent);
+        }
+        drop(unsent);
     }
 }
 
 #[async_trait]
 impl Coordinator for LocalCoordinator {
+    fn attach(&self, _of: InstanceId) {}
+
+    fn origin(&self) -> Origin {
+        Origin::Alone
+    }
+
     async fn publish(&self, intent: &Arc<Intent>) {
-        self.state.lock().queue.push_back(Arc::clone(intent));
+        let mut state = self.state.lock();
+        state.open.insert(intent.txid);
+        state.queue.push_back(Arc::clone(intent));
     }
 
     async fn turn(&self, txid: TxId) -> Turn {
@@ -111,7 +127,8 @@ impl Coordinator for LocalCoordinator {
             match state.waiting.remove(&txid) {
                 // A submitter that has gone away does not want to know.
                 Some(waiting) => drop(waiting.send(Turn::Settled(answer))),
-                None => drop(state.settled.insert(txid, answer)),
+                None if state.open.contains(&txid) => drop(state.settled.insert(txid, answer)),
+                None => {}
             }
         }
     }
@@ -120,9 +137,16 @@ impl Coordinator for LocalCoordinator {
         let mut state = self.state.lock();
         let waiting = state.waiting.remove(&txid);
         state.settled.remove(&txid);
+        state.open.remove(&txid);
         drop(state);
         // Outside the lock: a token in it passes itself on.
         drop(waiting);
+    }
+
+    async fn offer_slot(&self, _n: Position, _slot: Bytes) {}
+
+    async fn slot(&self, _n: Position) -> Option<Bytes> {
+        None
     }
 
     async fn lease(&self, name: &str, _ms: u64) -> Option<Box<dyn Lease>> {
@@ -157,12 +181,14 @@ mod tests {
 
     use super::super::{ReadSet, Writes};
     use super::*;
-    use crate::base::{Error, Position};
+    use crate::base::Error;
 
     fn intent(id: u128) -> Arc<Intent> {
         Arc::new(Intent {
             txid: TxId(id),
             read_at: Position::ZERO,
+            read_hash: 0,
+            origin: Origin::Alone,
             reads: ReadSet::default(),
             writes: Writes::Small(Vec::new()),
             len: 10,
@@ -218,6 +244,20 @@ mod tests {
                 Turn::Settled(Answer::Rejected(Error::ReadOnly))
             ));
         });
+    }
+
+    #[test]
+    fn answers_to_those_who_went_away_are_not_kept() {
+        let coordinator = LocalCoordinator::new();
+        block_on(async {
+            coordinator.publish(&intent(1)).await;
+            assert_eq!(coordinator.take(10, 1000).await.len(), 1);
+            coordinator.forget(TxId(1));
+            let answer = Answer::Committed(Position(1));
+            coordinator.answer(vec![(TxId(1), answer)]).await;
+        });
+        let state = coordinator.state.lock();
+        assert!(state.settled.is_empty() && state.open.is_empty());
     }
 
     #[test]

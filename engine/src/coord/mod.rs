@@ -2,17 +2,25 @@
 //! it may lose, repeat, delay or forget anything at any moment; the log alone decides. The worst that
 //! follows is delay.
 
+mod bus;
 mod intent;
 mod local;
+mod shared;
+mod silence;
+pub mod wire;
 
-pub use intent::{Intent, KeyRange, ReadSet, Writes};
+pub use bus::Bus;
+pub use intent::{Intent, KeyRange, Origin, ReadSet, Writes};
 pub use local::LocalCoordinator;
+pub use shared::SharedCoordinator;
+pub use silence::Silence;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use crate::base::{Error, Position, TxId};
+use crate::base::{Error, InstanceId, Position, TxId};
 
 /// What became of an intent, as its combiner says. Sent only after the slot is durable and applied.
 #[derive(Clone, Debug)]
@@ -59,6 +67,13 @@ pub trait Lease: Send + Sync {}
 /// Carries hints between those who submit and those who combine.
 #[async_trait]
 pub trait Coordinator: Send + Sync + 'static {
+    /// Says which database this is about, before anything else is called.
+    fn attach(&self, of: InstanceId);
+
+    /// Who may combine what this process publishes: [`Origin::Alone`], or [`Origin::Own`] where other
+    /// processes may too.
+    fn origin(&self) -> Origin;
+
     /// Offers an intent to whoever combines next.
     async fn publish(&self, intent: &Arc<Intent>);
 
@@ -74,6 +89,13 @@ pub trait Coordinator: Send + Sync + 'static {
 
     /// Forgets `txid`: its submitter has gone away or knows its outcome.
     fn forget(&self, txid: TxId);
+
+    /// Offers the bytes of slot `n`, which is durable, to those who follow the log.
+    async fn offer_slot(&self, n: Position, slot: Bytes);
+
+    /// The bytes that somebody offered as slot `n`, if they are at hand. They may feed memory once they
+    /// prove to continue the chain; what is written next never rests on them.
+    async fn slot(&self, n: Position) -> Option<Bytes>;
 
     /// Claims `name` for `ms` milliseconds, or until the lease is dropped; `None` where someone else
     /// has it.

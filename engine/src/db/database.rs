@@ -6,12 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::catalog::{self, StoreStats};
+use super::clustered;
 use super::info::Info;
 use super::instance::Instance;
 use super::open::{self, Opened};
-use super::options::{Environment, Options};
-use crate::base::{Error, Result};
-use crate::fold::{FoldOutcome, Layer};
+use super::options::{Environment, Mode, Options};
+use crate::base::{Error, Position, Result, TxId};
+use crate::commit::{Settled, Upkeep};
+use crate::fold::{CollectOutcome, FoldOutcome, Layer};
 use crate::storage::{Access, LocalStorage, Storage};
 use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 
@@ -75,7 +77,14 @@ impl Db {
         options: Options,
         environment: Environment,
     ) -> Result<Db> {
-        let opened = open::read_write(Arc::clone(&storage), &options, &environment).await?;
+        let opened = match options.mode {
+            Mode::Standalone => {
+                open::read_write(Arc::clone(&storage), &options, &environment).await?
+            }
+            Mode::Clustered => {
+                clustered::read_write(Arc::clone(&storage), &options, &environment).await?
+            }
+        };
         Ok(Db::from_opened(storage, opened))
     }
 
@@ -227,10 +236,45 @@ impl Db {
     /// # Errors
     /// [`Error::ReadOnly`]; what the storage refuses: the database is then as it was.
     pub async fn fold(&self) -> Result<FoldOutcome> {
-        match &self.context.upkeep {
-            Some(upkeep) => upkeep.fold().await,
-            None => Err(Error::ReadOnly),
-        }
+        self.upkeep()?.fold().await
+    }
+
+    /// Deletes what nothing refers to any more: replaced runs, folded slots, old manifests. Snapshots and
+    /// scans that are open in this process go on; a reader elsewhere may get
+    /// [`Error::SnapshotTooOld`] and begin again.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; as [`Transaction::commit`]; what the storage refuses. Whatever still means
+    /// something is there.
+    pub async fn collect(&self) -> Result<CollectOutcome> {
+        self.upkeep()?.collect().await
+    }
+
+    /// Makes visible whatever other processes have committed: everything that had committed anywhere when
+    /// this was called can be read when it returns. With one process there is nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; [`Error::Corrupt`] naming the object; [`Error::Halted`] after a sync that
+    /// failed; what the storage refuses.
+    pub async fn refresh(&self) -> Result<()> {
+        self.upkeep()?.committer().refresh().await
+    }
+
+    /// Finds out what became of a transaction whose commit returned [`Error::CommitUnknown`]: if it has not
+    /// committed, it is cancelled, so that it never will. `read_at` is the state that it read
+    /// ([`Transaction::position`]).
+    ///
+    /// # Errors
+    /// [`Error::TooOld`]: the log has gone on so far that nobody can tell any more. [`Error::ReadOnly`]; as
+    /// [`Transaction::commit`].
+    pub async fn settle(&self, txid: TxId, read_at: Position) -> Result<Settled> {
+        let cancel = TxId(self.context.entropy.next_u128());
+        let committer = self.upkeep()?.committer();
+        committer.settle(cancel, txid, read_at).await
+    }
+
+    fn upkeep(&self) -> Result<&Arc<Upkeep>> {
+        self.context.upkeep.as_ref().ok_or(Error::ReadOnly)
     }
 
     /// Ends in good order: waits for background folding, folds a long tail so that the next opening is
@@ -249,7 +293,8 @@ impl Db {
         upkeep.close().await?;
         let last = upkeep.committer().combiner().await.last();
         let before = *self.instance.lock();
-        if before.closed != Some(last) {
+        // Among others the log goes on: what one of them knows when it leaves says nothing.
+        if !self.context.folder.shared && before.closed != Some(last) {
             let stored = Instance {
                 closed: Some(last),
                 ..before

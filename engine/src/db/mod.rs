@@ -20,6 +20,8 @@
 //! ```
 
 mod catalog;
+mod clustered;
+mod create;
 mod database;
 mod info;
 mod instance;
@@ -27,13 +29,15 @@ mod open;
 mod options;
 mod verify;
 
+pub use crate::commit::{Settled, Witness};
+pub use crate::fold::{CollectOutcome, FoldOutcome};
 pub use crate::txn::{
     Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
 };
 pub use catalog::StoreStats;
 pub use database::Db;
 pub use info::Info;
-pub use options::{Environment, Options};
+pub use options::{Environment, Mode, Options};
 pub use verify::{Broken, Progress, VerifyReport, verify, verify_folder};
 
 /// The version of the database format as a whole.

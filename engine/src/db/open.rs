@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::FORMAT;
+use super::create::{become_own, create, cut_loose};
 use super::info::Info;
 use super::instance::Instance;
 use super::options::{Environment, Options};
-use crate::base::{Error, Generation, InstanceId, ManifestId, Position, Result};
-use crate::commit::{Combiner, Committer, Upkeep, apply};
-use crate::fold::{Folder, Layer, Manifest, RunLayer, Table, View, ViewCell};
-use crate::log::{Body, LogEnd, LogWriter, Replay, Slot, Strictness};
-use crate::storage::{Created, LockGuard, Name, Storage};
+use crate::base::{Error, ManifestId, Mutant, Position, Result};
+use crate::commit::{Combiner, Committer, Parts, Upkeep, apply};
+use crate::fold::{Folder, View, ViewCell};
+use crate::log::{Floors, LogEnd, LogWriter, Replay, Strictness, Tail};
+use crate::storage::{LockGuard, LockMode, Name, Storage};
 use crate::tree::{PageCache, RunOptions};
 use crate::txn::Context;
 
@@ -27,34 +28,42 @@ pub(super) async fn read_write(
     options: &Options,
     environment: &Environment,
 ) -> Result<Opened> {
-    let lock = storage.lock().await?;
+    let lock = storage.lock(LockMode::Exclusive).await?;
     let (instance, copied) = match Instance::load(&*storage).await? {
         Some(found) => found,
         None if options.create => (create(&*storage, environment).await?, false),
         None => return Err(no_database(&*storage)),
     };
-    let folder = folder(&storage, options, environment);
+    let folder = folder(&storage, options, environment, false);
     let loaded = load(folder, &instance, copied).await?;
     // A manifest that an earlier process created may not have a durable name yet.
     storage
         .sync_names(&Name::manifest(loaded.view.load().manifest.id))
         .await?;
+    let becomes_own = loaded.copied && !Mutant::CopyKeepsName.on();
+    if becomes_own {
+        let base = loaded.view.load().manifest.id;
+        cut_loose(&*storage, base, &loaded.end).await?;
+    }
     let writer = LogWriter::open(Arc::clone(&storage), &loaded.end).await?;
-    let mut combiner = Combiner::new(
-        writer,
-        Arc::clone(&loaded.view),
-        loaded.folder.clone(),
-        Arc::clone(&environment.clock),
-        Arc::clone(&environment.entropy),
-    );
-    let (instance, generation) = if loaded.copied {
-        become_own(&*storage, &mut combiner, loaded.end.generation, environment).await?
+    let tail = Tail::Append(writer);
+    let mut combiner = Combiner::new(parts(tail, &loaded.view, &loaded.folder, environment));
+    let (instance, generation) = if becomes_own {
+        become_own(&*storage, &mut combiner, environment).await?
     } else {
         (instance, loaded.end.generation)
     };
+    environment.coordinator.attach(instance.id);
     let mut info = loaded.info(&*storage, &instance);
     info.generation = generation;
-    let context = context(loaded, combiner, lock, options, environment);
+    let context = context(
+        &loaded.view,
+        &loaded.folder,
+        combiner,
+        lock,
+        options,
+        environment,
+    );
     Ok(Opened {
         context,
         instance,
@@ -70,7 +79,8 @@ pub(super) async fn read_only(
 ) -> Result<Opened> {
     let found = Instance::load(&*storage).await?;
     let (instance, copied) = found.ok_or_else(|| no_database(&*storage))?;
-    let loaded = load(folder(&storage, options, environment), &instance, copied).await?;
+    let folder = folder(&storage, options, environment, true);
+    let loaded = load(folder, &instance, copied).await?;
     let info = loaded.info(&*storage, &instance);
     let context = Context {
         view: loaded.view,
@@ -85,34 +95,68 @@ pub(super) async fn read_only(
     })
 }
 
-fn context(
-    loaded: Loaded,
+/// What a combiner works with.
+pub(super) fn parts(
+    tail: Tail,
+    view: &Arc<ViewCell>,
+    folder: &Folder,
+    environment: &Environment,
+) -> Parts {
+    Parts {
+        tail,
+        view: Arc::clone(view),
+        folder: folder.clone(),
+        coordinator: Arc::clone(&environment.coordinator),
+        clock: Arc::clone(&environment.clock),
+        entropy: Arc::clone(&environment.entropy),
+        witness: environment.witness.clone(),
+    }
+}
+
+/// What transactions of a database open for writing share.
+pub(super) fn context(
+    view: &Arc<ViewCell>,
+    folder: &Folder,
     combiner: Combiner,
     lock: Box<dyn LockGuard>,
     options: &Options,
     environment: &Environment,
 ) -> Arc<Context> {
-    let committer = Committer::new(Arc::clone(&environment.coordinator), combiner);
+    let committer = Committer::new(
+        Arc::clone(&environment.coordinator),
+        Arc::clone(&environment.clock),
+        Arc::clone(view),
+        combiner,
+    );
     let upkeep = Upkeep::new(
         committer,
-        Arc::clone(&loaded.view),
-        loaded.folder.clone(),
+        Arc::clone(view),
+        folder.clone(),
         Arc::clone(&environment.spawner),
-        Arc::clone(&environment.clock),
+        (
+            Arc::clone(&environment.clock),
+            Arc::clone(&environment.entropy),
+        ),
         options.fold_len_min,
         lock,
     );
     let upkeep = Arc::new(upkeep);
     upkeep.after_commit();
     Arc::new(Context {
-        view: loaded.view,
-        folder: loaded.folder,
+        view: Arc::clone(view),
+        folder: folder.clone(),
         entropy: Arc::clone(&environment.entropy),
         upkeep: Some(upkeep),
     })
 }
 
-fn folder(storage: &Arc<dyn Storage>, options: &Options, environment: &Environment) -> Folder {
+/// What writes and opens runs; `shared` where other processes may fold and collect meanwhile.
+pub(super) fn folder(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    environment: &Environment,
+    shared: bool,
+) -> Folder {
     Folder {
         storage: Arc::clone(storage),
         entropy: Arc::clone(&environment.entropy),
@@ -121,65 +165,18 @@ fn folder(storage: &Arc<dyn Storage>, options: &Options, environment: &Environme
             compression: options.compression,
             ..RunOptions::default()
         },
-        first_free: ManifestId(0),
+        bounds: options.bounds,
+        shared,
         halted: Arc::default(),
     }
 }
 
-fn no_database(storage: &dyn Storage) -> Error {
+pub(super) fn no_database(storage: &dyn Storage) -> Error {
     let why = "it has no INSTANCE file".to_owned();
     Error::NotADatabase {
         path: storage.location(),
         why,
     }
-}
-
-/// Creates an empty database. `INSTANCE` comes last: what is there before is not a database yet.
-async fn create(storage: &dyn Storage, environment: &Environment) -> Result<Instance> {
-    let first = Manifest::first();
-    let name = Name::manifest(first.id);
-    let manifests = storage.list(Name::MANIFEST).await?;
-    if manifests.iter().any(|found| *found != name) || !storage.list(Name::LOG).await?.is_empty() {
-        let why = "its INSTANCE file is missing, but it has a log or manifests".to_owned();
-        return Err(Error::NotADatabase {
-            path: storage.location(),
-            why,
-        });
-    }
-    match storage.create(&name, &first.encode()).await? {
-        // An earlier process may have come this far.
-        Created::New | Created::Exists => storage.sync_names(&name).await?,
-    }
-    let id = InstanceId(environment.entropy.next_u128());
-    Instance {
-        id,
-        identity: 0,
-        closed: None,
-    }
-    .store(storage)
-    .await
-}
-
-/// A copy takes a name and a generation of its own before anything else is written to it, so that it
-/// can never be taken for its original.
-async fn become_own(
-    storage: &dyn Storage,
-    combiner: &mut Combiner,
-    generation: Generation,
-    environment: &Environment,
-) -> Result<(Instance, Generation)> {
-    let id = InstanceId(environment.entropy.next_u128());
-    let generation = Generation(generation.0 + 1);
-    combiner.begin_generation(generation, id).await?;
-    tracing::info!(%id, "this folder is a copy; it goes on as a database of its own");
-    let instance = Instance {
-        id,
-        identity: 0,
-        closed: None,
-    }
-    .store(storage)
-    .await?;
-    Ok((instance, generation))
 }
 
 /// What reading a database gives.
@@ -219,24 +216,26 @@ impl Loaded {
     }
 }
 
-async fn load(mut folder: Folder, instance: &Instance, copied: bool) -> Result<Loaded> {
+async fn load(folder: Folder, instance: &Instance, copied: bool) -> Result<Loaded> {
     let storage = Arc::clone(&folder.storage);
     let strictness = if copied {
         Strictness::Prefix
     } else {
         Strictness::Whole
     };
-    let (manifest, runs, newest_id) = base(&folder, strictness).await?;
-    folder.first_free = ManifestId(newest_id.0 + 1);
-    let start = manifest.log_start();
-    let mut layers = vec![Layer::Table(Arc::new(Table::new(manifest.folded)))];
-    layers.extend(runs.into_iter().map(Layer::Run));
-    let view = Arc::new(ViewCell::new(View {
-        layers,
-        manifest: Arc::new(manifest),
-    }));
+    let (id, floor) = Floors::find(Arc::clone(&storage)).await?.newest();
+    let base = folder.load(strictness, floor.manifest).await?;
+    if copied && base.manifest.id < floor.manifest {
+        let detail = "the copy was overtaken by collection while it was taken: copy again";
+        return Err(Error::corrupt(Name::floor(id), detail));
+    }
+    let start = base.manifest.log_start();
+    let view = Arc::new(ViewCell::new(View::of(base.manifest, base.runs)));
     let mut replay = Replay::begin(Arc::clone(&storage), &start, strictness).await?;
     let (end, replayed_slots) = replay_into(&mut replay, &folder, &view, strictness).await?;
+    if !copied {
+        no_gap(&*storage, end.last).await?;
+    }
     if let Some((closed, _)) = instance
         .closed
         .filter(|(closed, _)| !copied && end.last < *closed)
@@ -262,48 +261,23 @@ async fn load(mut folder: Folder, instance: &Instance, copied: bool) -> Result<L
     })
 }
 
-/// The newest manifest with its runs, open, and the largest number that any manifest has. Of a copy,
-/// the newest one that is complete.
-async fn base(
-    folder: &Folder,
-    strictness: Strictness,
-) -> Result<(Manifest, Vec<Arc<RunLayer>>, ManifestId)> {
-    let storage = &folder.storage;
-    let listed = storage.list(Name::MANIFEST).await?;
-    let mut ids: Vec<ManifestId> = listed.iter().filter_map(Name::as_manifest).collect();
-    ids.sort_unstable();
-    let newest = ids.last().copied();
-    let newest = newest.ok_or_else(|| Error::corrupt(Name::MANIFEST, "there is no manifest"))?;
-    let mut failure = None;
-    for id in ids.into_iter().rev() {
-        match manifest_with_runs(folder, id).await {
-            Ok((manifest, runs)) => return Ok((manifest, runs, newest)),
-            Err(error @ Error::Corrupt { .. }) if strictness == Strictness::Prefix => {
-                failure.get_or_insert(error);
-            }
-            Err(error) => return Err(error),
+/// Slot `n + 1` cannot be there while slot `n` is not.
+async fn no_gap(storage: &dyn Storage, last: Position) -> Result<()> {
+    let listed = storage.list(Name::LOG).await?;
+    let beyond = listed
+        .iter()
+        .find(|name| name.as_log().is_some_and(|(_, first)| first > last.next()));
+    match beyond {
+        Some(name) => {
+            let detail = format!("slot {} is missing, and this comes after it", last.next());
+            Err(Error::corrupt(name, detail))
         }
+        None => Ok(()),
     }
-    Err(failure.unwrap_or_else(|| Error::corrupt(Name::MANIFEST, "no manifest is complete")))
-}
-
-async fn manifest_with_runs(
-    folder: &Folder,
-    id: ManifestId,
-) -> Result<(Manifest, Vec<Arc<RunLayer>>)> {
-    let name = Name::manifest(id);
-    let missing = || Error::corrupt(&name, "it was listed and is gone");
-    let bytes = folder.storage.read(&name).await?.ok_or_else(missing)?;
-    let manifest = Manifest::decode(name.as_str(), id, &bytes)?;
-    let mut runs = Vec::with_capacity(manifest.runs.len());
-    for entry in &manifest.runs {
-        runs.push(folder.open_run(entry.run.clone(), entry.at).await?);
-    }
-    Ok((manifest, runs))
 }
 
 /// Applies the log to `view`, slot by slot, to its end.
-async fn replay_into(
+pub(super) async fn replay_into(
     replay: &mut Replay,
     folder: &Folder,
     view: &ViewCell,
@@ -315,16 +289,18 @@ async fn replay_into(
         let Some(slot) = replay.next().await? else {
             return Ok((replay.end(), slots));
         };
-        match runs_of(folder, &slot).await {
+        match folder.open_runs_of(&slot).await {
             Ok(runs) => apply(view, slot.header.n, &slot.records, runs),
+            Err(Error::Corrupt { .. } | Error::SnapshotTooOld { .. })
+                if Mutant::CopyNoRefs.on() =>
+            {
+                apply(view, slot.header.n, &slot.records, Vec::new());
+            }
             // A slot counts in a copy only if every run it refers to has been copied too.
-            Err(Error::Corrupt { object, detail }) if strictness == Strictness::Prefix => {
-                tracing::info!(
-                    object,
-                    detail,
-                    "the copy ends before slot {}",
-                    slot.header.n
-                );
+            Err(error @ (Error::Corrupt { .. } | Error::SnapshotTooOld { .. }))
+                if strictness == Strictness::Prefix =>
+            {
+                tracing::info!(%error, "the copy ends before slot {}", slot.header.n);
                 return Ok((torn_off(before), slots));
             }
             Err(error) => return Err(error),
@@ -339,16 +315,4 @@ fn torn_off(mut end: LogEnd) -> LogEnd {
         file.torn = Some("the copy ends here".to_owned());
     }
     end
-}
-
-async fn runs_of(folder: &Folder, slot: &Slot) -> Result<Vec<Arc<RunLayer>>> {
-    let mut layers = Vec::new();
-    for record in &slot.records {
-        if let Body::Bulk(runs) = &record.body {
-            for run in runs {
-                layers.push(folder.open_run(run.clone(), slot.header.n).await?);
-            }
-        }
-    }
-    Ok(layers)
 }

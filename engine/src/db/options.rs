@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::base::Bounds;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::spawn::{RayonSpawner, Spawner};
+use crate::commit::Witness;
 use crate::coord::{Coordinator, LocalCoordinator};
 use crate::tree::Compression;
 
@@ -20,6 +22,21 @@ pub struct Options {
     pub fold_len_min: usize,
     /// How pages of runs are compressed.
     pub compression: Compression,
+    /// Who else may write to the database meanwhile.
+    pub mode: Mode,
+    /// Bounds of the protocol; only tests have a reason to change them.
+    pub bounds: Bounds,
+}
+
+/// Who writes to a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// One process, which excludes all others that would write.
+    #[default]
+    Standalone,
+    /// Any number of processes on any machines that see the folder. The folder is the same: a database
+    /// may be opened standalone today and clustered tomorrow.
+    Clustered,
 }
 
 impl Default for Options {
@@ -29,6 +46,8 @@ impl Default for Options {
             cache_len_max: 64 * 1024 * 1024,
             fold_len_min: 8 * 1024 * 1024,
             compression: Compression::Lz4,
+            mode: Mode::Standalone,
+            bounds: Bounds::default(),
         }
     }
 }
@@ -44,6 +63,8 @@ pub struct Environment {
     pub spawner: Arc<dyn Spawner>,
     /// Hints between submitters.
     pub coordinator: Arc<dyn Coordinator>,
+    /// Told of every slot before it is applied; for simulations and audits.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl Default for Environment {
@@ -53,6 +74,7 @@ impl Default for Environment {
             entropy: Arc::new(SystemEntropy),
             spawner: Arc::new(RayonSpawner),
             coordinator: Arc::new(LocalCoordinator::new()),
+            witness: None,
         }
     }
 }

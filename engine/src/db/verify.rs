@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::instance::Instance;
 use super::options::Environment;
 use super::{Options, open};
-use crate::base::{Error, ManifestId, Position, Result, RunRef, SegmentId};
+use crate::base::limits::SECTOR_LEN;
+use crate::base::{Error, FloorId, ManifestId, Position, Result, RunRef, SegmentId};
 use crate::fold::Manifest;
-use crate::log::file::FileHead;
-use crate::log::{Body, LogStart, Replay, Slot, Strictness};
+use crate::log::file::{FIRST_SLOT_OFFSET, FileHead};
+use crate::log::{Body, Floor, Floors, LogStart, Replay, Slot, Strictness, slot};
 use crate::merge;
 use crate::storage::{Access, LocalStorage, Name, Storage};
 use crate::tree::{PageCache, Run};
@@ -80,6 +81,7 @@ pub async fn verify(storage: Arc<dyn Storage>, progress: Progress<'_>) -> Result
         progress,
         report: VerifyReport::default(),
         checked: BTreeSet::new(),
+        folded: Position::ZERO,
     };
     verifier.run().await?;
     Ok(verifier.report)
@@ -91,6 +93,8 @@ struct Verifier<'a> {
     progress: Progress<'a>,
     report: VerifyReport,
     checked: BTreeSet<SegmentId>,
+    /// What every manifest has folded.
+    folded: Position,
 }
 
 impl Verifier<'_> {
@@ -107,8 +111,17 @@ impl Verifier<'_> {
             }
             Err(error) => self.found(&instance, error)?,
         }
-        let manifests = self.manifests().await?;
-        let hashes = self.log(&manifests).await?;
+        let floor = match Floors::find(Arc::clone(&self.storage)).await {
+            Ok(floors) => floors.newest().1,
+            Err(error) => {
+                self.found(&Name::floor(FloorId(0)), error)?;
+                Floor::default()
+            }
+        };
+        let manifests = self.manifests(floor).await?;
+        let oldest = manifests.first();
+        self.folded = oldest.map_or(Position::ZERO, |manifest| manifest.folded);
+        let hashes = self.log(&manifests, floor).await?;
         for manifest in &manifests {
             let on_chain = hashes.get(&manifest.folded);
             if on_chain.is_some_and(|hash| *hash != manifest.hash) {
@@ -153,8 +166,8 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// All manifests that can be read, oldest first.
-    async fn manifests(&mut self) -> Result<Vec<Manifest>> {
+    /// All manifests above the floor that can be read, oldest first.
+    async fn manifests(&mut self, floor: Floor) -> Result<Vec<Manifest>> {
         let mut manifests: Vec<Manifest> = Vec::new();
         let mut before: Option<ManifestId> = None;
         for name in self.storage.list(Name::MANIFEST).await? {
@@ -164,6 +177,9 @@ impl Verifier<'_> {
                     .push(format!("{name}: not a name that this program gives"));
                 continue;
             };
+            if id < floor.manifest {
+                continue;
+            }
             if before.is_some_and(|before| before.0 + 1 != id.0) {
                 self.broken(&name, "the manifest before it is missing".to_owned());
             }
@@ -185,8 +201,12 @@ impl Verifier<'_> {
         Ok(manifests)
     }
 
-    /// Reads every slot of every log file; the hashes at the manifests' positions.
-    async fn log(&mut self, manifests: &[Manifest]) -> Result<BTreeMap<Position, u128>> {
+    /// Reads every slot of every log file above the floor; the hashes at the manifests' positions.
+    async fn log(
+        &mut self,
+        manifests: &[Manifest],
+        floor: Floor,
+    ) -> Result<BTreeMap<Position, u128>> {
         let wanted: BTreeSet<Position> = manifests.iter().map(|manifest| manifest.folded).collect();
         let mut hashes = BTreeMap::new();
         let mut files = Vec::new();
@@ -200,6 +220,10 @@ impl Verifier<'_> {
             }
         }
         files.sort();
+        // What lies below the floor means nothing, whether it has been deleted or not; a file holds the
+        // slots up to the first of the next one.
+        let above = files.partition_point(|(first, ..)| *first <= floor.slot);
+        files.drain(..above.saturating_sub(1));
         let mut end: Option<Position> = None;
         for (first, _, name) in files {
             // A reading goes on from file to file; only what it did not reach is begun anew.
@@ -234,33 +258,8 @@ impl Verifier<'_> {
         wanted: &BTreeSet<Position>,
         hashes: &mut BTreeMap<Position, u128>,
     ) -> Result<Position> {
-        let Some(bytes) = self.storage.open(name).await? else {
+        let Some(start) = self.log_start(name).await? else {
             return Ok(Position::ZERO);
-        };
-        let head = bytes
-            .read_at(0, usize::try_from(bytes.len().min(512)).unwrap_or(512))
-            .await?;
-        let Ok(head) = FileHead::decode(&head) else {
-            // Left by a process that ended before it wrote anything: opening passes over it too.
-            let empty = head.iter().all(|byte| *byte == 0);
-            let detail = "its head cannot be read";
-            return if empty {
-                Ok(Position::ZERO)
-            } else {
-                Err(Error::corrupt(name, detail))
-            };
-        };
-        let last = Position(head.first.0.saturating_sub(1));
-        let place = Some((
-            head.generation,
-            head.first,
-            crate::log::file::FIRST_SLOT_OFFSET,
-        ));
-        let start = LogStart {
-            generation: head.generation,
-            last,
-            hash: head.prev_hash,
-            place,
         };
         let storage = Arc::clone(&self.storage);
         let mut replay = Replay::begin(storage, &start, Strictness::Whole).await?;
@@ -291,11 +290,44 @@ impl Verifier<'_> {
         Ok(end.last)
     }
 
+    /// Where a log file begins, by its own word; `None` where a process ended before it wrote anything:
+    /// opening passes over that too.
+    async fn log_start(&self, name: &Name) -> Result<Option<LogStart>> {
+        let Some(object) = self.storage.open(name).await? else {
+            return Ok(None);
+        };
+        let len = usize::try_from(object.len()).unwrap_or(usize::MAX);
+        let head = object.read_at(0, len.min(SECTOR_LEN)).await?;
+        if let Ok(header) = slot::decode_head(&head) {
+            return Ok(Some(LogStart {
+                generation: header.generation,
+                last: Position(header.n.0.saturating_sub(1)),
+                hash: header.prev,
+                place: None,
+            }));
+        }
+        if head.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let Ok(head) = FileHead::decode(&head) else {
+            return Err(Error::corrupt(name, "its head cannot be read"));
+        };
+        Ok(Some(LogStart {
+            generation: head.generation,
+            last: Position(head.first.0.saturating_sub(1)),
+            hash: head.prev_hash,
+            place: Some((head.generation, head.first, FIRST_SLOT_OFFSET)),
+        }))
+    }
+
+    /// What is folded into every manifest that is there may have been collected from the log's side.
     async fn slot(&mut self, slot: &Slot) -> Result<()> {
         self.report.slots += 1;
         self.report.bytes += slot.len as u64;
         for record in &slot.records {
-            if let Body::Bulk(runs) = &record.body {
+            if let Body::Bulk(runs) = &record.body
+                && slot.header.n > self.folded
+            {
                 for run in runs {
                     self.run_of(run).await?;
                 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ops::flatten;
-use super::table::Table;
-use super::view::Layer;
+use super::view::{Layer, TablePart};
 use crate::base::{Op, Position, Result};
 use crate::coord::KeyRange;
 use crate::tree;
@@ -60,10 +59,10 @@ impl ViewCursor {
         }
         for layer in layers {
             match layer {
-                Layer::Table(table) if table.base() >= at || table.is_empty() => {}
-                Layer::Table(table) => {
-                    let table = Arc::clone(table);
-                    sources.push(Source::Table(TableSource::new(table, at, range, direction)));
+                Layer::Table(part) if part.after >= at || part.table.is_empty() => {}
+                Layer::Table(part) => {
+                    let part = part.clone();
+                    sources.push(Source::Table(TableSource::new(part, at, range, direction)));
                 }
                 Layer::Run(layer) => {
                     let reference = &layer.reference;
@@ -182,7 +181,7 @@ impl Source {
 }
 
 struct TableSource {
-    table: Arc<Table>,
+    part: TablePart,
     at: Position,
     range: KeyRange,
     direction: Direction,
@@ -192,10 +191,10 @@ struct TableSource {
 }
 
 impl TableSource {
-    fn new(table: Arc<Table>, at: Position, range: &KeyRange, direction: Direction) -> TableSource {
+    fn new(part: TablePart, at: Position, range: &KeyRange, direction: Direction) -> TableSource {
         let (range, batch) = (range.clone(), VecDeque::new());
         let mut source = TableSource {
-            table,
+            part,
             at,
             range,
             direction,
@@ -213,9 +212,11 @@ impl TableSource {
         if let Some(last) = &self.fetched {
             *(if reverse { &mut to } else { &mut from }) = Bound::Excluded(&last[..]);
         }
+        let seen = (self.part.after, self.at);
         let batch = self
+            .part
             .table
-            .collect((from, to), reverse, self.at, TABLE_BATCH);
+            .collect((from, to), reverse, seen, TABLE_BATCH);
         self.batch = batch.into();
         self.fetched = self.batch.back().map(|(key, _)| key.clone());
     }

@@ -1,5 +1,5 @@
 //! Folding: the tail is written as runs, neighbouring runs are merged, and a manifest makes the
-//! result the new base (S12 of the protocol; the standalone part).
+//! result the new base (S12 of the protocol).
 //!
 //! Order, each step durable before the next: runs, their names, the manifest, its name; only then
 //! does the view change. Readers and commits go on all the time: they keep the layers they have.
@@ -8,18 +8,23 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cursor::{Direction, ViewCursor};
-use super::dropped::{dropped, store_of};
-use super::manifest::{LogPlace, Manifest, RunEntry};
-use super::plan::{Size, groups};
-use super::view::{Layer, RunLayer, View, ViewCell};
 use parking_lot::Mutex;
 
+use super::cursor::{Direction, ViewCursor};
+use super::dropped::{dropped, store_of};
+use super::manifest::LogPlace;
+use super::plan::{Size, groups};
+use super::publish::{Fold, Piece};
+use super::sink::RunSink;
+use super::view::{Layer, RunLayer, View, ViewCell};
 use crate::base::entropy::Entropy;
-use crate::base::{Error, ManifestId, Op, Position, Result, SegmentId, StoreId};
+use crate::base::{
+    Bounds, Error, Generation, ManifestId, Op, Position, Result, RunRef, SegmentId, StoreId,
+};
 use crate::coord::KeyRange;
-use crate::storage::{Created, Name, Storage};
-use crate::tree::{PageCache, Run, RunBuilder, RunOptions};
+use crate::log::{Body, Slot};
+use crate::storage::{Name, Storage};
+use crate::tree::{PageCache, Run, RunOptions};
 
 /// Everything that writing a run takes.
 #[derive(Clone)]
@@ -32,9 +37,10 @@ pub struct Folder {
     pub cache: Arc<PageCache>,
     /// How runs are written.
     pub options: RunOptions,
-    /// The smallest number that no manifest had when the database was opened: a copy may begin with
-    /// an older manifest than its newest, incomplete one, whose name is taken.
-    pub first_free: ManifestId,
+    /// How many manifests stay, among other bounds.
+    pub bounds: Bounds,
+    /// Whether other processes fold too.
+    pub shared: bool,
     /// Why no manifest can be published any more: one whose name may not be durable stands in the way.
     pub halted: Arc<Mutex<Option<String>>>,
 }
@@ -48,71 +54,114 @@ pub struct FoldOutcome {
     pub len: u64,
     /// The position folded.
     pub folded: Position,
+    /// Another process had folded the same, and what this one wrote was dropped.
+    pub lost: bool,
+}
+
+/// Which layers a fold is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The tail and the runs together.
+    All,
+    /// The tail alone: short work, which seldom loses against others'.
+    Tail,
+    /// The runs alone: work that may be long, and is kept although others fold the tail meanwhile.
+    Runs,
 }
 
 /// The end of what is folded: taken together with freezing the table, so that they agree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct FoldPoint {
     /// The last slot of the frozen tables.
     pub at: Position,
     /// Its hash.
     pub hash: u128,
     /// The generation of the next slot.
-    pub generation: crate::base::Generation,
+    pub generation: Generation,
     /// Where the next slot goes.
     pub place: Option<LogPlace>,
+    /// The largest manifest that a collect record names.
+    pub collected: ManifestId,
+    /// The view as it was frozen.
+    pub view: Arc<View>,
 }
 
 impl Folder {
-    /// Folds all layers of `cell` but the active table, up to `point`, and publishes manifest and view.
+    /// Folds the layers of the view at `point` but the active table, and publishes manifest and view.
     ///
     /// One fold at a time a process: the caller holds the fold's lock.
     ///
     /// # Errors
     /// What the storage refuses: the view is then what it was, and what has been written is garbage
     /// that no manifest refers to.
-    pub async fn fold(&self, cell: &ViewCell, point: &FoldPoint) -> Result<FoldOutcome> {
+    pub async fn fold(
+        &self,
+        cell: &ViewCell,
+        point: &FoldPoint,
+        scope: Scope,
+    ) -> Result<FoldOutcome> {
         if let Some(cause) = self.halted.lock().clone() {
             return Err(Error::Halted { cause });
         }
-        let view = cell.load();
-        let layers: Vec<Layer> = view
-            .layers
-            .iter()
-            .filter(|l| is_before(l, point))
-            .cloned()
-            .collect();
-        let gone = dropped(&view, point.at).await?;
-        let next_id = ManifestId(view.manifest.id.0 + 1).max(self.first_free);
+        let view = &point.view;
+        let base = Arc::clone(&view.manifest);
+        let is_folded = |layer: &Layer| run_of(layer, base.folded).is_some();
+        let is_in_scope = |layer: &Layer| match scope {
+            Scope::All => true,
+            Scope::Tail => !is_folded(layer),
+            Scope::Runs => is_folded(layer),
+        };
+        let layers = view.layers.iter().filter(|l| is_before(l, point));
+        let layers: Vec<Layer> = layers.filter(|l| is_in_scope(l)).cloned().collect();
+        let reaches_bottom = scope != Scope::Tail || base.runs.is_empty();
+        let groups = groups(&layers.iter().map(size).collect::<Vec<_>>());
         let mut outcome = FoldOutcome {
             folded: point.at,
             ..FoldOutcome::default()
         };
-        let mut runs: Vec<Arc<RunLayer>> = Vec::new();
-        for group in groups(&layers.iter().map(size).collect::<Vec<_>>()) {
+        let merges_nothing = groups.iter().all(|group| group.len() == 1);
+        if merges_nothing && (point.at == base.folded || scope == Scope::Runs) {
+            return Ok(outcome);
+        }
+        // Of what stays at its position, only what is gone there may be left out.
+        let at = match scope {
+            Scope::Runs => base.folded,
+            Scope::All | Scope::Tail => point.at,
+        };
+        let gone = dropped(view, at).await?;
+        let tag = ManifestId(base.id.0 + 1);
+        let mut pieces = Vec::with_capacity(groups.len());
+        for group in groups {
             if let [Layer::Run(run)] = &layers[group.clone()] {
-                runs.push(Arc::clone(run));
+                pieces.push(Piece::kept(run));
                 continue;
             }
-            let written = self.write_group(&layers, group, next_id, &gone).await?;
-            outcome.runs += u64::from(written.is_some());
-            outcome.len += written.as_ref().map_or(0, |run| run.reference.len);
-            runs.extend(written);
+            let inputs = layers[group.clone()].iter();
+            let inputs = inputs
+                .filter_map(|layer| run_of(layer, base.folded))
+                .collect();
+            let run = self
+                .write_group(&layers, (group, reaches_bottom), tag, &gone)
+                .await?;
+            outcome.runs += u64::from(run.is_some());
+            outcome.len += run.as_ref().map_or(0, |run| run.reference.len);
+            pieces.push(Piece {
+                run,
+                inputs,
+                is_new: true,
+            });
         }
-        let entry = |run: &Arc<RunLayer>| RunEntry {
-            run: run.reference.clone(),
-            at: run.at,
+        let mut fold = Fold {
+            pieces,
+            base: (*base).clone(),
+            from: base.folded,
+            point: point.clone(),
+            folds_log: scope != Scope::Runs && point.at > base.folded,
         };
-        let manifest = Manifest {
-            id: next_id,
-            folded: point.at,
-            hash: point.hash,
-            generation: point.generation,
-            place: point.place,
-            runs: runs.iter().map(entry).collect(),
-        };
-        self.publish(&manifest).await?;
-        replace(cell, &layers, &runs, manifest);
+        match self.publish(&mut fold).await? {
+            Some(manifest) => self.adopt(cell, manifest, fold.runs()).await?,
+            None => outcome.lost = true,
+        }
         Ok(outcome)
     }
 
@@ -120,12 +169,12 @@ impl Folder {
     async fn write_group(
         &self,
         layers: &[Layer],
-        group: Range<usize>,
+        (group, reaches_bottom): (Range<usize>, bool),
         tag: ManifestId,
         gone: &BTreeSet<StoreId>,
     ) -> Result<Option<Arc<RunLayer>>> {
         // Below the oldest layer there is nothing that a delete could hide or a merge could meet.
-        let is_bottom = group.end == layers.len();
+        let is_bottom = reaches_bottom && group.end == layers.len();
         let Some(at) = layers[group.clone()].iter().map(newest).max() else {
             return Ok(None);
         };
@@ -156,15 +205,18 @@ impl Folder {
     /// Opens a run that a slot or a manifest refers to.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where it is missing or not what the reference says.
-    pub async fn open_run(
-        &self,
-        reference: crate::base::RunRef,
-        at: Position,
-    ) -> Result<Arc<RunLayer>> {
+    /// [`Error::Corrupt`] where it is not what the reference says, or missing; [`Error::SnapshotTooOld`]
+    /// where it is missing and others may have collected it.
+    pub async fn open_run(&self, reference: RunRef, at: Position) -> Result<Arc<RunLayer>> {
         let name = Name::segment(reference.id);
-        let missing = || Error::corrupt(&name, "it is referred to and it is missing");
-        let object = self.storage.open(&name).await?.ok_or_else(missing)?;
+        let object = match self.storage.open(&name).await? {
+            Some(object) => object,
+            None if self.shared => {
+                let object = name.to_string();
+                return Err(Error::SnapshotTooOld { object });
+            }
+            None => return Err(missing(&name)),
+        };
         if object.len() != reference.len {
             let detail = format!("it has {} bytes, not {}", object.len(), reference.len);
             return Err(Error::corrupt(&name, detail));
@@ -177,119 +229,71 @@ impl Folder {
         }))
     }
 
-    /// Makes a manifest durable under its name.
-    async fn publish(&self, manifest: &Manifest) -> Result<()> {
-        let name = Name::manifest(manifest.id);
-        let halt = |error: Error| {
-            *self.halted.lock() = Some(format!("publishing {name}: {error}"));
-            error
-        };
-        match self.storage.create(&name, &manifest.encode()).await? {
-            // A second sync might report success without the name being durable.
-            Created::New => self.storage.sync_names(&name).await.map_err(halt),
-            // The lock says that nobody else folds here: this name is not ours to take.
-            Created::Exists => {
-                let detail = "it exists and no fold of this process wrote it";
-                Err(halt(Error::corrupt(&name, detail)))
-            }
-        }
-    }
-}
-
-/// A run on its way, begun with its first entry.
-pub struct RunSink<'a> {
-    folder: &'a Folder,
-    id: SegmentId,
-    builder: Option<RunBuilder>,
-}
-
-impl RunSink<'_> {
-    /// A run that no manifest older than `tag` can refer to.
-    pub fn new(folder: &Folder, tag: ManifestId) -> RunSink<'_> {
-        let id = SegmentId {
-            tag: tag.0,
-            unique: folder.entropy.next_u128(),
-        };
-        RunSink {
-            folder,
-            id,
-            builder: None,
-        }
-    }
-
-    /// Adds the next entry; keys ascend.
+    /// Opens the runs that the records of a slot refer to.
     ///
     /// # Errors
-    /// What the storage refuses.
-    pub async fn add(&mut self, key: &[u8], op: &Op) -> Result<()> {
-        let builder = match &mut self.builder {
-            Some(builder) => builder,
-            none => {
-                let writer = self.folder.storage.writer(&Name::segment(self.id)).await?;
-                none.insert(RunBuilder::new(writer, self.folder.options))
+    /// As [`Folder::open_run`].
+    pub async fn open_runs_of(&self, slot: &Slot) -> Result<Vec<Arc<RunLayer>>> {
+        let mut layers = Vec::new();
+        for record in &slot.records {
+            if let Body::Bulk(runs) = &record.body {
+                for run in runs {
+                    layers.push(self.open_run(run.clone(), slot.header.n).await?);
+                }
             }
-        };
-        builder.add(key, op).await
+        }
+        Ok(layers)
     }
 
-    /// Ends the run: data and name are durable. `None` if nothing was added.
+    /// Makes the name of a segment durable, and sure that it is still there.
     ///
     /// # Errors
-    /// What the storage refuses.
-    pub async fn finish(self) -> Result<Option<crate::base::RunRef>> {
-        let Some(builder) = self.builder else {
-            return Ok(None);
-        };
-        let summary = builder.finish().await?;
-        self.folder
-            .storage
-            .sync_names(&Name::segment(self.id))
-            .await?;
-        Ok(Some(crate::base::RunRef {
-            id: self.id,
-            len: summary.len,
-            entries: summary.entries,
-            hash: summary.content_hash,
-            first_key: summary.first_key.into(),
-            last_key: summary.last_key.into(),
-        }))
+    /// What the storage refuses. [`Error::SnapshotTooOld`] where it is gone: it took so long that others
+    /// have collected what is tagged like it, or storage has restarted and lost it.
+    pub async fn settle_segment(&self, id: SegmentId) -> Result<()> {
+        let name = Name::segment(id);
+        let before = self.storage.stat(&name).await?;
+        self.storage.sync_names(&name).await?;
+        let after = self.storage.stat(&name).await?;
+        if before.is_none() || before != after {
+            let object = name.to_string();
+            return Err(Error::SnapshotTooOld { object });
+        }
+        Ok(())
     }
 }
 
-/// Puts `runs` in the place of `folded`, whatever has been laid over them meanwhile.
-fn replace(cell: &ViewCell, folded: &[Layer], runs: &[Arc<RunLayer>], manifest: Manifest) {
-    cell.update(|view| {
-        let newer = view
-            .layers
-            .iter()
-            .filter(|layer| !folded.iter().any(|f| f.is(layer)));
-        let mut layers: Vec<Layer> = newer.cloned().collect();
-        layers.extend(runs.iter().map(|run| Layer::Run(Arc::clone(run))));
-        View {
-            layers,
-            manifest: Arc::new(manifest),
-        }
-    });
+/// What is referred to and is not there is damage.
+pub(super) fn missing(object: impl std::fmt::Display) -> Error {
+    Error::corrupt(object, "it is referred to and it is missing")
 }
 
 fn is_before(layer: &Layer, point: &FoldPoint) -> bool {
     match layer {
-        Layer::Table(table) => table.base() < point.at && table.applied() <= point.at,
+        Layer::Table(part) => part.after < point.at && part.table.applied() <= point.at,
         Layer::Run(run) => run.at <= point.at,
+    }
+}
+
+/// The run of a layer, if it was folded up to `folded` already.
+fn run_of(layer: &Layer, folded: Position) -> Option<SegmentId> {
+    match layer {
+        Layer::Run(run) if run.at <= folded => Some(run.reference.id),
+        Layer::Table(_) | Layer::Run(_) => None,
     }
 }
 
 fn newest(layer: &Layer) -> Position {
     match layer {
-        Layer::Table(table) => table.applied(),
+        Layer::Table(part) => part.table.applied(),
         Layer::Run(run) => run.at,
     }
 }
 
 fn size(layer: &Layer) -> Size {
     match layer {
-        Layer::Table(table) => Size {
-            len: table.len() as u64,
+        Layer::Table(part) => Size {
+            len: part.table.len() as u64,
             table: true,
         },
         Layer::Run(run) => Size {

@@ -25,6 +25,9 @@ pub struct Manifest {
     pub generation: Generation,
     /// Where that slot stands or would stand; `None` in an empty log.
     pub place: Option<LogPlace>,
+    /// The largest manifest that a collect record up to the folded slot names: no record may refer to
+    /// an unused segment tagged up to it.
+    pub collected: ManifestId,
     /// The runs, newest first.
     pub runs: Vec<RunEntry>,
 }
@@ -58,6 +61,7 @@ impl Manifest {
             hash: 0,
             generation: Generation(0),
             place: None,
+            collected: ManifestId(0),
             runs: Vec::new(),
         }
     }
@@ -143,6 +147,8 @@ mod wire {
         place: Option<Place>,
         #[prost(message, repeated, tag = "6")]
         runs: Vec<Run>,
+        #[prost(uint64, tag = "7")]
+        collected: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -188,6 +194,7 @@ mod wire {
                     offset: place.offset,
                 }),
                 runs: manifest.runs.iter().map(Run::from).collect(),
+                collected: manifest.collected.0,
             }
         }
     }
@@ -225,6 +232,7 @@ mod wire {
                     first: Position(place.first),
                     offset: place.offset,
                 }),
+                collected: ManifestId(self.collected),
                 runs,
             })
         }
@@ -285,6 +293,7 @@ mod tests {
                 first: Position(90),
                 offset: 512,
             }),
+            collected: ManifestId(2),
             runs: vec![RunEntry {
                 run,
                 at: Position(99),

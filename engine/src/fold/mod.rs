@@ -2,19 +2,26 @@
 //! unfolded tail of the log; folding turns the tail into trees and a [`Manifest`] makes them the new
 //! base.
 
+mod collect;
 mod cursor;
 mod dropped;
 mod folder;
+mod load;
 mod manifest;
 mod ops;
 mod plan;
+mod publish;
+mod sink;
 mod table;
 mod view;
 
+pub use collect::CollectOutcome;
 pub use cursor::{Direction, ViewCursor};
 pub use dropped::{CATALOG, CATALOG_DROPPED, full_key, store_of};
-pub use folder::{FoldOutcome, FoldPoint, Folder, RunSink};
+pub use folder::{FoldOutcome, FoldPoint, Folder, Scope};
+pub use load::Base;
 pub use manifest::{LogPlace, Manifest, RunEntry};
 pub use ops::{combine, resolve};
+pub use sink::RunSink;
 pub use table::Table;
-pub use view::{Layer, RunLayer, View, ViewCell};
+pub use view::{Layer, RunLayer, TablePart, View, ViewCell};

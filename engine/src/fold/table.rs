@@ -1,15 +1,16 @@
 //! A stretch of the log in memory: every key with its versions, in key order.
 
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use crossbeam_skiplist::SkipMap;
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::ops::combine;
+use crate::base::sync::{AtomicU64, AtomicUsize, Ordering, RwLock, SkipMap};
 use crate::base::{Op, Position};
+
+#[cfg(feature = "shuttle")]
+use crate::base::sync::{Break, broken};
 
 /// Bytes reckoned for a key and for a version beside their own: nodes, pointers, counters.
 const ENTRY_OVERHEAD_LEN: usize = 160;
@@ -66,6 +67,10 @@ impl Table {
 
     /// Applies a write of `slot`; invisible until [`Table::publish`].
     pub fn insert(&self, slot: Position, key: &Bytes, op: &Op) {
+        #[cfg(feature = "shuttle")]
+        if broken(Break::PublishedEarly) && self.applied() < slot {
+            self.publish(slot);
+        }
         let mut added = op.payload().len() + size_of::<Version>();
         match self.map.get(&key[..]) {
             Some(entry) => entry.value().push(slot, op),
@@ -80,20 +85,31 @@ impl Table {
     /// Makes everything up to `slot` visible to readers that begin from now on.
     pub fn publish(&self, slot: Position) {
         let before = self.applied.swap(slot.0, Ordering::Release);
+        #[cfg(feature = "shuttle")]
+        if broken(Break::PublishedEarly) {
+            return;
+        }
         assert!(before < slot.0, "slot {slot} applied after slot {before}");
     }
 
-    /// Adds to `ops`, newest first, the writes of `key` that a reader at `at` sees here; `true` if
-    /// nothing older matters.
-    pub fn get(&self, key: &[u8], at: Position, ops: &mut Vec<Op>) -> bool {
+    /// Adds to `ops`, newest first, the writes of `key` after slot `after` that a reader at `at` sees
+    /// here; `true` if nothing older matters.
+    pub fn get(&self, key: &[u8], after: Position, at: Position, ops: &mut Vec<Op>) -> bool {
         self.map
             .get(key)
-            .is_some_and(|entry| entry.value().visible(at, ops))
+            .is_some_and(|entry| entry.value().visible(after, at, ops))
     }
 
     /// The newest slot that wrote `key` here.
     pub fn last_write(&self, key: &[u8]) -> Option<Position> {
         self.map.get(key).map(|entry| entry.value().newest())
+    }
+
+    /// Whether `key` was put or deleted here after slot `after`, merges not counted.
+    pub fn is_set_after(&self, key: &[u8], after: Position) -> bool {
+        let mut ops = Vec::new();
+        self.get(key, after, Position(u64::MAX), &mut ops);
+        ops.iter().any(Op::hides_older)
     }
 
     /// A key of the range that was written after `after`.
@@ -104,18 +120,18 @@ impl Table {
             .map(|entry| entry.key().clone())
     }
 
-    /// Up to `count` keys within the bounds that a reader at `at` sees written here, in order (or in
-    /// reverse), each with its writes newest first.
+    /// Up to `count` keys within the bounds that a reader at `at` sees written here after slot `after`, in
+    /// order (or in reverse), each with its writes newest first.
     pub fn collect(
         &self,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         reverse: bool,
-        at: Position,
+        (after, at): (Position, Position),
         count: usize,
     ) -> Vec<(Bytes, Vec<Op>)> {
         let see = |(key, chain): (&Bytes, &Chain)| {
             let mut ops = Vec::new();
-            chain.visible(at, &mut ops);
+            chain.visible(after, at, &mut ops);
             (!ops.is_empty()).then(|| (key.clone(), ops))
         };
         let range = self.map.range::<[u8], _>(bounds);
@@ -168,13 +184,13 @@ impl Chain {
             .map_or(Position::ZERO, |version| version.slot)
     }
 
-    fn visible(&self, at: Position, ops: &mut Vec<Op>) -> bool {
+    fn visible(&self, after: Position, at: Position, ops: &mut Vec<Op>) -> bool {
         for version in self
             .0
             .read()
             .iter()
             .rev()
-            .filter(|version| version.slot <= at)
+            .filter(|version| after < version.slot && version.slot <= at)
         {
             ops.push(version.op.clone());
             if version.op.hides_older() {
@@ -195,7 +211,7 @@ mod tests {
 
     fn get(table: &Table, key: &str, at: u64) -> Vec<Op> {
         let mut ops = Vec::new();
-        table.get(key.as_bytes(), Position(at), &mut ops);
+        table.get(key.as_bytes(), Position::ZERO, Position(at), &mut ops);
         ops
     }
 
@@ -212,6 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn a_part_begins_after_what_was_folded() {
+        let table = Table::new(Position(10));
+        let merge = |operand: &'static str| Op::Merge(Bytes::from_static(operand.as_bytes()));
+        for (slot, operand) in [(11, "one"), (12, "two"), (13, "three")] {
+            table.insert(Position(slot), &Bytes::from("k"), &merge(operand));
+        }
+        table.publish(Position(13));
+        let mut ops = Vec::new();
+        assert!(!table.get(b"k", Position(11), Position(12), &mut ops));
+        assert_eq!(ops, vec![merge("two")]);
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let seen = table.collect(all, false, (Position(12), Position(13)), 9);
+        assert_eq!(seen, vec![(Bytes::from("k"), vec![merge("three")])]);
+    }
+
+    #[test]
     fn ranges_are_collected_in_both_directions() {
         let table = Table::new(Position(0));
         for (slot, key) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -219,7 +251,7 @@ mod tests {
         }
         let all = (Bound::Unbounded, Bound::Unbounded);
         let keys = |reverse, at, count| -> Vec<Bytes> {
-            let seen = table.collect(all, reverse, Position(at), count);
+            let seen = table.collect(all, reverse, (Position::ZERO, Position(at)), count);
             seen.into_iter().map(|(key, _)| key).collect()
         };
         assert_eq!(keys(false, 3, 2), vec!["a", "b"]);

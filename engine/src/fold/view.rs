@@ -3,24 +3,51 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::manifest::Manifest;
 use super::ops::{flatten, resolve};
 use super::table::Table;
 use crate::base::checksum::checksum64;
+use crate::base::sync::{ArcSwap, Mutex};
 use crate::base::{Op, Position, Result, RunRef};
 use crate::tree::Run;
+
+#[cfg(feature = "shuttle")]
+use crate::base::sync::{Break, broken};
 
 /// A stretch of history, in memory or in a run.
 #[derive(Clone)]
 pub enum Layer {
     /// Slots of the tail.
-    Table(Arc<Table>),
+    Table(TablePart),
     /// A run: folded, or written by one bulk record.
     Run(Arc<RunLayer>),
+}
+
+/// The writes of a table after a position: what lies before has been folded, by another process perhaps,
+/// in the middle of the table.
+#[derive(Clone)]
+pub struct TablePart {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Its writes up to this slot no longer count: a merge must never be seen twice.
+    pub after: Position,
+}
+
+impl TablePart {
+    /// All of a table.
+    pub fn whole(table: Arc<Table>) -> TablePart {
+        let after = table.base();
+        TablePart { table, after }
+    }
+
+    /// What is left of this part above `folded`; `None` if nothing is.
+    pub fn above(&self, folded: Position) -> Option<TablePart> {
+        let after = self.after.max(folded);
+        let table = Arc::clone(&self.table);
+        (after < table.applied()).then_some(TablePart { table, after })
+    }
 }
 
 /// A run at its place in history.
@@ -34,6 +61,7 @@ pub struct RunLayer {
 }
 
 /// Layers that together are a state of the database. Immutable, but for the first table, which grows.
+#[derive(Clone)]
 pub struct View {
     /// Newest first, each wholly newer than the next; the first is a table.
     pub layers: Vec<Layer>,
@@ -45,7 +73,7 @@ impl Layer {
     /// Whether both are the same object.
     pub fn is(&self, other: &Layer) -> bool {
         match (self, other) {
-            (Layer::Table(a), Layer::Table(b)) => Arc::ptr_eq(a, b),
+            (Layer::Table(a), Layer::Table(b)) => Arc::ptr_eq(&a.table, &b.table),
             (Layer::Run(a), Layer::Run(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -53,10 +81,21 @@ impl Layer {
 }
 
 impl View {
+    /// The state that a manifest stands for, with its runs.
+    pub fn of(manifest: Manifest, runs: Vec<Arc<RunLayer>>) -> View {
+        let table = Arc::new(Table::new(manifest.folded));
+        let mut layers = vec![Layer::Table(TablePart::whole(table))];
+        layers.extend(runs.into_iter().map(Layer::Run));
+        View {
+            layers,
+            manifest: Arc::new(manifest),
+        }
+    }
+
     /// The table that takes the next slot.
     pub fn active(&self) -> &Arc<Table> {
         match self.layers.first() {
-            Some(Layer::Table(table)) => table,
+            Some(Layer::Table(part)) => &part.table,
             _ => unreachable!("a view begins with a table"),
         }
     }
@@ -64,10 +103,15 @@ impl View {
     /// Bytes of the tail that have not been folded, bulk runs not counted.
     pub fn tail_len(&self) -> usize {
         let tables = self.layers.iter().map(|layer| match layer {
-            Layer::Table(table) => table.len(),
+            Layer::Table(part) => part.table.len(),
             Layer::Run(_) => 0,
         });
         tables.sum()
+    }
+
+    /// Slots that have not been folded.
+    pub fn tail_slots(&self) -> u64 {
+        self.active().applied().0 - self.manifest.folded.0
     }
 
     /// What a reader at `at` sees under `key`.
@@ -88,7 +132,7 @@ impl View {
         let hash = checksum64(key);
         for layer in &self.layers {
             let complete = match layer {
-                Layer::Table(table) => table.base() < at && table.get(key, at, ops),
+                Layer::Table(part) => part.after < at && part.table.get(key, part.after, at, ops),
                 Layer::Run(layer) => match layer.run.get(key, hash).await? {
                     Some(op) => {
                         let complete = op.hides_older();
@@ -133,22 +177,29 @@ impl ViewCell {
         // From the table, not from a counter beside it: a table that has been frozen since keeps
         // the position at which it ended, which is where this view ends.
         let at = view.active().applied();
+        #[cfg(feature = "shuttle")]
+        if broken(Break::SnapshotTorn) {
+            return (view, self.load().active().applied());
+        }
         (view, at)
     }
 
     /// Replaces the view by what `change` makes of it.
     pub fn update(&self, change: impl FnOnce(&View) -> View) {
-        let _one_at_a_time = self.change.lock();
+        let one_at_a_time = self.change.lock();
+        #[cfg(feature = "shuttle")]
+        let one_at_a_time = (!broken(Break::ViewUnlocked)).then_some(one_at_a_time);
         let next = change(&self.current.load());
         self.current.store(Arc::new(next));
+        drop(one_at_a_time);
     }
 
     /// Begins a new table, so that the one before no longer grows. Only the combiner does this,
     /// since only it writes to tables.
     pub fn freeze(&self) {
         self.update(|view| {
-            let fresh = Layer::Table(Arc::new(Table::new(view.active().applied())));
-            let mut layers = vec![fresh];
+            let fresh = Arc::new(Table::new(view.active().applied()));
+            let mut layers = vec![Layer::Table(TablePart::whole(fresh))];
             layers.extend(view.layers.iter().filter(|layer| !is_empty(layer)).cloned());
             View {
                 layers,
@@ -162,7 +213,7 @@ impl ViewCell {
         self.update(|view| {
             let table = Table::new(view.active().applied());
             table.publish(at);
-            let mut layers = vec![Layer::Table(Arc::new(table))];
+            let mut layers = vec![Layer::Table(TablePart::whole(Arc::new(table)))];
             layers.extend(runs.into_iter().rev().map(Layer::Run));
             layers.extend(view.layers.iter().filter(|layer| !is_empty(layer)).cloned());
             View {
@@ -174,5 +225,5 @@ impl ViewCell {
 }
 
 fn is_empty(layer: &Layer) -> bool {
-    matches!(layer, Layer::Table(table) if table.is_empty())
+    matches!(layer, Layer::Table(part) if part.table.is_empty())
 }

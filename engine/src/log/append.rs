@@ -8,7 +8,7 @@ use super::record::{Body, Record};
 use super::replay::{FileEnd, LogEnd};
 use super::slot::{self, SlotHeader};
 use crate::base::limits::{LOG_ALLOCATE_LEN_MAX, LOG_ALLOCATE_LEN_MIN, LOG_FILE_LEN_MAX};
-use crate::base::{Error, Generation, Position, Result};
+use crate::base::{Error, Generation, Mutant, Position, Result};
 use crate::storage::{AppendFile, Name, Storage};
 
 /// Why a slot was not appended.
@@ -47,7 +47,8 @@ struct OpenFile {
 
 impl LogWriter {
     /// Goes on where replay ended. Whatever was read is made durable first: an earlier process may
-    /// have been killed between its write and its sync, and a slot that is exposed must not vanish.
+    /// have been killed between its write and its sync, or its sync may have failed, and a slot that is
+    /// exposed must not vanish.
     ///
     /// # Errors
     /// What the storage refuses.
@@ -70,8 +71,10 @@ impl LogWriter {
     async fn reopen(&mut self, file: &FileEnd) -> Result<()> {
         let name = Name::log(file.generation, file.first);
         let mut handle = self.storage.append_file(&name).await?;
-        handle.sync().await?;
-        self.storage.sync_names(&name).await?;
+        if !Mutant::ReopenNoSync.on() {
+            self.settle(&name, &mut *handle, file).await?;
+            self.storage.sync_names(&name).await?;
+        }
         let (generation, first, offset) = (file.generation, file.first, file.offset);
         let torn = file.torn.is_some();
         if torn && offset == FIRST_SLOT_OFFSET {
@@ -95,6 +98,22 @@ impl LogWriter {
             });
         }
         Ok(())
+    }
+
+    /// Makes durable what was read of a file. After a sync that failed, a system may go on showing
+    /// bytes that it has given up writing, and no later sync writes them; so the newest slot, the only
+    /// one that a writer may have left so, is written once more, where it stands.
+    async fn settle(&self, name: &Name, handle: &mut dyn AppendFile, file: &FileEnd) -> Result<()> {
+        let len = usize::try_from(file.offset - file.newest).unwrap_or(usize::MAX);
+        if len == 0 {
+            return handle.sync().await;
+        }
+        let object = self.storage.open(name).await?;
+        let object = object.ok_or_else(|| Error::corrupt(name, "it was read and is gone"))?;
+        let bytes = object.read_at(file.newest, len).await?;
+        handle.write_durable(file.newest, &bytes).await?;
+        // The write made durable what it wrote; what earlier processes wrote may need more.
+        handle.sync().await
     }
 
     /// The newest durable slot and its hash.

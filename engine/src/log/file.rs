@@ -10,7 +10,8 @@ pub const FILE_VERSION: u16 = 1;
 pub const FIRST_SLOT_OFFSET: u64 = SECTOR_LEN as u64;
 
 const MAGIC: [u8; 4] = *b"ECLG";
-/// The file holds consecutive slots, appended by one process (a file of exactly one slot is 2).
+/// The file holds consecutive slots, appended by one process. (A file of exactly one slot has no head: it
+/// begins with the slot itself.)
 const KIND_APPEND: u8 = 1;
 
 /// What a log file says of itself.

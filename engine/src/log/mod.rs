@@ -2,7 +2,10 @@
 //!
 //! - [`record`]: what one transaction does; [`slot`]: the records that were committed together.
 //! - [`mod@file`]: the head of a log file, which holds consecutive slots from its first.
-//! - [`append`]: writes the next slot, durably, in one write.
+//! - [`append`]: writes the next slot, durably, in one write, where one process writes.
+//! - [`slots`]: creates the next slot as a file of its own, where many processes do.
+//! - [`once`]: write-once objects among several writers; [`floor`]: what collection has passed.
+//! - [`Tail`]: the end of the log in either form.
 //! - [`replay`]: reads slots back, tells a torn end from damage.
 //!
 //! Invariants, asserted where they can be seen: slot `n+1` is written only after slot `n` is durable
@@ -10,11 +13,18 @@
 
 pub mod append;
 pub mod file;
+pub mod floor;
+pub mod once;
 pub mod record;
 pub mod replay;
 pub mod slot;
+pub mod slots;
+mod tail;
 
 pub use append::{AppendError, LogWriter};
+pub use floor::{Floor, Floors};
 pub use record::{Body, Record};
 pub use replay::{LogEnd, LogStart, Replay, Strictness};
 pub use slot::{Slot, SlotHeader};
+pub use slots::{Attempt, Followed, SlotLog};
+pub use tail::Tail;

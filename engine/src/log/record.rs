@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::base::codec::{Malformed, Reader, put_sized, put_varint};
-use crate::base::limits::{KEY_LEN_MAX, SLOT_LEN_MAX, STORE_PREFIX_LEN, VALUE_LEN_MAX};
-use crate::base::{Generation, InstanceId, Op, Position, RunRef, SegmentId, TxId};
+use crate::base::codec::{Malformed, Reader, put_varint};
+use crate::base::writes::{decode_runs, decode_writes, encode_runs, encode_writes};
+use crate::base::{Generation, InstanceId, ManifestId, Op, Position, RunRef, TxId};
 
 /// One committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +33,19 @@ pub enum Body {
         /// The database's name from here on.
         instance: InstanceId,
     },
+    /// The transaction of this name will never commit: it stood in no slot through `read_at`, and no
+    /// later slot may hold it.
+    Cancel(TxId),
+    /// From here on no record may refer to a segment tagged up to this manifest that is not in use
+    /// already: unused ones are about to be deleted.
+    Collect(ManifestId),
 }
 
 const KIND_WRITES: u8 = 1;
 const KIND_BULK: u8 = 2;
 const KIND_GENERATION: u8 = 3;
-const OP_PUT: u8 = 1;
-const OP_DELETE: u8 = 2;
-const OP_MERGE: u8 = 3;
-const FULL_KEY_LEN_MAX: usize = KEY_LEN_MAX + STORE_PREFIX_LEN;
+const KIND_CANCEL: u8 = 4;
+const KIND_COLLECT: u8 = 5;
 
 impl Record {
     /// Appends the record's bytes.
@@ -50,6 +54,8 @@ impl Record {
             Body::Writes(_) => KIND_WRITES,
             Body::Bulk(_) => KIND_BULK,
             Body::Generation { .. } => KIND_GENERATION,
+            Body::Cancel(_) => KIND_CANCEL,
+            Body::Collect(_) => KIND_COLLECT,
         });
         out.extend_from_slice(&self.txid.0.to_le_bytes());
         put_varint(out, self.read_at.0);
@@ -63,6 +69,8 @@ impl Record {
                 put_varint(out, generation.0);
                 out.extend_from_slice(&instance.0.to_le_bytes());
             }
+            Body::Cancel(target) => out.extend_from_slice(&target.0.to_le_bytes()),
+            Body::Collect(manifest) => put_varint(out, manifest.0),
         }
     }
 
@@ -81,6 +89,8 @@ impl Record {
                 generation: Generation(reader.varint()?),
                 instance: InstanceId(reader.u128()?),
             },
+            KIND_CANCEL => Body::Cancel(TxId(reader.u128()?)),
+            KIND_COLLECT => Body::Collect(ManifestId(reader.varint()?)),
             _ => return Err(Malformed("unknown kind of record")),
         };
         Ok(Record {
@@ -91,88 +101,10 @@ impl Record {
     }
 }
 
-/// Bytes that a write takes in a record, at most: what limits are reckoned with.
-pub fn write_len(key: &[u8], op: &Op) -> usize {
-    const OVERHEAD: usize = 1 + 5 + 5;
-    key.len() + op.payload().len() + OVERHEAD
-}
-
-fn encode_writes(writes: &[(Bytes, Op)], out: &mut Vec<u8>) {
-    put_varint(out, writes.len() as u64);
-    for (key, op) in writes {
-        put_sized(out, key);
-        match op {
-            Op::Put(value) => {
-                out.push(OP_PUT);
-                put_sized(out, value);
-            }
-            Op::Delete => out.push(OP_DELETE),
-            Op::Merge(operand) => {
-                out.push(OP_MERGE);
-                put_sized(out, operand);
-            }
-        }
-    }
-}
-
-fn decode_writes(reader: &mut Reader<'_>) -> Result<Vec<(Bytes, Op)>, Malformed> {
-    let count = reader.varint()?;
-    if count > SLOT_LEN_MAX as u64 {
-        return Err(Malformed("more writes than fit a slot"));
-    }
-    let mut writes: Vec<(Bytes, Op)> = Vec::new();
-    for _ in 0..count {
-        let key = reader.sized(FULL_KEY_LEN_MAX)?;
-        let op = match reader.u8()? {
-            OP_PUT => Op::Put(reader.sized(VALUE_LEN_MAX)?),
-            OP_DELETE => Op::Delete,
-            OP_MERGE => Op::Merge(reader.sized(VALUE_LEN_MAX)?),
-            _ => return Err(Malformed("unknown kind of write")),
-        };
-        if writes.last().is_some_and(|(last, _)| *last >= key) {
-            return Err(Malformed("writes out of order"));
-        }
-        writes.push((key, op));
-    }
-    Ok(writes)
-}
-
-fn encode_runs(runs: &[RunRef], out: &mut Vec<u8>) {
-    put_varint(out, runs.len() as u64);
-    for run in runs {
-        out.extend_from_slice(&run.id.tag.to_le_bytes());
-        out.extend_from_slice(&run.id.unique.to_le_bytes());
-        put_varint(out, run.len);
-        put_varint(out, run.entries);
-        out.extend_from_slice(&run.hash.to_le_bytes());
-        put_sized(out, &run.first_key);
-        put_sized(out, &run.last_key);
-    }
-}
-
-fn decode_runs(reader: &mut Reader<'_>) -> Result<Vec<RunRef>, Malformed> {
-    let count = reader.varint()?;
-    let mut runs = Vec::new();
-    for _ in 0..count {
-        let id = SegmentId {
-            tag: reader.u64()?,
-            unique: reader.u128()?,
-        };
-        runs.push(RunRef {
-            id,
-            len: reader.varint()?,
-            entries: reader.varint()?,
-            hash: reader.u128()?,
-            first_key: reader.sized(FULL_KEY_LEN_MAX)?,
-            last_key: reader.sized(FULL_KEY_LEN_MAX)?,
-        });
-    }
-    Ok(runs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::SegmentId;
 
     fn round_trip(record: &Record) {
         let mut out = Vec::new();

@@ -9,6 +9,9 @@
 //! | something else, and no whole slot after it | a torn end: a crash in the middle of a write |
 //! | something else, and a whole slot after it | damage: a slot is written only after the one before it is durable |
 //! | a whole slot that does not follow | damage |
+//!
+//! An append file is read to its end before the next name is probed; that may be another append file or
+//! a file of one slot.
 
 use std::sync::Arc;
 
@@ -17,7 +20,7 @@ use bytes::Bytes;
 use super::file::{FIRST_SLOT_OFFSET, FileHead, HeadFault};
 use super::record::Body;
 use super::slot::{self, SLOT_MAGIC, Slot, SlotFault};
-use crate::base::limits::{SECTOR_LEN, SLOT_LEN_MAX};
+use crate::base::limits::{RELOADS_MAX, SECTOR_LEN, SLOT_LEN_MAX};
 use crate::base::{Error, Generation, Position, Result};
 use crate::storage::{Name, Object, Storage};
 
@@ -65,6 +68,9 @@ pub struct FileEnd {
     pub generation: Generation,
     /// Its first slot.
     pub first: Position,
+    /// Where the newest of what was read of it begins: a slot, the head of a file without slots, or
+    /// `offset` where nothing of it had to be read.
+    pub newest: u64,
     /// Bytes that count.
     pub offset: u64,
     /// What stands beyond them, if it is not zeros.
@@ -79,6 +85,10 @@ pub struct Replay {
     last: Position,
     hash: u128,
     file: Option<OpenFile>,
+    /// The newest slot that stands in an append file, of those that were read.
+    last_appended: Option<Position>,
+    /// Where to end although the log goes on.
+    until: Option<Position>,
     done: bool,
 }
 
@@ -88,10 +98,36 @@ struct OpenFile {
     generation: Generation,
     first: Position,
     object: Arc<dyn Object>,
+    /// Where the newest slot that was read begins.
+    newest: u64,
     offset: u64,
     /// Bytes read ahead, from `offset` on.
     ahead: Bytes,
     torn: Option<String>,
+}
+
+/// What the next name holds.
+enum Probed {
+    Append(OpenFile),
+    /// A file of one slot.
+    Single(Name, Slot),
+}
+
+/// Reads a file of one slot. It was whole before it had a name, so anything else is damage.
+async fn single(name: Name, object: &dyn Object) -> Result<Probed> {
+    let len = usize::try_from(object.len()).unwrap_or(usize::MAX);
+    if len > SLOT_LEN_MAX + SECTOR_LEN {
+        return Err(Error::corrupt(&name, "it is longer than any slot"));
+    }
+    match slot::decode(&object.read_at(0, len).await?) {
+        Ok(slot) if slot::padded_len(slot.len) == len => Ok(Probed::Single(name, slot)),
+        Ok(_) => Err(Error::corrupt(&name, "bytes follow its slot")),
+        Err(SlotFault::TooNew { version }) => Err(too_new(&name, version)),
+        Err(SlotFault::Broken(detail)) => Err(Error::corrupt(&name, detail)),
+        Err(SlotFault::Absent | SlotFault::Short { .. }) => {
+            Err(Error::corrupt(&name, "it is not a whole slot"))
+        }
+    }
 }
 
 /// What stands at the reader's place.
@@ -120,6 +156,8 @@ impl Replay {
             last: start.last,
             hash: start.hash,
             file: None,
+            last_appended: None,
+            until: None,
             done: false,
         };
         if let Some((generation, first, offset)) = start.place {
@@ -147,13 +185,23 @@ impl Replay {
         Ok(replay)
     }
 
+    /// Ends after slot `n`, although the log may go on.
+    pub fn stop_after(&mut self, n: Position) {
+        self.until = Some(n);
+    }
+
+    /// The newest slot that stands in an append file, of those that were read.
+    pub fn last_appended(&self) -> Option<Position> {
+        self.last_appended
+    }
+
     /// The next slot; `None` at the end.
     ///
     /// # Errors
     /// [`Error::Corrupt`] naming the file, offset and slot; [`Error::FormatTooNew`]; what the
     /// storage refuses.
     pub async fn next(&mut self) -> Result<Option<Slot>> {
-        if self.done {
+        if self.done || self.until.is_some_and(|until| self.last >= until) {
             return Ok(None);
         }
         let found = self.find_next().await;
@@ -197,15 +245,19 @@ impl Replay {
             if here == Some((self.generation, want)) {
                 return Ok(None);
             }
-            let Some(next) = self.probe(want).await? else {
-                return Ok(None);
-            };
-            self.file = Some(next);
+            match self.probe(want).await? {
+                None => return Ok(None),
+                Some(Probed::Append(next)) => self.file = Some(next),
+                Some(Probed::Single(name, slot)) => {
+                    self.file = None;
+                    return self.follow(&name, 0, slot).map(Some);
+                }
+            }
         }
     }
 
     /// The file whose first slot is `want`, if it has been begun.
-    async fn probe(&self, want: Position) -> Result<Option<OpenFile>> {
+    async fn probe(&self, want: Position) -> Result<Option<Probed>> {
         let name = Name::log(self.generation, want);
         let Some(object) = self.storage.open(&name).await? else {
             return Ok(None);
@@ -213,7 +265,11 @@ impl Replay {
         let len = usize::try_from(object.len())
             .unwrap_or(usize::MAX)
             .min(SECTOR_LEN);
-        let head = match FileHead::decode(&object.read_at(0, len).await?) {
+        let first = object.read_at(0, len).await?;
+        if first.starts_with(&SLOT_MAGIC) {
+            return single(name, &*object).await.map(Some);
+        }
+        let head = match FileHead::decode(&first) {
             Ok(head) => head,
             Err(HeadFault::Absent) => return Ok(None),
             Err(HeadFault::Broken(detail)) => return Err(Error::corrupt(name, detail)),
@@ -235,14 +291,16 @@ impl Replay {
                 return Err(Error::corrupt(&file.name, detail));
             }
         }
-        Ok(Some(OpenFile::new(
+        let mut begun = OpenFile::new(
             &self.storage,
             name,
             self.generation,
             want,
             object,
             FIRST_SLOT_OFFSET,
-        )))
+        );
+        begun.newest = 0; // its head
+        Ok(Some(Probed::Append(begun)))
     }
 
     /// Checks that the slot continues the chain, and steps over it.
@@ -250,18 +308,29 @@ impl Replay {
         let Some(file) = &mut self.file else {
             return Ok(slot);
         };
+        let (name, offset) = (file.name.clone(), file.offset);
+        let slot = self.follow(&name, offset, slot)?;
+        if let Some(file) = &mut self.file {
+            let padded = slot::padded_len(slot.len);
+            file.newest = file.offset;
+            file.offset += padded as u64;
+            file.ahead = file.ahead.slice(padded.min(file.ahead.len())..);
+            self.last_appended = Some(slot.header.n);
+        }
+        Ok(slot)
+    }
+
+    /// Checks that a slot, which stands at `offset` of `object`, continues the chain.
+    fn follow(&mut self, object: &Name, offset: u64, slot: Slot) -> Result<Slot> {
         let header = &slot.header;
         let (n, prev) = (self.last.next(), self.hash);
         if header.n != n || header.prev != prev || header.generation != self.generation {
             let detail = format!(
-                "byte {}: slot {} of generation {} does not follow slot {} of generation {}",
-                file.offset, header.n, header.generation, self.last, self.generation
+                "byte {offset}: slot {} of generation {} does not follow slot {} of generation {}",
+                header.n, header.generation, self.last, self.generation
             );
-            return Err(Error::corrupt(&file.name, detail));
+            return Err(Error::corrupt(object, detail));
         }
-        let padded = slot::padded_len(slot.len);
-        file.offset += padded as u64;
-        file.ahead = file.ahead.slice(padded.min(file.ahead.len())..);
         self.last = n;
         self.hash = slot.hash;
         for record in &slot.records {
@@ -281,6 +350,7 @@ impl Replay {
             file: self.file.as_ref().map(|file| FileEnd {
                 generation: file.generation,
                 first: file.first,
+                newest: file.newest,
                 offset: file.offset,
                 torn: file.torn.clone(),
             }),
@@ -303,6 +373,7 @@ impl OpenFile {
             generation,
             first,
             object,
+            newest: offset,
             offset,
             ahead: Bytes::new(),
             torn: None,
@@ -356,6 +427,7 @@ impl OpenFile {
 
     /// Up to `len` bytes from `offset`, fewer where the file ends.
     async fn read(&mut self, offset: u64, len: u64) -> Result<Bytes> {
+        let mut tries = 0;
         loop {
             let left = self.object.len().saturating_sub(offset);
             let wanted = usize::try_from(left.min(len)).unwrap_or(usize::MAX);
@@ -363,11 +435,11 @@ impl OpenFile {
                 return Ok(Bytes::new());
             }
             match self.object.read_at(offset, wanted).await {
-                Err(error @ Error::Corrupt { .. }) => {
-                    // A writer that closes gives back what it had allocated ahead.
-                    let again = self.storage.open(&self.name).await?;
-                    let shorter = again.filter(|again| again.len() < self.object.len());
-                    self.object = shorter.ok_or(error)?;
+                Err(error @ Error::Corrupt { .. }) if tries < RELOADS_MAX => {
+                    // A writer that closes gives back what it had allocated ahead; and the next one may
+                    // have allocated again.
+                    tries += 1;
+                    self.object = self.storage.open(&self.name).await?.ok_or(error)?;
                 }
                 read => return read,
             }

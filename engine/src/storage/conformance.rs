@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, AppendFile, Created, Name, Stat, Storage};
+use super::{Access, AppendFile, Created, LockMode, Name, Stat, Storage};
 use crate::base::{Error, Result};
 
 /// A fresh database of a medium, and ways to open it again.
@@ -24,6 +24,7 @@ macro_rules! suite {
             dropped_writer_leaves_nothing, reads_at_offsets, reads_past_the_end_are_damage,
             append_file_round_trip, append_file_stays_within, append_file_grows_under_a_reader,
             truncated_under_a_reader, replace_whoever_has_it, lock_excludes_and_lets_go,
+            shared_locks_exclude_only_the_exclusive_one,
             read_only_changes_nothing,
         }
     };
@@ -205,7 +206,7 @@ pub(super) async fn lists_in_order_and_depth(subject: Subject) {
     all.extend(log);
     all.extend(["logs/a", "seg/1"]);
     // The lock and what is on its way are no objects.
-    let _lock = storage.lock().await.unwrap();
+    let _lock = storage.lock(LockMode::Exclusive).await.unwrap();
     let mut writer = storage.writer(&name("seg/2")).await.unwrap();
     writer.write(b"part").await.unwrap();
     assert_eq!(list(storage, "").await, all);
@@ -477,9 +478,9 @@ pub(super) async fn replace_whoever_has_it(subject: Subject) {
 pub(super) async fn lock_excludes_and_lets_go(subject: Subject) {
     let other = (subject.open)(Access::ReadWrite);
     for _ in 0..3 {
-        let held = subject.storage.lock().await.unwrap();
+        let held = subject.storage.lock(LockMode::Exclusive).await.unwrap();
         for storage in [&subject.storage, &other] {
-            match storage.lock().await.err() {
+            match storage.lock(LockMode::Exclusive).await.err() {
                 Some(Error::Locked { pid, host, path }) => {
                     assert_eq!(pid, std::process::id());
                     assert_eq!(path, storage.location());
@@ -491,14 +492,29 @@ pub(super) async fn lock_excludes_and_lets_go(subject: Subject) {
         // The lock excludes lockers and nobody else.
         assert!(!other.remove(&name("a")).await.unwrap());
         drop(held);
-        drop(other.lock().await.unwrap());
+        drop(other.lock(LockMode::Exclusive).await.unwrap());
     }
+}
+
+pub(super) async fn shared_locks_exclude_only_the_exclusive_one(subject: Subject) {
+    let other = (subject.open)(Access::ReadWrite);
+    let first = subject.storage.lock(LockMode::Shared).await.unwrap();
+    let second = other.lock(LockMode::Shared).await.unwrap();
+    drop(first);
+    let refused = subject.storage.lock(LockMode::Exclusive).await.err();
+    assert!(matches!(refused, Some(Error::Locked { .. })), "{refused:?}");
+    drop(second);
+    let held = subject.storage.lock(LockMode::Exclusive).await.unwrap();
+    let refused = other.lock(LockMode::Shared).await.err();
+    assert!(matches!(refused, Some(Error::Locked { .. })), "{refused:?}");
+    drop(held);
+    drop(other.lock(LockMode::Shared).await.unwrap());
 }
 
 pub(super) async fn read_only_changes_nothing(subject: Subject) {
     let storage = &*subject.storage;
     storage.create(&name("log/1"), b"there").await.unwrap();
-    let lock = storage.lock().await.unwrap();
+    let lock = storage.lock(LockMode::Exclusive).await.unwrap();
     let before = storage.stat(&name("log/1")).await.unwrap();
     let reader = (subject.open)(Access::ReadOnly);
     let (there, absent) = (name("log/1"), name("new/2"));
@@ -510,7 +526,7 @@ pub(super) async fn read_only_changes_nothing(subject: Subject) {
             reader.replace(target, &|_| b"x".to_vec()).await.err(),
             reader.writer(target).await.err(),
             reader.append_file(target).await.err(),
-            reader.lock().await.err(),
+            reader.lock(LockMode::Exclusive).await.err(),
         ];
         for (call, refused) in refused.iter().enumerate() {
             assert!(

@@ -141,13 +141,14 @@ pub trait Storage: Send + Sync + 'static {
     /// `content` is asked what to write, given the identity that the new object has; that is returned.
     async fn replace(&self, name: &Name, content: &ContentOf) -> Result<u128>;
 
-    /// Takes the exclusive lock of the database and keeps it as long as the guard lives. It dies with
-    /// the process.
+    /// Takes the lock of the database and keeps it as long as the guard lives. It dies with the
+    /// process.
     ///
     /// # Errors
-    /// [`Error::Locked`](crate::base::Error::Locked) with the holder, at once.
+    /// [`Error::Locked`](crate::base::Error::Locked) with a holder of a mode that excludes this one,
+    /// at once.
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
-    async fn lock(&self) -> Result<Box<dyn LockGuard>>;
+    async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>>;
 
     /// Where this is, for people.
     fn location(&self) -> String;
@@ -229,7 +230,16 @@ pub trait AppendFile: Send + Sync {
     async fn truncate(&mut self, len: u64) -> Result<()>;
 }
 
-/// The exclusive lock of a database; dropping it lets go.
+/// Who else may have the database open for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// Nobody: standalone, or while a database is created or a copy becomes its own.
+    Exclusive,
+    /// Everybody who shares it: clustered.
+    Shared,
+}
+
+/// The lock of a database; dropping it lets go.
 pub trait LockGuard: Send + Sync {}
 
 /// The range of an append file must lie in what is allocated.

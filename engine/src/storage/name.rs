@@ -1,9 +1,10 @@
 //! Names of objects: paths relative to the database, the same on every medium.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use crate::base::limits::DIR_FANOUT;
-use crate::base::{Generation, ManifestId, Position, SegmentId};
+use crate::base::{FloorId, Generation, ManifestId, Position, SegmentId};
 
 /// The name of an object: printable ASCII, `/`-separated, never empty, never absolute, never with
 /// `..`, never `LOCK`, never below `tmp/`.
@@ -17,6 +18,8 @@ impl Name {
     pub const MANIFEST: &'static str = "manifest";
     /// The directory of the segments.
     pub const SEGMENT: &'static str = "seg";
+    /// The directory of the floors.
+    pub const FLOOR: &'static str = "floor";
     /// The target of the folder's lock; no object may have this name.
     pub(super) const LOCK: &'static str = "LOCK";
     /// The directory of what is being written; no object may lie below it.
@@ -31,6 +34,11 @@ impl Name {
     /// Manifest `k`.
     pub fn manifest(k: ManifestId) -> Name {
         Name(format!("manifest/{:013x}/{:016x}", k.0 / DIR_FANOUT, k.0))
+    }
+
+    /// Floor `j`.
+    pub fn floor(j: FloorId) -> Name {
+        Name(format!("floor/{:013x}/{:016x}", j.0 / DIR_FANOUT, j.0))
     }
 
     /// A segment; they fan out by their random part.
@@ -73,6 +81,12 @@ impl Name {
         (Name::manifest(id) == *self).then_some(id)
     }
 
+    /// The number, if this names a floor.
+    pub fn as_floor(&self) -> Option<FloorId> {
+        let id = FloorId(hex64(self.0.strip_prefix("floor/")?.split_once('/')?.1)?);
+        (Name::floor(id) == *self).then_some(id)
+    }
+
     /// The id, if this names a segment.
     pub fn as_segment(&self) -> Option<SegmentId> {
         let (tag, unique) = self
@@ -103,6 +117,13 @@ fn hex64(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
+/// Names compare, and hash, as their paths do.
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -121,6 +142,9 @@ mod tests {
         let manifest = Name::manifest(ManifestId(9));
         assert_eq!(manifest.as_manifest(), Some(ManifestId(9)));
         assert_eq!(manifest.as_log(), None);
+        let floor = Name::floor(FloorId(5000));
+        assert_eq!(floor.as_floor(), Some(FloorId(5000)));
+        assert_eq!(floor.as_manifest(), None);
         let id = SegmentId {
             tag: 7,
             unique: u128::MAX - 5,

@@ -70,7 +70,7 @@ impl Operation {
     }
 
     /// The failure of this operation on `object`.
-    pub(super) fn error(self, object: impl fmt::Display, cause: &io::Error) -> Error {
+    pub(crate) fn error(self, object: impl fmt::Display, cause: &io::Error) -> Error {
         Error::storage(self.as_str(), object, cause)
     }
 }

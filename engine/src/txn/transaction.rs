@@ -10,18 +10,16 @@ use super::scan::{Record, Scan, ScanRange};
 use super::snapshot::Snapshot;
 use super::store::Store;
 use crate::base::checksum::checksum64;
-use crate::base::limits::{BULK_LEN_MIN, SPILL_LEN_MIN, VALUE_LEN_MAX};
-use crate::base::{Error, Key, ManifestId, Op, Position, Result, RunRef, TxId};
-use crate::commit::Upkeep;
-use crate::coord::{Intent, KeyRange, ReadSet, Writes};
+use crate::base::limits::VALUE_LEN_MAX;
+use crate::base::writes::write_len;
+use crate::base::{Error, Generation, Key, ManifestId, Mutant, Op, Position, Result, RunRef, TxId};
+use crate::commit::{Draft, Upkeep};
+use crate::coord::{KeyRange, ReadSet, Writes};
 use crate::fold::{Layer, RunLayer, RunSink, View, combine, resolve, store_of};
-use crate::log::record::write_len;
 use crate::merge::{self, Operand};
 
 /// Runs that a spill may write so that each holds one store; the stores after share the last run.
 const SPILL_RUNS_MAX: usize = 16;
-/// Bytes of a record beside its writes, at most.
-const RECORD_HEAD_LEN: usize = 64;
 
 /// A committed transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +36,7 @@ pub struct Committed {
 /// Optimistic concurrency control with backward validation (Kung, Robinson, TODS 1981), ranges
 /// included, so that phantoms conflict too.
 pub struct Transaction {
+    txid: TxId,
     context: Arc<Context>,
     snapshot: Snapshot,
     read_keys: BTreeSet<Bytes>,
@@ -47,12 +46,15 @@ pub struct Transaction {
     len: usize,
     /// Writes that have been moved to durable runs, oldest first.
     spilled: Vec<Arc<RunLayer>>,
+    /// The generation under which those were written.
+    spilled_under: Option<Generation>,
 }
 
 impl Transaction {
     /// Begins on the state of this moment.
     pub fn new(context: &Arc<Context>) -> Transaction {
         Transaction {
+            txid: TxId(context.entropy.next_u128()),
             context: Arc::clone(context),
             snapshot: Snapshot::new(context),
             read_keys: BTreeSet::new(),
@@ -60,7 +62,13 @@ impl Transaction {
             writes: BTreeMap::new(),
             len: 0,
             spilled: Vec::new(),
+            spilled_under: None,
         }
+    }
+
+    /// Its name: what to ask about if its outcome stays unknown.
+    pub fn txid(&self) -> TxId {
+        self.txid
     }
 
     /// The state that it reads.
@@ -111,7 +119,7 @@ impl Transaction {
             .is_some_and(|limit| records.len() as u64 >= limit);
         let last = records
             .last()
-            .filter(|_| cut)
+            .filter(|_| cut || Mutant::ShortRange.on())
             .map(|record| store.full_key(&record.key));
         self.read_ranges
             .push(read_part(bounds, last.transpose()?, range.reverse));
@@ -253,7 +261,7 @@ impl Transaction {
     /// # Errors
     /// What the storage refuses; the transaction is as it was.
     pub async fn relieve(&mut self) -> Result<()> {
-        if self.len >= SPILL_LEN_MIN {
+        if self.len >= self.context.folder.bounds.spill_len_min {
             self.spill().await
         } else {
             Ok(())
@@ -261,9 +269,13 @@ impl Transaction {
     }
 
     async fn spill(&mut self) -> Result<()> {
+        let (tag, generation) = self.spill_tag().await?;
+        if self.spilled_under.is_some_and(|under| under != generation) {
+            let object = "runs of an earlier generation".to_owned();
+            return Err(Error::SnapshotTooOld { object });
+        }
+        self.spilled_under = Some(generation);
         let folder = &self.context.folder;
-        let newest = self.context.view.load().manifest.id;
-        let tag = ManifestId(newest.0 + 1);
         // A run counts as written from its first key to its last: one run a store keeps that from
         // reaching over the stores in between, with which it would conflict for nothing.
         let mut runs = Vec::new();
@@ -288,6 +300,21 @@ impl Transaction {
         Ok(())
     }
 
+    /// The tag of a run that is written now: above every manifest there is, and above whatever has been
+    /// collected (S6). With the generation under which it is written.
+    async fn spill_tag(&self) -> Result<(ManifestId, Generation)> {
+        let upkeep = self.context.upkeep.as_ref().ok_or(Error::ReadOnly)?;
+        let folder = &self.context.folder;
+        let known = self.context.view.load().manifest.id;
+        let newest = match folder.newest_after(known).await? {
+            Some(newest) if folder.shared => newest.id.max(known),
+            _ => known,
+        };
+        let combiner = upkeep.committer().combiner().await;
+        let tag = ManifestId(newest.max(combiner.collected()).0 + 1);
+        Ok((tag, combiner.generation()))
+    }
+
     /// Commits. When it returns `Ok`, everything is durable, and visible to whoever begins afterwards.
     /// A transaction that wrote nothing has read one consistent state and needs no slot.
     ///
@@ -296,7 +323,7 @@ impl Transaction {
     /// [`Error::CommitUnknown`]: the medium failed in the middle. [`Error::Storage`]: the medium
     /// refused, nothing was written. [`Error::Halted`]: an earlier failure ended writing.
     pub async fn commit(mut self) -> Result<Committed> {
-        let txid = TxId(self.context.entropy.next_u128());
+        let txid = self.txid;
         if self.writes.is_empty() && self.spilled.is_empty() {
             return Ok(Committed {
                 txid,
@@ -306,41 +333,39 @@ impl Transaction {
         let context = Arc::clone(&self.context);
         let upkeep: &Arc<Upkeep> = context.upkeep.as_ref().ok_or(Error::ReadOnly)?;
         upkeep.admit().await?;
-        if !self.writes.is_empty() && (self.len > BULK_LEN_MIN || !self.spilled.is_empty()) {
+        let is_long = self.len > context.folder.bounds.bulk_len_min;
+        if !self.writes.is_empty() && (is_long || !self.spilled.is_empty()) {
             self.spill().await?;
         }
-        let intent = self.into_intent(txid);
-        let position = upkeep.committer().submit(intent).await?;
+        let late: Vec<_> = self.spilled.iter().map(|run| run.reference.id).collect();
+        let position = upkeep.committer().submit(self.into_draft()).await?;
+        if Mutant::RunLate.on() {
+            for id in late {
+                context.folder.settle_segment(id).await?;
+            }
+        }
         upkeep.after_commit();
         Ok(Committed { txid, position })
     }
 
-    fn into_intent(self, txid: TxId) -> Intent {
+    fn into_draft(self) -> Draft {
         let reads = ReadSet {
             keys: self.read_keys.into_iter().collect(),
             ranges: self.read_ranges,
         };
-        let read_at = self.snapshot.position();
-        let (writes, len) = if self.spilled.is_empty() {
-            (Writes::Small(self.writes.into_iter().collect()), self.len)
-        } else {
-            let runs: Vec<RunRef> = self
-                .spilled
-                .iter()
-                .map(|run| run.reference.clone())
-                .collect();
-            let len = runs
-                .iter()
-                .map(|run| 128 + run.first_key.len() + run.last_key.len())
-                .sum();
-            (Writes::Bulk(runs), len)
+        let writes = match self.spilled_under {
+            None => Writes::Small(self.writes.into_iter().collect()),
+            Some(generation) => {
+                let runs = self.spilled.iter();
+                let runs: Vec<RunRef> = runs.map(|run| run.reference.clone()).collect();
+                Writes::Bulk { runs, generation }
+            }
         };
-        Intent {
-            txid,
-            read_at,
+        Draft {
+            txid: self.txid,
+            read_at: self.snapshot.position(),
             reads,
             writes,
-            len: len + RECORD_HEAD_LEN,
         }
     }
 }

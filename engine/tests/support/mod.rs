@@ -60,6 +60,7 @@ pub(crate) fn environment(seed: u64) -> (Environment, Arc<Deferred>) {
         entropy: Arc::new(SeededEntropy::new(seed)),
         spawner: Arc::clone(&spawner) as Arc<dyn Spawner>,
         coordinator: Arc::new(LocalCoordinator::new()),
+        witness: None,
     };
     (environment, spawner)
 }

@@ -1,4 +1,5 @@
-//! The exclusive lock: `flock` on `LOCK`, in which the holder says who it is.
+//! The lock: `flock` on `LOCK`, in which a holder says who it is. Those who share it leave the line of
+//! whoever came last.
 //!
 //! `LOCK` is never removed: whoever opened it before would hold the lock of a file that nobody finds
 //! any more, and two processes would hold "the" lock.
@@ -11,7 +12,7 @@ use super::folder::Folder;
 use super::platform::{self, host, identity, is_alive, try_lock, unlock, write_all_at};
 use super::temp;
 use crate::base::{Error, Result};
-use crate::storage::{LockGuard, Name, Operation};
+use crate::storage::{LockGuard, LockMode, Name, Operation};
 
 /// How often a line that cannot be the holder's is read again, 1 ms apart: a holder needs microseconds
 /// between taking the lock and writing its line.
@@ -21,14 +22,20 @@ const HOLDER_READS_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct HeldLock {
     file: File,
+    mode: LockMode,
 }
 
 impl LockGuard for HeldLock {}
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
-        // The line goes first: the next holder must not be taken for this one.
-        let released = self.file.set_len(0).and_then(|()| unlock(&self.file));
+        // The line goes first: the next holder must not be taken for this one. A shared line may be
+        // another's.
+        let cleared = match self.mode {
+            LockMode::Exclusive => self.file.set_len(0),
+            LockMode::Shared => Ok(()),
+        };
+        let released = cleared.and_then(|()| unlock(&self.file));
         if let Err(cause) = released {
             // Closing the file lets go as well.
             tracing::warn!(%cause, "the lock was not released cleanly");
@@ -75,11 +82,11 @@ impl Holder {
 }
 
 /// Takes the lock of the folder.
-pub(super) fn acquire(folder: &Folder) -> Result<HeldLock> {
+pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
     let path = folder.root.join(Name::LOCK);
     let mut holder = None;
     for _ in 0..HOLDER_READS_MAX {
-        let held = try_acquire(folder, &path)
+        let held = try_acquire(folder, &path, mode)
             .map_err(|cause| Operation::Lock.error(Name::LOCK, &cause))?;
         if let Some(held) = held {
             return Ok(held);
@@ -105,7 +112,7 @@ pub(super) fn acquire(folder: &Folder) -> Result<HeldLock> {
     })
 }
 
-fn try_acquire(folder: &Folder, path: &Path) -> io::Result<Option<HeldLock>> {
+fn try_acquire(folder: &Folder, path: &Path, mode: LockMode) -> io::Result<Option<HeldLock>> {
     folder.dirs.make("")?;
     let file = OpenOptions::new()
         .read(true)
@@ -113,10 +120,10 @@ fn try_acquire(folder: &Folder, path: &Path) -> io::Result<Option<HeldLock>> {
         .create(true)
         .truncate(false)
         .open(path)?;
-    if !try_lock(&file)? {
+    if !try_lock(&file, mode)? {
         return Ok(None);
     }
-    let held = HeldLock { file };
+    let held = HeldLock { file, mode };
     // Somebody may have removed or replaced the file between opening and locking it.
     let named = fs::metadata(path).map(|metadata| identity(&metadata));
     if named.ok() != Some(identity(&held.file.metadata()?)) {
@@ -130,6 +137,10 @@ fn try_acquire(folder: &Folder, path: &Path) -> io::Result<Option<HeldLock>> {
     {
         // The line is for people. Without it a full disk can still be opened, and emptied.
         tracing::warn!(%cause, "the holder's line was not written");
+    }
+    if mode == LockMode::Shared {
+        // What lies there may be somebody's who is at work.
+        return Ok(Some(held));
     }
     if let Err(cause) = temp::clear(&folder.root, &folder.temp_prefix) {
         tracing::warn!(%cause, "temporary files of earlier processes were not removed");

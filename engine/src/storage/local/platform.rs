@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::storage::LockMode;
+
 /// Repeats a call that a signal interrupted.
 pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -98,11 +100,13 @@ pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
 
 /// Takes the exclusive lock of an open file if nobody has it.
 #[cfg(unix)]
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+pub(super) fn try_lock(file: &File, mode: LockMode) -> io::Result<bool> {
     use rustix::fs::{FlockOperation, flock};
-    let locked = uninterrupted(|| {
-        flock(file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
-    });
+    let operation = match mode {
+        LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        LockMode::Shared => FlockOperation::NonBlockingLockShared,
+    };
+    let locked = uninterrupted(|| flock(file, operation).map_err(io::Error::from));
     match locked {
         Ok(()) => Ok(true),
         Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -111,8 +115,12 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
+pub(super) fn try_lock(file: &File, mode: LockMode) -> io::Result<bool> {
+    let locked = match mode {
+        LockMode::Exclusive => file.try_lock(),
+        LockMode::Shared => file.try_lock_shared(),
+    };
+    match locked {
         Ok(()) => Ok(true),
         Err(std::fs::TryLockError::WouldBlock) => Ok(false),
         Err(std::fs::TryLockError::Error(cause)) => Err(cause),

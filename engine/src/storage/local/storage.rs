@@ -18,8 +18,8 @@ use super::temp::Temp;
 use super::writer::LocalWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
-    Access, AppendFile, ContentOf, Created, LockGuard, Name, Object, ObjectWriter, Operation, Stat,
-    Storage,
+    Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
+    Operation, Stat, Storage,
 };
 
 /// Bytes above which writing and syncing them is no longer done on the polling thread's time.
@@ -208,9 +208,9 @@ impl Storage for LocalStorage {
             .map_err(|cause| Operation::Replace.error(name, &cause))
     }
 
-    async fn lock(&self) -> Result<Box<dyn LockGuard>> {
+    async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>> {
         self.folder.writable()?;
-        let held = block(|| lock::acquire(&self.folder))?;
+        let held = block(|| lock::acquire(&self.folder, mode))?;
         Ok(Box::new(held))
     }
 

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use super::LocalStorage;
 use crate::base::{Error, Result};
 use crate::storage::conformance::{Subject, suite};
-use crate::storage::{Access, Created, Name, Storage};
+use crate::storage::{Access, Created, LockMode, Name, Storage};
 
 /// The folder that a test, started once more as a process of its own, works on.
 const INNER: &str = "ECITON_TEST_FOLDER";
@@ -141,7 +141,9 @@ fn every_first_write_makes_its_directories() {
         ("append", |s| {
             block_on(s.append_file(&name("d/e/x"))).map(|_| ())
         }),
-        ("lock", |s| block_on(s.lock()).map(|_| ())),
+        ("lock", |s| {
+            block_on(s.lock(LockMode::Exclusive)).map(|_| ())
+        }),
         ("writer", |s| {
             block_on(async { s.writer(&name("d/e/x")).await?.finish().await }).map(|_| ())
         }),
@@ -187,7 +189,7 @@ fn the_lock_clears_what_the_dead_left() {
     block_on(writer.write(b"alive")).unwrap();
     std::fs::write(dir.path().join("tmp/4711-00-0"), "dead").unwrap();
     assert_eq!(temps(dir.path()), 2);
-    let _lock = block_on(storage.lock()).unwrap();
+    let _lock = block_on(storage.lock(LockMode::Exclusive)).unwrap();
     assert_eq!(temps(dir.path()), 1, "one's own is kept");
     assert_eq!(block_on(writer.finish()).unwrap(), Created::New);
 }
@@ -197,7 +199,7 @@ fn strangers_in_the_folder_are_not_listed() {
     let dir = tempfile::tempdir().unwrap();
     let storage = writable(dir.path());
     block_on(storage.create(&name("log/1"), b"1")).unwrap();
-    drop(block_on(storage.lock()).unwrap());
+    drop(block_on(storage.lock(LockMode::Exclusive)).unwrap());
     std::fs::write(dir.path().join("log/read me"), "").unwrap();
     std::fs::write(dir.path().join("log/\u{e4}"), "").unwrap();
     #[cfg(unix)]
@@ -235,7 +237,7 @@ fn a_failure_names_operation_and_object() {
 fn a_successor_is_not_taken_for_the_dead() {
     let dir = tempfile::tempdir().unwrap();
     let storage = writable(dir.path());
-    let held = block_on(storage.lock()).unwrap();
+    let held = block_on(storage.lock(LockMode::Exclusive)).unwrap();
     let line = std::fs::read_to_string(dir.path().join("LOCK")).unwrap();
     assert!(
         line.ends_with("}\n") && line.lines().count() == 1,
@@ -248,7 +250,7 @@ fn a_successor_is_not_taken_for_the_dead() {
     // Held, but nothing legible in it.
     for line in ["", "garbage"] {
         std::fs::write(dir.path().join("LOCK"), line).unwrap();
-        match block_on(storage.lock()).err() {
+        match block_on(storage.lock(LockMode::Exclusive)).err() {
             Some(Error::Locked { pid: 0, host, .. }) => assert_eq!(host, "unknown"),
             other => panic!("locked expected, got {other:?}"),
         }
@@ -265,7 +267,7 @@ fn a_successor_is_not_taken_for_the_dead() {
         "{\"pid\":1,\"host\":\"a long name of a host\"}\n",
     )
     .unwrap();
-    let _held = block_on(storage.lock()).unwrap();
+    let _held = block_on(storage.lock(LockMode::Exclusive)).unwrap();
     assert_eq!(
         std::fs::read_to_string(dir.path().join("LOCK")).unwrap(),
         line
@@ -275,7 +277,7 @@ fn a_successor_is_not_taken_for_the_dead() {
 #[test]
 fn the_lock_holds_across_processes_and_dies_with_its_holder() {
     if let Some(folder) = inner_folder() {
-        let _held = block_on(writable(&folder).lock()).unwrap();
+        let _held = block_on(writable(&folder).lock(LockMode::Exclusive)).unwrap();
         println!("\nholding");
         // Until it is killed, or its parent is gone.
         std::io::stdin().lines().for_each(drop);
@@ -296,7 +298,7 @@ fn the_lock_holds_across_processes_and_dies_with_its_holder() {
         "the other process did not get the lock"
     );
     let storage = writable(dir.path());
-    match block_on(storage.lock()).err() {
+    match block_on(storage.lock(LockMode::Exclusive)).err() {
         Some(Error::Locked { pid, host, path }) => {
             assert_eq!((pid, host), (holder.id(), super::platform::host()));
             assert_eq!(path, dir.path().display().to_string());
@@ -307,7 +309,7 @@ fn the_lock_holds_across_processes_and_dies_with_its_holder() {
     LocalStorage::open(dir.path(), Access::ReadOnly).unwrap();
     holder.kill().unwrap();
     holder.wait().unwrap();
-    block_on(storage.lock()).unwrap();
+    block_on(storage.lock(LockMode::Exclusive)).unwrap();
 }
 
 #[test]
@@ -382,7 +384,7 @@ fn on_a_full_disk(folder: &Path) {
     // A disk without one free byte can still be locked.
     let mut filler = std::fs::File::create(folder.join("filler")).unwrap();
     while filler.write_all(&[1; 4096]).is_ok() {}
-    block_on(storage.lock()).unwrap();
+    block_on(storage.lock(LockMode::Exclusive)).unwrap();
 }
 
 /// A file that cannot be written: not out of space, so it must not be used further.
@@ -424,7 +426,7 @@ fn a_read_only_medium_can_be_read() {
         let object = block_on(storage.open(&name("log/1"))).unwrap().unwrap();
         assert_eq!(block_on(object.read_at(1, 3)).unwrap(), "her");
         assert!(matches!(
-            block_on(storage.lock()).err(),
+            block_on(storage.lock(LockMode::Exclusive)).err(),
             Some(Error::ReadOnly)
         ));
         // Opened for writing, it says what the medium says.
@@ -460,7 +462,7 @@ async fn works_on_a_runtime_of_one_thread() {
     storage.create(&name("a"), &vec![7; 1 << 20]).await.unwrap();
     let mut file = storage.append_file(&name("b")).await.unwrap();
     file.allocate(10).await.unwrap();
-    drop(storage.lock().await.unwrap());
+    drop(storage.lock(LockMode::Exclusive).await.unwrap());
     assert_eq!(storage.list("").await.unwrap(), [name("a"), name("b")]);
 }
 

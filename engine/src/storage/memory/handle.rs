@@ -182,7 +182,11 @@ impl LockGuard for MemoryLock {}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.state.lock().locked = false;
+        let mut state = self.state.lock();
+        state.locked = match state.locked {
+            Some((mode, holders)) if holders > 1 => Some((mode, holders - 1)),
+            _ => None,
+        };
     }
 }
 
@@ -191,6 +195,6 @@ impl Drop for MemoryLock {
     clippy::expect_used,
     reason = "what is in memory has a length that fits"
 )]
-fn in_memory(len: u64) -> usize {
+pub(super) fn in_memory(len: u64) -> usize {
     usize::try_from(len).expect("a length beyond the memory of the machine")
 }

@@ -96,6 +96,19 @@ impl Content {
         live[offset..cut].copy_from_slice(&bytes[..cut - offset]);
     }
 
+    /// Bytes that the machine has and the disk does not yet, cut where the file ends.
+    pub(super) fn write_unsynced(&mut self, offset: usize, bytes: &[u8]) {
+        let (live, _) = self.appended();
+        let from = offset.min(live.len());
+        let to = (offset + bytes.len()).min(live.len());
+        live[from..to].copy_from_slice(&bytes[..to - from]);
+    }
+
+    /// Cuts the file, or extends it with zeros, as the machine sees it.
+    pub(super) fn resize_unsynced(&mut self, len: usize) {
+        self.appended().0.resize(len, 0);
+    }
+
     /// Zeros up to `len`, on the disk too.
     pub(super) fn allocate(&mut self, len: usize) {
         let (live, durable) = self.appended();
@@ -118,6 +131,17 @@ impl Content {
     /// Cuts what the machine sees; the disk follows with a sync.
     pub(super) fn truncate(&mut self, len: usize) {
         self.appended().0.truncate(len);
+    }
+
+    /// What a disk holds after a power loss, in place.
+    pub(super) fn lose_power(&mut self, entropy: &SeededEntropy) {
+        if let Content::Appended { live, durable } = self
+            && live != durable
+        {
+            let settled = settle(live, durable, entropy);
+            live.clone_from(&settled);
+            *durable = settled;
+        }
     }
 
     /// What a disk holds after a power loss.

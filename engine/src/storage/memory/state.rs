@@ -1,6 +1,7 @@
 //! Names, objects and faults of one database in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::fault::{Fate, Faults};
 use super::inode::{Content, Inode, below, coin};
 use crate::base::Result;
 use crate::base::entropy::SeededEntropy;
-use crate::storage::{Created, Name, Operation};
+use crate::storage::{Created, LockMode, Name, Operation};
 
 /// What a name stood for since its last sync, oldest first: the first is what the disk holds, the
 /// last what the machine sees. Never empty.
@@ -19,8 +20,11 @@ type Versions = Vec<Option<Arc<Inode>>>;
 #[derive(Debug)]
 pub(super) struct State {
     names: BTreeMap<Name, Versions>,
+    /// The names with more than one version, so that a sync need not look at the others.
+    unsettled: BTreeSet<Name>,
     inode_next: u64,
-    pub(super) locked: bool,
+    /// The mode of the lock and how many hold it; `None` where nobody does.
+    pub(super) locked: Option<(LockMode, usize)>,
     pub(super) ops: u64,
     pub(super) bytes_read: u64,
     pub(super) faults: Faults,
@@ -30,8 +34,9 @@ impl State {
     pub(super) fn new() -> State {
         State {
             names: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             inode_next: 1,
-            locked: false,
+            locked: None,
             ops: 0,
             bytes_read: 0,
             faults: Faults::none(),
@@ -52,20 +57,12 @@ impl State {
 
     /// The names below a directory, `""` for all.
     pub(super) fn list(&self, dir: &str) -> Vec<Name> {
-        let below = |name: &Name| {
-            dir.is_empty()
-                || name
-                    .as_str()
-                    .strip_prefix(dir)
-                    .is_some_and(|rest| rest.starts_with('/'))
-        };
-        let live = self
-            .names
-            .iter()
-            .filter(|(_, versions)| matches!(versions.last(), Some(Some(_))));
-        live.map(|(name, _)| name)
-            .filter(|name| below(name))
-            .cloned()
+        let prefix = prefix(dir);
+        let names = self.names.range::<str, _>(from(&prefix));
+        names
+            .take_while(|(name, _)| name.as_str().starts_with(&prefix))
+            .filter(|(_, versions)| matches!(versions.last(), Some(Some(_))))
+            .map(|(name, _)| name.clone())
             .collect()
     }
 
@@ -98,6 +95,11 @@ impl State {
         }
     }
 
+    /// The next object has this identity, those after it larger ones.
+    pub(super) fn number_from(&mut self, first: u64) {
+        self.inode_next = self.inode_next.max(first);
+    }
+
     /// The identity that the next object will have.
     pub(super) fn next_id(&self) -> u64 {
         self.inode_next
@@ -120,26 +122,61 @@ impl State {
             .entry(name.clone())
             .or_insert_with(|| vec![None])
             .push(inode);
+        self.unsettled.insert(name.clone());
     }
 
     /// What the machine sees under `name` is what the disk holds.
     pub(super) fn sync_name(&mut self, name: &Name) {
-        if let Some(versions) = self.names.get_mut(name) {
-            versions.drain(..versions.len() - 1);
+        let Some(versions) = self.names.get_mut(name) else {
+            return;
+        };
+        versions.drain(..versions.len() - 1);
+        if matches!(versions[..], [None]) {
+            self.names.remove(name);
         }
-        self.names
-            .retain(|_, versions| !matches!(versions[..], [None]));
+        self.unsettled.remove(name);
     }
 
     /// The same for every name of a directory.
     pub(super) fn sync_dir(&mut self, dir: &str) {
-        for (name, versions) in &mut self.names {
-            if name.dir() == dir {
-                versions.drain(..versions.len() - 1);
+        for name in self.unsettled_in(dir) {
+            self.sync_name(&name);
+        }
+    }
+
+    /// The names of one directory, not of those below it, whose durable state is open.
+    fn unsettled_in(&self, dir: &str) -> Vec<Name> {
+        let prefix = prefix(dir);
+        let names = self.unsettled.range::<str, _>(from(&prefix));
+        names
+            .take_while(|name| name.as_str().starts_with(&prefix))
+            .filter(|name| name.dir() == dir)
+            .cloned()
+            .collect()
+    }
+
+    /// Each of these names falls back to any state that it had since its last sync, which is durable then.
+    fn settle(&mut self, names: Vec<Name>, entropy: &SeededEntropy) {
+        for name in names {
+            if let Some(versions) = self.names.get_mut(&name) {
+                let kept = below(entropy, versions.len());
+                versions.truncate(kept + 1);
+                self.sync_name(&name);
             }
         }
-        self.names
-            .retain(|_, versions| !matches!(versions[..], [None]));
+    }
+
+    /// Loses what a directory has not synced, and only that.
+    pub(super) fn lose_names(&mut self, dir: &str, entropy: &SeededEntropy) {
+        self.settle(self.unsettled_in(dir), entropy);
+    }
+
+    /// What [`State::power_loss`] would leave, in place: what is open stays open.
+    pub(super) fn lose_power(&mut self, entropy: &SeededEntropy) {
+        self.settle(self.unsettled.iter().cloned().collect(), entropy);
+        for inode in self.names.values().flatten().flatten() {
+            inode.content.lock().lose_power(entropy);
+        }
     }
 
     /// What a new process finds: all that the machine saw, as unsynced as it is.
@@ -154,8 +191,20 @@ impl State {
         });
         State {
             names: names.collect(),
+            unsettled: self.unsettled.clone(),
             inode_next: self.inode_next,
             ..State::new()
+        }
+    }
+
+    /// The bytes that stand under `name` and are durable, name included.
+    pub(super) fn durable(&self, name: &Name) -> Option<Bytes> {
+        let [Some(inode)] = &self.names.get(name)?[..] else {
+            return None;
+        };
+        match &*inode.content.lock() {
+            Content::Whole(bytes) => Some(bytes.clone()),
+            Content::Appended { durable, .. } => Some(Bytes::copy_from_slice(durable)),
         }
     }
 
@@ -182,4 +231,18 @@ fn duplicate(inode: &Inode, content: Content) -> Arc<Inode> {
         id: inode.id,
         content: Mutex::new(content),
     })
+}
+
+/// What the names below a directory begin with, `""` for all.
+fn prefix(dir: &str) -> String {
+    if dir.is_empty() {
+        String::new()
+    } else {
+        format!("{dir}/")
+    }
+}
+
+/// Names from `prefix` on.
+fn from(prefix: &str) -> (Bound<&str>, Bound<&str>) {
+    (Bound::Included(prefix), Bound::Unbounded)
 }

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::fault::Fate;
-use super::handle::{MemoryAppendFile, MemoryLock, MemoryObject, MemoryWriter};
+use super::handle::{MemoryAppendFile, MemoryLock, MemoryObject, MemoryWriter, in_memory};
 use super::inode::Content;
 use super::state::State;
 use crate::base::entropy::SeededEntropy;
 use crate::base::{Error, Result};
 use crate::storage::{
-    Access, AppendFile, ContentOf, Created, LockGuard, Name, Object, ObjectWriter, Operation, Stat,
-    Storage,
+    Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
+    Operation, Stat, Storage,
 };
 
 /// A database in memory, for tests and simulations. A clone is another handle on the same; it lives
@@ -71,6 +71,15 @@ impl MemoryStorage {
         MemoryStorage::over(State::new())
     }
 
+    /// An empty database whose objects get identities from `first` on, so that nothing in it can be
+    /// taken for an object of another one: for a copy.
+    #[must_use]
+    pub fn with_identities_from(first: u64) -> MemoryStorage {
+        let mut state = State::new();
+        state.number_from(first);
+        MemoryStorage::over(state)
+    }
+
     fn over(state: State) -> MemoryStorage {
         MemoryStorage {
             state: Arc::new(Mutex::new(state)),
@@ -99,6 +108,48 @@ impl MemoryStorage {
     #[must_use]
     pub fn power_loss(&self, entropy: &SeededEntropy) -> MemoryStorage {
         MemoryStorage::over(self.state.lock().power_loss(entropy))
+    }
+
+    /// The same, in place: the storage restarts under processes that live on. What they have open
+    /// stays open, append files too if their names survive; locks are kept.
+    pub fn lose_power(&self, entropy: &SeededEntropy) {
+        self.state.lock().lose_power(entropy);
+    }
+
+    /// Loses what is not synced of one directory, that of `name`: what a `sync_names` that fails may
+    /// leave behind, and seen at once.
+    pub fn lose_names(&self, name: &Name, entropy: &SeededEntropy) {
+        self.state.lock().lose_names(name.dir(), entropy);
+    }
+
+    /// Puts bytes into an append file as the machine sees it, not yet on its disk: a write in the
+    /// middle, which a killed process leaves visible and a power loss tears. Cut where the file ends;
+    /// `false` where there is no such file.
+    pub fn write_unsynced(&self, name: &Name, offset: u64, bytes: &[u8]) -> bool {
+        self.change_unsynced(name, |content| {
+            content.write_unsynced(in_memory(offset), bytes);
+        })
+    }
+
+    /// Cuts an append file, or extends it with zeros, as the machine sees it, not yet on its disk;
+    /// `false` where there is no such file.
+    pub fn resize_unsynced(&self, name: &Name, len: u64) -> bool {
+        self.change_unsynced(name, |content| content.resize_unsynced(in_memory(len)))
+    }
+
+    fn change_unsynced(&self, name: &Name, change: impl FnOnce(&mut Content)) -> bool {
+        let state = self.state.lock();
+        let inode = state.get(name);
+        if let Some(inode) = &inode {
+            change(&mut inode.content.lock());
+        }
+        inode.is_some()
+    }
+
+    /// What a power loss at this moment is certain to leave under `name`: the bytes, `None` where
+    /// the name is absent, or not settled yet.
+    pub fn durable(&self, name: &Name) -> Option<Bytes> {
+        self.state.lock().durable(name)
     }
 
     /// Lets `changes` more changing operations succeed. The one after them is carried out in part,
@@ -289,11 +340,15 @@ impl Storage for MemoryStorage {
         fate.result(identity)
     }
 
-    async fn lock(&self) -> Result<Box<dyn LockGuard>> {
+    async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>> {
         self.writable()?;
         let mut state = self.state.lock();
         state.faults.before_look(Operation::Lock, Name::LOCK)?;
-        if state.locked {
+        let free = match (state.locked, mode) {
+            (None, _) | (Some((LockMode::Shared, _)), LockMode::Shared) => true,
+            (Some(_), _) => false,
+        };
+        if !free {
             let host = "this machine".to_owned();
             return Err(Error::Locked {
                 path: self.location(),
@@ -301,7 +356,8 @@ impl Storage for MemoryStorage {
                 host,
             });
         }
-        state.locked = true;
+        let holders = state.locked.map_or(0, |(_, holders)| holders);
+        state.locked = Some((mode, holders + 1));
         Ok(Box::new(MemoryLock {
             state: self.state.clone(),
         }))

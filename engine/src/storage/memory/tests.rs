@@ -8,7 +8,7 @@ use super::MemoryStorage;
 use crate::base::Error;
 use crate::base::entropy::SeededEntropy;
 use crate::storage::conformance::{Subject, suite};
-use crate::storage::{Access, Created, Name, Operation, Storage};
+use crate::storage::{Access, Created, LockMode, Name, Operation, Storage};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -112,7 +112,7 @@ fn replace_is_durable_and_touches_no_other_name() {
 #[test]
 fn a_machine_after_a_power_loss_is_its_own() {
     let storage = MemoryStorage::new();
-    let _lock = block_on(storage.lock()).unwrap();
+    let _lock = block_on(storage.lock(LockMode::Exclusive)).unwrap();
     let mut file = block_on(storage.append_file(&name("log"))).unwrap();
     block_on(file.allocate(4)).unwrap();
     block_on(storage.sync_names(&name("log"))).unwrap();
@@ -124,7 +124,7 @@ fn a_machine_after_a_power_loss_is_its_own() {
         storage.power_loss(&SeededEntropy::new(1)),
         storage.restart(),
     ] {
-        drop(block_on(after.lock()).unwrap());
+        drop(block_on(after.lock(LockMode::Exclusive)).unwrap());
         let stat = block_on(after.stat(&name("log"))).unwrap().unwrap();
         assert_eq!(stat.identity, identity, "the same object");
         block_on(file.write_durable(0, b"late")).unwrap();
@@ -139,6 +139,71 @@ fn a_machine_after_a_power_loss_is_its_own() {
         assert_ne!(new.identity, identity);
         assert_eq!(read(&storage, "new"), None);
     }
+}
+
+#[test]
+fn a_storage_that_restarts_keeps_what_is_open() {
+    let mut survived = 0;
+    for seed in 0..32 {
+        let storage = MemoryStorage::new();
+        let mut file = block_on(storage.append_file(&name("log"))).unwrap();
+        block_on(file.allocate(4)).unwrap();
+        let object = block_on(storage.open(&name("log"))).unwrap().unwrap();
+        storage.lose_power(&SeededEntropy::new(seed));
+        assert_eq!(
+            storage.durable(&name("log")).is_some(),
+            read(&storage, "log").is_some()
+        );
+        block_on(file.write_durable(0, b"late")).unwrap();
+        assert_eq!(block_on(object.read_at(0, 4)).unwrap(), "late");
+        if let Some(bytes) = read(&storage, "log") {
+            assert_eq!(bytes, b"late", "the same file");
+            survived += 1;
+        }
+    }
+    assert!((1..32).contains(&survived), "{survived}");
+}
+
+#[test]
+fn one_directory_can_lose_its_names() {
+    let found = (0..32).map(|seed| {
+        let storage = MemoryStorage::new();
+        for path in ["log/1", "log/2", "log/below/3", "logs"] {
+            block_on(storage.create(&name(path), b"")).unwrap();
+        }
+        storage.lose_names(&name("log/any"), &SeededEntropy::new(seed));
+        for path in ["log/below/3", "logs"] {
+            assert!(read(&storage, path).is_some(), "{path} stands elsewhere");
+        }
+        let kept = ["log/1", "log/2"].map(|path| read(&storage, path).is_some());
+        let durable = ["log/1", "log/2"].map(|path| storage.durable(&name(path)).is_some());
+        assert_eq!(kept, durable, "what is left is settled");
+        kept
+    });
+    assert_eq!(found.collect::<std::collections::BTreeSet<_>>().len(), 4);
+}
+
+#[test]
+fn a_write_in_the_middle_is_seen_and_not_durable() {
+    let storage = MemoryStorage::new();
+    let mut file = block_on(storage.append_file(&name("log"))).unwrap();
+    block_on(storage.sync_names(&name("log"))).unwrap();
+    block_on(file.allocate(4)).unwrap();
+    assert!(storage.write_unsynced(&name("log"), 2, b"abcd"));
+    assert!(storage.resize_unsynced(&name("log"), 6));
+    assert_eq!(read(&storage, "log").unwrap(), b"\0\0ab\0\0");
+    assert_eq!(storage.durable(&name("log")).unwrap(), [0; 4][..]);
+    assert!(storage.resize_unsynced(&name("log"), 1));
+    assert_eq!(read(&storage, "log").unwrap(), [0]);
+    assert!(!storage.write_unsynced(&name("none"), 0, b"a"));
+}
+
+#[test]
+fn identities_of_another_database_begin_elsewhere() {
+    let storage = MemoryStorage::with_identities_from(1 << 40);
+    block_on(storage.create(&name("a"), b"")).unwrap();
+    let stat = block_on(storage.stat(&name("a"))).unwrap().unwrap();
+    assert_eq!(stat.identity, 1 << 40);
 }
 
 /// Old bytes 1, new bytes 2, over `sectors` sectors and a bit on either side.

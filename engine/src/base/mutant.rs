@@ -1,0 +1,162 @@
+//! Deliberate breaks of the protocol, for showing that the simulator would notice them.
+//!
+//! Without the feature `mutants` (ordinary builds) none can be switched on and every test for one is
+//! the constant `false`.
+//!
+//! Two comparisons have no mutant here, because on one path nothing goes wrong without them: a successor's
+//! `prev`, and the identity after a sync. Both matter as soon as a second process completes a slot on a second
+//! path; the model of failover (`engine/models`) breaks both and shows what follows. And that a manifest carries
+//! the largest collected number is a second lock on one door: an intent that refers to what was collected read a
+//! state before the collect record, and nobody judges it who begins after that.
+
+/// A rule of the protocol that can be broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    /// S5: a combiner does not look for the transaction in its window.
+    NoDedup,
+    /// S5: a combiner judges what is older than its window.
+    NoWindow,
+    /// S5: a combiner ignores how far a transaction may lag.
+    NoWmax,
+    /// S5: writes of one member of a batch do not conflict with the reads of a later one.
+    SameBatch,
+    /// S5: a merge does not conflict with a read of its key.
+    MergeNoConflict,
+    /// S5: ranges are not validated.
+    RangeIgnored,
+    /// S5: an exhausted scan is remembered only up to the last key returned.
+    ShortRange,
+    /// S4: a transaction is sent with a later position without looking at the slots between.
+    ResendBlind,
+    /// S8: "aborted" is claimed although the slots were not read without a gap.
+    GapDead,
+    /// S5: a cancel is accepted without looking at the window.
+    CancelNoWindow,
+    /// S5: a cancelled transaction may still commit.
+    CancelIgnored,
+    /// S8: a cancelled transaction is answered as committed.
+    CancelAnsweredCommitted,
+    /// S6: the answer and the slot's bytes are sent before the directory is synced.
+    EarlyAnswer,
+    /// S6: a commit is acknowledged without syncing its directory at all.
+    NoDirectorySync,
+    /// S6: "exists" counts as a commit that failed, although only its reply may have been lost.
+    ExistsIsFailure,
+    /// I1: a slot that was only read is exposed, and followed by the next, without a sync.
+    ReadNoSync,
+    /// I1: a sync is not followed by another look at the name.
+    SyncNoConfirm,
+    /// S11: floors are not probed.
+    NoFloorProbe,
+    /// S12: slots and manifests are deleted before the floor exists.
+    FloorLate,
+    /// S12: deleting begins before the floor is durable.
+    FloorNotDurable,
+    /// S12: the floor ignores the oldest retained manifest.
+    FloorHigh,
+    /// S12: a folder that lost puts its work on the winner unconditionally.
+    FoldTwice,
+    /// S12: a folder that lost keeps its segments under their old tag.
+    NoRetag,
+    /// S12: a manifest is created although the one before it was only read, not made durable.
+    ManifestGap,
+    /// S12: a manifest counts although it is not durable: for the next one, for a floor, for collection.
+    FoldVolatile,
+    /// S12: a segment's name is not synced before a manifest refers to it.
+    SegmentVolatile,
+    /// S12: unused segments are deleted without a collect record.
+    CollectNoRecord,
+    /// S12: unused segments are deleted once they are old enough by the clock.
+    CollectByClock,
+    /// S5: the last collect record counts instead of the largest.
+    CollectLast,
+    /// S12: the collector believes a listing of manifests, which may be stale.
+    CollectByListing,
+    /// S12: the collector ignores what the retained log refers to.
+    CollectNoLog,
+    /// S5: records that refer to collected segments are accepted.
+    CollectUnchecked,
+    /// S6: a run is written after the record that refers to it was published.
+    RunLate,
+    /// S9: a linearizable read does not probe the next slot.
+    LinearNoProbe,
+    /// S9, S11: an absent slot is believed without a floor probe.
+    LinearNoFloor,
+    /// S10: a copy accepts slots whose runs are missing.
+    CopyNoRefs,
+    /// S10: a copy goes on under the name of its original.
+    CopyKeepsName,
+    /// S2: a torn last slot is taken as it is.
+    AcceptTorn,
+    /// S2: what was read at the end of an append file is exposed without a sync.
+    ReopenNoSync,
+}
+
+impl Mutant {
+    /// All of them, in the order of the rules they break.
+    pub const ALL: &[Mutant] = &[
+        Mutant::NoDedup,
+        Mutant::NoWindow,
+        Mutant::NoWmax,
+        Mutant::SameBatch,
+        Mutant::MergeNoConflict,
+        Mutant::RangeIgnored,
+        Mutant::ShortRange,
+        Mutant::ResendBlind,
+        Mutant::GapDead,
+        Mutant::CancelNoWindow,
+        Mutant::CancelIgnored,
+        Mutant::CancelAnsweredCommitted,
+        Mutant::EarlyAnswer,
+        Mutant::NoDirectorySync,
+        Mutant::ExistsIsFailure,
+        Mutant::ReadNoSync,
+        Mutant::SyncNoConfirm,
+        Mutant::NoFloorProbe,
+        Mutant::FloorLate,
+        Mutant::FloorNotDurable,
+        Mutant::FloorHigh,
+        Mutant::FoldTwice,
+        Mutant::NoRetag,
+        Mutant::ManifestGap,
+        Mutant::FoldVolatile,
+        Mutant::SegmentVolatile,
+        Mutant::CollectNoRecord,
+        Mutant::CollectByClock,
+        Mutant::CollectLast,
+        Mutant::CollectByListing,
+        Mutant::CollectNoLog,
+        Mutant::CollectUnchecked,
+        Mutant::RunLate,
+        Mutant::LinearNoProbe,
+        Mutant::LinearNoFloor,
+        Mutant::CopyNoRefs,
+        Mutant::CopyKeepsName,
+        Mutant::AcceptTorn,
+        Mutant::ReopenNoSync,
+    ];
+
+    /// Whether this rule is broken on this thread.
+    #[cfg(feature = "mutants")]
+    pub fn on(self) -> bool {
+        BROKEN.get() == Some(self)
+    }
+
+    /// Whether this rule is broken: never.
+    #[cfg(not(feature = "mutants"))]
+    #[inline]
+    pub const fn on(self) -> bool {
+        false
+    }
+
+    /// Breaks one rule, or none, on this thread from now on.
+    #[cfg(feature = "mutants")]
+    pub fn set(broken: Option<Mutant>) {
+        BROKEN.set(broken);
+    }
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static BROKEN: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}

@@ -1,0 +1,239 @@
+//! Opening among others: many processes at one folder, with no master (S10 of the protocol).
+
+use std::sync::Arc;
+
+use super::FORMAT;
+use super::info::Info;
+use super::instance::Instance;
+use super::open::{self, Opened};
+use super::options::{Environment, Options};
+use crate::base::limits::RELOADS_MAX;
+use crate::base::{Error, ManifestId, Position, Result};
+use crate::commit::Combiner;
+use crate::fold::{View, ViewCell};
+use crate::log::{Floors, LogEnd, LogStart, LogWriter, Replay, SlotLog, Strictness, Tail};
+use crate::storage::{LockGuard, LockMode, Name, Storage};
+
+/// Milliseconds before it is looked again whether whoever creates the database, or makes a copy its own,
+/// is done.
+const PREPARED_MS: u64 = 10;
+
+/// Opens for reading and writing, together with others; the shared lock is held from here on.
+pub(super) async fn read_write(
+    storage: Arc<dyn Storage>,
+    options: &Options,
+    environment: &Environment,
+) -> Result<Opened> {
+    let mut failure = None;
+    for _ in 0..RELOADS_MAX {
+        let lock = match storage.lock(LockMode::Shared).await {
+            Ok(lock) => lock,
+            // Whoever creates the database holds it alone for a moment.
+            Err(error @ Error::Locked { .. }) => {
+                failure = Some(error);
+                environment.clock.sleep_ms(PREPARED_MS).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match Instance::load(&*storage).await? {
+            Some((instance, false)) => match join(&storage, instance, options, environment).await {
+                Ok(Some(joined)) => return Ok(joined.opened(lock, options, environment)),
+                Ok(None) => {
+                    drop(lock);
+                    clear_empty_file(&storage, options, environment).await?;
+                }
+                // Collected while it was read: begin again with what is newer.
+                Err(error @ (Error::Corrupt { .. } | Error::SnapshotTooOld { .. })) => {
+                    failure = Some(error);
+                }
+                Err(error) => return Err(error),
+            },
+            None if !options.create => return Err(open::no_database(&*storage)),
+            _ => {
+                drop(lock);
+                prepare(&storage, options, environment).await?;
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| open::no_database(&*storage)))
+}
+
+/// Creates the database, or makes a copy its own: alone, since names are given that must be given once.
+async fn prepare(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    environment: &Environment,
+) -> Result<()> {
+    // Folding is for those who go on.
+    let options = &Options {
+        fold_len_min: usize::MAX,
+        ..options.clone()
+    };
+    match open::read_write(Arc::clone(storage), options, environment).await {
+        Ok(_) => Ok(()),
+        Err(Error::Locked { .. }) => {
+            environment.clock.sleep_ms(PREPARED_MS).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A database that this process follows.
+struct Joined {
+    storage: Arc<dyn Storage>,
+    instance: Instance,
+    view: Arc<ViewCell>,
+    folder: crate::fold::Folder,
+    combiner: Combiner,
+    replayed_slots: u64,
+}
+
+async fn join(
+    storage: &Arc<dyn Storage>,
+    instance: Instance,
+    options: &Options,
+    environment: &Environment,
+) -> Result<Option<Joined>> {
+    environment.coordinator.attach(instance.id);
+    let folder = open::folder(storage, options, environment, true);
+    let floors = Floors::find(Arc::clone(storage)).await?;
+    let (_, floor) = floors.newest();
+    let base = folder.load(Strictness::Whole, floor.manifest).await?;
+    let folded = base.manifest.folded;
+    let start = base.manifest.log_start();
+    let view = Arc::new(ViewCell::new(View::of(base.manifest, base.runs)));
+    let mut replay = Replay::begin(Arc::clone(storage), &start, Strictness::Whole).await?;
+    let (appended, whole) = scan(storage, &start).await?;
+    if empty_file(&whole).is_some() {
+        return Ok(None);
+    }
+    replay.stop_after(appended);
+    let (end, _) = open::replay_into(&mut replay, &folder, &view, Strictness::Whole).await?;
+    // Its opening makes durable what an earlier process left at the end of its file, which is about to be
+    // exposed.
+    LogWriter::open(Arc::clone(storage), &end).await?;
+    let last = (end.last, end.hash);
+    if let Some(witness) = &environment.witness {
+        witness.restarts(last.0, last.1);
+    }
+    let log = SlotLog::new(Arc::clone(storage), floors, end.generation, last);
+    let tail = Tail::Slots(Box::new(log));
+    let mut combiner = Combiner::new(open::parts(tail, &view, &folder, environment));
+    combiner.follow().await?;
+    follow_gap(&**storage, &mut combiner).await?;
+    reaches_close(&instance, combiner.last().0)?;
+    let replayed_slots = combiner.last().0.0.saturating_sub(folded.0);
+    Ok(Some(Joined {
+        storage: Arc::clone(storage),
+        instance,
+        view,
+        folder,
+        combiner,
+        replayed_slots,
+    }))
+}
+
+/// The newest slot that a standalone process wrote, in an append file; what follows stands in files of its
+/// own, which are followed slot by slot. `start` itself where there is none. With it, where the log ends.
+async fn scan(storage: &Arc<dyn Storage>, start: &LogStart) -> Result<(Position, LogEnd)> {
+    let mut replay = Replay::begin(Arc::clone(storage), start, Strictness::Whole).await?;
+    while replay.next().await?.is_some() {}
+    Ok((replay.last_appended().unwrap_or(start.last), replay.end()))
+}
+
+/// An append file that was begun and holds no slot: it has the name that the next slot needs.
+fn empty_file(end: &LogEnd) -> Option<Name> {
+    let file = end.file.as_ref().filter(|file| file.first > end.last)?;
+    Some(Name::log(file.generation, file.first))
+}
+
+/// Removes such a file, alone: a standalone process ended in the moment after it had begun it.
+async fn clear_empty_file(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    environment: &Environment,
+) -> Result<()> {
+    let _lock = match storage.lock(LockMode::Exclusive).await {
+        Ok(lock) => lock,
+        Err(Error::Locked { .. }) => {
+            environment.clock.sleep_ms(PREPARED_MS).await;
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let folder = open::folder(storage, options, environment, true);
+    let (_, floor) = Floors::find(Arc::clone(storage)).await?.newest();
+    let base = folder.load(Strictness::Whole, floor.manifest).await?;
+    let start = base.manifest.log_start();
+    if let Some(name) = empty_file(&scan(storage, &start).await?.1) {
+        storage.remove(&name).await?;
+        storage.sync_names(&name).await?;
+    }
+    Ok(())
+}
+
+/// Slot `n + 1` cannot be there while slot `n` is not; unless `n` was only just written, or collected.
+async fn follow_gap(storage: &dyn Storage, combiner: &mut Combiner) -> Result<()> {
+    for _ in 0..RELOADS_MAX {
+        let next = combiner.last().0.next();
+        let listed = storage.list(Name::LOG).await?;
+        let beyond = listed
+            .into_iter()
+            .find(|name| name.as_log().is_some_and(|(_, first)| first > next));
+        let Some(name) = beyond else {
+            return Ok(());
+        };
+        combiner.follow().await?;
+        if combiner.last().0.next() == next {
+            let detail = format!("slot {next} is missing, and this comes after it");
+            return Err(Error::corrupt(name, detail));
+        }
+    }
+    Ok(())
+}
+
+/// A log that ends before the slot at which the database was last closed has been damaged.
+fn reaches_close(instance: &Instance, last: Position) -> Result<()> {
+    match instance.closed {
+        Some((closed, _)) if last < closed => {
+            let detail = format!("the log ends at slot {last}, but was whole up to slot {closed}");
+            Err(Error::corrupt(Name::LOG, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Joined {
+    fn opened(
+        self,
+        lock: Box<dyn LockGuard>,
+        options: &Options,
+        environment: &Environment,
+    ) -> Opened {
+        let info = Info {
+            location: self.storage.location(),
+            instance: self.instance.id,
+            format: FORMAT,
+            generation: self.combiner.generation(),
+            position: self.combiner.last().0,
+            manifest: ManifestId(0),
+            folded: Position::ZERO,
+            runs: 0,
+            runs_len: 0,
+            runs_entries: 0,
+            tail_len: 0,
+            replayed_slots: self.replayed_slots,
+            torn_tail: None,
+            copied: false,
+        };
+        let (view, folder) = (&self.view, &self.folder);
+        let context = open::context(view, folder, self.combiner, lock, options, environment);
+        Opened {
+            context,
+            instance: self.instance,
+            info,
+        }
+    }
+}

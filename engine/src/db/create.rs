@@ -1,0 +1,91 @@
+//! Making a database: a new one, or one of its own out of a copy (S10 of the protocol).
+
+use super::instance::Instance;
+use super::options::Environment;
+use crate::base::{Error, Generation, InstanceId, ManifestId, Result};
+use crate::commit::Combiner;
+use crate::fold::Manifest;
+use crate::log::LogEnd;
+use crate::log::once::{confirm, create_once};
+use crate::storage::{Name, Operation, Storage};
+
+/// Creates an empty database. `INSTANCE` comes last: what is there before is not a database yet.
+pub(super) async fn create(storage: &dyn Storage, environment: &Environment) -> Result<Instance> {
+    let first = Manifest::first();
+    let name = Name::manifest(first.id);
+    let manifests = storage.list(Name::MANIFEST).await?;
+    if manifests.iter().any(|found| *found != name) || !storage.list(Name::LOG).await?.is_empty() {
+        let why = "its INSTANCE file is missing, but it has a log or manifests".to_owned();
+        return Err(Error::NotADatabase {
+            path: storage.location(),
+            why,
+        });
+    }
+    let bytes = first.encode();
+    // An earlier process may have come this far: then the name is taken, by the same bytes.
+    create_once(storage, &name, &bytes).await?;
+    if !confirm(storage, &name, &bytes).await? {
+        let lost = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Operation::SyncNames.error(&name, &lost));
+    }
+    let id = InstanceId(environment.entropy.next_u128());
+    Instance {
+        id,
+        identity: 0,
+        closed: None,
+    }
+    .store(storage)
+    .await
+}
+
+/// Removes what of a copy does not count: manifests that are not complete, or older than the one that is
+/// (some may be missing in between), and slots after the end. From the next opening on the folder is judged
+/// as a whole, and names are needed again.
+pub(super) async fn cut_loose(storage: &dyn Storage, base: ManifestId, end: &LogEnd) -> Result<()> {
+    for name in storage.list(Name::MANIFEST).await? {
+        if name.as_manifest().is_some_and(|id| id != base) {
+            remove(storage, &name).await?;
+        }
+    }
+    let open = end.file.as_ref();
+    let open = open.map(|file| Name::log(file.generation, file.first));
+    for name in storage.list(Name::LOG).await? {
+        let is_beyond = name.as_log().is_some_and(|(_, first)| first > end.last);
+        if is_beyond && open.as_ref() != Some(&name) {
+            remove(storage, &name).await?;
+        }
+    }
+    if let Some((name, file)) = open.zip(end.file.as_ref()) {
+        let mut handle = storage.append_file(&name).await?;
+        if file.offset < handle.allocated() {
+            handle.truncate(file.offset).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A copy takes a name and a generation of its own before anything else is written to it, so that it
+/// can never be taken for its original.
+pub(super) async fn become_own(
+    storage: &dyn Storage,
+    combiner: &mut Combiner,
+    environment: &Environment,
+) -> Result<(Instance, Generation)> {
+    let id = InstanceId(environment.entropy.next_u128());
+    let generation = Generation(combiner.generation().0 + 1);
+    combiner.begin_generation(generation, id).await?;
+    tracing::info!(%id, "this folder is a copy; it goes on as a database of its own");
+    let instance = Instance {
+        id,
+        identity: 0,
+        closed: None,
+    }
+    .store(storage)
+    .await?;
+    Ok((instance, generation))
+}
+
+async fn remove(storage: &dyn Storage, name: &Name) -> Result<()> {
+    storage.remove(name).await?;
+    storage.sync_names(name).await
+}

@@ -1,0 +1,259 @@
+//! Collection: deletes what no retained manifest and no retained slot refers to (S12 of the protocol).
+//!
+//! Never by clock. Unused segments go only after a `collect` record, from which on no record may refer to
+//! them; slots and manifests go only after a floor, below which nothing means anything.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::folder::Folder;
+use super::manifest::Manifest;
+use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Result, SegmentId};
+use crate::log::once::{Owner, confirm, create_once};
+use crate::log::{Body, Floor, Floors, Replay, Strictness};
+use crate::storage::Name;
+
+/// What collecting did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CollectOutcome {
+    /// Segments deleted.
+    pub segments: u64,
+    /// Log files deleted.
+    pub log_files: u64,
+    /// Manifests deleted.
+    pub manifests: u64,
+}
+
+impl Folder {
+    /// The newest manifest, durable: up to which unused segments may be collected once a record says so.
+    /// `None` if it changes or vanishes meanwhile.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn collectable(&self, known: ManifestId) -> Result<Option<ManifestId>> {
+        let manifest = match self.newest_after(known).await? {
+            Some(newest) => Some(newest),
+            None => self.manifest(known).await?,
+        };
+        let Some(manifest) = manifest else {
+            return Ok(None);
+        };
+        Ok(self.confirm(&manifest).await?.then_some(manifest.id))
+    }
+
+    /// Deletes the segments tagged up to `manifest` that nothing needs. A `collect` record that names it
+    /// stands in slot `recorded` or before.
+    ///
+    /// # Errors
+    /// What the storage refuses: what was deleted until then was unused.
+    pub async fn collect_segments(&self, manifest: ManifestId, recorded: Position) -> Result<u64> {
+        let Some(needed) = self.needed_segments(manifest, recorded).await? else {
+            return Ok(0);
+        };
+        let mut deleted = 0;
+        for name in self.storage.list(Name::SEGMENT).await? {
+            let Some(id) = name.as_segment() else {
+                continue;
+            };
+            if id.tag <= manifest.0 && !needed.contains(&id) && self.storage.remove(&name).await? {
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Every segment that a retained manifest or the log after the oldest of them refers to; `None` if
+    /// anything moved meanwhile.
+    async fn needed_segments(
+        &self,
+        newest: ManifestId,
+        recorded: Position,
+    ) -> Result<Option<BTreeSet<SegmentId>>> {
+        let mut floors = Floors::find(Arc::clone(&self.storage)).await?;
+        let (_, floor) = floors.probe().await?;
+        let Some(manifests) = self.retained(floor.manifest, newest).await? else {
+            return Ok(None);
+        };
+        let Some(oldest) = manifests.first() else {
+            return Ok(None);
+        };
+        let runs = manifests.iter().flat_map(|manifest| &manifest.runs);
+        let mut needed: BTreeSet<SegmentId> = runs.map(|entry| entry.run.id).collect();
+        if Mutant::CollectNoLog.on() {
+            return Ok(Some(needed));
+        }
+        let storage = Arc::clone(&self.storage);
+        let start = oldest.log_start();
+        let mut replay = Replay::begin(storage, &start, Strictness::Whole).await?;
+        while let Some(slot) = replay.next().await? {
+            for record in &slot.records {
+                if let Body::Bulk(runs) = &record.body {
+                    needed.extend(runs.iter().map(|run| run.id));
+                }
+            }
+        }
+        // Slots up to the record must have been read: later ones cannot refer to what goes.
+        Ok((replay.end().last >= recorded).then_some(needed))
+    }
+
+    /// All manifests from `first` on, oldest first; `None` if one vanished meanwhile, or if they do not
+    /// reach `known`, which exists. They are read by number, since a listing may be stale.
+    async fn retained(
+        &self,
+        first: ManifestId,
+        known: ManifestId,
+    ) -> Result<Option<Vec<Manifest>>> {
+        let mut manifests: Vec<Manifest> = Vec::new();
+        if Mutant::CollectByListing.on() {
+            let listed = self.storage.list(Name::MANIFEST).await?;
+            let ids = listed.iter().filter_map(Name::as_manifest);
+            for id in ids.filter(|id| *id >= first) {
+                manifests.extend(self.manifest(id).await?);
+            }
+            return Ok(Some(manifests));
+        }
+        let mut next = first;
+        loop {
+            match self.manifest(next).await? {
+                Some(manifest) => manifests.push(manifest),
+                None if manifests.is_empty() => match self.oldest_after(next).await? {
+                    // A copy that has become its own begins with the manifest that counted.
+                    Some(oldest) if first == ManifestId(0) => {
+                        next = oldest;
+                        continue;
+                    }
+                    _ => return Ok(None),
+                },
+                None => break,
+            }
+            next = ManifestId(next.0 + 1);
+        }
+        let reaches = manifests.last().is_some_and(|last| last.id >= known);
+        Ok(reaches.then_some(manifests))
+    }
+
+    async fn oldest_after(&self, id: ManifestId) -> Result<Option<ManifestId>> {
+        let listed = self.storage.list(Name::MANIFEST).await?;
+        let ids = listed.iter().filter_map(Name::as_manifest);
+        Ok(ids.filter(|listed| *listed > id).min())
+    }
+
+    /// Raises the floor as far as is safe, and deletes the slots and manifests below it. `applied` is the
+    /// newest slot that is known, and `known` a manifest that exists.
+    ///
+    /// # Errors
+    /// What the storage refuses: everything that still means something is there.
+    pub async fn raise_floor(
+        &self,
+        applied: Position,
+        known: ManifestId,
+    ) -> Result<CollectOutcome> {
+        let mut floors = Floors::find(Arc::clone(&self.storage)).await?;
+        let (id, floor) = floors.probe().await?;
+        let mut outcome = CollectOutcome::default();
+        let Some(raised) = self.next_floor(floor, applied, known).await? else {
+            return self.sweep(floor, outcome).await;
+        };
+        if Mutant::FloorLate.on() {
+            outcome = self.sweep(raised, outcome).await?;
+        }
+        let next = FloorId(id.0 + 1);
+        let name = Name::floor(next);
+        let bytes = raised.encode(next);
+        match create_once(&*self.storage, &name, &bytes).await? {
+            Owner::Us => {}
+            Owner::Others | Owner::Nobody => return Ok(outcome),
+        }
+        if Mutant::FloorNotDurable.on() {
+            outcome = self.sweep(raised, outcome).await?;
+        }
+        if !confirm(&*self.storage, &name, &bytes).await? {
+            return Ok(outcome);
+        }
+        self.sweep(raised, outcome).await
+    }
+
+    /// Where the floor may be: below the oldest manifest that stays, and as far behind the log's end as
+    /// any transaction may lag. `None` if that is no higher than it is.
+    async fn next_floor(
+        &self,
+        floor: Floor,
+        applied: Position,
+        known: ManifestId,
+    ) -> Result<Option<Floor>> {
+        let Some(manifests) = self.retained(floor.manifest, known).await? else {
+            return Ok(None);
+        };
+        let stay = self.bounds.manifests_min.max(1);
+        let Some(oldest) = manifests.len().checked_sub(stay).map(|at| &manifests[at]) else {
+            return Ok(None);
+        };
+        let Some(newest) = manifests.last() else {
+            return Ok(None);
+        };
+        // The newest one durable proves the older ones.
+        if !self.confirm(newest).await? {
+            return Ok(None);
+        }
+        let lag = Position(applied.0.saturating_sub(self.bounds.window_slots_max));
+        let mut slot = oldest.folded.min(lag);
+        if Mutant::FloorHigh.on() {
+            slot = Position(applied.0.saturating_sub(2));
+        }
+        let raised = Floor {
+            slot: slot.max(floor.slot),
+            manifest: oldest.id.max(floor.manifest),
+        };
+        Ok((raised != floor).then_some(raised))
+    }
+
+    /// Deletes what lies below a floor that is durable.
+    async fn sweep(&self, floor: Floor, mut outcome: CollectOutcome) -> Result<CollectOutcome> {
+        for name in self.storage.list(Name::MANIFEST).await? {
+            if name.as_manifest().is_some_and(|id| id < floor.manifest)
+                && self.storage.remove(&name).await?
+            {
+                outcome.manifests += 1;
+            }
+        }
+        let mut files: Vec<(Position, Name)> = Vec::new();
+        for name in self.storage.list(Name::LOG).await? {
+            files.extend(name.as_log().map(|(_, first)| (first, name)));
+        }
+        files.sort();
+        for pair in files.windows(2) {
+            // A file holds the slots up to the first of the next one.
+            let ([(_, name), (next, _)], true) = (pair, pair[1].0 <= floor.slot) else {
+                break;
+            };
+            assert!(*next <= floor.slot, "{name} holds slots above the floor");
+            if self.storage.remove(name).await? {
+                outcome.log_files += 1;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What the mutant that goes by the clock does: deletes whatever the newest manifest does not name.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn collect_by_clock(&self, known: ManifestId) -> Result<u64> {
+        let missing = || Error::corrupt(Name::manifest(known), "it is gone");
+        let newest = match self.newest_after(known).await? {
+            Some(newest) => newest,
+            None => self.manifest(known).await?.ok_or_else(missing)?,
+        };
+        let mut deleted = 0;
+        for name in self.storage.list(Name::SEGMENT).await? {
+            let Some(id) = name.as_segment() else {
+                continue;
+            };
+            let named = newest.runs.iter().any(|entry| entry.run.id == id);
+            if !named && self.storage.remove(&name).await? {
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}

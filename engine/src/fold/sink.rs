@@ -1,0 +1,65 @@
+//! Writing a run: entries in, a durable reference out.
+
+use super::folder::Folder;
+use crate::base::{ManifestId, Mutant, Op, Result, RunRef, SegmentId};
+use crate::storage::Name;
+use crate::tree::RunBuilder;
+
+/// A run on its way, begun with its first entry.
+pub struct RunSink<'a> {
+    folder: &'a Folder,
+    id: SegmentId,
+    builder: Option<RunBuilder>,
+}
+
+impl RunSink<'_> {
+    /// A run that no manifest older than `tag` can refer to.
+    pub fn new(folder: &Folder, tag: ManifestId) -> RunSink<'_> {
+        let id = SegmentId {
+            tag: tag.0,
+            unique: folder.entropy.next_u128(),
+        };
+        RunSink {
+            folder,
+            id,
+            builder: None,
+        }
+    }
+
+    /// Adds the next entry; keys ascend.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn add(&mut self, key: &[u8], op: &Op) -> Result<()> {
+        let builder = match &mut self.builder {
+            Some(builder) => builder,
+            none => {
+                let writer = self.folder.storage.writer(&Name::segment(self.id)).await?;
+                none.insert(RunBuilder::new(writer, self.folder.options))
+            }
+        };
+        builder.add(key, op).await
+    }
+
+    /// Ends the run: data and name are durable. `None` if nothing was added.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn finish(self) -> Result<Option<RunRef>> {
+        let Some(builder) = self.builder else {
+            return Ok(None);
+        };
+        let summary = builder.finish().await?;
+        if !Mutant::SegmentVolatile.on() && !Mutant::RunLate.on() {
+            self.folder.settle_segment(self.id).await?;
+        }
+        Ok(Some(RunRef {
+            id: self.id,
+            len: summary.len,
+            entries: summary.entries,
+            hash: summary.content_hash,
+            first_key: summary.first_key.into(),
+            last_key: summary.last_key.into(),
+        }))
+    }
+}

@@ -1,0 +1,199 @@
+//! Floors: what collection has passed (S11 and S12 of the protocol). Slots below the newest floor mean
+//! nothing, whether they are there, absent, or created by a writer that slept through it all.
+
+use std::sync::Arc;
+
+use super::once::confirm;
+use crate::base::checksum::checksum64;
+use crate::base::limits::RELOADS_MAX;
+use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Result};
+use crate::storage::{Name, Storage};
+
+const MAGIC: [u8; 4] = *b"ECFL";
+const VERSION: u8 = 1;
+const LEN: usize = 40;
+
+/// A floor. Write-once, and durable before anything below it is deleted; floors never decrease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// Slots below it are gone or going.
+    pub slot: Position,
+    /// Manifests below it too.
+    pub manifest: ManifestId,
+}
+
+impl Floor {
+    /// The object's bytes.
+    pub fn encode(&self, id: FloorId) -> [u8; LEN] {
+        let mut out = [0u8; LEN];
+        out[0..4].copy_from_slice(&MAGIC);
+        out[4] = VERSION;
+        out[8..16].copy_from_slice(&id.0.to_le_bytes());
+        out[16..24].copy_from_slice(&self.slot.0.to_le_bytes());
+        out[24..32].copy_from_slice(&self.manifest.0.to_le_bytes());
+        let sum = checksum64(&out[..32]);
+        out[32..40].copy_from_slice(&sum.to_le_bytes());
+        out
+    }
+
+    /// Reads floor `id`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] and [`Error::FormatTooNew`] naming the object.
+    pub fn decode(id: FloorId, bytes: &[u8]) -> Result<Floor> {
+        let name = Name::floor(id);
+        let u64_at = |at: usize| {
+            let mut array = [0u8; 8];
+            array.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(array)
+        };
+        let whole =
+            bytes.len() == LEN && bytes[0..4] == MAGIC && checksum64(&bytes[..32]) == u64_at(32);
+        if !whole || u64_at(8) != id.0 {
+            return Err(Error::corrupt(name, "it does not match its checksum"));
+        }
+        if bytes[4] > VERSION {
+            return Err(Error::FormatTooNew {
+                object: name.to_string(),
+                found: u32::from(bytes[4]),
+                known: u32::from(VERSION),
+            });
+        }
+        Ok(Floor {
+            slot: Position(u64_at(16)),
+            manifest: ManifestId(u64_at(24)),
+        })
+    }
+}
+
+/// The newest floor that this process knows, and the way to newer ones.
+pub struct Floors {
+    storage: Arc<dyn Storage>,
+    id: FloorId,
+    floor: Floor,
+}
+
+impl Floors {
+    /// No floor known yet.
+    pub fn new(storage: Arc<dyn Storage>) -> Floors {
+        Floors {
+            storage,
+            id: FloorId(0),
+            floor: Floor::default(),
+        }
+    }
+
+    /// Begins at the newest floor that is listed, so that a long history is not walked through. What a
+    /// stale listing leaves out is found by probing.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming the floor; what the storage refuses.
+    pub async fn find(storage: Arc<dyn Storage>) -> Result<Floors> {
+        let mut floors = Floors::new(storage);
+        let listed = floors.storage.list(Name::FLOOR).await?;
+        if let Some(newest) = listed.iter().filter_map(Name::as_floor).max() {
+            // The one before it has been settled: floors have no gaps.
+            floors.id = FloorId(newest.0 - 1);
+        }
+        floors.probe().await?;
+        Ok(floors)
+    }
+
+    /// The newest floor that is known, with its number.
+    pub fn newest(&self) -> (FloorId, Floor) {
+        (self.id, self.floor)
+    }
+
+    /// The newest floor there is, with its number. Reads `floor/<j+1>` until it is absent; a floor counts
+    /// once it is durable.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming the floor; what the storage refuses.
+    pub async fn probe(&mut self) -> Result<(FloorId, Floor)> {
+        if Mutant::NoFloorProbe.on() {
+            return Ok((self.id, self.floor));
+        }
+        for _ in 0..RELOADS_MAX {
+            let next = FloorId(self.id.0 + 1);
+            let name = Name::floor(next);
+            let Some(bytes) = self.storage.read(&name).await? else {
+                break;
+            };
+            let floor = Floor::decode(next, &bytes)?;
+            let confirmed = match confirm(&*self.storage, &name, &bytes).await {
+                // Who only reads decides nothing by it, and makes nothing durable.
+                Err(Error::ReadOnly) => true,
+                confirmed => confirmed?,
+            };
+            // Not yet durable and gone again: look once more.
+            if confirmed {
+                let rises = floor.slot >= self.floor.slot && floor.manifest >= self.floor.manifest;
+                assert!(rises, "floor {next}: {floor:?} below {:?}", self.floor);
+                (self.id, self.floor) = (next, floor);
+            }
+        }
+        Ok((self.id, self.floor))
+    }
+
+    /// Makes sure that slot `n` still means something, whether it was created, read or not found.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotTooOld`] if it lies below the floor: begin again from the manifests.
+    pub async fn check(&mut self, n: Position) -> Result<()> {
+        let (id, floor) = self.probe().await?;
+        if n < floor.slot {
+            let object = format!("slot {n}, below {}", Name::floor(id));
+            return Err(Error::SnapshotTooOld { object });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    #[test]
+    fn a_floor_round_trips_and_every_flipped_bit_is_found() {
+        let floor = Floor {
+            slot: Position(9),
+            manifest: ManifestId(2),
+        };
+        let bytes = floor.encode(FloorId(4));
+        assert_eq!(Floor::decode(FloorId(4), &bytes).unwrap(), floor);
+        assert!(Floor::decode(FloorId(5), &bytes).is_err());
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Floor::decode(FloorId(4), &flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_lies_below_the_floor_means_nothing() {
+        let storage = Arc::new(MemoryStorage::new());
+        block_on(async {
+            let mut floors = Floors::new(storage.clone());
+            floors.check(Position(1)).await.unwrap();
+            for (id, slot) in [(1, 5), (2, 8)] {
+                let floor = Floor {
+                    slot: Position(slot),
+                    manifest: ManifestId(id),
+                };
+                let bytes = floor.encode(FloorId(id));
+                storage
+                    .create(&Name::floor(FloorId(id)), &bytes)
+                    .await
+                    .unwrap();
+            }
+            let refused = floors.check(Position(7)).await;
+            assert!(matches!(refused, Err(Error::SnapshotTooOld { .. })));
+            floors.check(Position(8)).await.unwrap();
+            let mut found = Floors::find(storage).await.unwrap();
+            assert_eq!(found.probe().await.unwrap().0, FloorId(2));
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! Write-once objects on storage that several processes share: creating one so that it is known who
+//! won, and making sure that a name is durable and still the same (S6 and I1 of the protocol).
+
+use bytes::Bytes;
+
+use crate::base::{Mutant, Result};
+use crate::storage::{Created, Name, Storage};
+
+/// Bytes from the front of an object that tell it from any other under its name: they hold a nonce or a
+/// checksum of the rest.
+const HEAD_LEN: usize = 128;
+
+/// Who an object belongs to after a create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The bytes given stand under the name.
+    Us,
+    /// Other bytes do: another process was first.
+    Others,
+    /// Nothing does, although the create said otherwise: storage has restarted and lost the name, or
+    /// it was collected.
+    Nobody,
+}
+
+/// Creates `name` with `bytes`. After anything but plain success the name is read back and compared:
+/// a lost reply is not a lost race.
+///
+/// # Errors
+/// What the storage refuses, where nothing stands under the name: the object may still appear later.
+pub async fn create_once(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<Owner> {
+    let created = storage.create(name, bytes).await;
+    match created {
+        Ok(Created::New) => Ok(Owner::Us),
+        Ok(Created::Exists) => owner(storage, name, bytes).await,
+        Err(error) => match owner(storage, name, bytes).await {
+            Ok(Owner::Nobody) | Err(_) => Err(error),
+            owner => owner,
+        },
+    }
+}
+
+async fn owner(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<Owner> {
+    Ok(match head(storage, name).await? {
+        None => Owner::Nobody,
+        Some(found) if is_head_of(&found, bytes) => Owner::Us,
+        Some(_) => Owner::Others,
+    })
+}
+
+/// Makes durable the name of an object that was created or read, and looks again: `true` if the very
+/// same object, with these bytes, stands there before and after. Only then does it count.
+///
+/// Storage may have restarted between the create and the sync and lost the name; another process may
+/// then have created it anew, with the same bytes even, and that name is not durable.
+///
+/// # Errors
+/// What the storage refuses. After a sync that failed this process must not write any more.
+pub async fn confirm(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<bool> {
+    let before = storage.stat(name).await?;
+    let Some(before) = before else {
+        return Ok(false);
+    };
+    storage.sync_names(name).await?;
+    if Mutant::SyncNoConfirm.on() {
+        return Ok(true);
+    }
+    let Some(after) = storage.stat(name).await? else {
+        return Ok(false);
+    };
+    if after.identity != before.identity {
+        return Ok(false);
+    }
+    let head = head(storage, name).await?;
+    Ok(head.is_some_and(|head| is_head_of(&head, bytes)))
+}
+
+/// The first bytes under `name`, `None` where nothing stands.
+async fn head(storage: &dyn Storage, name: &Name) -> Result<Option<Bytes>> {
+    let Some(object) = storage.open(name).await? else {
+        return Ok(None);
+    };
+    let len = usize::try_from(object.len()).unwrap_or(usize::MAX);
+    object.read_at(0, len.min(HEAD_LEN)).await.map(Some)
+}
+
+fn is_head_of(head: &[u8], bytes: &[u8]) -> bool {
+    head == &bytes[..bytes.len().min(HEAD_LEN)]
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::base::entropy::SeededEntropy;
+    use crate::base::{FloorId, Generation, Position};
+    use crate::storage::{MemoryStorage, Operation};
+
+    fn name() -> Name {
+        Name::log(Generation(0), Position(1))
+    }
+
+    #[test]
+    fn a_lost_race_is_told_from_a_lost_reply() {
+        let storage = MemoryStorage::new();
+        block_on(async {
+            let create = async |bytes: &[u8]| create_once(&storage, &name(), bytes).await;
+            assert_eq!(create(b"mine").await.unwrap(), Owner::Us);
+            assert_eq!(create(b"mine").await.unwrap(), Owner::Us);
+            assert_eq!(create(b"theirs").await.unwrap(), Owner::Others);
+            storage.inject(Operation::Create, 5);
+            assert_eq!(create(b"mine").await.unwrap(), Owner::Us);
+            storage.inject(Operation::Create, 5);
+            let other = Name::floor(FloorId(1));
+            assert!(create_once(&storage, &other, b"x").await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_name_counts_only_while_the_same_object_has_it() {
+        let storage = MemoryStorage::new();
+        block_on(async {
+            storage.create(&name(), b"mine").await.unwrap();
+            assert!(confirm(&storage, &name(), b"mine").await.unwrap());
+            assert!(!confirm(&storage, &name(), b"theirs").await.unwrap());
+            assert!(storage.durable(&name()).is_some());
+            storage.lose_power(&SeededEntropy::new(1));
+            assert!(confirm(&storage, &name(), b"mine").await.unwrap());
+            storage.remove(&name()).await.unwrap();
+            assert!(!confirm(&storage, &name(), b"mine").await.unwrap());
+        });
+    }
+}

@@ -1,0 +1,310 @@
+//! The log as many processes write it: one immutable file a slot, created if absent, so that of several
+//! writers one wins and the others read what it wrote (S6 and S7 of the protocol).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::append::AppendError;
+use super::floor::Floors;
+use super::once::{Owner, confirm, create_once};
+use super::record::{Body, Record};
+use super::slot::{self, Slot, SlotFault, SlotHeader};
+use crate::base::{Error, Generation, Mutant, Position, Result};
+use crate::storage::{Name, Operation, Storage};
+
+/// What became of a slot that this process tried to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It stands, durable, with these bytes.
+    Won(Bytes),
+    /// Another slot stands there, or storage lost this one: read on and judge again.
+    Lost,
+}
+
+/// A slot that was followed.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The slot.
+    pub slot: Slot,
+    /// Whether it was read from storage, and not only from a bus.
+    pub stored: bool,
+}
+
+/// The end of the log as this process has followed it, and the way to the next slot.
+pub struct SlotLog {
+    storage: Arc<dyn Storage>,
+    floors: Floors,
+    generation: Generation,
+    last: Position,
+    hash: u128,
+    /// The generation under which that slot stands.
+    last_under: Generation,
+    /// The newest slot that is known to be on storage. What came over a bus feeds memory, never the
+    /// decision that the next slot may be created (I1).
+    confirmed: Position,
+    /// A sync has failed: nothing is written any more (S6).
+    halted: Option<String>,
+    /// What [`Mutant::EarlyAnswer`] leaves for later.
+    late: Option<(Name, Bytes)>,
+}
+
+impl SlotLog {
+    /// Follows the log from `last` on, which is known to be durable.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        floors: Floors,
+        generation: Generation,
+        last: (Position, u128),
+    ) -> SlotLog {
+        SlotLog {
+            storage,
+            floors,
+            generation,
+            last: last.0,
+            hash: last.1,
+            last_under: generation,
+            confirmed: last.0,
+            halted: None,
+            late: None,
+        }
+    }
+
+    /// The newest slot that was read or written, and its hash.
+    pub fn last(&self) -> (Position, u128) {
+        (self.last, self.hash)
+    }
+
+    /// The generation of the next slot.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The floors, for whoever collects.
+    pub fn floors(&mut self) -> &mut Floors {
+        &mut self.floors
+    }
+
+    /// The next slot; `None` where there is none yet. It is durable, and above the floor. The log stays
+    /// where it is until [`SlotLog::accept`].
+    ///
+    /// `hint` may be the bytes of that slot as somebody offered them.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotTooOld`] if the log was collected under this process: begin again from a
+    /// manifest. [`Error::Corrupt`] naming the slot; what the storage refuses.
+    pub async fn next(&mut self, hint: Option<Bytes>) -> Result<Option<Followed>> {
+        if let Some(slot) = hint.and_then(|bytes| self.fitting(&bytes)) {
+            return Ok(Some(Followed {
+                slot,
+                stored: false,
+            }));
+        }
+        let n = self.last.next();
+        let name = Name::log(self.generation, n);
+        let Some(bytes) = self.storage.read(&name).await? else {
+            if !Mutant::LinearNoFloor.on() {
+                self.floors.check(n).await?;
+            }
+            return Ok(None);
+        };
+        let slot = decode(&name, &bytes)?;
+        if !self.continues(&slot) {
+            // A slot that was created below the floor may continue anything.
+            self.floors.check(n).await?;
+            let detail = format!("it does not follow slot {} of this log", self.last);
+            return Err(Error::corrupt(name, detail));
+        }
+        if !self.durable(&name, &slot, &bytes).await? {
+            return Ok(None);
+        }
+        self.floors.check(n).await?;
+        Ok(Some(Followed { slot, stored: true }))
+    }
+
+    /// Steps over a slot that [`SlotLog::next`] returned.
+    pub fn accept(&mut self, followed: &Followed) {
+        self.step(&followed.slot);
+        if followed.stored {
+            self.confirmed = followed.slot.header.n;
+        }
+    }
+
+    /// A slot from a bus, if it is whole and continues the chain.
+    fn fitting(&self, bytes: &Bytes) -> Option<Slot> {
+        let slot = slot::decode(bytes).ok()?;
+        self.continues(&slot).then_some(slot)
+    }
+
+    fn continues(&self, slot: &Slot) -> bool {
+        let header = &slot.header;
+        header.n == self.last.next()
+            && header.prev == self.hash
+            && header.generation == self.generation
+    }
+
+    fn step(&mut self, slot: &Slot) {
+        assert_eq!(slot.header.n, self.last.next(), "slots have no gaps");
+        self.last = slot.header.n;
+        self.hash = slot.hash;
+        self.last_under = slot.header.generation;
+        for record in &slot.records {
+            if let Body::Generation { generation, .. } = record.body {
+                self.generation = generation;
+            }
+        }
+    }
+
+    /// Whether a slot that was only read is durable: because its successor names exactly these bytes, or
+    /// because it is synced now and stands there after that (I1).
+    async fn durable(&mut self, name: &Name, slot: &Slot, bytes: &Bytes) -> Result<bool> {
+        if Mutant::ReadNoSync.on() || self.has_successor(slot).await? {
+            return Ok(true);
+        }
+        self.confirm(name, bytes).await
+    }
+
+    async fn has_successor(&self, slot: &Slot) -> Result<bool> {
+        let changed = slot.records.iter().find_map(|record| match record.body {
+            Body::Generation { generation, .. } => Some(generation),
+            _ => None,
+        });
+        let generation = changed.unwrap_or(slot.header.generation);
+        let name = Name::log(generation, slot.header.n.next());
+        let Some(object) = self.storage.open(&name).await? else {
+            return Ok(false);
+        };
+        let len = usize::try_from(object.len()).unwrap_or(usize::MAX);
+        let head = object.read_at(0, len.min(slot::SLOT_HEADER_LEN)).await?;
+        let header = slot::decode_head(&head).ok();
+        Ok(header.is_some_and(|header| header.prev == slot.hash))
+    }
+
+    /// As [`confirm`]; a sync that fails ends writing.
+    async fn confirm(&mut self, name: &Name, bytes: &[u8]) -> Result<bool> {
+        self.writable()?;
+        let confirmed = confirm(&*self.storage, name, bytes).await;
+        if let Err(Error::Storage { op, .. }) = &confirmed
+            && *op == Operation::SyncNames.as_str()
+        {
+            self.halted = Some(format!("making the name of {name} durable failed"));
+        }
+        confirmed
+    }
+
+    /// Whether this process may still write.
+    ///
+    /// # Errors
+    /// [`Error::Halted`] after a sync that failed.
+    pub fn writable(&self) -> Result<()> {
+        match &self.halted {
+            Some(cause) => Err(Error::Halted {
+                cause: cause.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Tries to create the next slot. `published` is called at the moment from which others may be told,
+    /// which is after the slot is durable and above the floor.
+    ///
+    /// # Errors
+    /// [`AppendError::NotWritten`] with [`Error::SnapshotTooOld`] if the log was collected under this
+    /// process; [`AppendError::Unknown`] if the slot may yet appear: read on, and it is found or not.
+    pub async fn append(
+        &mut self,
+        records: &[Record],
+        nonce: u128,
+        time_ms: u64,
+    ) -> Result<Attempt, AppendError> {
+        self.writable().map_err(AppendError::NotWritten)?;
+        if !self
+            .predecessor_stands()
+            .await
+            .map_err(AppendError::NotWritten)?
+        {
+            return Ok(Attempt::Lost);
+        }
+        let n = self.last.next();
+        let header = SlotHeader {
+            n,
+            generation: self.generation,
+            prev: self.hash,
+            nonce,
+            time_ms,
+        };
+        let (bytes, _) = slot::encode(&header, records);
+        let bytes = Bytes::from(bytes);
+        let name = Name::log(self.generation, n);
+        let owner = create_once(&*self.storage, &name, &bytes).await;
+        match owner.map_err(AppendError::Unknown)? {
+            Owner::Us => {}
+            Owner::Others | Owner::Nobody => return Ok(Attempt::Lost),
+        }
+        if Mutant::EarlyAnswer.on() {
+            self.late = Some((name.clone(), bytes.clone()));
+        } else if !Mutant::NoDirectorySync.on() {
+            let confirmed = self.confirm(&name, &bytes).await;
+            if !confirmed.map_err(AppendError::Unknown)? {
+                return Ok(Attempt::Lost);
+            }
+        }
+        // A writer that slept may have created a slot that was collected long ago (S11).
+        self.floors.check(n).await.map_err(AppendError::Unknown)?;
+        let slot = slot::decode(&bytes);
+        let slot = slot.map_err(|fault| {
+            AppendError::Unknown(Error::corrupt(&name, format!("as written: {fault:?}")))
+        })?;
+        self.step(&slot);
+        self.confirmed = n;
+        Ok(Attempt::Won(bytes))
+    }
+
+    /// What the mutant that answers too early does after answering; nothing otherwise.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn settle_late(&mut self) -> Result<()> {
+        if let Some((name, bytes)) = self.late.take() {
+            self.confirm(&name, &bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// I1: the slot before is on storage, and not only in what somebody sent.
+    async fn predecessor_stands(&mut self) -> Result<bool> {
+        if self.confirmed == self.last {
+            return Ok(true);
+        }
+        let name = Name::log(self.last_under, self.last);
+        let Some(bytes) = self.storage.read(&name).await? else {
+            self.floors.check(self.last).await?;
+            return Ok(false);
+        };
+        let slot = decode(&name, &bytes)?;
+        if slot.hash != self.hash {
+            self.floors.check(self.last).await?;
+            return Err(Error::corrupt(name, "it is not the slot that was followed"));
+        }
+        if !self.durable(&name, &slot, &bytes).await? {
+            return Ok(false);
+        }
+        self.confirmed = self.last;
+        Ok(true)
+    }
+}
+
+fn decode(name: &Name, bytes: &Bytes) -> Result<Slot> {
+    match slot::decode(bytes) {
+        Ok(slot) => Ok(slot),
+        Err(SlotFault::TooNew { version }) => Err(Error::FormatTooNew {
+            object: name.to_string(),
+            found: version,
+            known: u32::from(slot::SLOT_VERSION),
+        }),
+        Err(SlotFault::Broken(detail)) => Err(Error::corrupt(name, detail)),
+        Err(SlotFault::Absent | SlotFault::Short { .. }) => {
+            Err(Error::corrupt(name, "it is not a whole slot"))
+        }
+    }
+}
