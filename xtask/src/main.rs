@@ -10,12 +10,17 @@ use steps::Failed;
 const HELP: &str = "\
 cargo xtask <command>
 
-  ci         everything below, in this order: what has to pass before a change lands
+  ci         fmt-check to test, in this order: what has to pass before a change lands
   fmt-check  the sources are formatted
   tidy       module ranks, file lengths, stray marks and paths, lints inherited, links
   clippy     no warning in any target
   docs       the documentation builds without a warning
   test       every test and every documented example; starts whatever it needs by itself
+  sim        the deterministic simulator: `sim --seeds N [--from S]`, `sim --seed S --trace`,
+             `sim --mutants [NAME...]`; more with `sim --help`
+  schedules  the group commit and the shared view under many more drawn schedules than in `test`
+  crash      kills real processes and loses power, not part of ci; its short form is one of the tests:
+             cargo xtask crash [--runs N] [--from S]
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";
@@ -24,7 +29,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
-    if command != "test" && !rest.is_empty() {
+    if !["test", "sim", "crash"].contains(&command.as_str()) && !rest.is_empty() {
         eprintln!(
             "error: `{command}` takes no arguments, got `{}`",
             rest.join(" ")
@@ -38,6 +43,9 @@ fn main() -> ExitCode {
         "clippy" => steps::clippy(),
         "docs" => steps::docs(),
         "test" => steps::test(&rest),
+        "sim" => steps::sim(&rest),
+        "schedules" => steps::schedules(),
+        "crash" => steps::crash(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

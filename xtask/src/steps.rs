@@ -38,6 +38,23 @@ pub(crate) fn clippy() -> Result<(), Failed> {
             "warnings",
         ],
         &[],
+    )?;
+    cargo(
+        &[
+            "clippy",
+            "--package",
+            "eciton-engine",
+            "--features",
+            "shuttle",
+            "--lib",
+            "--test",
+            "shuttle",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
     )
 }
 
@@ -56,13 +73,58 @@ pub(crate) fn docs() -> Result<(), Failed> {
     )
 }
 
-/// Every test, then every documented example.
+/// Schedules that each seed of each check draws when only they are asked for.
+const SCHEDULES_LONG: &str = "20000";
+
+/// The group commit and the shared view under drawn schedules: many, minutes of them.
+pub(crate) fn schedules() -> Result<(), Failed> {
+    cargo(&SCHEDULES, &[("ECITON_SCHEDULES", SCHEDULES_LONG)])
+}
+
+/// The engine's locks give way to the scheduler only under this feature, which no other step has.
+const SCHEDULES: [&str; 8] = [
+    "test",
+    "--package",
+    "eciton-engine",
+    "--features",
+    "shuttle",
+    "--locked",
+    "--test",
+    "shuttle",
+];
+
+/// Seeds that every test run simulates.
+const SIM_SEEDS: &str = "20000";
+/// Rules that every test run breaks: one of each kind, each noticed within a few hundred seeds.
+const SIM_MUTANTS: [&str; 14] = [
+    "no_dedup",
+    "same_batch",
+    "range_ignored",
+    "merge_no_conflict",
+    "resend_blind",
+    "cancel_ignored",
+    "early_answer",
+    "no_directory_sync",
+    "read_no_sync",
+    "fold_twice",
+    "manifest_gap",
+    "collect_no_log",
+    "linear_no_probe",
+    "accept_torn",
+];
+
+/// Every test, then some schedules, then every documented example.
 pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if !has_nextest() {
         let mut all = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
         all.extend(&args);
-        return cargo(&all, &[]);
+        cargo(&all, &[])?;
+        return if args.is_empty() {
+            short_proofs()
+        } else {
+            Ok(())
+        };
     }
     let mut all = vec![
         "nextest",
@@ -74,10 +136,44 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
     all.extend(&args);
     cargo(&all, &[])?;
     if args.is_empty() {
+        short_proofs()?;
         cargo(&["test", "--workspace", "--locked", "--doc"], &[])
     } else {
         Ok(())
     }
+}
+
+/// The short forms of what runs for long elsewhere: drawn schedules, simulated seeds, and whether broken
+/// rules are still noticed.
+fn short_proofs() -> Result<(), Failed> {
+    cargo(&SCHEDULES, &[])?;
+    sim(&["--seeds".to_owned(), SIM_SEEDS.to_owned()])?;
+    let mutants = ["--mutants"].iter().chain(&SIM_MUTANTS);
+    let args: Vec<String> = mutants.map(ToString::to_string).collect();
+    sim(&args)
+}
+
+/// The simulator, with these arguments. Its profile optimises it and the engine (see the workspace's
+/// manifest).
+pub(crate) fn sim(args: &[String]) -> Result<(), Failed> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut all = vec![
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "eciton-sim",
+        "--",
+    ];
+    all.extend(&args);
+    cargo(&all, &[])
+}
+
+/// Real processes, killed and without power: the long form of the test of the same crate.
+pub(crate) fn crash(args: &[String]) -> Result<(), Failed> {
+    let mut all = vec!["run", "--quiet", "--locked", "-p", "eciton-crash", "--"];
+    all.extend(args.iter().map(String::as_str));
+    cargo(&all, &[])
 }
 
 /// Whether `cargo nextest` is installed: quicker, since it runs test programs side by side.

@@ -43,8 +43,13 @@ pub(super) async fn read_write(
                     drop(lock);
                     clear_empty_file(&storage, options, environment).await?;
                 }
-                // Collected while it was read: begin again with what is newer.
+                // Collected while it was read: begin again with what is newer. What looks the same twice
+                // is damage.
                 Err(error @ (Error::Corrupt { .. } | Error::SnapshotTooOld { .. })) => {
+                    let before = failure.as_ref().map(ToString::to_string);
+                    if before == Some(error.to_string()) {
+                        return Err(error);
+                    }
                     failure = Some(error);
                 }
                 Err(error) => return Err(error),

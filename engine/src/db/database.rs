@@ -260,6 +260,25 @@ impl Db {
         self.upkeep()?.committer().refresh().await
     }
 
+    /// Makes visible everything up to `min_position`, which somebody has told of: so a session reads its own
+    /// and others' known writes through any process. Costs nothing where it is visible already.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the log does not reach so far: the position is another database's. Else as
+    /// [`Db::refresh`].
+    pub async fn reach(&self, min_position: Position) -> Result<()> {
+        if self.snapshot().position() >= min_position {
+            return Ok(());
+        }
+        self.refresh().await?;
+        let position = self.snapshot().position();
+        if position < min_position {
+            let message = format!("the log ends at {position}, before {min_position}");
+            return Err(Error::Invalid(message));
+        }
+        Ok(())
+    }
+
     /// Finds out what became of a transaction whose commit returned [`Error::CommitUnknown`]: if it has not
     /// committed, it is cancelled, so that it never will. `read_at` is the state that it read
     /// ([`Transaction::position`]).

@@ -7,6 +7,7 @@ use super::create::{become_own, create, cut_loose};
 use super::info::Info;
 use super::instance::Instance;
 use super::options::{Environment, Options};
+use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, ManifestId, Mutant, Position, Result};
 use crate::commit::{Combiner, Committer, Parts, Upkeep, apply};
 use crate::fold::{Folder, View, ViewCell};
@@ -80,7 +81,7 @@ pub(super) async fn read_only(
     let found = Instance::load(&*storage).await?;
     let (instance, copied) = found.ok_or_else(|| no_database(&*storage))?;
     let folder = folder(&storage, options, environment, true);
-    let loaded = load(folder, &instance, copied).await?;
+    let loaded = load_beside(&folder, &instance, copied).await?;
     let info = loaded.info(&*storage, &instance);
     let context = Context {
         view: loaded.view,
@@ -93,6 +94,25 @@ pub(super) async fn read_only(
         instance,
         info,
     })
+}
+
+/// Loads beside whoever writes, folds and collects meanwhile: what does not hold is looked at again, and is
+/// damage only if it looks the same twice.
+async fn load_beside(folder: &Folder, instance: &Instance, copied: bool) -> Result<Loaded> {
+    let mut before = None;
+    for _ in 0..RELOADS_MAX {
+        match load(folder.clone(), instance, copied).await {
+            Err(error @ (Error::Corrupt { .. } | Error::SnapshotTooOld { .. })) => {
+                let now = error.to_string();
+                if before.as_ref() == Some(&now) {
+                    return Err(error);
+                }
+                before = Some(now);
+            }
+            loaded => return loaded,
+        }
+    }
+    load(folder.clone(), instance, copied).await
 }
 
 /// What a combiner works with.

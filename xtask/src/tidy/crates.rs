@@ -3,8 +3,12 @@
 use super::sources::Source;
 
 /// Which crates of the workspace each crate may use: `worker -> jobs -> engine`, never back.
-const MAY_USE: [(&str, &[&str]); 4] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("engine", &[]),
+    ("engine/crash", &["eciton-engine"]),
+    ("engine/sim", &["eciton-engine"]),
+    // Models of the protocol, not of its code.
+    ("engine/models", &[]),
     ("coordinator-proto", &[]),
     ("jobs", &["eciton-engine", "eciton-proto"]),
     ("worker", &["eciton-engine", "eciton-proto", "eciton-jobs"]),

@@ -1,0 +1,58 @@
+//! What the processes of a world do, and what must hold.
+
+pub mod clustered;
+mod ledger;
+pub mod standalone;
+mod workload;
+
+use crate::outcome::Run;
+use crate::violation::Violation;
+use crate::world::World;
+
+/// A scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// One process at a time writes to a database; others read it and copy it.
+    Standalone,
+    /// Many processes write to one database.
+    Clustered,
+}
+
+/// Of so many seeds one is standalone.
+const STANDALONE_EVERY: u64 = 8;
+
+impl Scenario {
+    /// All of them, with their names on the command line.
+    pub const ALL: [(Scenario, &'static str); 2] = [
+        (Scenario::Standalone, "standalone"),
+        (Scenario::Clustered, "clustered"),
+    ];
+
+    /// The world in which it takes place.
+    pub fn world(self, run: &Run) -> World {
+        World::new(match self {
+            Scenario::Standalone => standalone::setup(run),
+            Scenario::Clustered => clustered::setup(run),
+        })
+    }
+
+    /// Runs it from its beginning to its end.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run(self, world: &mut World) -> Result<(), Violation> {
+        match self {
+            Scenario::Standalone => standalone::run(world),
+            Scenario::Clustered => clustered::run(world),
+        }
+    }
+}
+
+/// The scenario of a seed.
+pub fn of_seed(seed: u64) -> Scenario {
+    if !clustered::IS_READY || seed.is_multiple_of(STANDALONE_EVERY) {
+        Scenario::Standalone
+    } else {
+        Scenario::Clustered
+    }
+}

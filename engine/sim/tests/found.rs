@@ -1,0 +1,97 @@
+//! Seeds that once broke a promise, with what they found. They stay, although the code that they run has
+//! changed since, and with it what they run into.
+
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use eciton_sim::outcome::{Run, run_seed};
+use eciton_sim::scenario::Scenario;
+
+/// The scenario, the seed, and what was wrong.
+const FOUND: [(Scenario, u64, &str); 16] = [
+    (
+        Scenario::Clustered,
+        44,
+        "refused for a member of a batch that lost its slot: told aborted, then committed by another process",
+    ),
+    (
+        Scenario::Clustered,
+        103,
+        "a cancel was sent on with a later position although its target had committed in between",
+    ),
+    (
+        Scenario::Clustered,
+        115,
+        "a run that was collected before its transaction committed was called damage",
+    ),
+    (
+        Scenario::Clustered,
+        533,
+        "a stale listing while a database is created: no manifest",
+    ),
+    (
+        Scenario::Clustered,
+        602,
+        "storage restarted between the first manifest and its sync: a database without one",
+    ),
+    (
+        Scenario::Clustered,
+        645,
+        "a collect record that lagged behind others' slots was not tried again",
+    ),
+    (
+        Scenario::Clustered,
+        1644,
+        "an own intent came back over the bus and was refused for good as a foreign one",
+    ),
+    (Scenario::Clustered, 3832, "the same"),
+    (Scenario::Clustered, 3983, "the same"),
+    (
+        Scenario::Clustered,
+        7332,
+        "a state that differed from the log after such a refusal",
+    ),
+    (
+        Scenario::Clustered,
+        2364,
+        "a copy with gaps between its manifests: what a newer one refers to was collected",
+    ),
+    (
+        Scenario::Standalone,
+        14,
+        "a copy removed the log file that its writer was about to begin again",
+    ),
+    (
+        Scenario::Standalone,
+        72,
+        "a manifest that could not be read back after its create stood in the way for good",
+    ),
+    (
+        Scenario::Standalone,
+        610,
+        "a copy kept a torn end that looked like damage at the next opening",
+    ),
+    (
+        Scenario::Standalone,
+        74_016,
+        "a reader that paused between the log's end and a listing took the writer's progress for a gap",
+    ),
+    (
+        Scenario::Standalone,
+        101_903,
+        "a reader beside a writer that closed and opened again saw a file too short",
+    ),
+];
+
+#[test]
+fn what_was_found_once_stays_mended() {
+    for (scenario, seed, story) in FOUND {
+        let run = Run {
+            seed,
+            scenario: Some(scenario),
+            ..Run::default()
+        };
+        if let Some(violation) = run_seed(&run).violation {
+            panic!("seed {seed} ({scenario:?}; {story}): {violation}");
+        }
+    }
+}
