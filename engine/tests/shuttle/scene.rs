@@ -34,6 +34,7 @@ impl Scene {
             entropy: Arc::new(SeededEntropy::new(1)),
             spawner: Arc::new(Tasks),
             coordinator: Arc::clone(&coordinator) as _,
+            witness: None,
         };
         let storage = over(medium.clone());
         let (db, store) = block_on(async {

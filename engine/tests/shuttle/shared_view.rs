@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use eciton_engine::base::entropy::SeededEntropy;
 use eciton_engine::base::sync::Mutex;
-use eciton_engine::base::{Generation, ManifestId, Op, Position, StoreId, TxId};
+use eciton_engine::base::{Bounds, Generation, ManifestId, Op, Position, StoreId, TxId};
 use eciton_engine::commit::apply;
 use eciton_engine::coord::KeyRange;
 use eciton_engine::fold::{
@@ -13,7 +13,7 @@ use eciton_engine::fold::{
     ViewCell, ViewCursor, full_key, resolve,
 };
 use eciton_engine::log::{Body, Record};
-use eciton_engine::storage::MemoryStorage;
+use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use eciton_engine::tree::{PageCache, RunOptions};
 use shuttle::future::block_on;
 use shuttle::thread;
@@ -42,8 +42,17 @@ fn stage() -> Arc<Stage> {
         ))))],
         manifest: Arc::new(Manifest::first()),
     };
+    // A fold makes sure that the manifest it builds on stands.
+    let storage = MemoryStorage::new();
+    let created = block_on(async {
+        let manifest = Manifest::first();
+        storage
+            .create(&Name::manifest(manifest.id), &manifest.encode())
+            .await
+    });
+    created.unwrap();
     let folder = Folder {
-        storage: Arc::new(MemoryStorage::new()),
+        storage: Arc::new(storage),
         entropy: Arc::new(SeededEntropy::new(1)),
         cache: Arc::new(PageCache::new(1 << 20)),
         options: RunOptions::default(),
@@ -113,7 +122,9 @@ fn fold(stage: &Stage) {
             collected: ManifestId(0),
             view,
         };
-        block_on(stage.folder.fold(&stage.cell, &point, Scope::All)).unwrap();
+        let folded = block_on(stage.folder.fold(&stage.cell, &point, Scope::All));
+        let outcome = folded.unwrap();
+        assert!(!outcome.lost, "nobody else folds: {outcome:?}");
     }
 }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::Result;
 use eciton_engine::storage::{
-    AppendFile, ContentOf, Created, LockGuard, MemoryStorage, Name, Object, ObjectWriter, Stat,
-    Storage,
+    AppendFile, ContentOf, Created, LockGuard, LockMode, MemoryStorage, Name, Object, ObjectWriter,
+    Stat, Storage,
 };
 use shuttle::future::yield_now;
 
@@ -58,8 +58,8 @@ impl Storage for Slow {
         self.0.replace(name, content).await
     }
 
-    async fn lock(&self) -> Result<Box<dyn LockGuard>> {
-        self.0.lock().await
+    async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>> {
+        self.0.lock(mode).await
     }
 
     fn location(&self) -> String {
