@@ -1,14 +1,8 @@
 //! Histories that are right pass, and what one lie makes of them mostly does not.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "one test measures how long the checkers take"
-)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
-
-use std::time::{Duration, Instant};
 
 use eciton_sim::history::{self, History};
 use proptest::prelude::*;
@@ -120,18 +114,9 @@ fn the_same_history_gives_the_same_answer() {
     }
 }
 
-/// The shortest of some runs: others share the machine.
-fn quickest(run: impl Fn()) -> Duration {
-    let times = (0..20).map(|_| {
-        let begun = Instant::now();
-        run();
-        begun.elapsed()
-    });
-    times.min().unwrap()
-}
-
+/// The size of a seed's history: both checkers judge it, right and wrong.
 #[test]
-fn five_hundred_transactions_take_a_few_milliseconds() {
+fn five_hundred_transactions_are_judged_too() {
     let shape = Shape {
         transactions: 500,
         ..BUSY
@@ -145,14 +130,11 @@ fn five_hundred_transactions_take_a_few_milliseconds() {
         let dice = Dice::new(7);
         let mut all = transactions(&dice, &shape);
         let right = History::new(all.clone());
-        let ours = quickest(|| assert!(history::check(&right).is_ok()));
-        let adyas = quickest(|| assert!(history::check_with_adya(&right).is_ok()));
+        assert!(history::check(&right).is_ok(), "{what}");
+        assert!(history::check_with_adya(&right).is_ok(), "{what}");
         for kind in LIES {
             lie(&dice, kind, &mut all);
         }
-        let wrong = History::new(all);
-        let caught = quickest(|| assert!(history::check(&wrong).is_err()));
-        println!("{what}: ours {ours:?}, adya {adyas:?}, ours with anomalies {caught:?}");
-        assert!(ours < Duration::from_millis(5), "{what}: {ours:?}");
+        assert!(history::check(&History::new(all)).is_err(), "{what}");
     }
 }
