@@ -96,6 +96,7 @@ pub(crate) async fn ours(job: &str, db: &str) -> Result<Answer, String> {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         observer: Arc::new(Silent),
         stop: Stop::new(),
+        ..RunOptions::default()
     };
     run::run(&db, &file.spec().name, options)
         .await

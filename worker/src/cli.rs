@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use eciton_jobs::spec::parse_duration_ms;
 
 use crate::failure::Failure;
 
@@ -179,6 +181,21 @@ pub(crate) struct Workers {
         help = "Worker tasks, 1 to 1024 [env: ECITON_WORKERS] [default: the number of cores]"
     )]
     pub(crate) workers: Option<u16>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = interval,
+        help = "How long computed shards wait to be committed together, which is what a kill may cost; \
+                0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
+    )]
+    pub(crate) commit_interval: Option<Duration>,
+}
+
+/// A time as job files write it.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    parse_duration_ms(text)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "expected a time like 500ms, 2s or 0s".to_owned())
 }
 
 #[derive(Debug, Args)]

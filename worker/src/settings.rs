@@ -6,10 +6,12 @@ use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use eciton_jobs::run::COMMIT_INTERVAL;
 use serde::Deserialize;
 
-use crate::cli::{Global, Workers};
+use crate::cli::{Global, Workers, interval};
 use crate::failure::Failure;
 
 /// The file of settings, in the working directory.
@@ -23,6 +25,7 @@ const WORKERS_MAX: u16 = 1024;
 struct File {
     db: Option<PathBuf>,
     workers: Option<u16>,
+    commit_interval: Option<String>,
 }
 
 /// The database's folder.
@@ -51,7 +54,7 @@ pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// [`Failure::Usage`] for what is no number from 1 to 1024.
-pub(crate) fn workers(given: &Workers) -> Result<usize, Failure> {
+fn workers(given: &Workers) -> Result<usize, Failure> {
     if let Some(workers) = given.workers {
         return Ok(usize::from(workers));
     }
@@ -66,6 +69,42 @@ pub(crate) fn workers(given: &Workers) -> Result<usize, Failure> {
         return Ok(usize::from(workers));
     }
     Ok(std::thread::available_parallelism().map_or(1, NonZero::get))
+}
+
+/// How workers are to work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crew {
+    /// Worker tasks.
+    pub(crate) workers: usize,
+    /// How long computed shards wait to be committed together.
+    pub(crate) commit_interval: Duration,
+}
+
+/// The settings of workers.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no number from 1 to 1024, or no time.
+pub(crate) fn crew(given: &Workers) -> Result<Crew, Failure> {
+    let from_file = || read_file().map(|file| file.commit_interval);
+    let commit_interval = match (
+        given.commit_interval,
+        from_environment("ECITON_COMMIT_INTERVAL"),
+    ) {
+        (Some(interval), _) => interval,
+        (None, Some(text)) => named_interval("ECITON_COMMIT_INTERVAL", &text)?,
+        (None, None) => match from_file()? {
+            Some(text) => named_interval(&format!("{FILE}: commit_interval"), &text)?,
+            None => COMMIT_INTERVAL,
+        },
+    };
+    Ok(Crew {
+        workers: workers(given)?,
+        commit_interval,
+    })
+}
+
+fn named_interval(name: &str, text: &str) -> Result<Duration, Failure> {
+    interval(text).map_err(|expected| Failure::Usage(format!("{name} is `{text}`: {expected}")))
 }
 
 /// A variable that is set and not empty; an empty one means that it was meant to be unset.
@@ -98,6 +137,17 @@ fn parse(text: &str) -> Result<File, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_is_a_time() {
+        assert_eq!(named_interval("x", "2s").unwrap(), Duration::from_secs(2));
+        assert_eq!(named_interval("x", "0s").unwrap(), Duration::ZERO);
+        for text in ["2", "s", "-1s", "1 year"] {
+            let refused = named_interval("ECITON_COMMIT_INTERVAL", text).unwrap_err();
+            let told = format!("ECITON_COMMIT_INTERVAL is `{text}`: expected a time like");
+            assert!(format!("{refused:?}").contains(&told), "{refused:?}");
+        }
+    }
 
     #[test]
     fn the_file_is_checked_with_its_line() {

@@ -23,8 +23,9 @@ const RECORD_TRIES_MAX: u32 = 10;
 const MERGER: &str = "merge-runs";
 /// How long others leave it to that process, in milliseconds.
 const MERGER_MS: u64 = 2000;
-/// Commits wait for folding once the tail is so many times longer than what starts a fold.
-const TAIL_FACTOR_MAX: usize = 4;
+/// Commits wait for folding once the tail is so many times longer than what starts a fold: what is folded
+/// now, and as much again meanwhile. Opening after a crash replays no more than that.
+const TAIL_FACTOR_MAX: usize = 2;
 
 /// Folding, on demand and in the background.
 pub struct Upkeep {

@@ -19,8 +19,8 @@ use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 
 /// How often an operation of the catalog is tried when others change the catalog at the same time.
 const CATALOG_TRIES_MAX: usize = 1000;
-/// Bytes of tail that closing folds: replaying less takes a few milliseconds.
-const CLOSE_FOLD_LEN_MIN: usize = 1024 * 1024;
+/// Bytes of tail that closing folds: replaying less takes about ten milliseconds, folding it no less.
+const CLOSE_FOLD_LEN_MIN: usize = 4 * 1024 * 1024;
 
 /// An open database. Cheap to clone; the lock is let go when the last clone, transaction and snapshot
 /// of a read-write database has gone.

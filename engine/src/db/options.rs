@@ -17,7 +17,7 @@ pub struct Options {
     pub create: bool,
     /// Bytes of the page cache.
     pub cache_len_max: usize,
-    /// Bytes of unfolded tail in memory that start a fold. Commits wait once there are four times as
+    /// Bytes of unfolded tail in memory that start a fold. Commits wait once there are twice as
     /// many.
     pub fold_len_min: usize,
     /// How pages of runs are compressed.

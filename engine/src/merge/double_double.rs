@@ -48,6 +48,17 @@ impl DoubleDouble {
         (hi.is_finite() && lo.is_finite()).then_some(DoubleDouble { hi, lo })
     }
 
+    /// As [`DoubleDouble::checked_add`] of a number that one float holds: with its second float zero one
+    /// of the four exact sums is known.
+    #[inline]
+    pub(super) fn checked_add_float(self, other: DoubleDouble) -> Option<DoubleDouble> {
+        debug_assert!(other.lo == 0.0, "one float");
+        let (high, high_rest) = exact_sum(self.hi, other.hi);
+        let (first, second) = exact_sum(high, high_rest + self.lo);
+        let (hi, lo) = exact_sum(first, second);
+        (hi.is_finite() && lo.is_finite()).then_some(DoubleDouble { hi, lo })
+    }
+
     /// The nearest float.
     pub fn to_f64(self) -> f64 {
         self.hi
@@ -56,6 +67,7 @@ impl DoubleDouble {
 
 /// The rounded sum of two floats, and exactly what rounding took away. The order of the two does not
 /// matter: the larger one is put first, and where they tie the sum is exact.
+#[inline]
 fn exact_sum(a: f64, b: f64) -> (f64, f64) {
     let (large, small) = if a.abs() < b.abs() { (b, a) } else { (a, b) };
     let sum = large + small;

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use super::Kind;
 use super::wire::{Reader, put_bytes};
 use crate::base::key::{Fields, NULL_CODE};
@@ -11,8 +13,8 @@ use crate::base::{Datum, Direction};
 /// comparing bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extreme {
-    /// Empty, or exactly one field that is not NULL.
-    field: Vec<u8>,
+    /// Empty, or exactly one field that is not NULL. Numbers and moments lie in place.
+    field: SmallVec<[u8; 16]>,
 }
 
 impl Extreme {
@@ -22,7 +24,7 @@ impl Extreme {
             is_value(field),
             "offered {field:02x?}, which is not a value"
         );
-        if self.field.is_empty() || field.cmp(&self.field) == wanted {
+        if self.field.is_empty() || field.cmp(&self.field[..]) == wanted {
             self.field.clear();
             self.field.extend_from_slice(field);
         }
@@ -55,7 +57,7 @@ impl Extreme {
     pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Extreme> {
         let field = reader.bytes()?;
         (field.is_empty() || is_value(field)).then(|| Extreme {
-            field: field.to_vec(),
+            field: SmallVec::from_slice(field),
         })
     }
 }

@@ -38,6 +38,18 @@ impl FloatSum {
         })
     }
 
+    /// Adds one value, as absorbing its sum does.
+    #[inline]
+    pub fn add(&mut self, value: f64) {
+        if let (Inner::Finite(sum), Some(addend)) = (self.0, DoubleDouble::new(value))
+            && let Some(sum) = sum.checked_add_float(addend)
+        {
+            self.0 = Inner::Finite(sum);
+            return;
+        }
+        self.absorb(FloatSum::new(value));
+    }
+
     /// Adds another sum.
     pub fn absorb(&mut self, other: FloatSum) {
         self.0 = match (self.0, other.0) {
@@ -121,6 +133,33 @@ mod tests {
             sum.absorb(FloatSum::new(*value));
         }
         sum.to_f64()
+    }
+
+    #[test]
+    fn adding_a_value_is_absorbing_its_sum() {
+        let values = [
+            0.1,
+            -0.0,
+            1e300,
+            f64::MAX,
+            -1e300,
+            3.5,
+            f64::MIN,
+            1e-310,
+            f64::MAX,
+            f64::MAX,
+            7.0,
+            f64::INFINITY,
+            1.0,
+            f64::NAN,
+            f64::NEG_INFINITY,
+        ];
+        let (mut added, mut absorbed) = (FloatSum::new(0.0), FloatSum::new(0.0));
+        for value in values {
+            added.add(value);
+            absorbed.absorb(FloatSum::new(value));
+            assert_eq!(added, absorbed, "after {value}");
+        }
     }
 
     #[test]

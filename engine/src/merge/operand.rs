@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 
+use super::states::encode;
 use super::{COLUMNS_MAX, State, States};
 use crate::base::{Error, Result};
+
+/// Bytes that most states take at most.
+const STATE_LEN_USUAL: usize = 24;
 
 /// The encoded states of all columns of one record: what a transaction merges. It is always well
 /// formed; whether it fits a store is for [`check`](super::check) to say.
@@ -27,12 +31,8 @@ impl Operand {
                 max,
             });
         }
-        let mut bytes = Vec::new();
-        states
-            .iter()
-            .cloned()
-            .collect::<States>()
-            .encode_into(&mut bytes);
+        let mut bytes = Vec::with_capacity(STATE_LEN_USUAL * states.len());
+        encode(states, &mut bytes);
         Ok(Operand(bytes.into()))
     }
 

@@ -77,10 +77,7 @@ impl States {
 
     /// Adds the encoded record to `out`.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        put_varint(self.0.len() as u128, out);
-        for state in &self.0 {
-            state.encode_into(out);
-        }
+        encode(&self.0, out);
     }
 
     /// The operand that carries these states.
@@ -110,6 +107,14 @@ impl Deref for States {
 impl DerefMut for States {
     fn deref_mut(&mut self) -> &mut [State] {
         &mut self.0
+    }
+}
+
+/// Adds the record of these states to `out`.
+pub(super) fn encode(states: &[State], out: &mut Vec<u8>) {
+    put_varint(states.len() as u128, out);
+    for state in states {
+        state.encode_into(out);
     }
 }
 

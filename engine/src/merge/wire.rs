@@ -5,6 +5,17 @@
 
 /// Adds `value` in groups of seven bits, the lowest first; all bytes but the last have the top bit.
 pub(super) fn put_varint(mut value: u128, out: &mut Vec<u8>) {
+    // Nearly all numbers fit a machine word.
+    if let Ok(mut short) = u64::try_from(value) {
+        while short > 0x7f {
+            let [low, ..] = short.to_le_bytes();
+            out.push(low | 0x80);
+            short >>= 7;
+        }
+        let [low, ..] = short.to_le_bytes();
+        out.push(low);
+        return;
+    }
     loop {
         let [low, ..] = value.to_le_bytes();
         value >>= 7;
@@ -70,6 +81,16 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self) -> Option<u128> {
+        // What fits eight bytes is put together in a machine word.
+        let mut short = 0u64;
+        for (index, &byte) in self.rest.iter().take(8).enumerate() {
+            short |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                let needless = byte == 0 && index > 0;
+                self.rest = self.rest.get(index + 1..)?;
+                return (!needless).then(|| short.into());
+            }
+        }
         let mut value = 0u128;
         for shift in (0..u128::BITS).step_by(7) {
             let byte = self.byte()?;

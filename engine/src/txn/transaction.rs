@@ -1,5 +1,6 @@
 //! A read-write transaction: optimistic, strictly serializable.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use super::store::Store;
 use crate::base::checksum::checksum64;
 use crate::base::limits::VALUE_LEN_MAX;
 use crate::base::writes::write_len;
-use crate::base::{Error, Generation, Key, ManifestId, Mutant, Op, Position, Result, RunRef, TxId};
+use crate::base::{
+    Error, Generation, Key, ManifestId, Mutant, Op, Position, Result, RunRef, StoreId, TxId,
+};
 use crate::commit::{Draft, Upkeep};
 use crate::coord::{KeyRange, ReadSet, Writes};
 use crate::fold::{Layer, RunLayer, RunSink, View, combine, resolve, store_of};
@@ -41,6 +44,8 @@ pub struct Transaction {
     snapshot: Snapshot,
     read_keys: BTreeSet<Bytes>,
     read_ranges: Vec<KeyRange>,
+    /// The store whose record was counted as read last.
+    last_used: Option<StoreId>,
     writes: BTreeMap<Bytes, Op>,
     /// Bytes of `writes`.
     len: usize,
@@ -59,6 +64,7 @@ impl Transaction {
             snapshot: Snapshot::new(context),
             read_keys: BTreeSet::new(),
             read_ranges: Vec::new(),
+            last_used: None,
             writes: BTreeMap::new(),
             len: 0,
             spilled: Vec::new(),
@@ -193,23 +199,28 @@ impl Transaction {
         }
         let full = store.full_key(key)?;
         self.uses(store);
-        let op = match self.writes.get(&full) {
-            Some(older) => {
-                self.len -= write_len(&full, older);
-                combine(older, &op)
+        match self.writes.entry(full) {
+            Entry::Vacant(entry) => {
+                self.len += write_len(entry.key(), &op);
+                entry.insert(op);
             }
-            None => op,
-        };
-        self.len += write_len(&full, &op);
-        self.writes.insert(full, op);
+            Entry::Occupied(mut entry) => {
+                let combined = combine(entry.get(), &op);
+                self.len += write_len(entry.key(), &combined);
+                self.len -= write_len(entry.key(), entry.get());
+                entry.insert(combined);
+            }
+        }
         Ok(())
     }
 
     /// Whoever uses a store reads its record in the catalog: dropping it conflicts.
     fn uses(&mut self, store: &Store) {
-        if !self.read_keys.contains(store.catalog_key()) {
-            self.read_keys.insert(store.catalog_key().clone());
+        if self.last_used == Some(store.id()) {
+            return;
         }
+        self.last_used = Some(store.id());
+        self.read_keys.insert(store.catalog_key().clone());
     }
 
     /// What this transaction itself does to a key, its writes in runs included.

@@ -26,6 +26,9 @@ pub struct Aggregator {
     /// The group of each row of the batch at hand.
     rows: Vec<u32>,
     builder: KeyBuilder,
+    /// The keys of that batch's rows one after the other, and where each ends.
+    keys: Vec<u8>,
+    ends: Vec<usize>,
     /// Rows of earlier batches, for messages.
     rows_before: u64,
 }
@@ -39,6 +42,8 @@ impl Aggregator {
             states,
             rows: Vec::new(),
             builder: KeyBuilder::new(),
+            keys: Vec::new(),
+            ends: Vec::new(),
             rows_before: 0,
         }
     }
@@ -68,19 +73,37 @@ impl Aggregator {
     fn assign_groups(&mut self, keys: &KeyColumns, rows: usize) -> Result<(), AggregateError> {
         self.rows.clear();
         self.rows.reserve(rows);
+        self.keys.clear();
+        self.ends.clear();
         for row in 0..rows {
             keys.encode(row, &mut self.builder);
-            let group = self
-                .groups
-                .group_of(self.builder.as_bytes())
-                .map_err(|too_long| AggregateError::KeyTooLong {
+            let key = self.builder.as_bytes();
+            if key.len() > KEY_LEN_MAX {
+                return Err(AggregateError::KeyTooLong {
                     row: self.rows_before + row as u64,
-                    len: too_long.0 as u64,
+                    len: key.len() as u64,
                     max: KEY_LEN_MAX as u64,
-                })?;
-            self.rows.push(group);
+                });
+            }
+            self.keys.extend_from_slice(key);
+            self.ends.push(self.keys.len());
         }
+        self.groups
+            .groups_of(&self.keys, &self.ends, &mut self.rows);
         Ok(())
+    }
+
+    /// Adds the groups of another aggregator of the same plan, as if its rows had been pushed here; how
+    /// many of them were new.
+    pub fn absorb(&mut self, other: &Aggregator) -> usize {
+        debug_assert!(Arc::ptr_eq(&self.plan, &other.plan), "of one plan");
+        let before = self.groups.len();
+        let groups = self.groups.absorb(&other.groups);
+        for (ours, theirs) in self.states.iter_mut().zip(&other.states) {
+            ours.resize(self.groups.len());
+            ours.absorb(&groups, theirs);
+        }
+        self.groups.len() - before
     }
 
     /// How many groups there are now.
@@ -88,11 +111,16 @@ impl Aggregator {
         self.groups.len()
     }
 
+    /// Bytes of keys and states that it keeps, about.
+    pub fn len_bytes(&self) -> usize {
+        let states: usize = self.states.iter().map(States::len_bytes).sum();
+        self.groups.len_bytes() + states
+    }
+
     /// Whether more than [`AGGREGATE_LEN_MAX`] bytes are kept: time for
     /// [`take`](Aggregator::take).
     pub fn is_full(&self) -> bool {
-        let states: usize = self.states.iter().map(States::len_bytes).sum();
-        self.groups.len_bytes() + states > AGGREGATE_LEN_MAX
+        self.len_bytes() > AGGREGATE_LEN_MAX
     }
 
     /// One operand for each key so far, in key order; the aggregator begins anew. Operands of a key

@@ -208,7 +208,8 @@ fn check_type(
             return Ok(kind);
         }
         (Operator::Sum | Operator::Avg, _) => {
-            "an integer, a float or a decimal (a bool can be cast in [transform] sql)"
+            "an integer, a float or a decimal (give the column a type in [source.schema], or cast it \
+             in [transform] sql)"
         }
         (_, Some(kind)) => return Ok(kind),
         (_, None) => "bool, integer, float, decimal, string, bytes, date or timestamp",

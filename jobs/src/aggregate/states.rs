@@ -147,7 +147,7 @@ impl States {
             }
             (States::SumFloat(states), Some(Column::Float(array))) => {
                 each_value(groups, array, |group, value| {
-                    states[group].add(|sum| sum.absorb(FloatSum::new(value)));
+                    states[group].add(|sum| sum.add(value));
                 });
             }
             (States::SumDecimal(scale, states), Some(Column::Decimal(array, _))) => {
@@ -202,6 +202,67 @@ impl States {
         }
     }
 
+    /// Adds what another accumulator of the same value has: `groups` has the group here of each group
+    /// there.
+    pub(super) fn absorb(&mut self, groups: &[u32], other: &States) {
+        match (self, other) {
+            (States::Rows(ours), States::Rows(theirs))
+            | (States::NotNull(ours), States::NotNull(theirs)) => {
+                zip(ours, groups, theirs, |our, their| *our += their);
+            }
+            (States::SumInt(ours), States::SumInt(theirs)) => {
+                zip(ours, groups, theirs, |our, their| {
+                    our.absorb(their, |sum, other| *sum += other);
+                });
+            }
+            (States::SumFloat(ours), States::SumFloat(theirs)) => {
+                zip(ours, groups, theirs, |our, their| {
+                    our.absorb(their, |sum, other| sum.absorb(*other));
+                });
+            }
+            (States::SumDecimal(_, ours), States::SumDecimal(_, theirs)) => {
+                zip(ours, groups, theirs, |our, their| {
+                    our.absorb(their, |sum, other| {
+                        let same_scale = sum.absorb(*other);
+                        debug_assert!(same_scale, "a column has one scale");
+                    });
+                });
+            }
+            (ours, theirs) => ours.absorb_bounds(groups, theirs),
+        }
+    }
+
+    fn absorb_bounds(&mut self, groups: &[u32], other: &States) {
+        match (self, other) {
+            (States::MinMaxBool(side, ours), States::MinMaxBool(_, theirs)) => {
+                keep_all(*side, ours, groups, theirs, bool::lt);
+            }
+            (States::MinMaxInt(side, ours), States::MinMaxInt(_, theirs))
+            | (States::MinMaxTimestamp(side, ours), States::MinMaxTimestamp(_, theirs)) => {
+                keep_all(*side, ours, groups, theirs, i64::lt);
+            }
+            (States::MinMaxUint(side, ours), States::MinMaxUint(_, theirs)) => {
+                keep_all(*side, ours, groups, theirs, u64::lt);
+            }
+            (States::MinMaxFloat(side, ours), States::MinMaxFloat(_, theirs)) => {
+                keep_all(*side, ours, groups, theirs, below);
+            }
+            (States::MinMaxDecimal(side, _, ours), States::MinMaxDecimal(_, _, theirs)) => {
+                keep_all(*side, ours, groups, theirs, i128::lt);
+            }
+            (States::MinMaxStr(side, ours), States::MinMaxStr(_, theirs))
+            | (States::MinMaxBytes(side, ours), States::MinMaxBytes(_, theirs)) => {
+                for (group, value) in groups.iter().zip(&theirs.values) {
+                    if let Some(value) = value {
+                        ours.keep(*side, *group as usize, value);
+                    }
+                }
+            }
+            (States::Nothing, States::Nothing) => {}
+            _ => debug_assert!(false, "accumulators of different plans"),
+        }
+    }
+
     /// The state of one group, as an operand carries it.
     ///
     /// # Errors
@@ -214,11 +275,7 @@ impl States {
             States::SumInt(states) => (Sum::Int(states[group].sum), states[group].count),
             States::SumFloat(states) => (Sum::Float(states[group].sum), states[group].count),
             States::SumDecimal(_, states) => (Sum::Decimal(states[group].sum), states[group].count),
-            _ => {
-                let mut state = State::new(operator);
-                state.add(&self.bound(group))?;
-                return Ok(state);
-            }
+            _ => return self.bound(operator, group),
         };
         let sum = if count == 0 { Sum::Empty } else { sum };
         Ok(match operator {
@@ -228,15 +285,30 @@ impl States {
     }
 
     /// The smallest or largest value of a group; NULL if it had none.
-    fn bound(&self, group: usize) -> Datum {
+    fn bound(&self, operator: Operator, group: usize) -> Result<State, Error> {
+        let mut state = State::new(operator);
         let datum = match self {
-            States::MinMaxBool(_, states) => states[group].map(Datum::Bool),
-            States::MinMaxInt(_, states) => states[group].map(|value| Datum::Int(value.into())),
-            States::MinMaxUint(_, states) => states[group].map(|value| Datum::Int(value.into())),
-            States::MinMaxFloat(_, states) => {
-                // Adding zero turns -0.0 into 0.0: which of the two came first must not show.
-                states[group].map(|value| Datum::Float(value + 0.0))
+            // Numbers are what most jobs have: they take no detour over a datum.
+            States::MinMaxInt(_, states) => {
+                if let Some(value) = states[group] {
+                    state.add_i64(value);
+                }
+                return Ok(state);
             }
+            States::MinMaxUint(_, states) => {
+                if let Some(value) = states[group] {
+                    state.add_u64(value);
+                }
+                return Ok(state);
+            }
+            States::MinMaxFloat(_, states) => {
+                if let Some(value) = states[group] {
+                    // Adding zero turns -0.0 into 0.0: which of the two came first must not show.
+                    state.add_f64(value + 0.0);
+                }
+                return Ok(state);
+            }
+            States::MinMaxBool(_, states) => states[group].map(Datum::Bool),
             States::MinMaxTimestamp(_, states) => states[group].map(Datum::Timestamp),
             States::MinMaxDecimal(_, scale, states) => {
                 states[group].map(|unscaled| Datum::Decimal {
@@ -252,7 +324,8 @@ impl States {
                 .map(|bytes| Datum::Bytes(bytes.to_vec())),
             _ => None,
         };
-        datum.unwrap_or(Datum::Null)
+        state.add(&datum.unwrap_or(Datum::Null))?;
+        Ok(state)
     }
 }
 
@@ -261,6 +334,13 @@ impl<T> Counted<T> {
     fn add(&mut self, value: impl FnOnce(&mut T)) {
         value(&mut self.sum);
         self.count += 1;
+    }
+
+    fn absorb(&mut self, other: &Counted<T>, add: impl FnOnce(&mut T, &T)) {
+        if other.count > 0 {
+            add(&mut self.sum, &other.sum);
+            self.count += other.count;
+        }
     }
 }
 
@@ -291,6 +371,28 @@ impl Bounds {
             *kept = Some(value.into());
         }
     }
+}
+
+/// Calls `f` with the state here and the state there of every group there.
+fn zip<T>(ours: &mut [T], groups: &[u32], theirs: &[T], mut f: impl FnMut(&mut T, &T)) {
+    for (group, their) in groups.iter().zip(theirs) {
+        f(&mut ours[*group as usize], their);
+    }
+}
+
+/// [`Side::keep`] for every group there that has a value.
+fn keep_all<T: Copy>(
+    side: Side,
+    ours: &mut [Option<T>],
+    groups: &[u32],
+    theirs: &[Option<T>],
+    less: impl Fn(&T, &T) -> bool,
+) {
+    zip(ours, groups, theirs, |our, their| {
+        if let Some(value) = their {
+            side.keep(our, *value, &less);
+        }
+    });
 }
 
 /// Calls `f` with group and row of every row that is not NULL.

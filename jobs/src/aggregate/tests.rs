@@ -236,7 +236,7 @@ fn bad_plans_name_value_operator_column_and_type() {
     };
     assert_eq!(
         message(&["carrier"], &[("total", "sum", "carrier")]),
-        "sum(carrier) of a column of type Utf8: expected an integer, a float or a decimal (a bool can be cast in [transform] sql)"
+        "sum(carrier) of a column of type Utf8: expected an integer, a float or a decimal (give the column a type in [source.schema], or cast it in [transform] sql)"
     );
     assert_eq!(
         message(&["carrier"], &[("total", "sum", "dep_dely")]),
@@ -374,6 +374,7 @@ proptest! {
         rows in rows(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
         takes in any::<u8>(),
+        joins in any::<u8>(),
         layout in any::<u8>(),
     ) {
         let values = [
@@ -387,7 +388,16 @@ proptest! {
         let mut aggregator = plan.start();
         let mut operands = Vec::new();
         for (index, span) in ends.windows(2).enumerate() {
-            aggregator.push(&to_batch(&rows[span[0]..span[1]], layout)).unwrap();
+            let rows = to_batch(&rows[span[0]..span[1]], layout);
+            // Some shards are aggregated by themselves before they join others.
+            if joins >> index & 1 == 1 {
+                let mut shard = plan.start();
+                shard.push(&rows).unwrap();
+                let before = aggregator.groups();
+                prop_assert_eq!(aggregator.absorb(&shard), aggregator.groups() - before);
+            } else {
+                aggregator.push(&rows).unwrap();
+            }
             // Some cuts are of batches only, some of operands too, as shards make them.
             if takes >> index & 1 == 1 {
                 let taken = aggregator.take().unwrap();
@@ -445,4 +455,69 @@ proptest! {
             prop_assert_eq!(&shown[7], &datum_or_null(group.clone()));
         }
     }
+}
+
+/// Of every operator and type, an aggregation of two shards joined equals one of both shards' rows.
+#[test]
+fn joined_shards_equal_one_shard_for_every_type() {
+    let of = |rows: std::ops::Range<i64>| {
+        let ints: Int64Array = rows.clone().map(|i| (i % 3 > 0).then_some(i)).collect();
+        let ints = Arc::new(ints) as ArrayRef;
+        let texts: StringArray = rows
+            .clone()
+            .map(|i| (i % 4 > 0).then(|| format!("t{i}")))
+            .collect();
+        let of_type = |data_type: &DataType| cast(&ints, data_type).unwrap();
+        let flags: BooleanArray = rows
+            .clone()
+            .map(|i| (i % 3 > 0).then_some(i % 2 == 0))
+            .collect();
+        let bytes: BinaryArray = rows
+            .clone()
+            .map(|i| (i % 5 > 0).then(|| vec![0xff, i as u8]))
+            .collect();
+        batch(vec![
+            ("k", Arc::new(rows.map(|i| i % 7).collect::<Int64Array>())),
+            ("i", Arc::clone(&ints)),
+            ("u", of_type(&DataType::UInt64)),
+            ("f", of_type(&DataType::Float64)),
+            ("d", of_type(&DataType::Decimal128(20, 2))),
+            (
+                "t",
+                of_type(&DataType::Timestamp(TimeUnit::Nanosecond, None)),
+            ),
+            ("s", Arc::new(texts)),
+            ("b", Arc::new(flags)),
+            ("x", Arc::new(bytes)),
+            (
+                "z",
+                cast(&ints, &DataType::Null)
+                    .unwrap_or_else(|_| Arc::new(arrow::array::NullArray::new(ints.len()))),
+            ),
+        ])
+    };
+    let mut values = vec![("rows".to_owned(), "count", String::new())];
+    for column in ["i", "u", "f", "d", "t", "s", "b", "x", "z"] {
+        for operator in ["count", "min", "max", "sum", "avg"] {
+            let is_number = ["i", "u", "f", "d"].contains(&column);
+            if is_number || !["sum", "avg"].contains(&operator) {
+                values.push((format!("{operator}_{column}"), operator, column.to_owned()));
+            }
+        }
+    }
+    let values: Vec<_> = values
+        .iter()
+        .map(|(n, o, c)| (n.as_str(), *o, c.as_str()))
+        .collect();
+    let (first, second) = (of(0..40), of(40..90));
+    let plan = Aggregation::plan(&spec(&["k"], &values), &first.schema()).unwrap();
+    let mut whole = plan.start();
+    let (mut left, mut right) = (plan.start(), plan.start());
+    for rows in [&first, &second] {
+        whole.push(rows).unwrap();
+    }
+    left.push(&first).unwrap();
+    right.push(&second).unwrap();
+    assert_eq!(left.absorb(&right), 0, "the same seven keys");
+    assert_eq!(left.take().unwrap(), whole.take().unwrap());
 }

@@ -27,7 +27,10 @@ pub(super) enum Computed {
 
 /// A computed shard.
 pub(super) struct Outcome {
+    /// Results that have become operands.
     pub(super) results: Results,
+    /// Results that have not.
+    pub(super) groups: Option<Box<Aggregator>>,
     pub(super) rows_read: u64,
     pub(super) rows_skipped: u64,
     pub(super) bytes_hash: u128,
@@ -159,9 +162,15 @@ impl Attempt<'_> {
             }
             self.tell(&reader, &mut seen);
         }
-        if !self.add(&mut results, accumulator.take()?)? {
-            return Ok(Computed::Superfluous);
-        }
+        let groups = match accumulator {
+            Accumulator::Merge(groups) if !results.has_overflow() => Some(groups),
+            mut rest => {
+                if !self.add(&mut results, rest.take()?)? {
+                    return Ok(Computed::Superfluous);
+                }
+                None
+            }
+        };
         self.tell(&reader, &mut seen);
         let reader = reader.lock();
         let bytes_hash = reader.bytes_hash().ok_or_else(|| {
@@ -170,6 +179,7 @@ impl Attempt<'_> {
         let (rows_read, rows_skipped) = (reader.rows_read(), reader.rows_skipped());
         Ok(Computed::Results(Box::new(Outcome {
             results,
+            groups,
             rows_read,
             rows_skipped,
             bytes_hash,

@@ -1,22 +1,25 @@
 //! The transactions that end an attempt.
 
-use eciton_engine::base::{Action, Error as EngineError};
+use eciton_engine::base::{Action, Error as EngineError, Key};
 use eciton_engine::db::Transaction;
+use eciton_engine::merge::Operand;
 use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
 
-use super::attempt::{AttemptError, Outcome};
+use super::attempt::AttemptError;
+use super::batch::Ready;
 use super::error::JobError;
+use super::results::merge_all;
 use super::worker::{Crew, now_ms};
 
 /// How often a commit that lost is tried again before the attempt counts as failed. Every loss means
 /// that someone else came further.
 const COMMIT_TRIES_MAX: u32 = 1000;
 
-/// Whether a shard may still be worked on.
+/// Whether shards may still be worked on.
 pub(super) enum Admission {
-    /// It may: a transaction that has read that, and so commits only if it stays so.
+    /// They may: a transaction that has read that, and so commits only if it stays so.
     Open(Box<Transaction>),
-    /// It has ended, here or in another process.
+    /// One of them has ended, here or in another process.
     Ended,
     /// The job was cancelled.
     Cancelled,
@@ -24,9 +27,9 @@ pub(super) enum Admission {
     Changed,
 }
 
-/// What became of a computed shard.
+/// What became of computed shards.
 pub(super) enum Settled {
-    /// It is done, durably.
+    /// They are done, durably.
     Done {
         /// Commits that lost before.
         conflicts: u32,
@@ -48,8 +51,11 @@ pub(super) enum Failure {
 }
 
 impl Crew {
-    /// Begins a transaction about a shard, which has read the job's and the shard's record.
-    pub(super) async fn admit(&self, shard: u64) -> Result<Admission, JobError> {
+    /// Begins a transaction about some shards, which has read the job's record and theirs.
+    pub(super) async fn admit(
+        &self,
+        shards: impl IntoIterator<Item = u64>,
+    ) -> Result<Admission, JobError> {
         let mut tx = self.ledger.db.begin();
         let Some(job) = self.ledger.job_state(&mut tx, &self.name).await? else {
             return Ok(Admission::Cancelled);
@@ -60,36 +66,29 @@ impl Crew {
         if job.retries != self.retries {
             return Ok(Admission::Changed);
         }
-        let state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
-        Ok(match state.outcome() {
-            ShardOutcome::Unspecified => Admission::Open(Box::new(tx)),
-            ShardOutcome::Done | ShardOutcome::Failed => Admission::Ended,
-        })
+        for shard in shards {
+            let state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
+            if state.outcome() != ShardOutcome::Unspecified {
+                return Ok(Admission::Ended);
+            }
+        }
+        Ok(Admission::Open(Box::new(tx)))
     }
 
-    /// Commits a shard's results together with its mark.
+    /// Commits the results of shards together with their marks: all of them or none.
     pub(super) async fn commit(
         &self,
-        shard: u64,
-        outcome: &mut Outcome,
-        started_ms: i64,
+        shards: &[Ready],
+        operands: &[(Key, Operand)],
     ) -> Result<Settled, AttemptError> {
-        if let Some(tx) = outcome.results.take_overflow() {
-            return match self.try_commit(tx, shard, outcome, started_ms, 0).await? {
-                true => Ok(Settled::Done { conflicts: 0 }),
-                false => Ok(Settled::ComputeAgain),
-            };
-        }
         for conflicts in 0..COMMIT_TRIES_MAX {
-            let mut tx = match self.admit(shard).await.map_err(AttemptError::Fatal)? {
+            let numbers = shards.iter().map(|shard| shard.number);
+            let mut tx = match self.admit(numbers).await.map_err(AttemptError::Fatal)? {
                 Admission::Open(tx) => *tx,
                 refused => return Ok(Settled::NotAdmitted(refused)),
             };
-            outcome.results.merge_into(&mut tx, &self.store).await?;
-            if self
-                .try_commit(tx, shard, outcome, started_ms, conflicts)
-                .await?
-            {
+            merge_all(&mut tx, &self.store, operands).await?;
+            if self.try_commit(tx, shards, conflicts).await? {
                 return Ok(Settled::Done { conflicts });
             }
         }
@@ -99,20 +98,49 @@ impl Crew {
         })
     }
 
-    /// Adds the mark and commits; `false` if the commit lost.
+    /// Commits a shard whose results lie in a transaction already.
+    pub(super) async fn commit_overflow(
+        &self,
+        tx: Transaction,
+        shard: &Ready,
+    ) -> Result<Settled, AttemptError> {
+        let won = self.try_commit(tx, std::slice::from_ref(shard), 0).await?;
+        Ok(match won {
+            true => Settled::Done { conflicts: 0 },
+            false => Settled::ComputeAgain,
+        })
+    }
+
+    /// Adds the marks and commits; `false` if the commit lost.
     async fn try_commit(
         &self,
         mut tx: Transaction,
-        shard: u64,
-        outcome: &Outcome,
-        started_ms: i64,
+        shards: &[Ready],
         conflicts: u32,
     ) -> Result<bool, AttemptError> {
+        for shard in shards {
+            self.mark(&mut tx, shard, conflicts)
+                .await
+                .map_err(AttemptError::Fatal)?;
+        }
+        match tx.commit().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.action() == Action::Retry => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Marks a shard as done.
+    async fn mark(
+        &self,
+        tx: &mut Transaction,
+        shard: &Ready,
+        conflicts: u32,
+    ) -> Result<(), JobError> {
         let before = self
             .ledger
-            .shard_state(&mut tx, &self.name, shard)
-            .await
-            .map_err(AttemptError::Fatal)?;
+            .shard_state(tx, &self.name, shard.number)
+            .await?;
         debug_assert!(
             before.outcome() == ShardOutcome::Unspecified,
             "admitted: {before:?}"
@@ -121,23 +149,17 @@ impl Crew {
             outcome: ShardOutcome::Done.into(),
             attempts: before.attempts + 1,
             attempts_before: before.attempts_before,
-            rows_read: outcome.rows_read,
-            rows_skipped: outcome.rows_skipped,
-            records_merged: outcome.results.count(),
-            bytes_hash: outcome.bytes_hash.to_be_bytes().to_vec(),
-            started_ms,
+            rows_read: shard.rows_read,
+            rows_skipped: shard.rows_skipped,
+            records_merged: shard.records_merged,
+            bytes_hash: shard.bytes_hash.to_be_bytes().to_vec(),
+            started_ms: shard.started_ms,
             finished_ms: now_ms(),
             error: String::new(),
             conflicts: before.conflicts.saturating_add(conflicts),
         };
         self.ledger
-            .put_shard_state(&mut tx, &self.name, shard, &state)
-            .map_err(AttemptError::Fatal)?;
-        match tx.commit().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.action() == Action::Retry => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+            .put_shard_state(tx, &self.name, shard.number, &state)
     }
 
     /// Records that an attempt failed, and whether that was the last one.
@@ -150,7 +172,7 @@ impl Crew {
     ) -> Result<Failure, JobError> {
         let mut lost = EngineError::Invalid("no try".to_owned());
         for _ in 0..COMMIT_TRIES_MAX {
-            let mut tx = match self.admit(shard).await? {
+            let mut tx = match self.admit([shard]).await? {
                 Admission::Open(tx) => *tx,
                 refused => return Ok(Failure::NotAdmitted(refused)),
             };

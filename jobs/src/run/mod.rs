@@ -28,7 +28,8 @@
 //!
 //! # Exactly once
 //! A shard's results and its `done` mark are written by one transaction, which also reads the shard's
-//! record and the job's. So:
+//! record and the job's. A worker may put several shards that it has computed into one transaction
+//! ([`RunOptions::commit_interval`]): they share its fate. So:
 //! - before the commit nothing of the shard is visible, after it everything is, and nothing in
 //!   between survives a kill: a shard without the mark has left no trace and is computed anew;
 //! - of two workers that computed the same shard one commits; the other's read of the shard's record
@@ -41,16 +42,18 @@
 //! that commute, so the order in which shards commit does not show either.
 //!
 //! # Resources
-//! A worker is a thread that computes one shard at a time. It holds a batch, the groups so far (see
-//! [`AGGREGATE_LEN_MAX`](crate::aggregate::AGGREGATE_LEN_MAX)) and results up to
+//! A worker is a thread that computes one shard at a time. It holds a batch of rows, the groups so far (see
+//! [`AGGREGATE_LEN_MAX`](crate::aggregate::AGGREGATE_LEN_MAX)), and computed shards with results up to
 //! [`RESULTS_LEN_MAX`]; beyond that results move into the transaction, which moves them to runs on
 //! disk.
 
 mod attempt;
+mod batch;
 mod cancel;
 mod commit;
 mod difference;
 mod error;
+mod last;
 mod ledger;
 mod observer;
 mod pipeline;
@@ -70,7 +73,7 @@ pub use observer::{Event, Observer, Silent};
 pub use report::{End, JobReport};
 pub use results::RESULTS_LEN_MAX;
 pub use retry::{Retried, retry};
-pub use runner::{RunOptions, run};
+pub use runner::{COMMIT_INTERVAL, RunOptions, run};
 pub use status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list, status};
 pub use stop::Stop;
 pub use submit::{Checked, Submitted, check, submit};

@@ -1,4 +1,4 @@
-//! What a shard gave, on its way into a transaction.
+//! Operands that a shard gave before it came to its end, on their way into a transaction.
 
 use eciton_engine::base::{Error, Key, Result};
 use eciton_engine::db::{Store, Transaction};
@@ -43,6 +43,21 @@ impl Results {
         self.count
     }
 
+    /// Bytes that are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept_len
+    }
+
+    /// Whether there were too many to keep.
+    pub(super) fn has_overflow(&self) -> bool {
+        self.overflow.is_some()
+    }
+
+    /// What is kept.
+    pub(super) fn into_kept(self) -> Vec<(Key, Operand)> {
+        self.kept
+    }
+
     /// Adds operands. Once they are too many, `admit` begins the transaction that takes them; it gives
     /// none if the shard need not be computed any more.
     pub(super) fn add<E: From<Error>>(
@@ -74,14 +89,14 @@ impl Results {
     pub(super) fn take_overflow(&mut self) -> Option<Transaction> {
         self.overflow.take()
     }
-
-    /// Merges everything into a transaction.
-    pub(super) async fn merge_into(&self, tx: &mut Transaction, store: &Store) -> Result<()> {
-        merge_all(tx, store, &self.kept).await
-    }
 }
 
-async fn merge_all(tx: &mut Transaction, store: &Store, pairs: &[(Key, Operand)]) -> Result<()> {
+/// Merges operands into a transaction.
+pub(super) async fn merge_all(
+    tx: &mut Transaction,
+    store: &Store,
+    pairs: &[(Key, Operand)],
+) -> Result<()> {
     for pairs in pairs.chunks(RELIEF_INTERVAL) {
         for (key, operand) in pairs {
             tx.merge(store, key, operand)?;

@@ -1,6 +1,7 @@
 //! Running a job to its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eciton_engine::db::Db;
 use eciton_proto::v1::{JobPhase, Outcome};
@@ -10,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::error::JobError;
+use super::last::Last;
 use super::ledger::{Job, Ledger, damaged};
 use super::observer::{Event, Observer, Silent};
 use super::pipeline::Pipeline;
@@ -20,11 +22,18 @@ use super::status::{ShardCounts, Tally, of_job};
 use super::stop::Stop;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
 
+/// How long computed shards wait for others to be committed with, unless the options say otherwise: what
+/// a killed process has to compute again.
+pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+
 /// How a job is run.
 #[derive(Clone)]
 pub struct RunOptions {
     /// Shards computed at the same time, each on a thread of its own; at least 1.
     pub workers: usize,
+    /// A worker commits what it has computed once that has waited so long, and when nothing is left to
+    /// compute. Zero: each shard by itself.
+    pub commit_interval: Duration,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
     /// Ends the run early: no new shards, those at work finish and commit.
@@ -36,6 +45,7 @@ impl Default for RunOptions {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         RunOptions {
             workers,
+            commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(Silent),
             stop: Stop::new(),
         }
@@ -164,8 +174,10 @@ pub(super) async fn crew(
         observer: Arc::clone(&options.observer),
         runtime: Handle::current(),
         results_len_max: RESULTS_LEN_MAX,
+        commit_interval: options.commit_interval,
         stop: options.stop.clone(),
         ending: Mutex::new(None),
+        last: Last::default(),
         chunk: Mutex::new(None),
     })
 }

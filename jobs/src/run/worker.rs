@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eciton_engine::base::clock::{Clock, SystemClock};
-use eciton_engine::base::{Action, Error as EngineError};
+use eciton_engine::base::{Action, Error as EngineError, Key};
 use eciton_engine::db::{Store, Transaction};
+use eciton_engine::merge::Operand;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::attempt::{Attempt, AttemptError, Computed, Outcome};
+use super::attempt::{Attempt, AttemptError, Computed};
+use super::batch::{Batch, Ready};
 use super::commit::{Admission, Failure, Settled};
 use super::error::JobError;
+use super::last::Last;
 use super::ledger::{Ledger, damaged};
 use super::observer::{Event, Observer};
 use super::pipeline::Pipeline;
@@ -46,10 +49,14 @@ pub(super) struct Crew {
     pub(super) runtime: Handle,
     /// [`RESULTS_LEN_MAX`](super::results::RESULTS_LEN_MAX), less in tests.
     pub(super) results_len_max: usize,
+    /// How long computed shards wait for others to be committed with.
+    pub(super) commit_interval: Duration,
     /// Someone outside wants the run to end.
     pub(super) stop: Stop,
     /// The run itself has to end, and why.
     pub(super) ending: Mutex<Option<Ending>>,
+    /// Where workers that find no more shards leave what they have.
+    pub(super) last: Last,
     /// The chunk of shards that was asked for last.
     pub(super) chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
 }
@@ -74,26 +81,39 @@ impl From<JobError> for Ending {
 impl Crew {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(super) fn work(&self) {
-        while !self.stop.is_requested() && self.ending.lock().is_none() {
-            let Some(shard) = self.queue.next() else {
-                return;
-            };
-            if let Err(ending) = self.do_shard(shard) {
-                // The first reason is the one that is told.
-                self.ending.lock().get_or_insert(ending);
-                return;
-            }
+        let working = self.last.begin();
+        let mut batch = Batch::default();
+        let worked = self.fill(&mut batch).and_then(|()| {
+            let (patience, len_max) = (self.commit_interval, self.results_len_max);
+            self.settle(&mut working.end(batch, patience, len_max))
+        });
+        if let Err(ending) = worked {
+            // The first reason is the one that is told.
+            self.ending.lock().get_or_insert(ending);
         }
     }
 
-    fn do_shard(&self, number: u64) -> Result<(), Ending> {
+    fn fill(&self, batch: &mut Batch) -> Result<(), Ending> {
+        while !self.stop.is_requested() && self.ending.lock().is_none() {
+            let Some(shard) = self.queue.next() else {
+                break;
+            };
+            self.observer.observe(&Event::ShardStarted { shard });
+            self.do_shard(shard, Some(batch))?;
+            if batch.is_due(self.commit_interval, self.results_len_max) {
+                self.settle(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes a shard, again and again if need be, until it is in the batch or has ended.
+    fn do_shard(&self, number: u64, mut batch: Option<&mut Batch>) -> Result<(), Ending> {
         let shard = self.locate(number)?;
-        self.observer
-            .observe(&Event::ShardStarted { shard: number });
         let mut repeats = 0;
         loop {
             let started_ms = now_ms();
-            let error = match self.attempt(shard, started_ms) {
+            let error = match self.attempt(shard, started_ms, batch.as_deref_mut()) {
                 Ok(true) => return Ok(()),
                 Ok(false) if repeats < REPEATS_MAX => {
                     repeats += 1;
@@ -104,14 +124,24 @@ impl Crew {
                 Err(Stopped::Error { message, transient }) => (message, transient),
             };
             repeats = 0;
+            // What is computed does not wait for what has failed.
+            if let Some(batch) = &mut batch {
+                self.settle(batch)?;
+            }
             if self.fail(number, &error.0, error.1, started_ms)? {
                 return Ok(());
             }
         }
     }
 
-    /// One attempt; `false` if it has to be made again without counting as one.
-    fn attempt(&self, shard: Shard, started_ms: i64) -> Result<bool, Stopped> {
+    /// One attempt; `false` if it has to be made again without counting as one. Without a batch its
+    /// results are committed at once.
+    fn attempt(
+        &self,
+        shard: Shard,
+        started_ms: i64,
+        batch: Option<&mut Batch>,
+    ) -> Result<bool, Stopped> {
         let number = shard.number;
         let attempt = Attempt {
             pipeline: &self.pipeline,
@@ -127,14 +157,37 @@ impl Crew {
             },
             admit: &|| self.admit_overflow(number),
         };
-        match attempt.compute(shard)? {
-            Computed::Results(mut outcome) => self.settle(number, &mut outcome, started_ms),
+        let mut outcome = match attempt.compute(shard)? {
+            Computed::Results(outcome) => *outcome,
             Computed::Superfluous => {
                 let admission = self
                     .runtime
-                    .block_on(self.admit(number))
+                    .block_on(self.admit([number]))
                     .map_err(AttemptError::Fatal)?;
-                self.refused(number, admission)
+                return self.refused(&[number], admission);
+            }
+        };
+        let overflow = outcome.results.take_overflow();
+        match (overflow, batch) {
+            (Some(tx), _) => {
+                let mut alone = Batch::default();
+                alone.add(number, outcome, started_ms);
+                let (shards, _) = alone.take();
+                let committed = shards.first().map(|shard| self.commit_overflow(tx, shard));
+                match committed {
+                    Some(committed) => self.settled(&shards, self.runtime.block_on(committed)?),
+                    None => Ok(false),
+                }
+            }
+            (None, Some(batch)) => {
+                batch.add(number, outcome, started_ms);
+                Ok(true)
+            }
+            (None, None) => {
+                let mut alone = Batch::default();
+                alone.add(number, outcome, started_ms);
+                let (shards, operands) = alone.take();
+                self.commit_batch(&shards, &operands?)
             }
         }
     }
@@ -142,7 +195,7 @@ impl Crew {
     fn admit_overflow(&self, shard: u64) -> Result<Option<Transaction>, AttemptError> {
         match self
             .runtime
-            .block_on(self.admit(shard))
+            .block_on(self.admit([shard]))
             .map_err(AttemptError::Fatal)?
         {
             Admission::Open(tx) => Ok(Some(*tx)),
@@ -150,36 +203,67 @@ impl Crew {
         }
     }
 
-    fn settle(&self, shard: u64, outcome: &mut Outcome, started_ms: i64) -> Result<bool, Stopped> {
-        match self
-            .runtime
-            .block_on(self.commit(shard, outcome, started_ms))?
-        {
+    /// Commits a batch. If that cannot be done as a whole, because one of its shards has ended elsewhere
+    /// or has a result that no store takes, each shard is computed again and stands for itself.
+    fn settle(&self, batch: &mut Batch) -> Result<(), Ending> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (shards, operands) = batch.take();
+        let committed = operands
+            .map_err(Stopped::from)
+            .and_then(|operands| self.commit_batch(&shards, &operands));
+        match committed {
+            Ok(true) => Ok(()),
+            Err(Stopped::Ending(ending)) => Err(ending),
+            Ok(false) | Err(Stopped::Error { .. }) => {
+                for shard in shards {
+                    self.do_shard(shard.number, None)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the shards have ended; `false`: they have to be computed again.
+    fn commit_batch(&self, shards: &[Ready], operands: &[(Key, Operand)]) -> Result<bool, Stopped> {
+        let settled = self.runtime.block_on(self.commit(shards, operands))?;
+        self.settled(shards, settled)
+    }
+
+    fn settled(&self, shards: &[Ready], settled: Settled) -> Result<bool, Stopped> {
+        match settled {
             Settled::Done { conflicts } => {
-                self.observer.observe(&Event::ShardDone {
-                    shard,
-                    rows_read: outcome.rows_read,
-                    rows_skipped: outcome.rows_skipped,
-                    records_merged: outcome.results.count(),
-                    conflicts,
-                });
+                for shard in shards {
+                    self.observer.observe(&Event::ShardDone {
+                        shard: shard.number,
+                        rows_read: shard.rows_read,
+                        rows_skipped: shard.rows_skipped,
+                        records_merged: shard.records_merged,
+                        conflicts,
+                    });
+                }
                 Ok(true)
             }
-            Settled::NotAdmitted(admission) => self.refused(shard, admission),
+            Settled::NotAdmitted(admission) => {
+                let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
+                self.refused(&numbers, admission)
+            }
             Settled::ComputeAgain => Ok(false),
         }
     }
 
-    /// What to do about a shard that is not to be worked on; `false`: it is after all.
-    fn refused(&self, shard: u64, admission: Admission) -> Result<bool, Stopped> {
-        match admission {
-            Admission::Open(_) => Ok(false),
-            Admission::Ended => {
-                self.observer.observe(&Event::ShardDropped { shard });
+    /// What to do about shards that are not to be worked on; `false`: they are after all, or some are.
+    fn refused(&self, shards: &[u64], admission: Admission) -> Result<bool, Stopped> {
+        match (admission, shards) {
+            (Admission::Ended, [shard]) => {
+                self.observer
+                    .observe(&Event::ShardDropped { shard: *shard });
                 Ok(true)
             }
-            Admission::Cancelled => Err(Stopped::Ending(Ending::Cancelled)),
-            Admission::Changed => Err(Stopped::Ending(Ending::Changed)),
+            (Admission::Ended | Admission::Open(_), _) => Ok(false),
+            (Admission::Cancelled, _) => Err(Stopped::Ending(Ending::Cancelled)),
+            (Admission::Changed, _) => Err(Stopped::Ending(Ending::Changed)),
         }
     }
 
@@ -219,7 +303,7 @@ impl Crew {
                 Ok(self.stop.is_requested())
             }
             Failure::NotAdmitted(admission) => {
-                self.refused(shard, admission)
+                self.refused(&[shard], admission)
                     .map_err(|stopped| match stopped {
                         Stopped::Ending(ending) => ending,
                         Stopped::Error { message, .. } => Ending::Failed(JobError::Worker(message)),

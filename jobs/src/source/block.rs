@@ -38,8 +38,10 @@ pub(super) struct Blocks {
     dialect: Dialect,
     scanner: Scanner,
     hash: Xxh3,
-    /// Text from `place` on.
-    buffer: Vec<u8>,
+    /// Room for text, kept from block to block.
+    room: Vec<u8>,
+    /// Bytes of the room that are text, from `place` on.
+    held: usize,
     place: Place,
     /// Bytes of the buffer that the last block gave out.
     given: usize,
@@ -59,7 +61,8 @@ impl Blocks {
             dialect,
             scanner: Scanner::new(dialect),
             hash: Xxh3::new(),
-            buffer: Vec::new(),
+            room: Vec::new(),
+            held: 0,
             given: 0,
             at_end: false,
         }
@@ -70,6 +73,10 @@ impl Blocks {
         self.hash.digest128()
     }
 
+    fn text(&self) -> &[u8] {
+        &self.room[..self.held]
+    }
+
     /// Bytes of text read so far, counted from the start of the file.
     pub(super) fn offset(&self) -> u64 {
         self.input.offset()
@@ -78,8 +85,8 @@ impl Blocks {
     /// Passes over a byte order mark and, where the dialect has one, the header. Only at byte 0.
     pub(super) fn skip_head(&mut self) -> Result<(), SourceError> {
         debug_assert_eq!(self.place.offset, 0, "the head is at the start of a file");
-        while self.buffer.len() < BOM.len() && self.fill(BOM.len())? {}
-        if self.buffer.starts_with(BOM) {
+        while self.held < BOM.len() && self.fill(BOM.len())? {}
+        if self.text().starts_with(BOM) {
             self.given = BOM.len();
         }
         if !self.dialect.header {
@@ -104,38 +111,36 @@ impl Blocks {
         self.drop_given();
         let mut last_end = self.rescan();
         let mut wanted = BLOCK_LEN;
-        while !self.at_end && (last_end.is_none() || self.buffer.len() < BLOCK_LEN) {
-            let scanned = self.buffer.len();
+        while !self.at_end && (last_end.is_none() || self.held < BLOCK_LEN) {
+            let scanned = self.held;
             if !self.fill(wanted)? {
                 break;
             }
-            let end = self.scanner.last_end(&self.buffer[scanned..]);
+            let end = self.scanner.last_end(&self.room[scanned..self.held]);
             last_end = end.map(|end| scanned + end).or(last_end);
-            if last_end.is_none() && self.buffer.len() > RECORD_LEN_MAX {
+            if last_end.is_none() && self.held > RECORD_LEN_MAX {
                 // Nothing was given out: the record is still there to be skipped.
                 return Err(self.too_long());
             }
-            wanted = wanted.max((self.buffer.len() * 2).min(RECORD_LEN_MAX + 1));
+            wanted = wanted.max((self.held * 2).min(RECORD_LEN_MAX + 1));
         }
         Ok(self.give(last_end))
     }
 
     fn give(&mut self, last_end: Option<usize>) -> Option<Block<'_>> {
-        let rest = last_end.unwrap_or(0) < self.buffer.len();
+        let rest = last_end.unwrap_or(0) < self.held;
         let open = self.scanner.is_open();
         let mut end = last_end;
         if self.at_end && rest && !open {
             // The last line of the text has no newline: it gets one, so that every block has.
-            self.buffer.push(b'\n');
-            end = Some(self.buffer.len());
+            self.room.truncate(self.held);
+            self.room.push(b'\n');
+            self.held += 1;
+            end = Some(self.held);
         }
         let open = end.is_none() && open;
-        self.given = if open {
-            self.buffer.len()
-        } else {
-            end.unwrap_or(0)
-        };
-        let text = &self.buffer[..self.given];
+        self.given = if open { self.held } else { end.unwrap_or(0) };
+        let text = &self.room[..self.given];
         (!text.is_empty()).then_some(Block {
             text,
             place: self.place,
@@ -146,7 +151,7 @@ impl Blocks {
     /// After a block that was open: leaves out its first line and goes on after it, as if the quote had
     /// not been there.
     pub(super) fn reopen_after_line(&mut self) {
-        let line = memchr::memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| at + 1);
+        let line = memchr::memchr(b'\n', self.text()).map_or(self.held, |at| at + 1);
         self.given = line;
     }
 
@@ -154,17 +159,13 @@ impl Blocks {
     /// open, that is the line after the record's first, as if the quote had not been there; else the next
     /// one that begins.
     pub(super) fn skip_too_long(&mut self) -> Result<(), SourceError> {
-        let mut from = if self.scanner.is_open() {
-            0
-        } else {
-            self.buffer.len()
-        };
+        let mut from = if self.scanner.is_open() { 0 } else { self.held };
         loop {
-            if let Some(at) = memchr::memchr(b'\n', &self.buffer[from..]) {
+            if let Some(at) = memchr::memchr(b'\n', &self.text()[from..]) {
                 self.given = from + at + 1;
                 return Ok(());
             }
-            self.given = self.buffer.len();
+            self.given = self.held;
             self.drop_given();
             from = 0;
             if !self.fill(BLOCK_LEN)? {
@@ -175,41 +176,39 @@ impl Blocks {
 
     /// Forgets what was given out.
     fn drop_given(&mut self) {
-        let given = &self.buffer[..self.given];
+        let given = &self.room[..self.given];
         self.place.newlines += memchr::memchr_iter(b'\n', given).count() as u64;
         self.place.offset += self.given as u64;
-        self.buffer.drain(..self.given);
+        self.room.copy_within(self.given..self.held, 0);
+        self.held -= self.given;
         self.given = 0;
     }
 
     /// Scans what is left in the buffer from the start of a record.
     fn rescan(&mut self) -> Option<usize> {
         self.scanner = Scanner::new(self.dialect);
-        self.scanner.last_end(&self.buffer)
+        self.scanner.last_end(&self.room[..self.held])
     }
 
     /// Reads until the buffer has `wanted` bytes or the text ends; false if nothing more came.
     fn fill(&mut self, wanted: usize) -> Result<bool, SourceError> {
-        let before = self.buffer.len();
-        self.buffer.resize(wanted.max(before + 1), 0);
-        let mut filled = before;
-        while filled < self.buffer.len() && !self.at_end {
-            match self.input.read(&mut self.buffer[filled..]) {
-                Ok(0) => self.at_end = true,
-                Ok(read) => filled += read,
-                Err(e) => {
-                    self.buffer.truncate(filled);
-                    return Err(e);
-                }
+        let before = self.held;
+        let wanted = wanted.max(before + 1);
+        if self.room.len() < wanted {
+            self.room.resize(wanted, 0);
+        }
+        while self.held < wanted && !self.at_end {
+            match self.input.read(&mut self.room[self.held..wanted])? {
+                0 => self.at_end = true,
+                read => self.held += read,
             }
         }
-        self.buffer.truncate(filled);
-        self.hash.update(&self.buffer[before..]);
-        Ok(filled > before)
+        self.hash.update(&self.room[before..self.held]);
+        Ok(self.held > before)
     }
 
     fn too_long(&self) -> SourceError {
-        let (fields, _) = split(&self.buffer, self.dialect);
+        let (fields, _) = split(self.text(), self.dialect);
         let open = fields
             .last()
             .filter(|field| field.open)
@@ -219,7 +218,7 @@ impl Blocks {
             Some(_) => format!("a quote that is not closed within {RECORD_LEN_MAX} bytes"),
             None => format!("no end of record within {RECORD_LEN_MAX} bytes"),
         };
-        let lines = memchr::memchr_iter(b'\n', &self.buffer[..within]).count() as u64;
+        let lines = memchr::memchr_iter(b'\n', &self.room[..within]).count() as u64;
         SourceError::Malformed(Box::new(Malformed {
             file: self.file.clone(),
             offset: self.place.offset + open.unwrap_or(0),

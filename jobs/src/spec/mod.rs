@@ -36,6 +36,7 @@ pub use error::SpecError;
 pub use file::JobFile;
 pub use fingerprint::fingerprint;
 pub use types::{parse_type, type_name};
+pub use units::{parse_duration_ms, show_duration_ms};
 
 #[cfg(test)]
 mod tests;

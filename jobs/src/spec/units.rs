@@ -19,7 +19,7 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// Milliseconds of `30s`, `500ms`, `5m`, `2h`; `None` if it is none of these or over 64 bits.
-pub(super) fn parse_duration_ms(text: &str) -> Option<u64> {
+pub fn parse_duration_ms(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let scale: u64 = match unit {
         "ms" => 1,
@@ -51,7 +51,7 @@ pub(super) fn show_size(bytes: u64) -> String {
 }
 
 /// A duration for messages: `30s`, `500ms`.
-pub(super) fn show_duration_ms(ms: u64) -> String {
+pub fn show_duration_ms(ms: u64) -> String {
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let unit = units
         .iter()

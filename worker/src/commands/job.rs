@@ -69,19 +69,20 @@ async fn cancel(global: &Global, name: &str) -> Result<(), Failure> {
 }
 
 async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
-    let workers = settings::workers(&args.workers)?;
+    let crew = settings::crew(&args.workers)?;
     let name = args.job.as_str();
-    let path = settings::database(global)?;
-    let again = format!("eciton job retry {name} --db {}", word(&path));
+    let db_word = word(&settings::database(global)?);
+    let again = format!("eciton job retry {name} --db {db_word}");
     database::writing(global, Absent::Refuse, async |db: Db| {
         jobs::retry(&db, name).await?;
         if args.record_only {
             return print(global, &find(&db, name).await?);
         }
         let ending = Ending {
-            workers,
+            crew,
             show: false,
             again: &again,
+            db: &db_word,
         };
         to_the_end(global, &db, name, &ending).await
     })

@@ -16,7 +16,8 @@ use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::{self, Tracker, per_second};
-use crate::{job, settings, signals};
+use crate::settings::{self, Crew};
+use crate::{job, signals};
 
 /// Runs a job to its end, goes on with it, or says that it is done.
 ///
@@ -24,17 +25,18 @@ use crate::{job, settings, signals};
 /// Exit code 2 before anything is written for a job file that cannot be; 1 with the failed shards; 130
 /// after a signal, with the command that goes on.
 pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
-    let workers = settings::workers(&args.workers)?;
-    let path = settings::database(global)?;
+    let crew = settings::crew(&args.workers)?;
+    let db_word = word(&settings::database(global)?);
     let file = JobFile::load(&args.file)?;
-    let again = format!("eciton run {} --db {}", word(&args.file), word(&path));
+    let again = format!("eciton run {} --db {db_word}", word(&args.file));
     let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
         let submitted = record(&db, &file, checked).await?;
         let ending = Ending {
-            workers,
+            crew,
             show: args.show,
             again: &again,
+            db: &db_word,
         };
         to_the_end(global, &db, &submitted.name, &ending).await
     })
@@ -85,12 +87,14 @@ async fn record(db: &Db, file: &JobFile, checked: Option<Checked>) -> Result<Sub
 
 /// How a run is to end.
 pub(super) struct Ending<'a> {
-    /// Worker tasks.
-    pub(super) workers: usize,
+    /// How it is worked.
+    pub(super) crew: Crew,
     /// Whether to print the result's records.
     pub(super) show: bool,
     /// The command that goes on after an interruption.
     pub(super) again: &'a str,
+    /// The database, as a word for a shell.
+    pub(super) db: &'a str,
 }
 
 /// Works on a recorded job until it ends or a signal comes, and tells how it ended.
@@ -107,7 +111,8 @@ pub(super) async fn to_the_end(
     signals::listen(stop.clone())?;
     let tracker = Arc::new(Tracker::default());
     let options = RunOptions {
-        workers: ending.workers,
+        workers: ending.crew.workers,
+        commit_interval: ending.crew.commit_interval,
         observer: tracker.clone(),
         stop,
     };
@@ -154,7 +159,8 @@ fn summary(
         return Ok(());
     }
     if report.end == End::Done {
-        lines.push(format!("  see it    eciton scan {}", report.status.store));
+        let (store, db) = (&report.status.store, ending.db);
+        lines.push(format!("  see it    eciton scan {store} --db {db}"));
     }
     lines.iter().try_for_each(|line| output.line(line))
 }
@@ -162,7 +168,7 @@ fn summary(
 /// The end of a run as the exit code tells it.
 fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
     let status = &report.status;
-    let (name, shards) = (&status.name, &status.shards);
+    let (name, shards, db) = (&status.name, &status.shards, ending.db);
     match report.end {
         End::Done => Ok(()),
         End::Failed => {
@@ -174,11 +180,11 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
             let (failed, total) = (shards.failed, shards.total);
             Err(Failure::Work(format!(
                 "job `{name}`: {failed} of {total} shards failed: {first}; mend the source, then \
-                 `eciton job retry {name}`"
+                 `eciton job retry {name} --db {db}`"
             )))
         }
         End::Cancelled => Err(Failure::Work(format!(
-            "job `{name}` is cancelled; `eciton job retry {name}` takes it up again"
+            "job `{name}` is cancelled; `eciton job retry {name} --db {db}` takes it up again"
         ))),
         End::Stopped => {
             let (done, total) = (shards.done, shards.total);

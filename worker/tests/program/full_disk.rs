@@ -14,7 +14,7 @@ use std::process::Command;
 use crate::support::{Place, measurements, upsert};
 
 /// Rows of the job: its records take more than what is left on the disk.
-const ROWS: u32 = 6000;
+const ROWS: u32 = 20_000;
 /// Bytes of the disk.
 const DISK_LEN: u64 = 32 * 1024 * 1024;
 
@@ -83,7 +83,7 @@ fn a_full_disk_ends_with_1_and_the_same_command_goes_on() {
         place.write("job.toml", upsert("4KiB"));
         let filler = disk.fill(left);
         place
-            .call(&["run", "job.toml"])
+            .call(&["run", "job.toml", "--commit-interval", "0s"])
             .with_code(1)
             .told(&["No space left on device"]);
         fs::remove_file(filler).unwrap();

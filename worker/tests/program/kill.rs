@@ -52,7 +52,9 @@ fn survives(job: &str, store: &str) {
     let mut random = Random(seed());
     let undisturbed = place(job);
     let started = Instant::now();
-    undisturbed.call(&["run", "job.toml"]).done();
+    undisturbed
+        .call(&["run", "job.toml", "--commit-interval", "0s"])
+        .done();
     // Beyond the whole run, so that its very end is hit too.
     let moments_us = u64::try_from(started.elapsed().as_micros()).unwrap() * 11 / 10;
     let expected = undisturbed.records(store);
@@ -63,7 +65,11 @@ fn survives(job: &str, store: &str) {
         databases += 1;
         let place = place(job);
         let mut killed_here = 0;
-        while kills < KILLS && killed(&place, Duration::from_micros(random.below(moments_us))) {
+        while kills < KILLS {
+            let moment = Duration::from_micros(random.below(moments_us));
+            if !killed(&place, moment, killed_here % 3 == 2) {
+                break;
+            }
             kills += 1;
             killed_here += 1;
         }
@@ -79,8 +85,11 @@ fn survives(job: &str, store: &str) {
 }
 
 /// Runs the job and kills it after `moment`; false if it had ended by itself.
-fn killed(place: &Place, moment: Duration) -> bool {
-    let mut command = place.command(&["run", "job.toml"]);
+fn killed(place: &Place, moment: Duration, patient: bool) -> bool {
+    // Shards that commit one by one, so that most kills come between commits; and, every third time, all
+    // that a worker computes in half a second together.
+    let interval = if patient { "500ms" } else { "0s" };
+    let mut command = place.command(&["run", "job.toml", "--commit-interval", interval]);
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())

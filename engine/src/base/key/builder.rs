@@ -175,8 +175,12 @@ impl KeyBuilder {
     fn push_escaped(&mut self, code: u8, value: &[u8]) {
         self.bytes.reserve(value.len() + 2);
         self.bytes.push(code);
-        // Nearly all text is free of the two bytes that need care; finding that out is one fast pass.
-        if value.iter().all(|byte| *byte > codes::ESCAPE) {
+        // Nearly all text is free of the two bytes that need care; finding that out is one pass that does
+        // not stop in between, so that the compiler looks at many bytes at once.
+        let needs_care = value
+            .iter()
+            .fold(false, |found, byte| found | (*byte <= codes::ESCAPE));
+        if !needs_care {
             self.bytes.extend_from_slice(value);
         } else {
             for &byte in value {

@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eciton_engine::base::Key;
+use eciton_engine::base::limits::VALUE_LEN_MAX;
 use eciton_engine::db::StoreSchema;
 use parking_lot::Mutex;
 
@@ -227,18 +229,21 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
     run(&db, "sums", stop_after(1, 1)).await.unwrap();
     let (ledger, job) = Ledger::with_job(&db, "sums").await.unwrap();
     let crew = crew(&ledger, "sums", &job, &options(1)).await.unwrap();
-    assert!(matches!(crew.admit(3).await.unwrap(), Admission::Open(_)));
-    assert!(matches!(crew.admit(0).await.unwrap(), Admission::Ended));
+    assert!(matches!(crew.admit([3]).await.unwrap(), Admission::Open(_)));
+    assert!(matches!(crew.admit([0]).await.unwrap(), Admission::Ended));
     assert_eq!(cancel(&db, "sums").await.unwrap().state, "cancelled");
     // Who is in the middle of a shard learns it at the commit.
-    assert!(matches!(crew.admit(3).await.unwrap(), Admission::Cancelled));
+    assert!(matches!(
+        crew.admit([3]).await.unwrap(),
+        Admission::Cancelled
+    ));
     let report = run(&db, "sums", options(1)).await.unwrap();
     assert_eq!((report.end, report.had_ended), (End::Cancelled, true));
     assert_eq!(report.status.shards.done, 1);
     assert_eq!(cancel(&db, "sums").await.unwrap().state, "cancelled");
 
     retry(&db, "sums").await.unwrap();
-    assert!(matches!(crew.admit(3).await.unwrap(), Admission::Changed));
+    assert!(matches!(crew.admit([3]).await.unwrap(), Admission::Changed));
     assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
     assert_eq!(records(&db, "by_carrier").await, expected);
     let error = cancel(&db, "sums").await.unwrap_err();
@@ -376,6 +381,79 @@ async fn results_beyond_memory_go_into_the_transaction() {
     assert_eq!(records(&db, "by_carrier").await, expected);
 }
 
+/// All workers of two runs compute all shards before they commit any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_batches_with_the_same_shards_one_is_committed() {
+    let place = Place::new();
+    let (text, expected) = flights(1000);
+    place.write("flights.csv", text);
+    let db = memory_db().await;
+    submit(&db, &place.job(SUM_JOB)).await.unwrap();
+    let (ledger, job) = Ledger::with_job(&db, "sums").await.unwrap();
+    let patient = RunOptions {
+        commit_interval: Duration::from_secs(3600),
+        ..options(1)
+    };
+    let mut workers = Vec::new();
+    for _ in 0..2 {
+        let crew = Arc::new(crew(&ledger, "sums", &job, &patient).await.unwrap());
+        assert!(crew.queue.left() > 2, "several shards in a batch");
+        for _ in 0..2 {
+            let crew = Arc::clone(&crew);
+            workers.push(tokio::task::spawn_blocking(move || {
+                crew.work();
+                assert!(crew.ending.lock().is_none());
+            }));
+        }
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let report = run(&db, "sums", options(1)).await.unwrap();
+    assert_eq!(report.end, End::Done);
+    assert_eq!(report.status.rows_read, 1000, "each shard counts once");
+    assert_eq!(records(&db, "by_carrier").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_no_store_takes_fails_its_own_shard_only() {
+    let place = Place::new();
+    let half = "x".repeat(VALUE_LEN_MAX / 2 + 1);
+    place.write("a.csv", "k,a,b\n1,p,q\n");
+    place.write("b.csv", format!("k,a,b\n2,{half},{half}\n"));
+    place.write("c.csv", "k,a,b\n1,r,s\n");
+    let db = memory_db().await;
+    let job = place.job(
+        r#"
+name = "wide"
+[source]
+format = "csv"
+paths = ["*.csv"]
+[source.schema]
+k = "int64"
+a = "string"
+b = "string"
+[merge]
+store = "wide"
+key = ["k"]
+[merge.values]
+a = "max(a)"
+b = "min(b)"
+n = "count()"
+"#,
+    );
+    let report = submit_and_run(&db, &job, 1).await;
+    assert_eq!(report.end, End::Failed);
+    let shards = report.status.shards;
+    assert_eq!((shards.done, shards.failed), (2, 1));
+    let failure = &report.status.failures[0];
+    assert_eq!(failure.shard, 1);
+    assert!(failure.error.contains("value length"), "{}", failure.error);
+    let records = records(&db, "wide").await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(records["1"], r#"{"a":"r","b":"q","n":2}"#);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_is_a_source() {
     let place = Place::new();
@@ -456,8 +534,8 @@ async fn events_tell_the_whole_story() {
         "started 0/2",
         "0 begins",
         "0 read 3",
-        "0 done: 3 rows, 2 records",
         "1 begins",
+        "0 done: 3 rows, 2 records",
         "1 failed",
     ];
     assert_eq!(*log.0.lock(), expected);

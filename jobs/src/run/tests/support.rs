@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eciton_engine::base::Result as EngineResult;
 use eciton_engine::db::{Db, Environment, Options, ScanRange};
@@ -151,5 +152,6 @@ pub(super) fn stop_after(shards: u64, workers: usize) -> RunOptions {
         workers,
         observer: Arc::new(observer),
         stop,
+        commit_interval: Duration::ZERO,
     }
 }

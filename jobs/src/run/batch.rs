@@ -1,0 +1,160 @@
+//! Computed shards that wait to be committed together.
+//!
+//! A commit costs a sync of the disk and one operand a group, however few rows stand behind it. So a
+//! worker keeps computing for a moment before it commits, and shards that share groups cost each group
+//! once.
+
+use std::time::Duration;
+
+use eciton_engine::base::Key;
+use eciton_engine::base::clock::{Clock, SystemClock};
+use eciton_engine::merge::Operand;
+
+use super::attempt::{AttemptError, Outcome};
+use crate::aggregate::Aggregator;
+
+/// Shards of one commit: their records are read and written one by one.
+pub(super) const BATCH_SHARDS_MAX: usize = 1024;
+
+/// A computed shard, without its results.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) number: u64,
+    pub(super) rows_read: u64,
+    pub(super) rows_skipped: u64,
+    pub(super) bytes_hash: u128,
+    /// Operands that the commit has because of this shard: for groups that earlier shards of the batch
+    /// had too there is one operand, counted there.
+    pub(super) records_merged: u64,
+    pub(super) started_ms: i64,
+}
+
+/// Computed shards and their results, which no one has seen yet.
+#[derive(Default)]
+pub(super) struct Batch {
+    shards: Vec<Ready>,
+    /// Results that are no operands yet.
+    groups: Option<Box<Aggregator>>,
+    operands: Vec<(Key, Operand)>,
+    operands_len: usize,
+    /// When the first shard came.
+    begun_ns: u64,
+}
+
+impl Batch {
+    /// Takes a shard whose results are all in memory.
+    pub(super) fn add(&mut self, shard: u64, outcome: Outcome, started_ms: i64) {
+        if self.shards.is_empty() {
+            self.begun_ns = SystemClock::new().monotonic_ns();
+        }
+        let Outcome {
+            results,
+            groups,
+            rows_read,
+            rows_skipped,
+            bytes_hash,
+        } = outcome;
+        let mut records_merged = results.count();
+        self.operands_len += results.len();
+        self.operands.extend(results.into_kept());
+        if let Some(groups) = groups {
+            let new = match &mut self.groups {
+                Some(kept) => kept.absorb(&groups),
+                None => self.groups.insert(groups).groups(),
+            };
+            records_merged += new as u64;
+        }
+        self.shards.push(Ready {
+            number: shard,
+            rows_read,
+            rows_skipped,
+            bytes_hash,
+            records_merged,
+            started_ms,
+        });
+    }
+
+    /// Adds the shards and the results of another batch.
+    pub(super) fn join(&mut self, other: Batch) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        self.begun_ns = self.begun_ns.min(other.begun_ns);
+        self.operands_len += other.operands_len;
+        self.operands.extend(other.operands);
+        let first = self.shards.len();
+        self.shards.extend(other.shards);
+        let Some(groups) = other.groups else {
+            return;
+        };
+        let Some(kept) = &mut self.groups else {
+            self.groups = Some(groups);
+            return;
+        };
+        // Groups that both have are counted where they were first.
+        let mut known = (groups.groups() - kept.absorb(&groups)) as u64;
+        for shard in &mut self.shards[first..] {
+            let both = known.min(shard.records_merged);
+            shard.records_merged -= both;
+            known -= both;
+        }
+    }
+
+    /// Bytes of results that it keeps, about.
+    pub(super) fn len(&self) -> usize {
+        self.operands_len + self.groups.as_ref().map_or(0, |groups| groups.len_bytes())
+    }
+
+    /// Whether it is time to commit: for its age, its length in bytes, or its number of shards.
+    pub(super) fn is_due(&self, age_max: Duration, len_max: usize) -> bool {
+        let age_ns = || {
+            SystemClock::new()
+                .monotonic_ns()
+                .saturating_sub(self.begun_ns)
+        };
+        !self.shards.is_empty()
+            && (self.shards.len() >= BATCH_SHARDS_MAX
+                || self.len() >= len_max
+                || u128::from(age_ns()) >= age_max.as_nanos())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    /// The shards, and their results as operands, of a key one or more. The batch is empty afterwards.
+    pub(super) fn take(&mut self) -> (Vec<Ready>, Result<Vec<(Key, Operand)>, AttemptError>) {
+        let Batch {
+            shards,
+            groups,
+            mut operands,
+            ..
+        } = std::mem::take(self);
+        if let Some(mut groups) = groups {
+            match groups.take() {
+                Ok(taken) => operands.extend(taken),
+                Err(error) => return (shards, Err(error.into())),
+            }
+        }
+        (shards, Ok(operands))
+    }
+
+    /// A shard with so many bytes of results.
+    #[cfg(test)]
+    pub(super) fn of(shard: u64, len: usize) -> Batch {
+        let ready = Ready {
+            number: shard,
+            rows_read: 0,
+            rows_skipped: 0,
+            bytes_hash: 0,
+            records_merged: 0,
+            started_ms: 0,
+        };
+        Batch {
+            shards: vec![ready],
+            operands_len: len,
+            ..Batch::default()
+        }
+    }
+}
