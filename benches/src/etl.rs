@@ -11,6 +11,7 @@ use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
+use eciton_engine::base::Datum;
 use eciton_engine::db::{Db, Options, ScanRange};
 use eciton_engine::merge;
 use eciton_jobs::run::{self, RunOptions, Silent, Stop};
@@ -110,9 +111,21 @@ pub(crate) async fn ours(job: &str, db: &str) -> Result<Answer, String> {
     let mut answer = Answer::default();
     while let Some(record) = scan.next().await.map_err(|error| text(&error))? {
         let columns = &store.schema().columns;
-        let value = merge::read_json(columns, &record.key, &record.value).map_err(|e| text(&e))?;
-        let integer = |name: &str| value[name].as_i64();
-        let float = |name: &str| value[name].as_f64();
+        let values = merge::read(columns, &record.key, &record.value).map_err(|e| text(&e))?;
+        let value = |name: &str| {
+            values
+                .iter()
+                .find(|(n, _)| **n == *name)
+                .map(|(_, datum)| datum)
+        };
+        let integer = |name: &str| match value(name) {
+            Some(Datum::Int(value)) => i64::try_from(*value).ok(),
+            _ => None,
+        };
+        let float = |name: &str| match value(name) {
+            Some(Datum::Float(value)) => Some(*value),
+            _ => None,
+        };
         add(
             &mut answer,
             [integer("orders"), integer("quantity_sum")],

@@ -15,10 +15,6 @@ use std::process::ExitCode;
 
 use report::Line;
 
-/// As the program has it; the peers get the same.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What the command line says.
 struct Call {
     workloads: String,

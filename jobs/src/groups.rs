@@ -102,6 +102,14 @@ impl Groups {
         self.keys.len() + self.len() * (size_of::<u64>() + size_of::<usize>() + 6)
     }
 
+    /// Forgets all keys; the memory stays.
+    pub(crate) fn clear(&mut self) {
+        self.table.clear();
+        self.hashes.clear();
+        self.keys.clear();
+        self.ends.clear();
+    }
+
     /// The keys with their group's number, in key order, sharing one buffer. The set is empty
     /// afterwards.
     pub(crate) fn take_sorted(&mut self) -> Vec<(Bytes, usize)> {

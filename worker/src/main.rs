@@ -30,9 +30,6 @@ mod values;
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let call = match cli::parse() {
         Ok(call) => call,

@@ -48,12 +48,11 @@ impl DoubleDouble {
         (hi.is_finite() && lo.is_finite()).then_some(DoubleDouble { hi, lo })
     }
 
-    /// As [`DoubleDouble::checked_add`] of a number that one float holds: with its second float zero one
-    /// of the four exact sums is known.
+    /// As [`DoubleDouble::checked_add`] of a number that one float holds, or `None` for what is no number:
+    /// with the second float zero one of the four exact sums is known.
     #[inline]
-    pub(super) fn checked_add_float(self, other: DoubleDouble) -> Option<DoubleDouble> {
-        debug_assert!(other.lo == 0.0, "one float");
-        let (high, high_rest) = exact_sum(self.hi, other.hi);
+    pub(super) fn checked_add_float(self, value: f64) -> Option<DoubleDouble> {
+        let (high, high_rest) = exact_sum(self.hi, value);
         let (first, second) = exact_sum(high, high_rest + self.lo);
         let (hi, lo) = exact_sum(first, second);
         (hi.is_finite() && lo.is_finite()).then_some(DoubleDouble { hi, lo })

@@ -41,8 +41,9 @@ impl FloatSum {
     /// Adds one value, as absorbing its sum does.
     #[inline]
     pub fn add(&mut self, value: f64) {
-        if let (Inner::Finite(sum), Some(addend)) = (self.0, DoubleDouble::new(value))
-            && let Some(sum) = sum.checked_add_float(addend)
+        // A zero has no sign here: the first of two zeros is positive, and so then is their sum.
+        if let Inner::Finite(sum) = self.0
+            && let Some(sum) = sum.checked_add_float(value)
         {
             self.0 = Inner::Finite(sum);
             return;

@@ -25,9 +25,9 @@ pub struct Aggregator {
     states: Vec<States>,
     /// The group of each row of the batch at hand.
     rows: Vec<u32>,
+    /// The keys of that batch's rows one after the other.
     builder: KeyBuilder,
-    /// The keys of that batch's rows one after the other, and where each ends.
-    keys: Vec<u8>,
+    /// Where each of them ends.
     ends: Vec<usize>,
     /// Rows of earlier batches, for messages.
     rows_before: u64,
@@ -42,7 +42,6 @@ impl Aggregator {
             states,
             rows: Vec::new(),
             builder: KeyBuilder::new(),
-            keys: Vec::new(),
             ends: Vec::new(),
             rows_before: 0,
         }
@@ -73,23 +72,24 @@ impl Aggregator {
     fn assign_groups(&mut self, keys: &KeyColumns, rows: usize) -> Result<(), AggregateError> {
         self.rows.clear();
         self.rows.reserve(rows);
-        self.keys.clear();
+        self.builder.clear();
         self.ends.clear();
+        let mut start = 0;
         for row in 0..rows {
-            keys.encode(row, &mut self.builder);
-            let key = self.builder.as_bytes();
-            if key.len() > KEY_LEN_MAX {
+            keys.append(row, &mut self.builder);
+            let end = self.builder.as_bytes().len();
+            if end - start > KEY_LEN_MAX {
                 return Err(AggregateError::KeyTooLong {
                     row: self.rows_before + row as u64,
-                    len: key.len() as u64,
+                    len: (end - start) as u64,
                     max: KEY_LEN_MAX as u64,
                 });
             }
-            self.keys.extend_from_slice(key);
-            self.ends.push(self.keys.len());
+            self.ends.push(end);
+            start = end;
         }
         self.groups
-            .groups_of(&self.keys, &self.ends, &mut self.rows);
+            .groups_of(self.builder.as_bytes(), &self.ends, &mut self.rows);
         Ok(())
     }
 
@@ -104,6 +104,13 @@ impl Aggregator {
             ours.absorb(&groups, theirs);
         }
         self.groups.len() - before
+    }
+
+    /// Forgets everything but the memory it has, for another shard.
+    pub fn clear(&mut self) {
+        self.groups.clear();
+        self.states.iter_mut().for_each(States::clear);
+        self.rows_before = 0;
     }
 
     /// How many groups there are now.

@@ -100,6 +100,12 @@ impl KeyColumns {
     #[inline]
     pub(crate) fn encode(&self, row: usize, builder: &mut KeyBuilder) {
         builder.clear();
+        self.append(row, builder);
+    }
+
+    /// Encodes a row's key behind what `builder` has.
+    #[inline]
+    pub(crate) fn append(&self, row: usize, builder: &mut KeyBuilder) {
         for column in &self.0 {
             column.push_key(row, builder);
         }

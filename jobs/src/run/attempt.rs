@@ -120,13 +120,17 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reads, transforms and aggregates a shard. Blocks.
+    /// Reads, transforms and aggregates a shard, into the spare aggregator if there is one. Blocks.
     ///
     /// A panic in between is taken as a lasting error of this shard: it must not take the other
     /// shards with it. Nothing outlives it but the source's files, which are read only, and an
     /// uncommitted transaction, which writes nothing.
-    pub(super) fn compute(&self, shard: Shard) -> Result<Computed, AttemptError> {
-        let computed = std::panic::AssertUnwindSafe(|| self.compute_unguarded(shard));
+    pub(super) fn compute(
+        &self,
+        shard: Shard,
+        spare: Option<Box<Aggregator>>,
+    ) -> Result<Computed, AttemptError> {
+        let computed = std::panic::AssertUnwindSafe(|| self.compute_unguarded(shard, spare));
         std::panic::catch_unwind(computed).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text
@@ -138,13 +142,19 @@ impl Attempt<'_> {
         })
     }
 
-    fn compute_unguarded(&self, shard: Shard) -> Result<Computed, AttemptError> {
+    fn compute_unguarded(
+        &self,
+        shard: Shard,
+        spare: Option<Box<Aggregator>>,
+    ) -> Result<Computed, AttemptError> {
         let pipeline = self.pipeline;
         let reader = open_shard(&pipeline.source, shard, pipeline.transform.source_columns())?;
         let reader = Arc::new(Mutex::new(reader));
         let batches = Box::new(Batches(Arc::clone(&reader)));
         let mut accumulator = match &pipeline.sink {
-            Sink::Merge(aggregation) => Accumulator::Merge(Box::new(aggregation.start())),
+            Sink::Merge(aggregation) => {
+                Accumulator::Merge(spare.unwrap_or_else(|| Box::new(aggregation.start())))
+            }
             Sink::Upsert(upsert) => {
                 Accumulator::Upsert(Box::new(upsert.start(self.job_number, shard.number)))
             }

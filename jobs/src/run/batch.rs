@@ -35,6 +35,8 @@ pub(super) struct Batch {
     shards: Vec<Ready>,
     /// Results that are no operands yet.
     groups: Option<Box<Aggregator>>,
+    /// An empty aggregator whose memory the next shard may have.
+    spare: Option<Box<Aggregator>>,
     operands: Vec<(Key, Operand)>,
     operands_len: usize,
     /// When the first shard came.
@@ -57,9 +59,14 @@ impl Batch {
         let mut records_merged = results.count();
         self.operands_len += results.len();
         self.operands.extend(results.into_kept());
-        if let Some(groups) = groups {
+        if let Some(mut groups) = groups {
             let new = match &mut self.groups {
-                Some(kept) => kept.absorb(&groups),
+                Some(kept) => {
+                    let new = kept.absorb(&groups);
+                    groups.clear();
+                    self.spare = Some(groups);
+                    new
+                }
                 None => self.groups.insert(groups).groups(),
             };
             records_merged += new as u64;
@@ -72,6 +79,11 @@ impl Batch {
             records_merged,
             started_ms,
         });
+    }
+
+    /// An empty aggregator that this batch has no use for.
+    pub(super) fn spare(&mut self) -> Option<Box<Aggregator>> {
+        self.spare.take()
     }
 
     /// Adds the shards and the results of another batch.

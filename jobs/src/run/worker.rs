@@ -140,7 +140,7 @@ impl Crew {
         &self,
         shard: Shard,
         started_ms: i64,
-        batch: Option<&mut Batch>,
+        mut batch: Option<&mut Batch>,
     ) -> Result<bool, Stopped> {
         let number = shard.number;
         let attempt = Attempt {
@@ -157,7 +157,8 @@ impl Crew {
             },
             admit: &|| self.admit_overflow(number),
         };
-        let mut outcome = match attempt.compute(shard)? {
+        let spare = batch.as_mut().and_then(|batch| batch.spare());
+        let mut outcome = match attempt.compute(shard, spare)? {
             Computed::Results(outcome) => *outcome,
             Computed::Superfluous => {
                 let admission = self
