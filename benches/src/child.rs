@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use eciton_compare::usage::peak_mb;
 use serde_json::{Value, json};
 
 use crate::{etl, open};
@@ -93,18 +94,4 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "megabytes for people")]
-fn peak_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| {
-        line.strip_prefix("VmHWM:")?
-            .trim()
-            .strip_suffix(" kB")?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    });
-    peak.unwrap_or(0) as f64 / 1024.0
 }

@@ -11,6 +11,7 @@ use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
+use eciton_compare::report::{Line, median};
 use eciton_engine::base::Datum;
 use eciton_engine::db::{Db, Options, ScanRange};
 use eciton_engine::merge;
@@ -19,7 +20,6 @@ use eciton_jobs::spec::JobFile;
 
 use crate::child::{self, Answer, Measured};
 use crate::data;
-use crate::report::{Line, median};
 
 const GROUPS: u64 = 10_000;
 const QUERY: &str = "SELECT customer, count(*) AS orders, sum(quantity) AS quantity_sum, \
@@ -52,15 +52,17 @@ pub(crate) fn measure(rows: u64, runs: usize) -> Result<Vec<Line>, String> {
             workload: format!("etl_csv_{rows}_rows_{GROUPS}_groups"),
             unit: "s",
             higher_is_better: false,
-            ours: seconds(&ours),
+            ours: Some(seconds(&ours)),
             peers: vec![("datafusion", seconds(&peer))],
+            floor: None,
         },
         Line {
             workload: format!("etl_csv_{rows}_rows_{GROUPS}_groups_peak_memory"),
             unit: "MB",
             higher_is_better: false,
-            ours: peaks(&ours),
+            ours: Some(peaks(&ours)),
             peers: vec![("datafusion", peaks(&peer))],
+            floor: None,
         },
     ])
 }

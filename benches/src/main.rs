@@ -2,18 +2,19 @@
 //!
 //! `cargo run --release -p eciton-benches -- WORKLOADS [--json] [--rows N] [--runs N]`
 //!
+//! `engines` has a crate of its own, `eciton-compare`, and is only called from here; the features `peers` and
+//! `rocksdb` bring the engines to compare with.
+//!
 //! Every measurement runs in a process of its own, ours and the peers' in turn, and the median counts.
 
 mod child;
 mod data;
 mod etl;
-mod machine;
 mod open;
-mod report;
 
 use std::process::ExitCode;
 
-use report::Line;
+use eciton_compare::report::{self, Line};
 
 /// What the command line says.
 struct Call {
@@ -25,16 +26,25 @@ struct Call {
 }
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
+       eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
 
-  etl    an aggregation over CSV into 10,000 groups, beside DataFusion alone
-  open   opening a database of many records: time and memory
+  etl      an aggregation over CSV into 10,000 groups, beside DataFusion alone
+  open     opening a database of many records: time and memory
+  engines  the storage engine beside others: `engines --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
 
 fn main() -> ExitCode {
-    let call = match parse(std::env::args().skip(1).collect()) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("engines") => return eciton_compare::main(args[1..].to_vec()),
+        // What that starts in turn is this very program.
+        Some(eciton_compare::CHILD) => return eciton_compare::main(args),
+        _ => {}
+    }
+    let call = match parse(args) {
         Ok(call) => call,
         Err(message) => {
             eprintln!("error: {message}\n\n{USAGE}");

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use eciton_compare::random::Random;
+use eciton_compare::report::{Line, median};
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{Db, Options, StoreSchema};
 
 use crate::child::{self, Answer};
-use crate::data::Random;
-use crate::report::{Line, median};
 
 const BATCH: u64 = 1000;
 
@@ -29,8 +29,9 @@ pub(crate) fn measure(rows: u64, runs: usize) -> Result<Vec<Line>, String> {
         workload: format!("{workload}_{rows}_records"),
         unit,
         higher_is_better: false,
-        ours,
+        ours: Some(ours),
         peers: Vec::new(),
+        floor: None,
     };
     let ms = median(opened.iter().map(|run| run.seconds * 1000.0).collect());
     let mb = median(opened.iter().map(|run| run.peak_mb).collect());

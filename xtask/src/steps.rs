@@ -55,6 +55,22 @@ pub(crate) fn clippy() -> Result<(), Failed> {
             "warnings",
         ],
         &[],
+    )?;
+    // The engines to compare with that need nothing of the system; no other step builds them.
+    cargo(
+        &[
+            "clippy",
+            "--package",
+            "eciton-compare",
+            "--all-targets",
+            "--features",
+            "peers",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
     )
 }
 

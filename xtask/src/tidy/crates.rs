@@ -3,7 +3,7 @@
 use super::sources::Source;
 
 /// Which crates of the workspace each crate may use: `worker -> jobs -> engine`, never back.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("engine", &[]),
     ("engine/crash", &["eciton-engine"]),
     ("engine/sim", &["eciton-engine"]),
@@ -12,6 +12,11 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("coordinator-proto", &[]),
     ("jobs", &["eciton-engine", "eciton-proto"]),
     ("worker", &["eciton-engine", "eciton-proto", "eciton-jobs"]),
+    ("benches/compare", &["eciton-engine"]),
+    (
+        "benches",
+        &["eciton-compare", "eciton-engine", "eciton-jobs"],
+    ),
 ];
 
 /// What does not hold.

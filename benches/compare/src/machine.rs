@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 /// Processor, cores, memory, kernel.
-pub(crate) fn describe() -> String {
+pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -30,7 +30,7 @@ pub(crate) fn describe() -> String {
 }
 
 /// The commit that is checked out.
-pub(crate) fn commit() -> String {
+pub fn commit() -> String {
     let output = Command::new("git")
         .args(["rev-parse", "--short", "HEAD"])
         .output();
