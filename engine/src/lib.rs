@@ -8,7 +8,8 @@
 //!
 //! | rank | module | is |
 //! |---|---|---|
-//! | 6 | [`db`] | the public API: open, stores, transactions, scans, verify |
+//! | 7 | [`db`] | the public API: open, stores, transactions, scans, verify |
+//! | 6 | [`stream`] | values of any length, read and changed by range |
 //! | 5 | [`txn`] | snapshots, read and write sets |
 //! | 4 | [`commit`] | intents, combining, validation, outcome |
 //! | 3 | [`fold`] | the view, and folding the log into trees |
@@ -25,5 +26,6 @@ pub mod fold;
 pub mod log;
 pub mod merge;
 pub mod storage;
+pub mod stream;
 pub mod tree;
 pub mod txn;

@@ -2,7 +2,7 @@
 
 /// Bytes of an encoded key, the store's prefix not counted.
 pub const KEY_LEN_MAX: usize = 4 * 1024;
-/// Bytes of one value. Larger ones will be streams of chunks.
+/// Bytes of one value. Larger ones are streams of chunks.
 pub const VALUE_LEN_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a value that stays in its leaf page; a longer one lies apart, so that a keys-only scan never reads it.
 pub const VALUE_INLINE_MAX: usize = 1024;
@@ -54,3 +54,13 @@ pub const MANIFESTS_MIN: usize = 2;
 pub const WINDOW_TXIDS_MAX: usize = 4 * 1024 * 1024;
 /// How often one batch may lose the race for a slot before its submitters look after themselves.
 pub const RACES_MAX: u32 = 1000;
+/// Bytes of the key of a stream: its records add 11 bytes of their own.
+pub const STREAM_KEY_LEN_MAX: usize = KEY_LEN_MAX - 11;
+/// Bytes of a chunk of a stream: what an edit rewrites on either side of it, and what a read takes at once.
+pub const STREAM_CHUNK_LEN_MAX: usize = 1024 * 1024;
+/// Bytes of a stream.
+pub const STREAM_LEN_MAX: u64 = 1 << 50;
+/// Entries of a node of the tree that lists the chunks of a stream; some 800 bytes when it is full.
+pub const STREAM_NODE_ENTRIES_MAX: usize = 128;
+/// Bytes of a stream that a transaction keeps in memory before they go to a durable run.
+pub const STREAM_BUFFERED_LEN_MAX: usize = 4 * STREAM_CHUNK_LEN_MAX;

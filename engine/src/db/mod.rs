@@ -27,10 +27,13 @@ mod info;
 mod instance;
 mod open;
 mod options;
+#[cfg(test)]
+mod stream_damage;
 mod verify;
 
 pub use crate::commit::{Settled, Witness};
 pub use crate::fold::{CollectOutcome, FoldOutcome};
+pub use crate::stream::{Chunks, Stream, StreamKeys, StreamWriter};
 pub use crate::txn::{
     Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
 };

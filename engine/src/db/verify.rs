@@ -14,6 +14,7 @@ use crate::log::file::{FIRST_SLOT_OFFSET, FileHead};
 use crate::log::{Body, Floor, Floors, LogStart, Replay, Slot, Strictness, slot};
 use crate::merge;
 use crate::storage::{Access, LocalStorage, Name, Storage};
+use crate::stream;
 use crate::tree::{PageCache, Run};
 use crate::txn::{ScanRange, Snapshot, Store};
 
@@ -40,6 +41,10 @@ pub struct VerifyReport {
     pub slots: u64,
     /// Records of all stores, read through the view as a user would.
     pub records: u64,
+    /// Streams of all stores.
+    pub streams: u64,
+    /// Bytes of these streams.
+    pub streams_len: u64,
     /// Segments that nothing refers to: left by a crash, harmless.
     pub unused_segments: u64,
     /// What a crash leaves and opening copes with.
@@ -416,6 +421,13 @@ impl Verifier<'_> {
                 }
             }
             self.report.records += 1;
+        }
+        let streams = stream::check(snapshot, store).await?;
+        self.report.streams += streams.streams;
+        self.report.streams_len += streams.len;
+        for (key, detail) in streams.broken {
+            let object = format!("stream {key} of store `{}`", store.name());
+            self.report.broken.push(Broken { object, detail });
         }
         Ok(())
     }

@@ -6,21 +6,21 @@ use crate::storage::Name;
 use crate::tree::RunBuilder;
 
 /// A run on its way, begun with its first entry.
-pub struct RunSink<'a> {
-    folder: &'a Folder,
+pub struct RunSink {
+    folder: Folder,
     id: SegmentId,
     builder: Option<RunBuilder>,
 }
 
-impl RunSink<'_> {
+impl RunSink {
     /// A run that no manifest older than `tag` can refer to.
-    pub fn new(folder: &Folder, tag: ManifestId) -> RunSink<'_> {
+    pub fn new(folder: &Folder, tag: ManifestId) -> RunSink {
         let id = SegmentId {
             tag: tag.0,
             unique: folder.entropy.next_u128(),
         };
         RunSink {
-            folder,
+            folder: folder.clone(),
             id,
             builder: None,
         }

@@ -1,10 +1,15 @@
 //! Transactions: a snapshot to read from, what was read, what is to be written.
 
 mod context;
+mod own;
+mod place;
 mod scan;
 mod snapshot;
 mod store;
 mod transaction;
+
+pub(crate) use place::{Part, StreamPlace};
+pub(crate) use transaction::Tracked;
 
 pub use context::Context;
 pub use scan::{Record, Scan, ScanRange};

@@ -56,18 +56,13 @@ impl ScanRange {
         let full = |key: &[u8]| full_key(store.id(), key);
         if let Some(prefix) = &self.prefix {
             range.from = full(prefix.as_bytes());
-            range.to = full(&prefix.prefix_end());
+            range.to = range.to.min(full(&prefix.prefix_end()));
         }
         if let Some(from) = &self.from {
             range.from = range.from.max(full(from.as_bytes()));
         }
         if let Some(to) = &self.to {
-            let to = full(to.as_bytes());
-            range.to = if range.to.is_empty() {
-                to
-            } else {
-                range.to.min(to)
-            };
+            range.to = range.to.min(full(to.as_bytes()));
         }
         range
     }

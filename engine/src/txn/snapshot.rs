@@ -51,11 +51,11 @@ impl Snapshot {
         Scan::new(Arc::clone(&self.view), self.at, Vec::new(), store, range)
     }
 
-    pub(super) async fn get_full(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    pub(crate) async fn get_full(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.view.get(key, self.at).await
     }
 
-    pub(super) fn view(&self) -> &Arc<View> {
+    pub(crate) fn view(&self) -> &Arc<View> {
         &self.view
     }
 }

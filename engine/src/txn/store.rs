@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::base::key::ABOVE_ALL;
 use crate::base::limits::KEY_LEN_MAX;
 use crate::base::{Error, Key, Result, StoreId};
 use crate::coord::KeyRange;
@@ -93,20 +94,18 @@ impl Store {
                 max,
             });
         }
+        if key.as_bytes().first() == Some(&ABOVE_ALL) {
+            let message = format!("{key} is no tuple, and what it begins with belongs to streams");
+            return Err(Error::Invalid(message));
+        }
         Ok(full_key(self.0.id, key.as_bytes()))
     }
 
-    /// All keys of this store.
+    /// All keys of records of this store; its streams lie behind them.
     pub(super) fn range(&self) -> KeyRange {
-        let after = self
-            .0
-            .id
-            .0
-            .checked_add(1)
-            .map(|id| full_key(StoreId(id), &[]));
         KeyRange {
             from: full_key(self.0.id, &[]),
-            to: after.unwrap_or_default(),
+            to: full_key(self.0.id, &[ABOVE_ALL]),
         }
     }
 }

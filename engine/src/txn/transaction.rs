@@ -1,28 +1,21 @@
 //! A read-write transaction: optimistic, strictly serializable.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::context::Context;
+use super::own::{OwnWrites, Reach};
 use super::scan::{Record, Scan, ScanRange};
 use super::snapshot::Snapshot;
 use super::store::Store;
-use crate::base::checksum::checksum64;
 use crate::base::limits::VALUE_LEN_MAX;
-use crate::base::writes::write_len;
-use crate::base::{
-    Error, Generation, Key, ManifestId, Mutant, Op, Position, Result, RunRef, StoreId, TxId,
-};
+use crate::base::{Error, Key, Mutant, Op, Position, Result, StoreId, TxId};
 use crate::commit::{Draft, Upkeep};
-use crate::coord::{KeyRange, ReadSet, Writes};
-use crate::fold::{Layer, RunLayer, RunSink, View, combine, resolve, store_of};
+use crate::coord::{KeyRange, ReadSet};
+use crate::fold::{View, combine, resolve};
 use crate::merge::{self, Operand};
-
-/// Runs that a spill may write so that each holds one store; the stores after share the last run.
-const SPILL_RUNS_MAX: usize = 16;
 
 /// A committed transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +39,10 @@ pub struct Transaction {
     read_ranges: Vec<KeyRange>,
     /// The store whose record was counted as read last.
     last_used: Option<StoreId>,
-    writes: BTreeMap<Bytes, Op>,
-    /// Bytes of `writes`.
-    len: usize,
-    /// Writes that have been moved to durable runs, oldest first.
-    spilled: Vec<Arc<RunLayer>>,
-    /// The generation under which those were written.
-    spilled_under: Option<Generation>,
+    own: OwnWrites,
+    /// Set while a change of several writes is under way. If it failed, or whoever awaited it went away,
+    /// a part of it would be committed.
+    changing: bool,
 }
 
 impl Transaction {
@@ -65,10 +55,8 @@ impl Transaction {
             read_keys: BTreeSet::new(),
             read_ranges: Vec::new(),
             last_used: None,
-            writes: BTreeMap::new(),
-            len: 0,
-            spilled: Vec::new(),
-            spilled_under: None,
+            own: OwnWrites::default(),
+            changing: false,
         }
     }
 
@@ -90,12 +78,26 @@ impl Transaction {
     pub async fn get(&mut self, store: &Store, key: &Key) -> Result<Option<Bytes>> {
         let full = store.full_key(key)?;
         self.uses(store);
-        let own = self.own(&full).await?;
+        self.get_full(full, Tracked::Yes).await
+    }
+
+    /// The value under a whole key, own writes included.
+    pub(crate) async fn get_full(
+        &mut self,
+        full: Bytes,
+        tracked: Tracked,
+    ) -> Result<Option<Bytes>> {
+        let own = self
+            .own
+            .get(&reach(&self.context, &self.snapshot), &full)
+            .await?;
         if own.as_ref().is_some_and(Op::hides_older) {
             return Ok(resolve(own));
         }
         let below = self.snapshot.get_full(&full).await?;
-        self.read_keys.insert(full);
+        if tracked == Tracked::Yes {
+            self.read_keys.insert(full);
+        }
         Ok(match (below, own) {
             (Some(value), Some(op)) => resolve(Some(combine(&Op::Put(value), &op))),
             (None, own) => resolve(own),
@@ -114,7 +116,7 @@ impl Transaction {
         self.uses(store);
         let bounds = range.key_range(store);
         let view = self.with_spilled();
-        let own = self.own_range(&bounds);
+        let own = self.own.in_memory(&bounds);
         let mut scan = Scan::new(view, self.position(), own, store, range);
         let mut records = Vec::new();
         while let Some(record) = scan.next().await? {
@@ -185,9 +187,14 @@ impl Transaction {
     }
 
     fn write(&mut self, store: &Store, key: &Key, op: Op) -> Result<()> {
-        if self.context.upkeep.is_none() {
-            return Err(Error::ReadOnly);
-        }
+        self.check_writable()?;
+        let full = store.full_key(key)?;
+        self.uses(store);
+        self.write_full(full, &op)
+    }
+
+    /// Lays a write over a whole key.
+    pub(crate) fn write_full(&mut self, full: Bytes, op: &Op) -> Result<()> {
         let len = op.payload().len();
         if len > VALUE_LEN_MAX {
             let (got, max) = (len as u64, VALUE_LEN_MAX as u64);
@@ -197,25 +204,18 @@ impl Transaction {
                 max,
             });
         }
-        let full = store.full_key(key)?;
-        self.uses(store);
-        match self.writes.entry(full) {
-            Entry::Vacant(entry) => {
-                self.len += write_len(entry.key(), &op);
-                entry.insert(op);
-            }
-            Entry::Occupied(mut entry) => {
-                let combined = combine(entry.get(), &op);
-                self.len += write_len(entry.key(), &combined);
-                self.len -= write_len(entry.key(), entry.get());
-                entry.insert(combined);
-            }
-        }
+        self.own.write(full, op);
         Ok(())
     }
 
+    /// Whether the database was opened for writing.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        let is_writable = self.context.upkeep.is_some();
+        is_writable.then_some(()).ok_or(Error::ReadOnly)
+    }
+
     /// Whoever uses a store reads its record in the catalog: dropping it conflicts.
-    fn uses(&mut self, store: &Store) {
+    pub(crate) fn uses(&mut self, store: &Store) {
         if self.last_used == Some(store.id()) {
             return;
         }
@@ -223,45 +223,42 @@ impl Transaction {
         self.read_keys.insert(store.catalog_key().clone());
     }
 
-    /// What this transaction itself does to a key, its writes in runs included.
-    async fn own(&self, full: &Bytes) -> Result<Option<Op>> {
-        let mut ops: Vec<Op> = self.writes.get(full).cloned().into_iter().collect();
-        let hash = checksum64(full);
-        for layer in self.spilled.iter().rev() {
-            if ops.last().is_some_and(Op::hides_older) {
-                break;
-            }
-            ops.extend(layer.run.get(full, hash).await?);
-        }
-        Ok(ops
-            .into_iter()
-            .reduce(|newer, older| combine(&older, &newer)))
+    /// Begins a change of several writes: until [`Transaction::end_change`] nothing can be committed.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; [`Error::Invalid`] where an earlier one did not come to its end.
+    pub(crate) fn begin_change(&mut self) -> Result<()> {
+        self.check_writable()?;
+        self.check_whole()?;
+        self.changing = true;
+        Ok(())
     }
 
-    fn own_range(&self, bounds: &KeyRange) -> Vec<(Bytes, Op)> {
-        if bounds.is_empty() {
-            return Vec::new();
+    /// The change is whole.
+    pub(crate) fn end_change(&mut self) {
+        self.changing = false;
+    }
+
+    /// Whether every change came to its end.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where one did not.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        if self.changing {
+            let message = "a change in this transaction failed half-way: begin again";
+            return Err(Error::Invalid(message.to_owned()));
         }
-        let range = self.writes.range::<[u8], _>((
-            std::ops::Bound::Included(&bounds.from[..]),
-            bounds.end_bound(),
-        ));
-        range.map(|(key, op)| (key.clone(), op.clone())).collect()
+        self.own.check_whole()
     }
 
     fn with_spilled(&self) -> Arc<View> {
         let view = self.snapshot.view();
-        if self.spilled.is_empty() {
+        if self.own.has_no_runs() {
             return Arc::clone(view);
         }
-        let own = self
-            .spilled
-            .iter()
-            .rev()
-            .map(|run| Layer::Run(Arc::clone(run)));
-        let layers = own.chain(view.layers.iter().cloned()).collect();
+        let layers = self.own.layers().chain(view.layers.iter().cloned());
         Arc::new(View {
-            layers,
+            layers: layers.collect(),
             manifest: Arc::clone(&view.manifest),
         })
     }
@@ -272,58 +269,22 @@ impl Transaction {
     /// # Errors
     /// What the storage refuses; the transaction is as it was.
     pub async fn relieve(&mut self) -> Result<()> {
-        if self.len >= self.context.folder.bounds.spill_len_min {
-            self.spill().await
+        if self.own.len() >= self.context.folder.bounds.spill_len_min {
+            self.own.spill(&reach(&self.context, &self.snapshot)).await
         } else {
             Ok(())
         }
     }
 
-    async fn spill(&mut self) -> Result<()> {
-        let (tag, generation) = self.spill_tag().await?;
-        if self.spilled_under.is_some_and(|under| under != generation) {
-            let object = "runs of an earlier generation".to_owned();
-            return Err(Error::SnapshotTooOld { object });
+    /// Moves the puts of `range` to a durable run that goes on as long as their keys ascend, once more
+    /// than `len_max` bytes are buffered. A failure leaves the transaction in pieces: call it within a
+    /// change.
+    pub(crate) async fn pour(&mut self, range: &KeyRange, len_max: usize) -> Result<()> {
+        if self.own.len() > len_max {
+            let reach = reach(&self.context, &self.snapshot);
+            self.own.pour(&reach, range).await?;
         }
-        self.spilled_under = Some(generation);
-        let folder = &self.context.folder;
-        // A run counts as written from its first key to its last: one run a store keeps that from
-        // reaching over the stores in between, with which it would conflict for nothing.
-        let mut runs = Vec::new();
-        let mut sink = RunSink::new(folder, tag);
-        let mut store = None;
-        for (key, op) in &self.writes {
-            if store.is_some() && store != store_of(key) && runs.len() < SPILL_RUNS_MAX {
-                runs.extend(sink.finish().await?);
-                sink = RunSink::new(folder, tag);
-            }
-            store = store_of(key);
-            sink.add(key, op).await?;
-        }
-        runs.extend(sink.finish().await?);
-        let mut layers = Vec::with_capacity(runs.len());
-        for reference in runs {
-            layers.push(folder.open_run(reference, self.position()).await?);
-        }
-        self.spilled.extend(layers);
-        self.writes.clear();
-        self.len = 0;
-        Ok(())
-    }
-
-    /// The tag of a run that is written now: above every manifest there is, and above whatever has been
-    /// collected (S6). With the generation under which it is written.
-    async fn spill_tag(&self) -> Result<(ManifestId, Generation)> {
-        let upkeep = self.context.upkeep.as_ref().ok_or(Error::ReadOnly)?;
-        let folder = &self.context.folder;
-        let known = self.context.view.load().manifest.id;
-        let newest = match folder.newest_after(known).await? {
-            Some(newest) if folder.shared => newest.id.max(known),
-            _ => known,
-        };
-        let combiner = upkeep.committer().combiner().await;
-        let tag = ManifestId(newest.max(combiner.collected()).0 + 1);
-        Ok((tag, combiner.generation()))
+        self.relieve().await
     }
 
     /// Commits. When it returns `Ok`, everything is durable, and visible to whoever begins afterwards.
@@ -335,7 +296,8 @@ impl Transaction {
     /// refused, nothing was written. [`Error::Halted`]: an earlier failure ended writing.
     pub async fn commit(mut self) -> Result<Committed> {
         let txid = self.txid;
-        if self.writes.is_empty() && self.spilled.is_empty() {
+        self.check_whole()?;
+        if self.own.is_empty() {
             return Ok(Committed {
                 txid,
                 position: self.position(),
@@ -344,11 +306,12 @@ impl Transaction {
         let context = Arc::clone(&self.context);
         let upkeep: &Arc<Upkeep> = context.upkeep.as_ref().ok_or(Error::ReadOnly)?;
         upkeep.admit().await?;
-        let is_long = self.len > context.folder.bounds.bulk_len_min;
-        if !self.writes.is_empty() && (is_long || !self.spilled.is_empty()) {
-            self.spill().await?;
+        let is_long = self.own.len() > context.folder.bounds.bulk_len_min;
+        if is_long || !self.own.has_no_runs() {
+            self.own.spill(&reach(&context, &self.snapshot)).await?;
         }
-        let late: Vec<_> = self.spilled.iter().map(|run| run.reference.id).collect();
+        let late = self.own.runs().iter().map(|run| run.reference.id);
+        let late: Vec<_> = late.collect();
         let position = upkeep.committer().submit(self.into_draft()).await?;
         if Mutant::RunLate.on() {
             for id in late {
@@ -364,20 +327,28 @@ impl Transaction {
             keys: self.read_keys.into_iter().collect(),
             ranges: self.read_ranges,
         };
-        let writes = match self.spilled_under {
-            None => Writes::Small(self.writes.into_iter().collect()),
-            Some(generation) => {
-                let runs = self.spilled.iter();
-                let runs: Vec<RunRef> = runs.map(|run| run.reference.clone()).collect();
-                Writes::Bulk { runs, generation }
-            }
-        };
         Draft {
             txid: self.txid,
             read_at: self.snapshot.position(),
             reads,
-            writes,
+            writes: self.own.into_writes(),
         }
+    }
+}
+
+/// Whether a read is validated when the transaction commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tracked {
+    /// It conflicts with whoever writes the key meanwhile.
+    Yes,
+    /// Something else that is tracked changes whenever this does.
+    No,
+}
+
+fn reach<'a>(context: &'a Context, snapshot: &Snapshot) -> Reach<'a> {
+    Reach {
+        context,
+        at: snapshot.position(),
     }
 }
 

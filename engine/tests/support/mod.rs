@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod counting;
+
 use std::sync::{Arc, Mutex};
 
 use eciton_engine::base::clock::SystemClock;

@@ -32,7 +32,9 @@ pub(super) const UUID: u8 = 0x48;
 pub(super) const TIMESTAMP: u8 = 0x4c;
 
 /// No field begins with this byte; it sorts after all that do.
-pub(super) const ABOVE_ALL: u8 = 0xff;
+pub(crate) const ABOVE_ALL: u8 = 0xff;
+/// No field begins with this byte; it sorts before all that do.
+pub(crate) const BELOW_ALL: u8 = 0x00;
 /// Codes with this bit are those of descending fields.
 pub(super) const DESCENDING_BIT: u8 = 0x80;
 

@@ -40,6 +40,7 @@ use bytes::Bytes;
 
 pub use builder::KeyBuilder;
 pub(crate) use codes::NULL as NULL_CODE;
+pub(crate) use codes::{ABOVE_ALL, BELOW_ALL};
 pub use datum::{Datum, Direction};
 pub use decode::Fields;
 pub(crate) use encode::{encode_f64, encode_i64, encode_u64};
