@@ -142,6 +142,14 @@ pub enum Error {
         /// In what it differs.
         detail: String,
     },
+    /// A type and a key do not fit each other.
+    #[error("no key of type `{type_name}`: {why}")]
+    KeyType {
+        /// The type.
+        type_name: &'static str,
+        /// What does not fit, and where.
+        why: String,
+    },
     /// A merged value has grown beyond what can be read.
     #[error("overflow: {what} of key {key}")]
     Overflow {
@@ -175,6 +183,7 @@ impl Error {
             | Error::Limit { .. }
             | Error::StoreNotFound { .. }
             | Error::StoreDiffers { .. }
+            | Error::KeyType { .. }
             | Error::Overflow { .. }
             | Error::Invalid(_)
             | Error::ReadOnly => Action::Mend,

@@ -4,8 +4,13 @@
 pub const KEY_LEN_MAX: usize = 4 * 1024;
 /// Bytes of one value. Larger ones are streams of chunks.
 pub const VALUE_LEN_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of a value that stays in its leaf page; a longer one lies apart, so that a keys-only scan never reads it.
-pub const VALUE_INLINE_MAX: usize = 1024;
+/// Bytes of a value that stays in its leaf page where its store does not say otherwise; a longer one lies apart, so that
+/// a keys-only scan never reads it.
+pub const VALUE_INLINE_LEN_DEFAULT: usize = 1024;
+/// The least that a store may say: where a longer value lies takes 25 bytes.
+pub const VALUE_INLINE_LEN_MIN: usize = 32;
+/// The most that a store may say: two pages.
+pub const VALUE_INLINE_LEN_MAX: usize = 16 * 1024;
 /// Bytes of the writes of one transaction that travel in a slot; more are written as a sorted run first.
 pub const INTENT_LEN_MAX: usize = 1024 * 1024;
 /// Bytes of one slot.

@@ -21,7 +21,7 @@ pub mod writes;
 pub use bounds::Bounds;
 pub use error::{Action, Error, Result};
 pub use ids::{FloorId, Generation, InstanceId, ManifestId, Position, SegmentId, StoreId, TxId};
-pub use key::{Datum, Direction, Key, KeyBuilder};
+pub use key::{Blob, Datum, Decimal, Desc, Direction, Key, KeyBuilder, Timestamp, Uuid};
 pub use mutant::Mutant;
 pub use op::Op;
 pub use run_ref::RunRef;

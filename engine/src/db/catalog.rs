@@ -3,15 +3,17 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::base::limits::STORE_NAME_LEN_MAX;
-use crate::base::{Datum, Error, Key, Result, StoreId};
+use crate::base::limits::{
+    STORE_NAME_LEN_MAX, VALUE_INLINE_LEN_DEFAULT, VALUE_INLINE_LEN_MAX, VALUE_INLINE_LEN_MIN,
+};
+use crate::base::{Datum, Direction, Error, Key, Result, StoreId};
 use crate::fold::{CATALOG, CATALOG_DROPPED, full_key};
 use crate::merge::{Column, Kind, Operator};
 use crate::txn::{Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 
 /// The name of the catalog itself.
 const CATALOG_NAME: &str = "_stores";
-const STORE: &str = "store";
+use crate::fold::CATALOG_STORE as STORE;
 const NEXT: &str = "next";
 /// The first number that a store is given; those below belong to the engine.
 const FIRST_STORE: u32 = 16;
@@ -49,6 +51,24 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     }
     if name.is_empty() || name == CATALOG_NAME || name.chars().any(char::is_control) {
         let message = format!("`{}` cannot be a store's name", name.escape_debug());
+        return Err(Error::Invalid(message));
+    }
+    Ok(())
+}
+
+/// Checks what can be a store's settings.
+pub(super) fn check_schema(schema: &StoreSchema) -> Result<()> {
+    let len = schema.value_inline_len_max;
+    if len > VALUE_INLINE_LEN_MAX {
+        return Err(Error::Limit {
+            what: "inline limit of a store in bytes",
+            got: len as u64,
+            max: VALUE_INLINE_LEN_MAX as u64,
+        });
+    }
+    if len < VALUE_INLINE_LEN_MIN {
+        let message =
+            format!("an inline limit of {len} bytes, the least is {VALUE_INLINE_LEN_MIN}");
         return Err(Error::Invalid(message));
     }
     Ok(())
@@ -152,6 +172,13 @@ fn broken(what: &str) -> Error {
     )
 }
 
+/// The directions that matter: a field that is not named is ascending.
+fn order_of(schema: &StoreSchema) -> &[Direction] {
+    let is_descending = |direction: &Direction| *direction == Direction::Descending;
+    let last = schema.key_order.iter().rposition(is_descending);
+    last.map_or(&[], |last| &schema.key_order[..=last])
+}
+
 fn difference(there: &StoreSchema, wanted: &StoreSchema) -> Option<String> {
     if there.columns != wanted.columns {
         let names = |columns: &[Column]| -> String {
@@ -175,6 +202,18 @@ fn difference(there: &StoreSchema, wanted: &StoreSchema) -> Option<String> {
             there.encoding, wanted.encoding
         ));
     }
+    if there.value_inline_len_max != wanted.value_inline_len_max {
+        return Some(format!(
+            "values up to {} bytes lie beside their keys, wanted are {}",
+            there.value_inline_len_max, wanted.value_inline_len_max
+        ));
+    }
+    if order_of(there) != order_of(wanted) {
+        return Some(format!(
+            "its key is ordered {:?}, wanted is {:?}",
+            there.key_order, wanted.key_order
+        ));
+    }
     let unnamed = there.key_fields.is_empty() || wanted.key_fields.is_empty();
     (!unnamed && there.key_fields != wanted.key_fields).then(|| {
         format!(
@@ -195,6 +234,12 @@ struct StoreMeta {
     key_fields: Vec<String>,
     #[prost(message, repeated, tag = "4")]
     columns: Vec<ColumnMeta>,
+    /// Folding reads this one, too.
+    #[prost(uint32, optional, tag = "5")]
+    value_inline_len_max: Option<u32>,
+    /// Whether each field of the key is descending.
+    #[prost(bool, repeated, tag = "6")]
+    key_descending: Vec<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -222,8 +267,23 @@ fn encode(id: StoreId, schema: &StoreSchema) -> Vec<u8> {
         },
         key_fields: schema.key_fields.clone(),
         columns: schema.columns.iter().map(column).collect(),
+        value_inline_len_max: (schema.value_inline_len_max != VALUE_INLINE_LEN_DEFAULT)
+            .then(|| u32::try_from(schema.value_inline_len_max).unwrap_or(u32::MAX)),
+        key_descending: schema
+            .key_order
+            .iter()
+            .map(|direction| *direction == Direction::Descending)
+            .collect(),
     };
     meta.encode_to_vec()
+}
+
+fn direction(descending: bool) -> Direction {
+    if descending {
+        Direction::Descending
+    } else {
+        Direction::Ascending
+    }
 }
 
 fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
@@ -252,6 +312,11 @@ fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
         StoreSchema {
             encoding,
             key_fields: meta.key_fields,
+            key_order: meta.key_descending.into_iter().map(direction).collect(),
+            value_inline_len_max: meta
+                .value_inline_len_max
+                .map_or(Some(VALUE_INLINE_LEN_DEFAULT), |len| len.try_into().ok())
+                .ok_or_else(|| broken("a store's inline limit"))?,
             columns,
         },
     ))

@@ -133,6 +133,7 @@ impl Db {
     /// [`Transaction::commit`].
     pub async fn create_store(&self, name: &str, schema: StoreSchema) -> Result<Store> {
         catalog::check_name(name)?;
+        catalog::check_schema(&schema)?;
         // Stores are mostly there: looking costs no slot and no right to write.
         if let Some(store) = self
             .store(name)

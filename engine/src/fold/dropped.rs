@@ -12,6 +12,8 @@ use crate::coord::KeyRange;
 
 /// The store that describes all stores.
 pub const CATALOG: StoreId = StoreId(0);
+/// First field of the catalog's keys that describe a store; the second is its name.
+pub const CATALOG_STORE: &str = "store";
 /// First field of the catalog's keys that say a store has been dropped; the second is its number.
 pub const CATALOG_DROPPED: &str = "dropped";
 

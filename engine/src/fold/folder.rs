@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::cursor::{Direction, ViewCursor};
 use super::dropped::{dropped, store_of};
+use super::inline::{InlineLimits, inline_limits};
 use super::manifest::LogPlace;
 use super::plan::{Size, groups};
 use super::publish::{Fold, Piece};
@@ -67,6 +68,12 @@ pub enum Scope {
     Tail,
     /// The runs alone: work that may be long, and is kept although others fold the tail meanwhile.
     Runs,
+}
+
+/// What a fold knows of the stores whose records it writes.
+struct Stores {
+    gone: BTreeSet<StoreId>,
+    limits: InlineLimits,
 }
 
 /// The end of what is folded: taken together with freezing the table, so that they agree.
@@ -128,7 +135,10 @@ impl Folder {
             Scope::Runs => base.folded,
             Scope::All | Scope::Tail => point.at,
         };
-        let gone = dropped(view, at).await?;
+        let stores = Stores {
+            gone: dropped(view, at).await?,
+            limits: inline_limits(view, at).await?,
+        };
         let tag = ManifestId(base.id.0 + 1);
         let mut pieces = Vec::with_capacity(groups.len());
         for group in groups {
@@ -141,7 +151,7 @@ impl Folder {
                 .filter_map(|layer| run_of(layer, base.folded))
                 .collect();
             let run = self
-                .write_group(&layers, (group, reaches_bottom), tag, &gone)
+                .write_group(&layers, (group, reaches_bottom), tag, &stores)
                 .await?;
             outcome.runs += u64::from(run.is_some());
             outcome.len += run.as_ref().map_or(0, |run| run.reference.len);
@@ -171,7 +181,7 @@ impl Folder {
         layers: &[Layer],
         (group, reaches_bottom): (Range<usize>, bool),
         tag: ManifestId,
-        gone: &BTreeSet<StoreId>,
+        stores: &Stores,
     ) -> Result<Option<Arc<RunLayer>>> {
         // Below the oldest layer there is nothing that a delete could hide or a merge could meet.
         let is_bottom = reaches_bottom && group.end == layers.len();
@@ -184,9 +194,9 @@ impl Folder {
         let direction = Direction::Forward;
         let mut cursor =
             ViewCursor::open(own, &layers[group], newest_at, &everything, direction).await?;
-        let mut sink = RunSink::new(self, tag);
+        let mut sink = RunSink::new(self, tag, &stores.limits);
         while let Some((key, op)) = cursor.next().await? {
-            if store_of(&key).is_some_and(|store| gone.contains(&store)) {
+            if store_of(&key).is_some_and(|store| stores.gone.contains(&store)) {
                 continue;
             }
             match op {

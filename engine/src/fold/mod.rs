@@ -6,6 +6,7 @@ mod collect;
 mod cursor;
 mod dropped;
 mod folder;
+mod inline;
 mod load;
 mod manifest;
 mod ops;
@@ -17,8 +18,9 @@ mod view;
 
 pub use collect::CollectOutcome;
 pub use cursor::{Direction, ViewCursor};
-pub use dropped::{CATALOG, CATALOG_DROPPED, full_key, store_of};
+pub use dropped::{CATALOG, CATALOG_DROPPED, CATALOG_STORE, full_key, store_of};
 pub use folder::{FoldOutcome, FoldPoint, Folder, Scope};
+pub use inline::InlineLimits;
 pub use load::Base;
 pub use manifest::{LogPlace, Manifest, RunEntry};
 pub use ops::{combine, resolve};

@@ -1,6 +1,7 @@
 //! Writing a run: entries in, a durable reference out.
 
 use super::folder::Folder;
+use super::inline::InlineLimits;
 use crate::base::{ManifestId, Mutant, Op, Result, RunRef, SegmentId};
 use crate::storage::Name;
 use crate::tree::RunBuilder;
@@ -9,12 +10,13 @@ use crate::tree::RunBuilder;
 pub struct RunSink {
     folder: Folder,
     id: SegmentId,
+    limits: InlineLimits,
     builder: Option<RunBuilder>,
 }
 
 impl RunSink {
-    /// A run that no manifest older than `tag` can refer to.
-    pub fn new(folder: &Folder, tag: ManifestId) -> RunSink {
+    /// A run that no manifest older than `tag` can refer to; values lie in leaves up to `limits`.
+    pub fn new(folder: &Folder, tag: ManifestId, limits: &InlineLimits) -> RunSink {
         let id = SegmentId {
             tag: tag.0,
             unique: folder.entropy.next_u128(),
@@ -22,6 +24,7 @@ impl RunSink {
         RunSink {
             folder: folder.clone(),
             id,
+            limits: limits.clone(),
             builder: None,
         }
     }
@@ -38,7 +41,7 @@ impl RunSink {
                 none.insert(RunBuilder::new(writer, self.folder.options))
             }
         };
-        builder.add(key, op).await
+        builder.add_limited(key, op, self.limits.of(key)).await
     }
 
     /// Ends the run: data and name are durable. `None` if nothing was added.

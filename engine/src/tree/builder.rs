@@ -9,7 +9,9 @@ use super::trailer::{self, Trailer};
 use super::value::ValuePtr;
 use super::{RUN_KEY_LEN_MAX, key_hash};
 use crate::base::checksum::checksum64;
-use crate::base::limits::{PAGE_LEN, VALUE_INLINE_MAX, VALUE_LEN_MAX};
+use crate::base::limits::{
+    PAGE_LEN, VALUE_INLINE_LEN_DEFAULT, VALUE_INLINE_LEN_MAX, VALUE_LEN_MAX,
+};
 use crate::base::{Error, Op, Result};
 use crate::storage::{Created, ObjectWriter};
 
@@ -20,7 +22,7 @@ const PAGE_LEN_MAX: usize = 32 * 1024;
 
 // The longest key with the longest value in a leaf, or two children with the longest separator
 // between them, must fit whatever page length was asked for.
-const _: () = assert!(64 + 2 * RUN_KEY_LEN_MAX + VALUE_INLINE_MAX <= page::BODY_LEN_MAX);
+const _: () = assert!(64 + 2 * RUN_KEY_LEN_MAX + VALUE_INLINE_LEN_MAX <= page::BODY_LEN_MAX);
 
 /// How a run is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,19 +123,29 @@ impl RunBuilder {
         self.trailer.entries() == 0
     }
 
-    /// Adds one write behind all that were added.
+    /// Adds one write behind all that were added; a value of up to
+    /// [`VALUE_INLINE_LEN_DEFAULT`] bytes lies in its leaf.
+    ///
+    /// # Errors
+    /// As [`RunBuilder::add_limited`].
+    pub async fn add(&mut self, key: &[u8], op: &Op) -> Result<()> {
+        self.add_limited(key, op, VALUE_INLINE_LEN_DEFAULT).await
+    }
+
+    /// Adds one write behind all that were added; a value of more than `inline_len_max` bytes lies apart,
+    /// as does one above [`VALUE_INLINE_LEN_MAX`].
     ///
     /// # Errors
     /// [`Error::Limit`] for a key above [`RUN_KEY_LEN_MAX`] or a value above [`VALUE_LEN_MAX`],
     /// [`Error::Invalid`] for a key that is not greater than the one before or after a failed write;
     /// [`Error::Storage`] from the writer.
-    pub async fn add(&mut self, key: &[u8], op: &Op) -> Result<()> {
+    pub async fn add_limited(&mut self, key: &[u8], op: &Op, inline_len_max: usize) -> Result<()> {
         self.check(key, op)?;
         if self.sink.len() == 0 {
             self.sink.write(&trailer::header()).await?;
         }
         let payload = op.payload();
-        let apart = payload.len() > VALUE_INLINE_MAX;
+        let apart = payload.len() > inline_len_max.min(VALUE_INLINE_LEN_MAX);
         let payload_len = if apart {
             ValuePtr::ENCODED_LEN
         } else {

@@ -209,7 +209,7 @@ impl Cursor {
         self.leaf.as_ref().map(|place| place.cell.kind.op_kind())
     }
 
-    /// The value or operand here, in place, if it lies in the leaf, as every one up to 1 KiB does;
+    /// The value or operand here, in place, if it lies in the leaf, as every one up to the inline limit does;
     /// empty for a delete, `None` where it lies apart or the cursor stands nowhere. No I/O.
     #[inline]
     pub fn inline_payload(&self) -> Option<&[u8]> {

@@ -47,7 +47,7 @@ impl Entry {
         }
     }
 
-    /// As a write of its own: bytes that lie in a page, at most 1 KiB, are copied, so that holding
+    /// As a write of its own: bytes that lie in a page, a few KiB at most, are copied, so that holding
     /// the write holds no page.
     #[inline]
     pub fn into_op(self) -> Op {

@@ -217,7 +217,7 @@ impl Run {
     /// The write of `key`, whose [`key_hash`](super::key_hash) is `hash`: computed once by the
     /// caller, for all runs. With the hash of another key the answer may be `None` wrongly.
     ///
-    /// The write is the caller's own: a value up to 1 KiB is copied out of its page, a longer one
+    /// The write is the caller's own: a value that lies in its page is copied out of it, a longer one
     /// lies apart and is read from the object each time.
     ///
     /// # Errors

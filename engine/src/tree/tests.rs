@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::testing::{MemoryObject, MemoryWriter, numbered, open, try_open, write};
 use super::*;
 use crate::base::checksum::hash128;
-use crate::base::limits::{VALUE_INLINE_MAX, VALUE_LEN_MAX};
+use crate::base::limits::{VALUE_INLINE_LEN_DEFAULT, VALUE_LEN_MAX};
 use crate::base::{Error, Op};
 
 type Model = BTreeMap<Vec<u8>, Op>;
@@ -132,20 +132,26 @@ fn keys_and_values_at_the_edges() {
         |len: usize| Bytes::from((0..len).map(|i| ((i * i) >> 7) as u8).collect::<Vec<_>>());
     let mut model = Model::new();
     model.insert(vec![], Op::Put(value(0)));
-    model.insert(b"a".to_vec(), Op::Merge(value(VALUE_INLINE_MAX)));
-    model.insert(b"a\0".to_vec(), Op::Put(value(VALUE_INLINE_MAX + 1)));
+    model.insert(b"a".to_vec(), Op::Merge(value(VALUE_INLINE_LEN_DEFAULT)));
+    model.insert(
+        b"a\0".to_vec(),
+        Op::Put(value(VALUE_INLINE_LEN_DEFAULT + 1)),
+    );
     model.insert(b"a\0\0\0\0\0\0".to_vec(), Op::Delete);
-    model.insert(b"b".to_vec(), Op::Merge(value(VALUE_INLINE_MAX + 1)));
+    model.insert(
+        b"b".to_vec(),
+        Op::Merge(value(VALUE_INLINE_LEN_DEFAULT + 1)),
+    );
     model.insert(b"c".to_vec(), Op::Put(value(100_000)));
     model.insert(
         long[..RUN_KEY_LEN_MAX - 1].to_vec(),
-        Op::Put(value(VALUE_INLINE_MAX)),
+        Op::Put(value(VALUE_INLINE_LEN_DEFAULT)),
     );
-    model.insert(long.clone(), Op::Put(value(VALUE_INLINE_MAX)));
+    model.insert(long.clone(), Op::Put(value(VALUE_INLINE_LEN_DEFAULT)));
     for last in [b'l', b'm', 0xff] {
         let mut key = long.clone();
         key[RUN_KEY_LEN_MAX - 1] = last;
-        model.insert(key, Op::Put(value(VALUE_INLINE_MAX)));
+        model.insert(key, Op::Put(value(VALUE_INLINE_LEN_DEFAULT)));
     }
     model.insert(vec![0xff; RUN_KEY_LEN_MAX], Op::Merge(value(0)));
     let ops: Vec<_> = model.clone().into_iter().collect();

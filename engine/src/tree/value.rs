@@ -1,4 +1,4 @@
-//! Values apart: those longer than [`VALUE_INLINE_MAX`](crate::base::limits::VALUE_INLINE_MAX)
+//! Values apart: those longer than the inline limit that a run's builder is given for them
 //! stand in blocks of their own, so that a keys-only scan never reads them.
 //!
 //! A block is nothing but the stored bytes; the leaf's cell says the rest:

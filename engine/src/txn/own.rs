@@ -14,9 +14,9 @@ use super::context::Context;
 use super::place::StreamPlace;
 use crate::base::checksum::checksum64;
 use crate::base::writes::write_len;
-use crate::base::{Error, Generation, ManifestId, Op, Position, Result};
+use crate::base::{Error, Generation, ManifestId, Op, Position, Result, StoreId};
 use crate::coord::{KeyRange, Writes};
-use crate::fold::{Layer, RunLayer, RunSink, combine, store_of};
+use crate::fold::{InlineLimits, Layer, RunLayer, RunSink, combine, store_of};
 
 /// Runs that a spill may write so that each holds one store; the stores after share the last run.
 const SPILL_RUNS_MAX: usize = 16;
@@ -34,6 +34,8 @@ pub(super) struct OwnWrites {
     open: Option<OpenRun>,
     /// The generation under which the runs were written.
     under: Option<Generation>,
+    /// Of the stores that are written to.
+    limits: InlineLimits,
     /// Set while the open run is written. If that failed, or whoever awaited it went away, writes are
     /// lost, and the transaction with them.
     torn: bool,
@@ -67,6 +69,11 @@ impl OwnWrites {
     /// The finished runs, oldest first.
     pub(super) fn runs(&self) -> &[Arc<RunLayer>] {
         &self.runs
+    }
+
+    /// Values of `store` lie in leaves up to so many bytes.
+    pub(super) fn set_inline_limit(&mut self, store: StoreId, len_max: usize) {
+        self.limits.set(store, len_max);
     }
 
     /// Lays `op` over whatever is there.
@@ -158,7 +165,7 @@ impl OwnWrites {
             let open = match &mut self.open {
                 Some(open) => open,
                 none => {
-                    let sink = begin(&mut self.under, context).await?;
+                    let sink = begin(&mut self.under, &self.limits, context).await?;
                     let (range, last) = (range.clone(), key.clone());
                     none.insert(OpenRun { sink, range, last })
                 }
@@ -196,7 +203,7 @@ impl OwnWrites {
             return Ok(());
         }
         let mut runs = Vec::new();
-        let mut sink = begin(&mut self.under, context).await?;
+        let mut sink = begin(&mut self.under, &self.limits, context).await?;
         let mut part = None;
         for (key, op) in &self.map {
             // A run counts as written from its first key to its last: one run a store and a stream keeps
@@ -209,7 +216,7 @@ impl OwnWrites {
             let differs = part.as_ref().is_some_and(|part| *part != next);
             if differs && runs.len() < SPILL_RUNS_MAX {
                 runs.extend(sink.finish().await?);
-                sink = begin(&mut self.under, context).await?;
+                sink = begin(&mut self.under, &self.limits, context).await?;
             }
             part = Some(next);
             sink.add(key, op).await?;
@@ -252,14 +259,18 @@ pub(super) struct Reach<'a> {
     pub(super) at: Position,
 }
 
-async fn begin(under: &mut Option<Generation>, context: &Reach<'_>) -> Result<RunSink> {
+async fn begin(
+    under: &mut Option<Generation>,
+    limits: &InlineLimits,
+    context: &Reach<'_>,
+) -> Result<RunSink> {
     let (tag, generation) = tag(context.context).await?;
     if under.is_some_and(|under| under != generation) {
         let object = "runs of an earlier generation".to_owned();
         return Err(Error::SnapshotTooOld { object });
     }
     *under = Some(generation);
-    Ok(RunSink::new(&context.context.folder, tag))
+    Ok(RunSink::new(&context.context.folder, tag, limits))
 }
 
 /// The tag of a run that is written now: above every manifest there is, and above whatever has been

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::base::key::ABOVE_ALL;
-use crate::base::limits::KEY_LEN_MAX;
-use crate::base::{Error, Key, Result, StoreId};
+use crate::base::limits::{KEY_LEN_MAX, VALUE_INLINE_LEN_DEFAULT};
+use crate::base::{Direction, Error, Key, Result, StoreId};
 use crate::coord::KeyRange;
 use crate::fold::full_key;
 use crate::merge::Column;
@@ -24,14 +25,35 @@ pub enum Encoding {
 }
 
 /// What a store is, fixed when it is created.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoreSchema {
     /// How values are encoded.
     pub encoding: Encoding,
     /// Names of the key's fields, for people; may be empty.
     pub key_fields: Vec<String>,
+    /// The directions of the key's fields, in which [`Store::key`] and [`Store::parse_key`] encode them;
+    /// a field beyond the end is as its type or its JSON says, ascending as a rule.
+    pub key_order: Vec<Direction>,
+    /// Bytes of a value that lies beside its key. Longer ones lie apart, so that walking the keys reads
+    /// none of them, and reading one costs a read of its own. From
+    /// [`VALUE_INLINE_LEN_MIN`](crate::base::limits::VALUE_INLINE_LEN_MIN) to
+    /// [`VALUE_INLINE_LEN_MAX`](crate::base::limits::VALUE_INLINE_LEN_MAX); 1 KiB by default. Counts from
+    /// where values are next written to a run on.
+    pub value_inline_len_max: usize,
     /// Columns of a merged store, whose records change by merge operands; empty for plain values.
     pub columns: Vec<Column>,
+}
+
+impl Default for StoreSchema {
+    fn default() -> StoreSchema {
+        StoreSchema {
+            encoding: Encoding::default(),
+            key_fields: Vec::new(),
+            key_order: Vec::new(),
+            value_inline_len_max: VALUE_INLINE_LEN_DEFAULT,
+            columns: Vec::new(),
+        }
+    }
 }
 
 /// A handle of a store. Cheap to clone; stays valid as long as the store is not dropped: a transaction
@@ -77,6 +99,39 @@ impl Store {
     /// Whether its records are changed by merge operands.
     pub fn is_merged(&self) -> bool {
         !self.0.schema.columns.is_empty()
+    }
+
+    /// The key of a struct or tuple, in the directions of this store.
+    ///
+    /// # Errors
+    /// As [`Key::from_struct_ordered`].
+    pub fn key<T: Serialize + ?Sized>(&self, value: &T) -> Result<Key> {
+        Key::from_struct_ordered(value, &self.0.schema.key_order)
+    }
+
+    /// The struct or tuple of which [`Store::key`] made this key.
+    ///
+    /// # Errors
+    /// As [`Key::to_struct`].
+    pub fn read_key<'de, T: Deserialize<'de>>(&self, key: &Key) -> Result<T> {
+        key.to_struct_ordered(&self.0.schema.key_order)
+    }
+
+    /// The key that a JSON text is, in the directions of this store: the same bytes as [`Store::key`] gives
+    /// for the same fields.
+    ///
+    /// # Errors
+    /// As [`Key::from_json_ordered`].
+    pub fn parse_key(&self, json: &str) -> Result<Key> {
+        Key::parse_json_ordered(json, &self.0.schema.key_order)
+    }
+
+    /// A key of this store as JSON; [`Store::parse_key`] gives it back.
+    ///
+    /// # Errors
+    /// As [`Key::to_json`].
+    pub fn key_to_json(&self, key: &Key) -> Result<serde_json::Value> {
+        key.to_json_ordered(&self.0.schema.key_order)
     }
 
     pub(super) fn catalog_key(&self) -> &Bytes {

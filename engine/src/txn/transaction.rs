@@ -219,6 +219,8 @@ impl Transaction {
         if self.last_used == Some(store.id()) {
             return;
         }
+        let limit = store.schema().value_inline_len_max;
+        self.own.set_inline_limit(store.id(), limit);
         self.last_used = Some(store.id());
         self.read_keys.insert(store.catalog_key().clone());
     }

@@ -72,6 +72,7 @@ impl Aggregation {
                 .iter()
                 .map(|value| value.target.clone())
                 .collect(),
+            ..StoreSchema::default()
         }
     }
 

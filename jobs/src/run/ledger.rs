@@ -49,7 +49,7 @@ impl Ledger {
         let schema = StoreSchema {
             encoding: Encoding::Raw,
             key_fields: vec!["record".to_owned(), JOB.to_owned(), "number".to_owned()],
-            columns: Vec::new(),
+            ..StoreSchema::default()
         };
         let store = db.create_store(STORE, schema).await?;
         Ok(Ledger {

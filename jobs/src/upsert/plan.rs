@@ -83,6 +83,7 @@ impl Upsert {
             encoding: Encoding::Json,
             key_fields: upsert.key.clone(),
             columns: Latest::columns()?,
+            ..StoreSchema::default()
         };
         Ok(Upsert {
             inner: Arc::new(Inner {

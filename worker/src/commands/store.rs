@@ -72,7 +72,7 @@ async fn create(
     let schema = StoreSchema {
         encoding,
         key_fields: key,
-        columns: Vec::new(),
+        ..StoreSchema::default()
     };
     let store = database::writing(global, Absent::Create, async |db: Db| {
         Ok(db.create_store(name, schema).await?)

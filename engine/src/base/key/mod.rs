@@ -30,9 +30,13 @@ mod codes;
 mod datum;
 pub(super) mod decimal;
 mod decode;
+mod deserialize;
 mod encode;
+mod serialize;
+mod structs;
 #[cfg(test)]
 pub(crate) mod testing;
+mod typed;
 
 use std::borrow::Borrow;
 
@@ -44,6 +48,7 @@ pub(crate) use codes::{ABOVE_ALL, BELOW_ALL};
 pub use datum::{Datum, Direction};
 pub use decode::Fields;
 pub(crate) use encode::{encode_f64, encode_i64, encode_u64};
+pub use typed::{Blob, Decimal, Desc, Timestamp, Uuid};
 
 use super::error::{Error, Result};
 use super::limits::KEY_LEN_MAX;
