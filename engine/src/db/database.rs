@@ -15,7 +15,7 @@ use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{Settled, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
 use crate::storage::{Access, LocalStorage, Storage};
-use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction};
+use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, TxOptions};
 
 /// How often an operation of the catalog is tried when others change the catalog at the same time.
 const CATALOG_TRIES_MAX: usize = 1000;
@@ -118,7 +118,13 @@ impl Db {
 
     /// Begins a read-write transaction on the state of this moment.
     pub fn begin(&self) -> Transaction {
-        Transaction::new(&self.context)
+        self.begin_with(TxOptions::default())
+    }
+
+    /// Begins a transaction that has checked what `options` say: see [`Check`](crate::txn::Check) for what
+    /// the modes promise.
+    pub fn begin_with(&self, options: TxOptions) -> Transaction {
+        Transaction::new(&self.context, options)
     }
 
     /// The state of this moment, for reading: everything whose commit has returned.

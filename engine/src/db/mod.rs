@@ -35,7 +35,8 @@ pub use crate::commit::{Settled, Witness};
 pub use crate::fold::{CollectOutcome, FoldOutcome};
 pub use crate::stream::{Chunks, Stream, StreamKeys, StreamWriter};
 pub use crate::txn::{
-    Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
+    Check, Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
+    TxOptions,
 };
 pub use catalog::StoreStats;
 pub use database::Db;

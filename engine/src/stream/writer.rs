@@ -48,7 +48,9 @@ impl Transaction {
         let place = StreamPlace::new(store.id(), key)?;
         self.check_whole()?;
         self.uses(store);
-        let record = self.get_full(place.full(Part::Head), Tracked::Yes).await?;
+        let record = self
+            .get_full(place.full(Part::Head), Tracked::Always)
+            .await?;
         Ok(StreamWriter {
             transaction: self,
             head: head_of(&place, record)?,

@@ -1,5 +1,6 @@
 //! Transactions: a snapshot to read from, what was read, what is to be written.
 
+mod check;
 mod context;
 mod own;
 mod place;
@@ -11,6 +12,7 @@ mod transaction;
 pub(crate) use place::{Part, StreamPlace};
 pub(crate) use transaction::Tracked;
 
+pub use check::{Check, TxOptions};
 pub use context::Context;
 pub use scan::{Record, Scan, ScanRange};
 pub use snapshot::Snapshot;

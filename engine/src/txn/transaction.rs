@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::check::{Check, TxOptions, stores_stand};
 use super::context::Context;
 use super::own::{OwnWrites, Reach};
 use super::scan::{Record, Scan, ScanRange};
@@ -35,7 +36,11 @@ pub struct Transaction {
     txid: TxId,
     context: Arc<Context>,
     snapshot: Snapshot,
+    check: Check,
+    /// Of a transaction that checks nothing: the stores that it writes to, and heads of streams.
     read_keys: BTreeSet<Bytes>,
+    /// Whether something is in there whose value alone does not tell whether it has changed.
+    reads_heads: bool,
     read_ranges: Vec<KeyRange>,
     /// The store whose record was counted as read last.
     last_used: Option<StoreId>,
@@ -47,8 +52,12 @@ pub struct Transaction {
 
 impl Transaction {
     /// Begins on the state of this moment.
-    pub fn new(context: &Arc<Context>) -> Transaction {
+    ///
+    /// Every promise below that names conflicts is one of [`Check::Reads`].
+    pub fn new(context: &Arc<Context>, options: TxOptions) -> Transaction {
         Transaction {
+            check: options.check,
+            reads_heads: false,
             txid: TxId(context.entropy.next_u128()),
             context: Arc::clone(context),
             snapshot: Snapshot::new(context),
@@ -77,7 +86,9 @@ impl Transaction {
     /// storage refuses.
     pub async fn get(&mut self, store: &Store, key: &Key) -> Result<Option<Bytes>> {
         let full = store.full_key(key)?;
-        self.uses(store);
+        if self.check == Check::Reads {
+            self.uses(store);
+        }
         self.get_full(full, Tracked::Yes).await
     }
 
@@ -95,8 +106,13 @@ impl Transaction {
             return Ok(resolve(own));
         }
         let below = self.snapshot.get_full(&full).await?;
-        if tracked == Tracked::Yes {
-            self.read_keys.insert(full);
+        match tracked {
+            Tracked::Yes => self.reads(full),
+            Tracked::Always => {
+                self.reads_heads = true;
+                self.read_keys.insert(full);
+            }
+            Tracked::No => {}
         }
         Ok(match (below, own) {
             (Some(value), Some(op)) => resolve(Some(combine(&Op::Put(value), &op))),
@@ -113,7 +129,9 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::get`].
     pub async fn scan(&mut self, store: &Store, range: &ScanRange) -> Result<Vec<Record>> {
-        self.uses(store);
+        if self.check == Check::Reads {
+            self.uses(store);
+        }
         let bounds = range.key_range(store);
         let view = self.with_spilled();
         let own = self.own.in_memory(&bounds);
@@ -121,6 +139,9 @@ impl Transaction {
         let mut records = Vec::new();
         while let Some(record) = scan.next().await? {
             records.push(record);
+        }
+        if self.check == Check::Nothing {
+            return Ok(records);
         }
         let cut = range
             .limit
@@ -143,7 +164,7 @@ impl Transaction {
     /// [`Error::Limit`] for a key or value too long; [`Error::Invalid`] for any other merged store.
     pub fn put(&mut self, store: &Store, key: &Key, value: impl Into<Bytes>) -> Result<()> {
         let full = store.full_key(key)?;
-        self.read_keys.insert(full);
+        self.reads(full);
         self.blind_put(store, key, value)
     }
 
@@ -172,7 +193,7 @@ impl Transaction {
     /// [`Error::Limit`] for a key too long.
     pub fn delete(&mut self, store: &Store, key: &Key) -> Result<()> {
         let full = store.full_key(key)?;
-        self.read_keys.insert(full);
+        self.reads(full);
         self.write(store, key, Op::Delete)
     }
 
@@ -212,6 +233,12 @@ impl Transaction {
     pub(crate) fn check_writable(&self) -> Result<()> {
         let is_writable = self.context.upkeep.is_some();
         is_writable.then_some(()).ok_or(Error::ReadOnly)
+    }
+
+    fn reads(&mut self, full: Bytes) {
+        if self.check == Check::Reads {
+            self.read_keys.insert(full);
+        }
     }
 
     /// Whoever uses a store reads its record in the catalog: dropping it conflicts.
@@ -312,9 +339,18 @@ impl Transaction {
         if is_long || !self.own.has_no_runs() {
             self.own.spill(&reach(&context, &self.snapshot)).await?;
         }
+        let read_at = match self.check {
+            // What has no reads but stores is of any state in which they stand: of a newer one, so that
+            // it is never too old.
+            Check::Nothing if !self.reads_heads => {
+                let now = Snapshot::new(&context);
+                stores_stand(self.read_keys.iter(), &self.snapshot, &now).await?
+            }
+            Check::Nothing | Check::Reads => self.position(),
+        };
         let late = self.own.runs().iter().map(|run| run.reference.id);
         let late: Vec<_> = late.collect();
-        let position = upkeep.committer().submit(self.into_draft()).await?;
+        let position = upkeep.committer().submit(self.into_draft(read_at)).await?;
         if Mutant::RunLate.on() {
             for id in late {
                 context.folder.settle_segment(id).await?;
@@ -324,14 +360,14 @@ impl Transaction {
         Ok(Committed { txid, position })
     }
 
-    fn into_draft(self) -> Draft {
+    fn into_draft(self, read_at: Position) -> Draft {
         let reads = ReadSet {
             keys: self.read_keys.into_iter().collect(),
             ranges: self.read_ranges,
         };
         Draft {
             txid: self.txid,
-            read_at: self.snapshot.position(),
+            read_at,
             reads,
             writes: self.own.into_writes(),
         }
@@ -341,8 +377,10 @@ impl Transaction {
 /// Whether a read is validated when the transaction commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tracked {
-    /// It conflicts with whoever writes the key meanwhile.
+    /// In a transaction that checks its reads: it conflicts with whoever writes the key meanwhile.
     Yes,
+    /// In any transaction.
+    Always,
     /// Something else that is tracked changes whenever this does.
     No,
 }
