@@ -321,3 +321,37 @@ fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
         },
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store's record as programs wrote it that knew neither directions nor inline limits.
+    #[derive(Clone, PartialEq, Message)]
+    struct OldMeta {
+        #[prost(uint32, tag = "1")]
+        id: u32,
+        #[prost(uint32, tag = "2")]
+        encoding: u32,
+        #[prost(string, repeated, tag = "3")]
+        key_fields: Vec<String>,
+    }
+
+    #[test]
+    fn an_older_record_reads_with_defaults_and_they_are_written_as_before() {
+        let old = OldMeta {
+            id: 17,
+            encoding: 2,
+            key_fields: vec!["carrier".to_owned()],
+        };
+        let bytes = Bytes::from(old.encode_to_vec());
+        let (id, schema) = decode(&bytes).unwrap();
+        let expected = StoreSchema {
+            encoding: Encoding::Raw,
+            key_fields: vec!["carrier".to_owned()],
+            ..StoreSchema::default()
+        };
+        assert_eq!((id, &schema), (StoreId(17), &expected));
+        assert_eq!(encode(id, &schema), bytes);
+    }
+}
