@@ -63,6 +63,12 @@ impl Clock for SystemClock {
         reason = "this is the one place that sleeps"
     )]
     async fn sleep_ms(&self, ms: u64) {
-        tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+        let duration = std::time::Duration::from_millis(ms);
+        if tokio::runtime::Handle::try_current().is_err() {
+            // Background work: a thread of its own, which serves nobody else.
+            std::thread::sleep(duration);
+            return;
+        }
+        tokio::time::sleep(duration).await;
     }
 }

@@ -55,6 +55,14 @@ pub const RETRY_MS_MIN: u64 = 5;
 pub const RELOADS_MAX: u32 = 100;
 /// Manifests that stay at least, so that a reader of the one before the newest can go on.
 pub const MANIFESTS_MIN: usize = 2;
+/// A log file that has so many times the bytes of tail that start a fold ends with the next fold.
+pub const LOG_FILE_FOLDS: u64 = 2;
+/// Space comes back once folds have written and replaced so many times the bytes of tail that start one.
+pub const COLLECT_FACTOR: u64 = 4;
+/// Among others it also comes back after so many folds of one process: each takes as many slots with it.
+pub const COLLECT_FOLDS: u64 = 16;
+/// How often a compaction begins again whose runs another process has merged meanwhile.
+pub const COMPACT_TRIES_MAX: u32 = 8;
 /// Transactions whose outcome a process remembers; the window's base advances to fit.
 pub const WINDOW_TXIDS_MAX: usize = 4 * 1024 * 1024;
 /// How often one batch may lose the race for a slot before its submitters look after themselves.

@@ -437,6 +437,23 @@ impl Combiner {
         }
     }
 
+    /// As [`Combiner::freeze`], and whatever comes after stands in another file of the log, if the present one
+    /// has `len_min` bytes.
+    ///
+    /// # Errors
+    /// As [`Tail::begin_next_file`]; [`Error::Halted`] after a slot that was left in the middle.
+    pub async fn freeze_in_next_file(&mut self, len_min: u64) -> Result<FoldPoint> {
+        if self.in_flight {
+            let cause = "the log was left in the middle of a write".to_owned();
+            return Err(Error::Halted { cause });
+        }
+        self.in_flight = !self.tail.is_shared();
+        let begun = self.tail.begin_next_file(len_min).await;
+        self.in_flight = false;
+        begun?;
+        Ok(self.freeze())
+    }
+
     /// Freezes the tail so that it can be folded, and says where it ends.
     pub fn freeze(&mut self) -> FoldPoint {
         self.view.freeze();

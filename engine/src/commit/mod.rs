@@ -5,15 +5,18 @@
 //! - `judge`: decides which intents of a batch commit. No I/O.
 //! - `combiner`: follows the log, writes what was accepted as its next slot, and applies both.
 //! - `submit`: hands an intent over and waits, or combines for everyone who waits.
-//! - `upkeep`: folds what has been committed, in the background, and collects what nothing refers to.
+//! - `upkeep`: folds what has been committed, in the background.
+//! - `space`: collects what nothing refers to, and compacts.
 
 mod chain;
 mod combiner;
 mod judge;
+mod space;
 mod submit;
 mod upkeep;
 mod window;
 
 pub use combiner::{Combined, Combiner, Parts, Witness, apply};
+pub use space::CompactOutcome;
 pub use submit::{Committer, Draft, Settled};
 pub use upkeep::Upkeep;

@@ -1,5 +1,6 @@
 //! Keeps the tail of the log short: folds it in the background, and holds commits back when folding
-//! cannot keep up, so that memory does not grow with what is written.
+//! cannot keep up, so that memory does not grow with what is written. What folding leaves behind is
+//! collected after it; see `space`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,40 +8,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::submit::{Committer, Draft};
+use super::space::Spent;
+use super::submit::Committer;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::base::limits::RELOADS_MAX;
+use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX};
 use crate::base::spawn::Spawner;
-use crate::base::{Error, ManifestId, Mutant, Position, Result, TxId, metric};
-use crate::coord::{ReadSet, Writes};
-use crate::fold::{CollectOutcome, FoldOutcome, Folder, Scope, ViewCell};
+use crate::base::{Error, Result, metric};
+use crate::fold::{FoldOutcome, FoldPoint, Folder, Scope, ViewCell};
 use crate::storage::LockGuard;
 
-/// How often a collect record is tried that reads a state too old to be judged.
-const RECORD_TRIES_MAX: u32 = 10;
-/// The claim of whoever merges runs now.
-const MERGER: &str = "merge-runs";
+/// The claim of whoever merges runs now, and collects what that leaves.
+pub(super) const MERGER: &str = "merge-runs";
 /// How long others leave it to that process, in milliseconds.
-const MERGER_MS: u64 = 2000;
+pub(super) const MERGER_MS: u64 = 2000;
 /// Commits wait for folding once the tail is so many times longer than what starts a fold: what is folded
 /// now, and as much again meanwhile. Opening after a crash replays no more than that.
 const TAIL_FACTOR_MAX: usize = 2;
 
 /// Folding, on demand and in the background.
 pub struct Upkeep {
-    committer: Committer,
-    view: Arc<ViewCell>,
-    folder: Folder,
-    spawner: Arc<dyn Spawner>,
+    pub(super) committer: Committer,
+    pub(super) view: Arc<ViewCell>,
+    pub(super) folder: Folder,
+    pub(super) spawner: Arc<dyn Spawner>,
     clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     /// The database's lock, here so that nobody else opens it while a fold still runs.
     _lock: Box<dyn LockGuard>,
     /// Bytes of tail that start a fold.
     fold_len_min: usize,
     /// Held while folding: one at a time.
-    folding: AsyncMutex<()>,
+    pub(super) folding: AsyncMutex<()>,
+    /// Held while compacting, which is long: folds go on meanwhile and leave the runs alone.
+    pub(super) compacting: AsyncMutex<()>,
+    /// What folds have left to collect.
+    pub(super) spent: Spent,
     /// A background fold has been started and has not ended.
     started: AtomicBool,
     /// Why the last fold failed; told to whoever has to wait for one.
@@ -59,6 +62,7 @@ impl Upkeep {
         lock: Box<dyn LockGuard>,
     ) -> Upkeep {
         Upkeep {
+            spent: Spent::new(&folder, fold_len_min),
             committer,
             view,
             folder,
@@ -68,6 +72,7 @@ impl Upkeep {
             _lock: lock,
             fold_len_min,
             folding: AsyncMutex::new(()),
+            compacting: AsyncMutex::new(()),
             started: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
@@ -126,11 +131,12 @@ impl Upkeep {
         }
         if self.is_due() {
             self.fold_locked().await?;
+            self.collect_if_due().await;
         }
         Ok(())
     }
 
-    /// Folds the whole tail.
+    /// Folds the whole tail; gives space back if it is time.
     ///
     /// # Errors
     /// What the storage refuses; the database is then as it was.
@@ -139,12 +145,19 @@ impl Upkeep {
         if self.folder.shared {
             self.adopt_newest().await?;
         }
-        self.fold_locked().await
+        let outcome = self.fold_locked().await?;
+        self.collect_if_due().await;
+        Ok(outcome)
     }
 
     async fn fold_locked(&self) -> Result<FoldOutcome> {
         let start = self.clock.monotonic_ns();
-        let outcome = if self.folder.shared {
+        let tail_len = self.view.load().tail_len() as u64;
+        // A compaction that is under way needs the runs as they are.
+        let is_compacting = self.compacting.try_lock().is_err();
+        let outcome = if is_compacting {
+            self.fold_scope(Scope::Tail).await?
+        } else if self.folder.shared {
             let tail = self.fold_scope(Scope::Tail).await?;
             // Merging runs may take long: it is kept whatever others fold meanwhile, and one process at a
             // time is enough.
@@ -155,19 +168,21 @@ impl Upkeep {
             FoldOutcome {
                 runs: tail.runs + runs.runs,
                 len: tail.len + runs.len,
+                replaced: tail.replaced + runs.replaced,
                 ..tail
             }
         } else {
             self.fold_scope(Scope::All).await?
         };
+        self.spent.add(tail_len + outcome.len + outcome.replaced);
         let ns = self.clock.monotonic_ns().saturating_sub(start);
         metric::count_fold(ns, self.view.load().tail_len());
         tracing::debug!(?outcome, "folded");
         Ok(outcome)
     }
 
-    async fn fold_scope(&self, scope: Scope) -> Result<FoldOutcome> {
-        let point = self.committer.combiner().await.freeze();
+    pub(super) async fn fold_scope(&self, scope: Scope) -> Result<FoldOutcome> {
+        let point = self.freeze().await;
         let outcome = match self.folder.fold(&self.view, &point, scope).await {
             // Others have folded past it and collected what it was about.
             Err(Error::SnapshotTooOld { .. }) => FoldOutcome {
@@ -182,8 +197,21 @@ impl Upkeep {
         Ok(outcome)
     }
 
+    /// Freezes the tail. A log file that is long enough ends here, so that it can be collected.
+    async fn freeze(&self) -> FoldPoint {
+        let len_min = (self.fold_len_min as u64).saturating_mul(LOG_FILE_FOLDS);
+        let mut combiner = self.committer.combiner().await;
+        match combiner.freeze_in_next_file(len_min).await {
+            Ok(point) => point,
+            Err(error) => {
+                tracing::warn!(%error, "the log goes on in the same file");
+                combiner.freeze()
+            }
+        }
+    }
+
     /// Takes over what other processes have folded, so that it need not be folded here.
-    async fn adopt_newest(&self) -> Result<()> {
+    pub(super) async fn adopt_newest(&self) -> Result<()> {
         let mut result = Ok(());
         for _ in 0..RELOADS_MAX {
             let id = self.view.load().manifest.id;
@@ -197,62 +225,6 @@ impl Upkeep {
             }
         }
         result
-    }
-
-    /// Deletes what nothing refers to any more: unused segments, folded slots, old manifests. Snapshots
-    /// that are open in this process stay readable; a reader elsewhere may get
-    /// [`Error::SnapshotTooOld`] and begin again.
-    ///
-    /// # Errors
-    /// As [`Committer::submit`]; what the storage refuses. Whatever still means something is there.
-    pub async fn collect(&self) -> Result<CollectOutcome> {
-        let _turn = self.folding.lock().await;
-        let known = self.view.load().manifest.id;
-        if Mutant::CollectByClock.on() {
-            let segments = self.folder.collect_by_clock(known).await?;
-            return Ok(CollectOutcome {
-                segments,
-                ..CollectOutcome::default()
-            });
-        }
-        let mut segments = 0;
-        if let Some(newest) = self.folder.collectable(known).await? {
-            let recorded = self.record_collect(newest).await?;
-            segments = self.folder.collect_segments(newest, recorded).await?;
-        }
-        let applied = self.view.snapshot().1;
-        let outcome = self.folder.raise_floor(applied, known).await?;
-        Ok(CollectOutcome {
-            segments,
-            ..outcome
-        })
-    }
-
-    /// Commits that segments tagged up to `manifest` are about to go (S12); where it stands, or how far it
-    /// is known that nothing needs it.
-    async fn record_collect(&self, manifest: ManifestId) -> Result<Position> {
-        for _ in 1..RECORD_TRIES_MAX {
-            match self.try_record_collect(manifest).await {
-                // Others' slots went by faster than the window is long.
-                Err(Error::TooOld { .. } | Error::Cancelled { .. }) => {}
-                other => return other,
-            }
-        }
-        self.try_record_collect(manifest).await
-    }
-
-    async fn try_record_collect(&self, manifest: ManifestId) -> Result<Position> {
-        let read_at = self.view.snapshot().1;
-        if Mutant::CollectNoRecord.on() {
-            return Ok(read_at);
-        }
-        let draft = Draft {
-            txid: TxId(self.entropy.next_u128()),
-            read_at,
-            reads: ReadSet::default(),
-            writes: Writes::Collect(manifest),
-        };
-        self.committer.submit(draft).await
     }
 
     /// Waits for background folding to end, and ends writing in good order.

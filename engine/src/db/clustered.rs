@@ -11,6 +11,7 @@ use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, ManifestId, Position, Result};
 use crate::commit::Combiner;
 use crate::fold::{View, ViewCell};
+use crate::log::file::is_begun;
 use crate::log::{Floors, LogEnd, LogStart, LogWriter, Replay, SlotLog, Strictness, Tail};
 use crate::storage::{LockGuard, LockMode, Name, Storage};
 
@@ -111,7 +112,7 @@ async fn join(
     let view = Arc::new(ViewCell::new(View::of(base.manifest, base.runs)));
     let mut replay = Replay::begin(Arc::clone(storage), &start, Strictness::Whole).await?;
     let (appended, whole) = scan(storage, &start).await?;
-    if empty_file(&whole).is_some() {
+    if empty_file(&**storage, &whole).await?.is_some() {
         return Ok(None);
     }
     replay.stop_after(appended);
@@ -148,10 +149,14 @@ async fn scan(storage: &Arc<dyn Storage>, start: &LogStart) -> Result<(Position,
     Ok((replay.last_appended().unwrap_or(start.last), replay.end()))
 }
 
-/// An append file that was begun and holds no slot: it has the name that the next slot needs.
-fn empty_file(end: &LogEnd) -> Option<Name> {
-    let file = end.file.as_ref().filter(|file| file.first > end.last)?;
-    Some(Name::log(file.generation, file.first))
+/// An append file that was begun, wholly or not, and holds no slot: it has the name that the next slot needs.
+async fn empty_file(storage: &dyn Storage, end: &LogEnd) -> Result<Option<Name>> {
+    if let Some(file) = end.file.as_ref().filter(|file| file.first > end.last) {
+        return Ok(Some(Name::log(file.generation, file.first)));
+    }
+    let next = Name::log(end.generation, end.last.next());
+    let has_no_head = storage.stat(&next).await?.is_some() && !is_begun(storage, &next).await?;
+    Ok(has_no_head.then_some(next))
 }
 
 /// Removes such a file, alone: a standalone process ended in the moment after it had begun it.
@@ -172,7 +177,8 @@ async fn clear_empty_file(
     let (_, floor) = Floors::find(Arc::clone(storage)).await?.newest();
     let base = folder.load(Strictness::Whole, floor.manifest).await?;
     let start = base.manifest.log_start();
-    if let Some(name) = empty_file(&scan(storage, &start).await?.1) {
+    let (_, end) = scan(storage, &start).await?;
+    if let Some(name) = empty_file(&**storage, &end).await? {
         storage.remove(&name).await?;
         storage.sync_names(&name).await?;
     }

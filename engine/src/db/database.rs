@@ -12,7 +12,7 @@ use super::instance::Instance;
 use super::open::{self, Opened};
 use super::options::{Environment, Mode, Options};
 use crate::base::{Error, Position, Result, TxId};
-use crate::commit::{Settled, Upkeep};
+use crate::commit::{CompactOutcome, Settled, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
 use crate::storage::{Access, LocalStorage, Storage};
 use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, TxOptions};
@@ -255,6 +255,19 @@ impl Db {
     /// something is there.
     pub async fn collect(&self) -> Result<CollectOutcome> {
         self.upkeep()?.collect().await
+    }
+
+    /// Folds everything that has been committed into one run, without whatever is deleted, replaced or
+    /// dropped, and gives the space back: replaced runs, old manifests, the folded log. Commits and reads go
+    /// on all the time, and so do snapshots and scans that are open in this process; what is committed
+    /// meanwhile lies in runs of its own on top. A reader elsewhere that is just opening begins again by
+    /// itself.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; what the storage refuses: the database is then as it was, or folded and not
+    /// compacted, and nothing is lost.
+    pub async fn compact(&self) -> Result<CompactOutcome> {
+        self.upkeep()?.compact().await
     }
 
     /// Makes visible whatever other processes have committed: everything that had committed anywhere when

@@ -31,7 +31,7 @@ mod options;
 mod stream_damage;
 mod verify;
 
-pub use crate::commit::{Settled, Witness};
+pub use crate::commit::{CompactOutcome, Settled, Witness};
 pub use crate::fold::{CollectOutcome, FoldOutcome};
 pub use crate::stream::{Chunks, Stream, StreamKeys, StreamWriter};
 pub use crate::txn::{

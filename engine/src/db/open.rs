@@ -10,7 +10,7 @@ use super::options::{Environment, Options};
 use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, ManifestId, Mutant, Position, Result};
 use crate::commit::{Combiner, Committer, Parts, Upkeep, apply};
-use crate::fold::{Folder, View, ViewCell};
+use crate::fold::{Claims, Folder, View, ViewCell};
 use crate::log::{Floors, LogEnd, LogWriter, Replay, Strictness, Tail};
 use crate::storage::{LockGuard, LockMode, Name, Storage};
 use crate::tree::{PageCache, RunOptions};
@@ -188,6 +188,7 @@ pub(super) fn folder(
         bounds: options.bounds,
         shared,
         halted: Arc::default(),
+        claims: Claims::default(),
     }
 }
 

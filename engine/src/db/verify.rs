@@ -239,7 +239,8 @@ impl Verifier<'_> {
                 self.broken(&name, "the slots before it are missing".to_owned());
             }
             match self.log_from(&name, &wanted, &mut hashes).await {
-                Ok(last) => end = Some(last),
+                Ok(Some(last)) => end = Some(last),
+                Ok(None) => {}
                 Err(error) => {
                     self.found(&name, error)?;
                     end = None;
@@ -262,9 +263,9 @@ impl Verifier<'_> {
         name: &Name,
         wanted: &BTreeSet<Position>,
         hashes: &mut BTreeMap<Position, u128>,
-    ) -> Result<Position> {
+    ) -> Result<Option<Position>> {
         let Some(start) = self.log_start(name).await? else {
-            return Ok(Position::ZERO);
+            return Ok(None);
         };
         let storage = Arc::clone(&self.storage);
         let mut replay = Replay::begin(storage, &start, Strictness::Whole).await?;
@@ -292,7 +293,7 @@ impl Verifier<'_> {
             );
             self.report.warnings.push(text);
         }
-        Ok(end.last)
+        Ok(Some(end.last))
     }
 
     /// Where a log file begins, by its own word; `None` where a process ended before it wrote anything:

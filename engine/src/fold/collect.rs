@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::folder::Folder;
 use super::manifest::Manifest;
 use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Result, SegmentId};
+use crate::log::file::is_begun;
 use crate::log::once::{Owner, confirm, create_once};
 use crate::log::{Body, Floor, Floors, Replay, Strictness};
 use crate::storage::Name;
@@ -22,6 +23,15 @@ pub struct CollectOutcome {
     pub log_files: u64,
     /// Manifests deleted.
     pub manifests: u64,
+}
+
+/// What collection leaves although opening does not need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Manifests, the newest included, with what they refer to: for readers that begin with one.
+    pub manifests: usize,
+    /// As many slots as a transaction may lag: for those that other processes are still to judge.
+    pub window: bool,
 }
 
 impl Folder {
@@ -47,9 +57,41 @@ impl Folder {
     /// # Errors
     /// What the storage refuses: what was deleted until then was unused.
     pub async fn collect_segments(&self, manifest: ManifestId, recorded: Position) -> Result<u64> {
-        let Some(needed) = self.needed_segments(manifest, recorded).await? else {
+        let claimed = BTreeSet::new();
+        self.collect_unclaimed(manifest, recorded, claimed).await
+    }
+
+    /// Collects where this process alone writes. No record says what goes: the one who could still refer to
+    /// it has claimed it. `newest` is the newest manifest, `applied` the newest slot.
+    ///
+    /// # Errors
+    /// What the storage refuses: everything that still means something is there.
+    pub async fn collect_alone(
+        &self,
+        newest: ManifestId,
+        applied: Position,
+        keep: Keep,
+    ) -> Result<CollectOutcome> {
+        let claimed = self.claims.pass(newest);
+        // A medium that is full may have no room for a floor, and room is what this is about.
+        let raised = self.raise_floor(applied, newest, keep).await;
+        let segments = self.collect_unclaimed(newest, applied, claimed).await?;
+        Ok(CollectOutcome {
+            segments,
+            ..raised?
+        })
+    }
+
+    async fn collect_unclaimed(
+        &self,
+        manifest: ManifestId,
+        recorded: Position,
+        claimed: BTreeSet<SegmentId>,
+    ) -> Result<u64> {
+        let Some(mut needed) = self.needed_segments(manifest, recorded).await? else {
             return Ok(0);
         };
+        needed.extend(claimed);
         let mut deleted = 0;
         for name in self.storage.list(Name::SEGMENT).await? {
             let Some(id) = name.as_segment() else {
@@ -147,15 +189,16 @@ impl Folder {
         &self,
         applied: Position,
         known: ManifestId,
+        keep: Keep,
     ) -> Result<CollectOutcome> {
         let mut floors = Floors::find(Arc::clone(&self.storage)).await?;
         let (id, floor) = floors.probe().await?;
         let mut outcome = CollectOutcome::default();
-        let Some(raised) = self.next_floor(floor, applied, known).await? else {
-            return self.sweep(floor, outcome).await;
+        let Some(raised) = self.next_floor(floor, applied, known, keep).await? else {
+            return self.sweep(id, floor, outcome).await;
         };
         if Mutant::FloorLate.on() {
-            outcome = self.sweep(raised, outcome).await?;
+            outcome = self.sweep(id, raised, outcome).await?;
         }
         let next = FloorId(id.0 + 1);
         let name = Name::floor(next);
@@ -165,12 +208,12 @@ impl Folder {
             Owner::Others | Owner::Nobody => return Ok(outcome),
         }
         if Mutant::FloorNotDurable.on() {
-            outcome = self.sweep(raised, outcome).await?;
+            outcome = self.sweep(next, raised, outcome).await?;
         }
         if !confirm(&*self.storage, &name, &bytes).await? {
             return Ok(outcome);
         }
-        self.sweep(raised, outcome).await
+        self.sweep(next, raised, outcome).await
     }
 
     /// Where the floor may be: below the oldest manifest that stays, and as far behind the log's end as
@@ -180,11 +223,12 @@ impl Folder {
         floor: Floor,
         applied: Position,
         known: ManifestId,
+        keep: Keep,
     ) -> Result<Option<Floor>> {
         let Some(manifests) = self.retained(floor.manifest, known).await? else {
             return Ok(None);
         };
-        let stay = self.bounds.manifests_min.max(1);
+        let stay = keep.manifests.max(1);
         let Some(oldest) = manifests.len().checked_sub(stay).map(|at| &manifests[at]) else {
             return Ok(None);
         };
@@ -196,7 +240,11 @@ impl Folder {
             return Ok(None);
         }
         let lag = Position(applied.0.saturating_sub(self.bounds.window_slots_max));
-        let mut slot = oldest.folded.min(lag);
+        let mut slot = if keep.window {
+            oldest.folded.min(lag)
+        } else {
+            oldest.folded.next()
+        };
         if Mutant::FloorHigh.on() {
             slot = Position(applied.0.saturating_sub(2));
         }
@@ -207,8 +255,21 @@ impl Folder {
         Ok((raised != floor).then_some(raised))
     }
 
-    /// Deletes what lies below a floor that is durable.
-    async fn sweep(&self, floor: Floor, mut outcome: CollectOutcome) -> Result<CollectOutcome> {
+    /// Deletes what lies below floor `id`, which is durable.
+    async fn sweep(
+        &self,
+        id: FloorId,
+        floor: Floor,
+        mut outcome: CollectOutcome,
+    ) -> Result<CollectOutcome> {
+        // Among others an older floor may be the next one that a process which slept looks for.
+        if !self.shared {
+            for name in self.storage.list(Name::FLOOR).await? {
+                if name.as_floor().is_some_and(|older| older < id) {
+                    self.storage.remove(&name).await?;
+                }
+            }
+        }
         for name in self.storage.list(Name::MANIFEST).await? {
             if name.as_manifest().is_some_and(|id| id < floor.manifest)
                 && self.storage.remove(&name).await?
@@ -218,7 +279,13 @@ impl Folder {
         }
         let mut files: Vec<(Position, Name)> = Vec::new();
         for name in self.storage.list(Name::LOG).await? {
-            files.extend(name.as_log().map(|(_, first)| (first, name)));
+            // A file without a head may have been passed over: the one before it went on.
+            if let Some((_, first)) = name.as_log()
+                && first <= floor.slot
+                && is_begun(&*self.storage, &name).await?
+            {
+                files.push((first, name));
+            }
         }
         files.sort();
         for pair in files.windows(2) {

@@ -32,21 +32,54 @@ pub fn store_of(full: &[u8]) -> Option<StoreId> {
         .map(|prefix| StoreId(u32::from_be_bytes(*prefix)))
 }
 
-/// The stores that are gone at `at`. Numbers are never used twice, so they stay gone.
-pub(super) async fn dropped(view: &View, at: Position) -> Result<BTreeSet<StoreId>> {
-    let prefix = Key::from_datums(&[Datum::Str(CATALOG_DROPPED.to_owned())])?;
-    let range = KeyRange {
-        from: full_key(CATALOG, prefix.as_bytes()),
-        to: full_key(CATALOG, &prefix.prefix_end()),
-    };
-    let layers = &view.layers;
-    let mut cursor = ViewCursor::open(Vec::new(), layers, at, &range, Direction::Forward).await?;
-    let mut gone = BTreeSet::new();
-    while let Some(key) = cursor.next_key().await? {
-        let key = Key::from_encoded(key.slice(STORE_PREFIX_LEN..));
-        if let [_, Datum::Int(id)] = key.datums()?[..] {
-            gone.extend(u32::try_from(id).ok().map(StoreId));
+/// What a fold leaves out because its store has been dropped.
+pub(super) struct Gone {
+    stores: BTreeSet<StoreId>,
+    /// The range of the catalog that says which stores have been dropped.
+    marks: KeyRange,
+    with_marks: bool,
+}
+
+impl Gone {
+    /// The stores that are gone at `at`. Numbers are never used twice, so they stay gone.
+    pub(super) async fn at(view: &View, at: Position) -> Result<Gone> {
+        let prefix = Key::from_datums(&[Datum::Str(CATALOG_DROPPED.to_owned())])?;
+        let marks = KeyRange {
+            from: full_key(CATALOG, prefix.as_bytes()),
+            to: full_key(CATALOG, &prefix.prefix_end()),
+        };
+        let layers = &view.layers;
+        let direction = Direction::Forward;
+        let mut cursor = ViewCursor::open(Vec::new(), layers, at, &marks, direction).await?;
+        let mut stores = BTreeSet::new();
+        while let Some(key) = cursor.next_key().await? {
+            let key = Key::from_encoded(key.slice(STORE_PREFIX_LEN..));
+            if let [_, Datum::Int(id)] = key.datums()?[..] {
+                stores.extend(u32::try_from(id).ok().map(StoreId));
+            }
+        }
+        Ok(Gone {
+            stores,
+            marks,
+            with_marks: false,
+        })
+    }
+
+    /// The marks too: right where everything that was ever written to these stores is folded along. Nothing
+    /// can be written to them afterwards, since whoever uses a store reads its record in the catalog.
+    pub(super) fn with_marks(self) -> Gone {
+        Gone {
+            with_marks: true,
+            ..self
         }
     }
-    Ok(gone)
+
+    /// Whether the record under a whole key is left out.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        match store_of(key) {
+            Some(CATALOG) => self.with_marks && self.marks.contains(key),
+            Some(store) => self.stores.contains(&store),
+            None => false,
+        }
+    }
 }

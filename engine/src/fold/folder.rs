@@ -4,24 +4,22 @@
 //! Order, each step durable before the next: runs, their names, the manifest, its name; only then
 //! does the view change. Readers and commits go on all the time: they keep the layers they have.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::claims::{Claim, Claims};
 use super::cursor::{Direction, ViewCursor};
-use super::dropped::{dropped, store_of};
-use super::inline::{InlineLimits, inline_limits};
+use super::dropped::Gone;
+use super::inline::inline_limits;
 use super::manifest::LogPlace;
 use super::plan::{Size, groups};
 use super::publish::{Fold, Piece};
 use super::sink::RunSink;
 use super::view::{Layer, RunLayer, View, ViewCell};
 use crate::base::entropy::Entropy;
-use crate::base::{
-    Bounds, Error, Generation, ManifestId, Op, Position, Result, RunRef, SegmentId, StoreId,
-};
+use crate::base::{Bounds, Error, Generation, ManifestId, Op, Position, Result, RunRef, SegmentId};
 use crate::coord::KeyRange;
 use crate::log::{Body, Slot};
 use crate::storage::{Name, Storage};
@@ -44,6 +42,8 @@ pub struct Folder {
     pub shared: bool,
     /// Why no manifest can be published any more: one whose name may not be durable stands in the way.
     pub halted: Arc<Mutex<Option<String>>>,
+    /// What is being written and not referred to yet.
+    pub claims: Claims,
 }
 
 /// What a fold did.
@@ -53,6 +53,8 @@ pub struct FoldOutcome {
     pub runs: u64,
     /// Bytes written.
     pub len: u64,
+    /// Bytes of the runs that these replace.
+    pub replaced: u64,
     /// The position folded.
     pub folded: Position,
     /// Another process had folded the same, and what this one wrote was dropped.
@@ -68,12 +70,6 @@ pub enum Scope {
     Tail,
     /// The runs alone: work that may be long, and is kept although others fold the tail meanwhile.
     Runs,
-}
-
-/// What a fold knows of the stores whose records it writes.
-struct Stores {
-    gone: BTreeSet<StoreId>,
-    limits: InlineLimits,
 }
 
 /// The end of what is folded: taken together with freezing the table, so that they agree.
@@ -94,6 +90,20 @@ pub struct FoldPoint {
 }
 
 impl Folder {
+    /// Claims a name for a segment that is about to be written; see [`Claims::claim`].
+    pub fn claim(&self, tag: ManifestId) -> Claim {
+        self.claims.claim(tag, self.entropy.next_u128())
+    }
+
+    /// # Errors
+    /// [`Error::Halted`] where this process must not publish manifests any more.
+    pub(super) fn may_publish(&self) -> Result<()> {
+        match self.halted.lock().clone() {
+            Some(cause) => Err(Error::Halted { cause }),
+            None => Ok(()),
+        }
+    }
+
     /// Folds the layers of the view at `point` but the active table, and publishes manifest and view.
     ///
     /// One fold at a time a process: the caller holds the fold's lock.
@@ -107,9 +117,7 @@ impl Folder {
         point: &FoldPoint,
         scope: Scope,
     ) -> Result<FoldOutcome> {
-        if let Some(cause) = self.halted.lock().clone() {
-            return Err(Error::Halted { cause });
-        }
+        self.may_publish()?;
         let view = &point.view;
         let base = Arc::clone(&view.manifest);
         let is_folded = |layer: &Layer| run_of(layer, base.folded).is_some();
@@ -135,10 +143,8 @@ impl Folder {
             Scope::Runs => base.folded,
             Scope::All | Scope::Tail => point.at,
         };
-        let stores = Stores {
-            gone: dropped(view, at).await?,
-            limits: inline_limits(view, at).await?,
-        };
+        let gone = Gone::at(view, at).await?;
+        let limits = inline_limits(view, at).await?;
         let tag = ManifestId(base.id.0 + 1);
         let mut pieces = Vec::with_capacity(groups.len());
         for group in groups {
@@ -150,8 +156,10 @@ impl Folder {
             let inputs = inputs
                 .filter_map(|layer| run_of(layer, base.folded))
                 .collect();
+            outcome.replaced += runs_len(&layers[group.clone()]);
+            let sink = RunSink::new(self, tag, &limits);
             let run = self
-                .write_group(&layers, (group, reaches_bottom), tag, &stores)
+                .write_group(&layers, (group, reaches_bottom), sink, &gone)
                 .await?;
             outcome.runs += u64::from(run.is_some());
             outcome.len += run.as_ref().map_or(0, |run| run.reference.len);
@@ -176,12 +184,12 @@ impl Folder {
     }
 
     /// Writes one group as a run; `None` if nothing of it is left.
-    async fn write_group(
+    pub(super) async fn write_group(
         &self,
         layers: &[Layer],
         (group, reaches_bottom): (Range<usize>, bool),
-        tag: ManifestId,
-        stores: &Stores,
+        mut sink: RunSink,
+        gone: &Gone,
     ) -> Result<Option<Arc<RunLayer>>> {
         // Below the oldest layer there is nothing that a delete could hide or a merge could meet.
         let is_bottom = reaches_bottom && group.end == layers.len();
@@ -194,9 +202,8 @@ impl Folder {
         let direction = Direction::Forward;
         let mut cursor =
             ViewCursor::open(own, &layers[group], newest_at, &everything, direction).await?;
-        let mut sink = RunSink::new(self, tag, &stores.limits);
         while let Some((key, op)) = cursor.next().await? {
-            if store_of(&key).is_some_and(|store| stores.gone.contains(&store)) {
+            if gone.has(&key) {
                 continue;
             }
             match op {
@@ -291,6 +298,15 @@ fn run_of(layer: &Layer, folded: Position) -> Option<SegmentId> {
         Layer::Run(run) if run.at <= folded => Some(run.reference.id),
         Layer::Table(_) | Layer::Run(_) => None,
     }
+}
+
+/// Bytes of the runs among `layers`.
+fn runs_len(layers: &[Layer]) -> u64 {
+    let runs = layers.iter().map(|layer| match layer {
+        Layer::Run(run) => run.reference.len,
+        Layer::Table(_) => 0,
+    });
+    runs.sum()
 }
 
 fn newest(layer: &Layer) -> Position {

@@ -2,7 +2,9 @@
 //! unfolded tail of the log; folding turns the tail into trees and a [`Manifest`] makes them the new
 //! base.
 
+mod claims;
 mod collect;
+mod compact;
 mod cursor;
 mod dropped;
 mod folder;
@@ -16,7 +18,9 @@ mod sink;
 mod table;
 mod view;
 
-pub use collect::CollectOutcome;
+pub use claims::{Claim, Claims};
+pub use collect::{CollectOutcome, Keep};
+pub use compact::Compaction;
 pub use cursor::{Direction, ViewCursor};
 pub use dropped::{CATALOG, CATALOG_DROPPED, CATALOG_STORE, full_key, store_of};
 pub use folder::{FoldOutcome, FoldPoint, Folder, Scope};

@@ -101,7 +101,10 @@ impl Fold {
             }
         }
         front.extend(runs);
-        let moves = self.folds_log && self.point.at > self.base.folded;
+        // At the base's own position the point knows better where the next slot stands: the log may
+        // have gone on in another file.
+        let moves =
+            self.point.at == self.base.folded || self.folds_log && self.point.at > self.base.folded;
         let collected = self.point.collected.max(self.base.collected);
         Some(Manifest {
             id: ManifestId(self.base.id.0 + 1),
@@ -159,17 +162,26 @@ impl Folder {
                     if !self.is_above_floor(&winner).await? {
                         return Ok(None);
                     }
-                    if !fold.survives(&winner) && !Mutant::FoldTwice.on() {
+                    if !self.rebase(fold, winner).await? {
                         return Ok(None);
-                    }
-                    fold.base = winner;
-                    if !Mutant::NoRetag.on() {
-                        self.rename(fold).await?;
                     }
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Puts a fold on a newer manifest; `false` if something that it folds is no longer unfolded there.
+    pub(super) async fn rebase(&self, fold: &mut Fold, newer: Manifest) -> Result<bool> {
+        if !fold.survives(&newer) && !Mutant::FoldTwice.on() {
+            return Ok(false);
+        }
+        fold.base = newer;
+        // A collector that is this very process knows what it has claimed.
+        if self.shared && !Mutant::NoRetag.on() {
+            self.rename(fold).await?;
+        }
+        Ok(true)
     }
 
     /// Makes a manifest durable under its name and looks again; `false` if it is not there.

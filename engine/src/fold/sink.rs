@@ -1,5 +1,6 @@
 //! Writing a run: entries in, a durable reference out.
 
+use super::claims::Claim;
 use super::folder::Folder;
 use super::inline::InlineLimits;
 use crate::base::{ManifestId, Mutant, Op, Result, RunRef, SegmentId};
@@ -24,6 +25,16 @@ impl RunSink {
         RunSink {
             folder: folder.clone(),
             id,
+            limits: limits.clone(),
+            builder: None,
+        }
+    }
+
+    /// A run under a claimed name: collection leaves it alone as long as the claim lives.
+    pub fn claimed(folder: &Folder, claim: &Claim, limits: &InlineLimits) -> RunSink {
+        RunSink {
+            folder: folder.clone(),
+            id: claim.id(),
             limits: limits.clone(),
             builder: None,
         }

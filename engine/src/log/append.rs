@@ -65,7 +65,21 @@ impl LogWriter {
         if let Some(file) = &end.file {
             writer.reopen(file).await?;
         }
+        writer.take_up().await?;
         Ok(writer)
+    }
+
+    /// An earlier process may have ended while it began the next file: then the next slot goes there. In the
+    /// file before, it would stand beyond the name that says where that file ends.
+    async fn take_up(&mut self) -> Result<()> {
+        let next = self.last.next();
+        if self.file.as_ref().is_some_and(|file| file.first < next) {
+            let name = Name::log(self.generation, next);
+            if self.storage.stat(&name).await?.is_some() {
+                self.leave_file().await;
+            }
+        }
+        Ok(())
     }
 
     async fn reopen(&mut self, file: &FileEnd) -> Result<()> {
@@ -126,8 +140,13 @@ impl LogWriter {
         self.generation
     }
 
-    /// Where the next slot will stand, for a manifest: file generation, first slot, offset.
+    /// Where the next slot will stand, for a manifest: file generation, first slot, offset. `None` where it
+    /// begins a file, which is found by the slot's name.
     pub fn place(&self) -> Option<(Generation, Position, u64)> {
+        let next = self.last.next();
+        if self.file.as_ref().is_some_and(|file| file.first == next) {
+            return None;
+        }
         let open = self
             .file
             .as_ref()
@@ -186,6 +205,25 @@ impl LogWriter {
             }
         }
         Ok(n)
+    }
+
+    /// Lets the next slot begin a file, which exists when this returns, unless the present one has fewer than
+    /// `len_min` bytes: the one before can go as soon as its slots are folded.
+    ///
+    /// # Errors
+    /// What the storage refuses; [`Error::Halted`] after an earlier failure. No slot is lost.
+    pub async fn begin_next_file(&mut self, len_min: u64) -> Result<()> {
+        if let Some(cause) = self.halted.clone() {
+            return Err(Error::Halted { cause });
+        }
+        let next = self.last.next();
+        let goes_on = |file: &OpenFile| file.first == next || file.offset < len_min;
+        if next.0 == 1 || self.file.as_ref().is_some_and(goes_on) {
+            return Ok(());
+        }
+        self.leave_file().await;
+        self.file = Some(self.begin_file(0).await?);
+        Ok(())
     }
 
     /// The file that takes the next `len` bytes, allocated.

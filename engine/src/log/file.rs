@@ -2,7 +2,8 @@
 
 use crate::base::checksum::checksum64;
 use crate::base::limits::SECTOR_LEN;
-use crate::base::{Generation, Position};
+use crate::base::{Generation, Position, Result};
+use crate::storage::{Name, Storage};
 
 /// The version of the file format that this program writes, and the newest it reads.
 pub const FILE_VERSION: u16 = 1;
@@ -115,6 +116,20 @@ impl FileHead {
             prev_file,
         })
     }
+}
+
+/// Whether a log file has a head: a process that began it may have ended before it wrote one. Nothing of
+/// such a file counts, and the file before it may go on.
+///
+/// # Errors
+/// What the storage refuses.
+pub async fn is_begun(storage: &dyn Storage, name: &Name) -> Result<bool> {
+    let Some(object) = storage.open(name).await? else {
+        return Ok(false);
+    };
+    let len = usize::try_from(object.len()).unwrap_or(usize::MAX);
+    let head = object.read_at(0, len.min(SECTOR_LEN)).await?;
+    Ok(head.iter().any(|byte| *byte != 0))
 }
 
 #[cfg(test)]

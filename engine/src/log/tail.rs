@@ -83,6 +83,18 @@ impl Tail {
         }
     }
 
+    /// Lets the next slot begin a file if the present one has `len_min` bytes; where each slot has one, it does
+    /// so anyway.
+    ///
+    /// # Errors
+    /// As [`LogWriter::begin_next_file`].
+    pub async fn begin_next_file(&mut self, len_min: u64) -> Result<()> {
+        match self {
+            Tail::Append(writer) => writer.begin_next_file(len_min).await,
+            Tail::Slots(_) => Ok(()),
+        }
+    }
+
     /// What [`SlotLog::settle_late`] does.
     ///
     /// # Errors

@@ -150,6 +150,15 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>>;
 
+    /// Removes what of the medium's own bookkeeping holds no object any more (the empty directories of a
+    /// folder). The one who calls holds the exclusive lock. Nothing depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn prune(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Where this is, for people.
     fn location(&self) -> String;
 }

@@ -5,6 +5,7 @@
 //! of a stream are, becomes one run however long it is, a few chunks of it in memory at a time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::base::checksum::checksum64;
 use crate::base::writes::write_len;
 use crate::base::{Error, Generation, ManifestId, Op, Position, Result, StoreId};
 use crate::coord::{KeyRange, Writes};
-use crate::fold::{InlineLimits, Layer, RunLayer, RunSink, combine, store_of};
+use crate::fold::{Claim, InlineLimits, Layer, RunLayer, RunSink, combine, store_of};
 
 /// Runs that a spill may write so that each holds one store; the stores after share the last run.
 const SPILL_RUNS_MAX: usize = 16;
@@ -32,6 +33,8 @@ pub(super) struct OwnWrites {
     /// Finished runs, oldest first.
     runs: Vec<Arc<RunLayer>>,
     open: Option<OpenRun>,
+    /// What keeps all of these from being collected until the commit refers to them.
+    claims: Vec<Claim>,
     /// The generation under which the runs were written.
     under: Option<Generation>,
     /// Of the stores that are written to.
@@ -78,15 +81,18 @@ impl OwnWrites {
 
     /// Lays `op` over whatever is there.
     pub(super) fn write(&mut self, full: Bytes, op: &Op) {
-        let op = match self.map.get(&full) {
-            Some(older) => {
-                self.len -= write_len(&full, older);
-                combine(older, op)
+        match self.map.entry(full) {
+            Entry::Vacant(entry) => {
+                self.len += write_len(entry.key(), op);
+                entry.insert(op.clone());
             }
-            None => op.clone(),
-        };
-        self.len += write_len(&full, &op);
-        self.map.insert(full, op);
+            Entry::Occupied(mut entry) => {
+                let combined = combine(entry.get(), op);
+                self.len += write_len(entry.key(), &combined);
+                self.len -= write_len(entry.key(), entry.get());
+                entry.insert(combined);
+            }
+        }
     }
 
     /// Whether every write is where it belongs.
@@ -165,7 +171,8 @@ impl OwnWrites {
             let open = match &mut self.open {
                 Some(open) => open,
                 none => {
-                    let sink = begin(&mut self.under, &self.limits, context).await?;
+                    let sink =
+                        begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
                     let (range, last) = (range.clone(), key.clone());
                     none.insert(OpenRun { sink, range, last })
                 }
@@ -203,7 +210,7 @@ impl OwnWrites {
             return Ok(());
         }
         let mut runs = Vec::new();
-        let mut sink = begin(&mut self.under, &self.limits, context).await?;
+        let mut sink = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
         let mut part = None;
         for (key, op) in &self.map {
             // A run counts as written from its first key to its last: one run a store and a stream keeps
@@ -216,7 +223,7 @@ impl OwnWrites {
             let differs = part.as_ref().is_some_and(|part| *part != next);
             if differs && runs.len() < SPILL_RUNS_MAX {
                 runs.extend(sink.finish().await?);
-                sink = begin(&mut self.under, &self.limits, context).await?;
+                sink = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
             }
             part = Some(next);
             sink.add(key, op).await?;
@@ -231,6 +238,11 @@ impl OwnWrites {
         self.map.clear();
         self.len = 0;
         Ok(())
+    }
+
+    /// What is to be held until the commit refers to the runs, or is known not to.
+    pub(super) fn take_claims(&mut self) -> Vec<Claim> {
+        std::mem::take(&mut self.claims)
     }
 
     /// As an intent carries them.
@@ -261,6 +273,7 @@ pub(super) struct Reach<'a> {
 
 async fn begin(
     under: &mut Option<Generation>,
+    claims: &mut Vec<Claim>,
     limits: &InlineLimits,
     context: &Reach<'_>,
 ) -> Result<RunSink> {
@@ -270,7 +283,11 @@ async fn begin(
         return Err(Error::SnapshotTooOld { object });
     }
     *under = Some(generation);
-    Ok(RunSink::new(&context.context.folder, tag, limits))
+    let folder = &context.context.folder;
+    let claim = folder.claim(tag);
+    let sink = RunSink::claimed(folder, &claim, limits);
+    claims.push(claim);
+    Ok(sink)
 }
 
 /// The tag of a run that is written now: above every manifest there is, and above whatever has been

@@ -350,7 +350,9 @@ impl Transaction {
         };
         let late = self.own.runs().iter().map(|run| run.reference.id);
         let late: Vec<_> = late.collect();
+        let claims = self.own.take_claims();
         let position = upkeep.committer().submit(self.into_draft(read_at)).await?;
+        drop(claims);
         if Mutant::RunLate.on() {
             for id in late {
                 context.folder.settle_segment(id).await?;

@@ -9,7 +9,7 @@ use eciton_engine::base::{Bounds, Generation, ManifestId, Op, Position, StoreId,
 use eciton_engine::commit::apply;
 use eciton_engine::coord::KeyRange;
 use eciton_engine::fold::{
-    Direction, FoldPoint, Folder, Layer, Manifest, RunSink, Scope, Table, TablePart, View,
+    Claims, Direction, FoldPoint, Folder, Layer, Manifest, RunSink, Scope, Table, TablePart, View,
     ViewCell, ViewCursor, full_key, resolve,
 };
 use eciton_engine::log::{Body, Record};
@@ -59,6 +59,7 @@ fn stage() -> Arc<Stage> {
         bounds: Bounds::default(),
         shared: false,
         halted: Arc::default(),
+        claims: Claims::default(),
     };
     Arc::new(Stage {
         cell: ViewCell::new(first),

@@ -5,19 +5,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::platform::{sync_dir, uninterrupted};
 
 /// The directories of the folder at `root`.
 ///
-/// Nobody ever removes a directory, so what is known to be durable stays so.
+/// Only [`Dirs::prune`] removes one, under the exclusive lock of the database; otherwise what is known to be
+/// durable stays so.
 #[derive(Debug)]
 pub(super) struct Dirs {
     root: PathBuf,
     /// Directories whose own names are durable because *this* process synced their parents after it
     /// had seen them. That another process made a directory says nothing: it may have died before its sync.
     durable: Mutex<HashSet<String>>,
+    /// Held for reading from making a directory to creating in it, for writing while directories go.
+    pruned: RwLock<()>,
 }
 
 impl Dirs {
@@ -25,7 +28,23 @@ impl Dirs {
         Dirs {
             root,
             durable: Mutex::default(),
+            pruned: RwLock::default(),
         }
+    }
+
+    /// Keeps every directory as long as the guard lives.
+    pub(super) fn keep(&self) -> RwLockReadGuard<'_, ()> {
+        self.pruned.read()
+    }
+
+    /// Removes the empty directories below the root. That need not be durable: one that comes back is empty.
+    pub(super) fn prune(&self) -> io::Result<()> {
+        let _nobody_creates = self.pruned.write();
+        self.durable.lock().clear();
+        for path in dirs_in(&self.root)? {
+            prune_below(&path)?;
+        }
+        Ok(())
     }
 
     /// Makes `dir` (`""` is the root) and what lies above it, each durable in its parent.
@@ -76,6 +95,27 @@ pub(super) fn make_dir(path: &Path) -> io::Result<()> {
     match uninterrupted(|| fs::create_dir(path)) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done,
+    }
+}
+
+fn dirs_in(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            dirs.push(entry.path());
+        }
+    }
+    Ok(dirs)
+}
+
+fn prune_below(path: &Path) -> io::Result<()> {
+    for below in dirs_in(path)? {
+        prune_below(&below)?;
+    }
+    match fs::remove_dir(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::DirectoryNotEmpty => Err(cause),
+        _ => Ok(()),
     }
 }
 

@@ -74,6 +74,7 @@ impl LocalStorage {
     }
 
     fn replace_now(&self, name: &Name, content: &ContentOf) -> io::Result<u128> {
+        let _kept = self.folder.dirs.keep();
         self.folder.dirs.make(name.dir())?;
         let mut temp = Temp::create(&self.folder)?;
         let identity = identity(&temp.file.metadata()?);
@@ -105,6 +106,7 @@ impl LocalStorage {
     }
 
     fn append_file_now(&self, name: &Name) -> io::Result<LocalAppendFile> {
+        let _kept = self.folder.dirs.keep();
         self.folder.dirs.make(name.dir())?;
         let path = self.folder.path(name);
         let file = uninterrupted(|| {
@@ -123,7 +125,10 @@ impl LocalStorage {
 impl Storage for LocalStorage {
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.folder.writable()?;
-        let create = || self.write_temp(name, bytes)?.link(&self.folder.path(name));
+        let create = || {
+            let _kept = self.folder.dirs.keep();
+            self.write_temp(name, bytes)?.link(&self.folder.path(name))
+        };
         let created = if bytes.len() > INLINE_LEN_MAX {
             block(create)
         } else {
@@ -212,6 +217,12 @@ impl Storage for LocalStorage {
         self.folder.writable()?;
         let held = block(|| lock::acquire(&self.folder, mode))?;
         Ok(Box::new(held))
+    }
+
+    async fn prune(&self) -> Result<()> {
+        self.folder.writable()?;
+        let pruned = block(|| self.folder.dirs.prune());
+        pruned.map_err(|cause| Operation::Remove.error("empty folders", &cause))
     }
 
     fn location(&self) -> String {

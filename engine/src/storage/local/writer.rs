@@ -25,7 +25,9 @@ pub(super) struct LocalWriter {
 
 impl LocalWriter {
     pub(super) fn new(folder: Arc<Folder>, name: Name) -> io::Result<LocalWriter> {
+        let kept = folder.dirs.keep();
         let temp = Temp::create(&folder)?;
+        drop(kept);
         let buffer = Vec::with_capacity(BUFFER_LEN);
         Ok(LocalWriter {
             folder,
@@ -56,6 +58,7 @@ impl LocalWriter {
     fn publish(mut self) -> io::Result<Created> {
         self.flush()?;
         self.temp.file.sync_all()?;
+        let _kept = self.folder.dirs.keep();
         self.folder.dirs.make(self.name.dir())?;
         self.temp.link(&self.folder.path(&self.name))
     }
