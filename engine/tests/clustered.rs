@@ -170,7 +170,7 @@ async fn transfers_conserve_the_total_while_all_fold_and_collect_and_modes_chang
         assert_eq!(total(&db, &store).await, ACCOUNTS * BEGINNING);
         transfer(&db, &store, &Dice::new(seed)).await;
         db.close().await.unwrap();
-        let report = verify_folder(folder.path(), &|_, _| {}).await.unwrap();
+        let report = verify_folder(folder.path(), &|_| {}).await.unwrap();
         assert_eq!(report.broken, vec![], "round {round}");
     }
 }

@@ -98,7 +98,7 @@ async fn objects(storage: &MemoryStorage) -> Vec<(Name, usize)> {
 async fn check(close: bool, name: &Name, what: &str, change: impl Fn(&mut Vec<u8>)) {
     let (storage, contents) = sample(close).await;
     assert!(storage.tamper(name, change));
-    let broken = db::verify(Arc::new(storage.read_only()), &|_, _| {})
+    let broken = db::verify(Arc::new(storage.read_only()), &|_| {})
         .await
         .map(|r| r.broken);
     match read_all(storage.restart()).await {

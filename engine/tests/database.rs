@@ -375,7 +375,7 @@ async fn a_copy_becomes_a_database_of_its_own() {
     let (copy, copied_store) = open(&second).await;
     assert_eq!(count(&copy, &copied_store).await, 21);
     assert_eq!(count(&db, &store).await, 20);
-    let report = verify_folder(&second, &|_, _| {}).await.unwrap();
+    let report = verify_folder(&second, &|_| {}).await.unwrap();
     assert_eq!(report.broken, vec![]);
     // A folder that is moved stays itself.
     let instance = copy.info().instance;

@@ -265,9 +265,7 @@ impl Run {
         let found = contents(&self.db.snapshot(), &self.stores).await.unwrap();
         assert_eq!(found, self.model);
         let storage = Arc::new(self.storage.read_only());
-        let report = eciton_engine::db::verify(storage, &|_, _| {})
-            .await
-            .unwrap();
+        let report = eciton_engine::db::verify(storage, &|_| {}).await.unwrap();
         assert_eq!(report.broken, vec![]);
     }
 }

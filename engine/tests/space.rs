@@ -88,7 +88,7 @@ async fn names(folder: &Path, dir: &str) -> Vec<Name> {
 }
 
 async fn sound(folder: &Path) {
-    let report = verify_folder(folder, &|_, _| {}).await.unwrap();
+    let report = verify_folder(folder, &|_| {}).await.unwrap();
     assert_eq!(report.broken, vec![], "{report:?}");
     assert_eq!(report.unused_segments, 0, "{report:?}");
 }

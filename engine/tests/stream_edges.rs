@@ -161,7 +161,7 @@ async fn costs(len: u64) {
     assert!(found == expected, "the stream differs after the edits");
     db.close().await.unwrap();
     let storage = LocalStorage::open(folder.path(), Access::ReadOnly).unwrap();
-    let report = verify(Arc::new(storage), &|_, _| {}).await.unwrap();
+    let report = verify(Arc::new(storage), &|_| {}).await.unwrap();
     assert_eq!(report.broken, []);
 }
 

@@ -289,7 +289,7 @@ impl Run {
             "the streams are not those of the model"
         );
         let storage = Arc::new(self.storage.read_only());
-        let report = verify(storage, &|_, _| {}).await.unwrap();
+        let report = verify(storage, &|_| {}).await.unwrap();
         assert_eq!(report.broken, []);
         assert_eq!(report.streams, self.model.streams.len() as u64);
         let len: usize = self.model.streams.values().map(Vec::len).sum();

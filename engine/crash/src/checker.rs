@@ -74,7 +74,7 @@ async fn beside(folder: &Path) -> Result<State> {
 
 /// What is broken in a folder. One in which no database was ever complete has nothing to break.
 async fn verify(folder: &Path, when: &str) -> Result<Vec<String>> {
-    match verify_folder(folder, &|_, _| {}).await {
+    match verify_folder(folder, &|_| {}).await {
         Ok(report) => {
             let broken = report.broken.into_iter();
             let text = broken.map(|one| format!("{when}: {}: {}", one.object, one.detail));

@@ -68,7 +68,7 @@ async fn survives(seed: u64, syncs: u64, stays: bool, medium: &mut Medium) {
     drop(db);
 
     medium.power_loss(&Dice::new(seed)).unwrap();
-    let report = verify_folder(&folder, &|_, _| {}).await.unwrap();
+    let report = verify_folder(&folder, &|_| {}).await.unwrap();
     assert_eq!(report.broken, [], "seed {seed}, sync {syncs}");
     let db = Db::open(&folder, Options::default()).await.unwrap();
     for number in seen {

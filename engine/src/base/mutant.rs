@@ -76,6 +76,8 @@ pub enum Mutant {
     CollectNoLog,
     /// S5: records that refer to collected segments are accepted.
     CollectUnchecked,
+    /// Where one process alone writes, what it has claimed is collected.
+    CollectClaimed,
     /// S6: a run is written after the record that refers to it was published.
     RunLate,
     /// S9: a linearizable read does not probe the next slot.
@@ -127,6 +129,7 @@ impl Mutant {
         Mutant::CollectByListing,
         Mutant::CollectNoLog,
         Mutant::CollectUnchecked,
+        Mutant::CollectClaimed,
         Mutant::RunLate,
         Mutant::LinearNoProbe,
         Mutant::LinearNoFloor,

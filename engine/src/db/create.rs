@@ -1,5 +1,7 @@
 //! Making a database: a new one, or one of its own out of a copy (S10 of the protocol).
 
+use std::sync::Arc;
+
 use super::instance::Instance;
 use super::options::Environment;
 use crate::base::{Error, Generation, InstanceId, ManifestId, Result};
@@ -36,6 +38,51 @@ pub(super) async fn create(storage: &dyn Storage, environment: &Environment) -> 
     }
     .store(storage)
     .await
+}
+
+/// What a place holds that is being filled and is no database yet.
+const UNFINISHED: &str = "UNFINISHED";
+
+/// A place for a database that comes from elsewhere. Until it is finished nothing in it is a database, and
+/// whoever begins again clears it.
+pub(super) struct Target {
+    storage: Arc<dyn Storage>,
+    marker: Name,
+}
+
+impl Target {
+    /// Takes a place that is empty, or that somebody has left unfinished.
+    pub(super) async fn begin(storage: Arc<dyn Storage>) -> Result<Target> {
+        let marker = Name::parse(UNFINISHED)
+            .ok_or_else(|| Error::Invalid(format!("`{UNFINISHED}` is no name")))?;
+        let names = storage.list("").await?;
+        if let Some(name) = names.first()
+            && (!names.contains(&marker) || names.contains(&Name::instance()))
+        {
+            let message = format!("{} is not empty: it has {name}", storage.location());
+            return Err(Error::Invalid(message));
+        }
+        storage.create(&marker, b"").await?;
+        storage.sync_names(&marker).await?;
+        for name in names.iter().filter(|name| **name != marker) {
+            remove(&*storage, name).await?;
+        }
+        Ok(Target { storage, marker })
+    }
+
+    /// The database is whole.
+    pub(super) async fn finish(self) -> Result<()> {
+        remove(&*self.storage, &self.marker).await
+    }
+}
+
+/// Who a database is that has no name yet.
+pub(super) fn nobody() -> Instance {
+    Instance {
+        id: InstanceId(0),
+        identity: 0,
+        closed: None,
+    }
 }
 
 /// Removes what of a copy does not count: manifests that are not complete, or older than the one that is

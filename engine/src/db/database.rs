@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::backup::{Backup, backup};
 use super::catalog::{self, StoreStats};
 use super::clustered;
 use super::info::Info;
 use super::instance::Instance;
 use super::open::{self, Opened};
 use super::options::{Environment, Mode, Options};
+use super::progress::OnProgress;
+use super::publish::{Published, publish};
 use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{CompactOutcome, Settled, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
@@ -268,6 +271,34 @@ impl Db {
     /// compacted, and nothing is lost.
     pub async fn compact(&self) -> Result<CompactOutcome> {
         self.upkeep()?.compact().await
+    }
+
+    /// Backs up everything that has been committed to a folder of backups; see [`backup`](super::backup).
+    ///
+    /// # Errors
+    /// As [`backup`](super::backup).
+    pub async fn backup(&self, to: &Path, full: bool, progress: OnProgress<'_>) -> Result<Backup> {
+        let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
+        let environment = Environment::default();
+        backup(
+            Arc::clone(&self.storage),
+            target,
+            full,
+            &environment,
+            progress,
+        )
+        .await
+    }
+
+    /// Publishes everything that has been committed into a new folder; see [`publish`](super::publish).
+    ///
+    /// # Errors
+    /// As [`publish`](super::publish).
+    pub async fn publish(&self, to: &Path, progress: OnProgress<'_>) -> Result<Published> {
+        let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
+        let (options, environment) = (Options::default(), Environment::default());
+        let source = Arc::clone(&self.storage);
+        publish(source, target, &options, &environment, progress).await
     }
 
     /// Makes visible whatever other processes have committed: everything that had committed anywhere when

@@ -19,6 +19,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(example(folder.path())).unwrap();
 //! ```
 
+mod backup;
 mod catalog;
 mod clustered;
 mod create;
@@ -27,6 +28,8 @@ mod info;
 mod instance;
 mod open;
 mod options;
+mod progress;
+mod publish;
 #[cfg(test)]
 mod stream_damage;
 mod verify;
@@ -38,11 +41,17 @@ pub use crate::txn::{
     Check, Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
     TxOptions,
 };
+pub use backup::{
+    Backup, Restored, backup, backup_folder, restore, restore_folder, verify_backup,
+    verify_backup_folder,
+};
 pub use catalog::StoreStats;
 pub use database::Db;
 pub use info::Info;
 pub use options::{Environment, Mode, Options};
-pub use verify::{Broken, Progress, VerifyReport, verify, verify_folder};
+pub use progress::{OnProgress, Progress};
+pub use publish::{Published, publish, publish_folder};
+pub use verify::{Broken, VerifyReport, verify, verify_folder};
 
 /// The version of the database format as a whole.
 pub const FORMAT: u32 = 1;

@@ -47,8 +47,7 @@ pub(super) async fn read_write(
         cut_loose(&*storage, base, &loaded.end).await?;
     }
     let writer = LogWriter::open(Arc::clone(&storage), &loaded.end).await?;
-    let tail = Tail::Append(writer);
-    let mut combiner = Combiner::new(parts(tail, &loaded.view, &loaded.folder, environment));
+    let mut combiner = combiner(writer, &loaded, environment);
     let (instance, generation) = if becomes_own {
         become_own(&*storage, &mut combiner, environment).await?
     } else {
@@ -98,7 +97,11 @@ pub(super) async fn read_only(
 
 /// Loads beside whoever writes, folds and collects meanwhile: what does not hold is looked at again, and is
 /// damage only if it looks the same twice.
-async fn load_beside(folder: &Folder, instance: &Instance, copied: bool) -> Result<Loaded> {
+pub(super) async fn load_beside(
+    folder: &Folder,
+    instance: &Instance,
+    copied: bool,
+) -> Result<Loaded> {
     let mut before = None;
     for _ in 0..RELOADS_MAX {
         match load(folder.clone(), instance, copied).await {
@@ -113,6 +116,12 @@ async fn load_beside(folder: &Folder, instance: &Instance, copied: bool) -> Resu
         }
     }
     load(folder.clone(), instance, copied).await
+}
+
+/// A combiner of a database that nobody else has open, at its end.
+pub(super) fn combiner(writer: LogWriter, loaded: &Loaded, environment: &Environment) -> Combiner {
+    let tail = Tail::Append(writer);
+    Combiner::new(parts(tail, &loaded.view, &loaded.folder, environment))
 }
 
 /// What a combiner works with.
@@ -201,10 +210,10 @@ pub(super) fn no_database(storage: &dyn Storage) -> Error {
 }
 
 /// What reading a database gives.
-struct Loaded {
+pub(super) struct Loaded {
     folder: Folder,
-    view: Arc<ViewCell>,
-    end: LogEnd,
+    pub(super) view: Arc<ViewCell>,
+    pub(super) end: LogEnd,
     replayed_slots: u64,
     copied: bool,
 }
@@ -237,7 +246,7 @@ impl Loaded {
     }
 }
 
-async fn load(folder: Folder, instance: &Instance, copied: bool) -> Result<Loaded> {
+pub(super) async fn load(folder: Folder, instance: &Instance, copied: bool) -> Result<Loaded> {
     let storage = Arc::clone(&folder.storage);
     let strictness = if copied {
         Strictness::Prefix

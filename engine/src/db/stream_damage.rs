@@ -60,7 +60,7 @@ impl Scene {
 
     async fn found(&self) -> Vec<String> {
         let storage = Arc::new(self.storage.read_only());
-        let report = verify(storage, &|_, _| {}).await.unwrap();
+        let report = verify(storage, &|_| {}).await.unwrap();
         let broken = report.broken.into_iter();
         broken
             .map(|broken| format!("{}: {}", broken.object, broken.detail))

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use super::instance::Instance;
 use super::options::Environment;
+use super::progress::{Meter, OnProgress};
 use super::{Options, open};
-use crate::base::limits::SECTOR_LEN;
+use crate::base::limits::{RELOADS_MAX, SECTOR_LEN};
 use crate::base::{Error, FloorId, ManifestId, Position, Result, RunRef, SegmentId};
 use crate::fold::Manifest;
 use crate::log::file::{FIRST_SLOT_OFFSET, FileHead};
 use crate::log::{Body, Floor, Floors, LogStart, Replay, Slot, Strictness, slot};
 use crate::merge;
-use crate::storage::{Access, LocalStorage, Name, Storage};
+use crate::storage::{Access, LocalStorage, Name, Object, Storage};
 use crate::stream;
 use crate::tree::{PageCache, Run};
 use crate::txn::{ScanRange, Snapshot, Store};
@@ -53,14 +54,12 @@ pub struct VerifyReport {
     pub broken: Vec<Broken>,
 }
 
-/// Told after every object: its name, and the bytes read so far.
-pub type Progress<'a> = &'a (dyn Fn(&str, u64) + Send + Sync);
-
-/// Verifies the database in a folder, without lock or writes, beside a running writer too.
+/// Verifies the database in a folder, without lock or writes, beside a running writer too: what is collected
+/// meanwhile is looked at again from the newest manifest.
 ///
 /// # Errors
 /// [`Error::NotADatabase`]; what the storage refuses. Damage is in the report, not an error.
-pub async fn verify_folder(folder: &Path, progress: Progress<'_>) -> Result<VerifyReport> {
+pub async fn verify_folder(folder: &Path, progress: OnProgress<'_>) -> Result<VerifyReport> {
     if !folder.is_dir() {
         let why = "there is no such folder".to_owned();
         return Err(Error::NotADatabase {
@@ -79,12 +78,13 @@ pub async fn verify_folder(folder: &Path, progress: Progress<'_>) -> Result<Veri
 ///
 /// # Errors
 /// As [`verify_folder`].
-pub async fn verify(storage: Arc<dyn Storage>, progress: Progress<'_>) -> Result<VerifyReport> {
+pub async fn verify(storage: Arc<dyn Storage>, progress: OnProgress<'_>) -> Result<VerifyReport> {
     let mut verifier = Verifier {
         storage,
         cache: Arc::new(PageCache::new(CACHE_LEN)),
-        progress,
+        meter: Meter::new(progress),
         report: VerifyReport::default(),
+        pass: Vec::new(),
         checked: BTreeSet::new(),
         folded: Position::ZERO,
     };
@@ -95,8 +95,10 @@ pub async fn verify(storage: Arc<dyn Storage>, progress: Progress<'_>) -> Result
 struct Verifier<'a> {
     storage: Arc<dyn Storage>,
     cache: Arc<PageCache>,
-    progress: Progress<'a>,
+    meter: Meter<'a>,
     report: VerifyReport,
+    /// What this pass has found: it may be that collection went by.
+    pass: Vec<Broken>,
     checked: BTreeSet<SegmentId>,
     /// What every manifest has folded.
     folded: Position,
@@ -104,9 +106,14 @@ struct Verifier<'a> {
 
 impl Verifier<'_> {
     async fn run(&mut self) -> Result<()> {
+        self.expect().await?;
         let instance = Name::instance();
+        let mut copied = false;
         match Instance::load(&*self.storage).await {
-            Ok(Some(_)) => self.read(&instance, 0),
+            Ok(Some((_, is_copy))) => {
+                copied = is_copy;
+                self.read(&instance, 0);
+            }
             Ok(None) => {
                 let why = "it has no INSTANCE file".to_owned();
                 return Err(Error::NotADatabase {
@@ -114,15 +121,64 @@ impl Verifier<'_> {
                     why,
                 });
             }
-            Err(error) => self.found(&instance, error)?,
+            Err(error) => {
+                self.found(&instance, error)?;
+                self.report.broken.append(&mut self.pass);
+            }
         }
-        let floor = match Floors::find(Arc::clone(&self.storage)).await {
-            Ok(floors) => floors.newest().1,
+        let mut manifests = Vec::new();
+        for _ in 0..RELOADS_MAX {
+            let before = self.floor().await?;
+            manifests = self.all(before).await?;
+            // Whatever is missing below a floor that has risen meanwhile was collected: look again.
+            if self.pass.is_empty() || self.floor().await? == before {
+                break;
+            }
+            self.pass.clear();
+        }
+        self.unused(&manifests).await?;
+        let found = std::mem::take(&mut self.pass);
+        if copied {
+            // A copy may lack anything; what it opens to is read below.
+            let text = |broken: &Broken| format!("{}: {}", broken.object, broken.detail);
+            self.report.warnings.extend(found.iter().map(text));
+        } else {
+            self.report.broken.extend(found);
+        }
+        if self.report.broken.is_empty() {
+            self.records().await?;
+            self.report.broken.append(&mut self.pass);
+        }
+        self.meter.finish();
+        Ok(())
+    }
+
+    /// What there is to read: every object, and the records once more, the way a user would.
+    async fn expect(&mut self) -> Result<()> {
+        for name in self.storage.list("").await? {
+            let len = self.storage.stat(&name).await?.map_or(0, |stat| stat.len);
+            self.meter.expect(1, len);
+            if name.as_segment().is_some() {
+                self.meter.expect(0, len);
+            }
+        }
+        Ok(())
+    }
+
+    async fn floor(&mut self) -> Result<Floor> {
+        match Floors::find(Arc::clone(&self.storage)).await {
+            Ok(floors) => Ok(floors.newest().1),
             Err(error) => {
                 self.found(&Name::floor(FloorId(0)), error)?;
-                Floor::default()
+                Ok(Floor::default())
             }
-        };
+        }
+    }
+
+    /// Everything above the floor; the manifests.
+    async fn all(&mut self, floor: Floor) -> Result<Vec<Manifest>> {
+        self.report.slots = 0;
+        self.report.warnings.clear();
         let manifests = self.manifests(floor).await?;
         let oldest = manifests.first();
         self.folded = oldest.map_or(Position::ZERO, |manifest| manifest.folded);
@@ -133,27 +189,39 @@ impl Verifier<'_> {
                 let detail = format!("it is not a checkpoint of slot {}", manifest.folded);
                 self.broken(&Name::manifest(manifest.id), detail);
             }
+            self.order(manifest);
         }
-        if let Some(newest) = manifests.last() {
-            for entry in &newest.runs {
+        // The newest first: whoever opens needs that one.
+        for manifest in manifests.iter().rev() {
+            for entry in &manifest.runs {
                 self.run_of(&entry.run).await?;
             }
         }
-        self.unused(&manifests).await?;
-        if self.report.broken.is_empty() {
-            self.records().await?;
+        Ok(manifests)
+    }
+
+    /// Runs are listed from the newest to the oldest, and none is newer than the manifest.
+    fn order(&mut self, manifest: &Manifest) {
+        let mut newest = manifest.folded;
+        for entry in &manifest.runs {
+            if entry.at > newest {
+                let name = Name::segment(entry.run.id);
+                let detail = format!("{name} is of slot {}, after slot {newest}", entry.at);
+                self.broken(&Name::manifest(manifest.id), detail);
+            }
+            newest = newest.min(entry.at);
         }
-        Ok(())
     }
 
     fn read(&mut self, name: &Name, len: u64) {
         self.report.objects += 1;
         self.report.bytes += len;
-        (self.progress)(name.as_str(), self.report.bytes);
+        self.meter.add(name.as_str(), 1, len);
     }
 
+    /// Something that would be found again by looking again.
     fn broken(&mut self, object: &Name, detail: String) {
-        self.report.broken.push(Broken {
+        self.pass.push(Broken {
             object: object.to_string(),
             detail,
         });
@@ -162,7 +230,7 @@ impl Verifier<'_> {
     /// Damage goes into the report; what the medium refuses ends verifying.
     fn found(&mut self, object: &Name, error: Error) -> Result<()> {
         match error {
-            Error::Corrupt { object, detail } => self.report.broken.push(Broken { object, detail }),
+            Error::Corrupt { object, detail } => self.pass.push(Broken { object, detail }),
             Error::FormatTooNew { .. } | Error::Invalid(_) | Error::Overflow { .. } => {
                 self.broken(object, error.to_string());
             }
@@ -201,7 +269,7 @@ impl Verifier<'_> {
         if before.is_none() {
             let detail = "there is no manifest".to_owned();
             let object = Name::MANIFEST.to_owned();
-            self.report.broken.push(Broken { object, detail });
+            self.pass.push(Broken { object, detail });
         }
         Ok(manifests)
     }
@@ -279,9 +347,7 @@ impl Verifier<'_> {
             if wanted.contains(&slot.header.n) {
                 hashes.insert(slot.header.n, slot.hash);
             }
-            if slot.header.n.0 % 1024 == 0 {
-                (self.progress)(name.as_str(), self.report.bytes);
-            }
+            self.meter.add(name.as_str(), 0, slot.len as u64);
         }
         let end = replay.end();
         if let Some(file) = end.file.filter(|file| file.torn.is_some()) {
@@ -344,7 +410,7 @@ impl Verifier<'_> {
 
     /// Checks a run that is referred to, once.
     async fn run_of(&mut self, reference: &RunRef) -> Result<()> {
-        if !self.checked.insert(reference.id) {
+        if self.checked.contains(&reference.id) {
             return Ok(());
         }
         let name = Name::segment(reference.id);
@@ -352,21 +418,36 @@ impl Verifier<'_> {
             self.broken(&name, "it is referred to and it is missing".to_owned());
             return Ok(());
         };
+        self.checked.insert(reference.id);
+        // Damage is not looked for twice, so it counts whatever comes after.
+        let before = std::mem::take(&mut self.pass);
+        let checked = self.check(&name, object, reference).await;
+        let found = std::mem::replace(&mut self.pass, before);
+        self.report.broken.extend(found);
+        checked
+    }
+
+    async fn check(
+        &mut self,
+        name: &Name,
+        object: Arc<dyn Object>,
+        reference: &RunRef,
+    ) -> Result<()> {
         let len = object.len();
-        self.read(&name, len);
+        self.read(name, len);
         let opened = Run::open(object, Arc::clone(&self.cache), name.to_string()).await;
         let run = match opened {
             Ok(run) => run,
-            Err(error) => return self.found(&name, error),
+            Err(error) => return self.found(name, error),
         };
         let check = run.check(&mut |_| {}).await;
         for problem in &check.problems {
-            self.broken(&name, problem.to_string());
+            self.broken(name, problem.to_string());
         }
         let here = (len, check.entries(), check.content_hash);
         let wanted = (reference.len, reference.entries, Some(reference.hash));
         if check.problems.is_empty() && here != wanted {
-            self.broken(&name, "it is not the run that is referred to".to_owned());
+            self.broken(name, "it is not the run that is referred to".to_owned());
         }
         Ok(())
     }
@@ -404,7 +485,7 @@ impl Verifier<'_> {
             if let Err(error) = self.store(&snapshot, &store).await {
                 let object = format!("store `{}`", store.name());
                 let detail = error.to_string();
-                self.report.broken.push(Broken { object, detail });
+                self.pass.push(Broken { object, detail });
             }
         }
         Ok(())
@@ -422,6 +503,8 @@ impl Verifier<'_> {
                 }
             }
             self.report.records += 1;
+            let len = record.key.len() + record.value.len();
+            self.meter.add(store.name(), 0, len as u64);
         }
         let streams = stream::check(snapshot, store).await?;
         self.report.streams += streams.streams;

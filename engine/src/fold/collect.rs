@@ -240,10 +240,11 @@ impl Folder {
             return Ok(None);
         }
         let lag = Position(applied.0.saturating_sub(self.bounds.window_slots_max));
-        let mut slot = if keep.window {
-            oldest.folded.min(lag)
-        } else {
-            oldest.folded.next()
+        let mut slot = match oldest.place {
+            _ if keep.window => oldest.folded.min(lag),
+            // It refers to the file in which its last slot stands.
+            Some(_) => oldest.folded,
+            None => oldest.folded.next(),
         };
         if Mutant::FloorHigh.on() {
             slot = Position(applied.0.saturating_sub(2));

@@ -10,11 +10,13 @@ use super::claims::Claim;
 use super::dropped::Gone;
 use super::folder::{FoldOutcome, FoldPoint, Folder};
 use super::inline::inline_limits;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, RunEntry};
 use super::publish::{Fold, Piece};
 use super::sink::RunSink;
-use super::view::{Layer, ViewCell};
-use crate::base::{ManifestId, Result};
+use super::view::{Layer, View, ViewCell};
+use crate::base::{Error, Generation, ManifestId, Position, Result};
+use crate::log::once::{Owner, confirm, create_once};
+use crate::storage::Name;
 
 /// A compaction whose run is written and that no manifest refers to yet.
 pub struct Compaction {
@@ -68,6 +70,45 @@ impl Folder {
             outcome,
             _claim: claim,
         })
+    }
+
+    /// Writes what `view` shows at its end, the slot given with its hash and the generation after it, as the
+    /// first manifest of a database of its own, with one run at the most. `step` is told of each record's
+    /// bytes.
+    ///
+    /// # Errors
+    /// What either storage refuses; [`Error::Invalid`] where there is a manifest already.
+    pub async fn write_copy(
+        &self,
+        view: &View,
+        (folded, hash, generation): (Position, u128, Generation),
+        step: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<Manifest> {
+        let gone = Gone::at(view, folded).await?.with_marks();
+        let id = ManifestId(1);
+        let limits = inline_limits(view, folded).await?;
+        let mut sink = RunSink::new(self, id, &limits);
+        let layers = &view.layers;
+        self.write_layers(layers, true, &mut sink, &gone, step)
+            .await?;
+        let run = sink.finish().await?;
+        let entry = |run| RunEntry { run, at: folded };
+        let manifest = Manifest {
+            id,
+            folded,
+            hash,
+            generation,
+            place: None,
+            collected: ManifestId(0),
+            runs: run.into_iter().map(entry).collect(),
+        };
+        let (name, bytes) = (Name::manifest(id), manifest.encode());
+        let owner = create_once(&*self.storage, &name, &bytes).await?;
+        if owner != Owner::Us || !confirm(&*self.storage, &name, &bytes).await? {
+            let message = format!("{name} belongs to somebody else");
+            return Err(Error::Invalid(message));
+        }
+        Ok(manifest)
     }
 
     /// Makes a compaction part of the manifest after `newest`, the newest one that is known, and of the

@@ -196,13 +196,31 @@ impl Folder {
         let Some(at) = layers[group.clone()].iter().map(newest).max() else {
             return Ok(None);
         };
+        self.write_layers(&layers[group], is_bottom, &mut sink, gone, &mut |_| {})
+            .await?;
+        let reference = sink.finish().await?;
+        match reference {
+            Some(reference) => self.open_run(reference, at).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes what `layers` do to each key, all of it that counts.
+    pub(super) async fn write_layers(
+        &self,
+        layers: &[Layer],
+        is_bottom: bool,
+        sink: &mut RunSink,
+        gone: &Gone,
+        step: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<()> {
         let everything = KeyRange::everything();
         let own = Vec::new();
         let newest_at = Position(u64::MAX);
         let direction = Direction::Forward;
-        let mut cursor =
-            ViewCursor::open(own, &layers[group], newest_at, &everything, direction).await?;
+        let mut cursor = ViewCursor::open(own, layers, newest_at, &everything, direction).await?;
         while let Some((key, op)) = cursor.next().await? {
+            step((key.len() + op.payload().len()) as u64);
             if gone.has(&key) {
                 continue;
             }
@@ -212,11 +230,7 @@ impl Folder {
                 op => sink.add(&key, &op).await?,
             }
         }
-        let reference = sink.finish().await?;
-        match reference {
-            Some(reference) => self.open_run(reference, at).await.map(Some),
-            None => Ok(None),
-        }
+        Ok(())
     }
 
     /// Opens a run that a slot or a manifest refers to.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::file::{FIRST_SLOT_OFFSET, FileHead, PrevFile};
 use super::record::{Body, Record};
 use super::replay::{FileEnd, LogEnd};
-use super::slot::{self, SlotHeader};
+use super::slot::{self, Slot, SlotHeader};
 use crate::base::limits::{LOG_ALLOCATE_LEN_MAX, LOG_ALLOCATE_LEN_MIN, LOG_FILE_LEN_MAX};
 use crate::base::{Error, Generation, Mutant, Position, Result};
 use crate::storage::{AppendFile, Name, Storage};
@@ -205,6 +205,52 @@ impl LogWriter {
             }
         }
         Ok(n)
+    }
+
+    /// Appends slots of another copy of this log as they are: durable, with few writes, when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where they do not continue this log; what the storage refuses.
+    pub async fn append_copies(&mut self, slots: &[Slot]) -> Result<()> {
+        let (mut bytes, mut last) = (Vec::new(), (self.last, self.hash));
+        for slot in slots {
+            let (encoded, hash) = slot::encode(&slot.header, &slot.records);
+            let header = &slot.header;
+            let continues = header.n == last.0.next()
+                && header.prev == last.1
+                && header.generation == self.generation;
+            if !continues || hash != slot.hash {
+                let detail = format!("it does not follow slot {}", last.0);
+                return Err(Error::corrupt(format!("slot {}", header.n), detail));
+            }
+            bytes.extend_from_slice(&encoded);
+            last = (header.n, hash);
+            let generation = slot.records.iter().find_map(|record| match record.body {
+                Body::Generation { generation, .. } => Some(generation),
+                _ => None,
+            });
+            if let Some(generation) = generation {
+                self.append_bytes(&std::mem::take(&mut bytes), last).await?;
+                self.leave_file().await;
+                self.generation = generation;
+            }
+        }
+        self.append_bytes(&bytes, last).await
+    }
+
+    /// Appends whole slots, of which `last` is the newest.
+    async fn append_bytes(&mut self, bytes: &[u8], last: (Position, u128)) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let file = self.room_for(bytes.len() as u64).await?;
+        if let Err(error) = file.handle.write_durable(file.offset, bytes).await {
+            self.halted = Some(format!("writing up to slot {}: {error}", last.0));
+            return Err(error);
+        }
+        file.offset += bytes.len() as u64;
+        (self.last, self.hash) = last;
+        Ok(())
     }
 
     /// Lets the next slot begin a file, which exists when this returns, unless the present one has fewer than

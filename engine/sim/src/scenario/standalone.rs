@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use eciton_engine::base::{Error, Result};
+use eciton_engine::base::{Bounds, Error, Result};
 use eciton_engine::coord::LocalCoordinator;
 use eciton_engine::db::{Db, Environment, Options, verify};
 use eciton_engine::storage::Storage;
@@ -136,6 +136,10 @@ pub fn run(world: &mut World) -> Result<(), Violation> {
         options: Options {
             fold_len_min: usize::try_from(random.between(1_000, 20_000)).unwrap_or(1_000),
             cache_len_max: 100_000,
+            bounds: Bounds {
+                bulk_len_min: random.pick(&[100, 300, 1_000_000]),
+                ..Bounds::default()
+            },
             ..Options::default()
         },
     };
@@ -250,9 +254,11 @@ impl Client {
     /// Works for a while; the error that ended it.
     async fn run(mut self) -> Option<Error> {
         for _ in 0..self.random.between(5, 40) {
-            let done = match self.random.below(12) {
-                0 => self.db.fold().await.map(drop),
-                1 => self.look().await,
+            let done = match self.random.below(24) {
+                0 | 1 => self.db.fold().await.map(drop),
+                2 | 3 => self.look().await,
+                4 => self.db.collect().await.map(drop),
+                5 => self.db.compact().await.map(drop),
                 _ => {
                     let Client {
                         db,
@@ -328,7 +334,7 @@ async fn try_last(scene: &Scene, seat: Seat) -> Result<()> {
     let seen = contents(&db.snapshot(), &stores).await?;
     scene.ledger.check(&seen, Extent::Ended);
     scene.ledger.check_reads(&seen);
-    let report = verify(Arc::clone(&storage), &|_, _| {}).await?;
+    let report = verify(Arc::clone(&storage), &|_| {}).await?;
     if !report.broken.is_empty() {
         let details = format!("{:?}", report.broken);
         scene.shared.violate("verify finds damage", details);

@@ -48,7 +48,8 @@ impl Client {
             let drawn = self.random.below(if self.is_hot { 160 } else { 100 });
             let done = match drawn {
                 0..=7 | 100..=129 => self.db.fold().await.map(drop),
-                8..=14 | 130..=160 => self.db.collect().await.map(drop),
+                8..=12 | 130..=154 => self.db.collect().await.map(drop),
+                13 | 14 | 155..=160 => self.db.compact().await.map(drop),
                 15..=21 => self.linear().await,
                 22..=26 => self.look().await,
                 27..=32 => self.ask().await,

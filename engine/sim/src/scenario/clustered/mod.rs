@@ -214,7 +214,7 @@ async fn try_last(scene: &Scene, seat: Seat) -> Result<(), Error> {
         let seen = stores.contents(&snapshot).await?;
         scene.truth.compare("the last process", at, &seen);
     }
-    let report = verify(storage, &|_, _| {}).await?;
+    let report = verify(storage, &|_| {}).await?;
     if !report.broken.is_empty() {
         let details = format!("{:?}", report.broken);
         scene.shared.violate("verify finds damage", details);
