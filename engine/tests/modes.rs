@@ -237,7 +237,7 @@ async fn read_everything(folder: &Path) {
         .unwrap();
     assert_eq!(get(&other, &store, 1).await.unwrap(), "folded");
     db.close().await.unwrap();
-    let report = verify_folder(folder, &|_, _| {}).await.unwrap();
+    let report = verify_folder(folder, &|_| {}).await.unwrap();
     assert_eq!(
         (report.broken, report.records, report.streams),
         (vec![], 2, 1)

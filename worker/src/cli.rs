@@ -339,8 +339,53 @@ pub(crate) enum Db {
     #[command(after_help = "Examples:\n  eciton db info --db ./db --json")]
     Info,
     /// Reads everything, checks every checksum, names what is broken (exit code 1)
-    #[command(after_help = "Examples:\n  eciton db verify --db ./db --json")]
-    Verify,
+    #[command(after_help = "Examples:\n  eciton db verify --db ./db --json\n  \
+                      eciton db verify --backups ./backups")]
+    Verify {
+        /// Verifies a folder of backups instead of the database
+        #[arg(long, value_name = "FOLDER")]
+        backups: Option<PathBuf>,
+    },
+    /// Rewrites everything as one run, without what was deleted or dropped, and gives the space back
+    #[command(after_help = "Examples:\n  eciton db compact --db ./db")]
+    Compact,
+    /// Adds a backup to a folder of backups: what is there already is not copied again
+    #[command(
+        after_help = "Works beside a running writer. A backup that was interrupted is none; the next one \
+                      goes on.\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
+                      eciton db backup ./backups --full --db ./db"
+    )]
+    Backup {
+        /// The folder of backups; the first backup makes it
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Reads everything that is there and relied on, and copies again what is damaged
+        #[arg(long)]
+        full: bool,
+    },
+    /// Makes a new database of a backup: the newest, or the state of a position
+    #[command(
+        after_help = "The database is new, and another one than the one that was backed up.\n\n\
+                      Examples:\n  eciton db restore ./backups --db ./restored\n  \
+                      eciton db restore ./backups --position 4711 --db ./restored"
+    )]
+    Restore {
+        /// The folder of backups
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// A position that the backups cover
+        #[arg(long, value_name = "N")]
+        position: Option<u64>,
+    },
+    /// Writes a compact copy for distribution, which opens for reading from any medium
+    #[command(after_help = "Works beside a running writer.\n\nExamples:\n  \
+                      eciton db publish ./published --db ./db\n  \
+                      eciton scan flights --db ./published")]
+    Publish {
+        /// The new folder
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 /// Reads the command line. Help and versions are printed here; a wrong call is told in one line, with

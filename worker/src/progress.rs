@@ -1,4 +1,5 @@
-//! How far a job is, on stderr: a bar on a terminal, else a line every two seconds.
+//! How far a job is, on stderr: a bar on a terminal, else a line every two seconds. And how far a piece of
+//! work on a whole database is, on a terminal only.
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use eciton_engine::db::Progress;
 use eciton_jobs::run::{Event, Observer};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -119,6 +121,41 @@ pub(crate) async fn show<T>(
             }
             _ = looks.tick() => display.update(tracker.counts()),
         }
+    }
+}
+
+/// A bar of bytes for work on a whole database.
+pub(crate) struct Meter(ProgressBar);
+
+impl Meter {
+    /// A bar that says what is done, on a terminal only.
+    pub(crate) fn new(what: &'static str) -> Meter {
+        if !io::stderr().is_terminal() {
+            return Meter(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new(0);
+        let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what);
+        logs::keep_above(&bar);
+        Meter(bar)
+    }
+
+    /// What the engine tells.
+    pub(crate) fn progress(&self) -> impl Fn(&Progress<'_>) + Send + Sync + '_ {
+        |progress: &Progress<'_>| {
+            let (done, total) = (progress.objects, progress.objects_total);
+            self.0.set_length(progress.bytes_total);
+            self.0.set_position(progress.bytes);
+            self.0.set_message(format!("{done}/{total}"));
+        }
+    }
+
+    /// The bar gone: what follows is the outcome.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
     }
 }
 

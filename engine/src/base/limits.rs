@@ -23,6 +23,9 @@ pub const WINDOW_SLOTS_MAX: u64 = 65_536;
 pub const WINDOW_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a store's name.
 pub const STORE_NAME_LEN_MAX: usize = 255;
+/// Numbers for stores that a process takes at a time, so that those who create one after the other, or at the
+/// same time, seldom meet.
+pub const STORE_IDS_RESERVED: u32 = 32;
 /// Bytes of one page of a run, before compression.
 pub const PAGE_LEN: usize = 8 * 1024;
 /// Names that one directory may hold before the next one is begun.

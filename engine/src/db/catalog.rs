@@ -1,5 +1,7 @@
 //! The catalog: store 0, which describes all stores, in transactions like any other records.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -95,11 +97,32 @@ pub(super) async fn list(snapshot: &Snapshot) -> Result<Vec<Store>> {
     Ok(stores)
 }
 
-/// Creates a store within `transaction`; an equal one that exists is returned.
+/// Takes `count` numbers for stores within `transaction`, which conflicts with every other that takes some.
+async fn reserve(transaction: &mut Transaction, count: u32) -> Result<Range<u32>> {
+    let catalog = catalog()?;
+    let next_key = Key::from_datums(&[Datum::Str(NEXT.to_owned())])?;
+    let first = match transaction.get(&catalog, &next_key).await? {
+        Some(bytes) => u32::from_le_bytes(bytes[..].try_into().map_err(|_| broken("the counter"))?),
+        None => FIRST_STORE,
+    };
+    let next = first.checked_add(count).ok_or(Error::Limit {
+        what: "stores ever created",
+        got: u64::from(first) + u64::from(count),
+        max: u64::from(u32::MAX) - 1,
+    })?;
+    let next_bytes = Bytes::copy_from_slice(&next.to_le_bytes());
+    transaction.put(&catalog, &next_key, next_bytes)?;
+    Ok(first..next)
+}
+
+/// Creates a store within `transaction`, with the next number of `ids`; an equal one that exists is returned.
+/// Where `ids` has none left it gets `count` more: they count once the transaction has committed.
 pub(super) async fn create(
     transaction: &mut Transaction,
     name: &str,
     schema: &StoreSchema,
+    ids: &mut Range<u32>,
+    count: u32,
 ) -> Result<Store> {
     let (catalog, key) = (catalog()?, name_key(name)?);
     if let Some(bytes) = transaction.get(&catalog, &key).await? {
@@ -112,21 +135,10 @@ pub(super) async fn create(
             }),
         };
     }
-    let next_key = Key::from_datums(&[Datum::Str(NEXT.to_owned())])?;
-    let id = match transaction.get(&catalog, &next_key).await? {
-        Some(bytes) => u32::from_le_bytes(bytes[..].try_into().map_err(|_| broken("the counter"))?),
-        None => FIRST_STORE,
-    };
-    let next = id.checked_add(1).ok_or(Error::Limit {
-        what: "stores ever created",
-        got: u64::from(u32::MAX),
-        max: u64::from(u32::MAX) - 1,
-    })?;
-    transaction.put(
-        &catalog,
-        &next_key,
-        Bytes::copy_from_slice(&next.to_le_bytes()),
-    )?;
+    if ids.start == ids.end {
+        *ids = reserve(transaction, count).await?;
+    }
+    let id = ids.next().ok_or_else(|| broken("the counter"))?;
     transaction.put(&catalog, &key, encode(StoreId(id), schema))?;
     let catalog_key = full_key(CATALOG, key.as_bytes());
     Ok(Store::new(
@@ -324,7 +336,13 @@ fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures::executor::block_on;
+
     use super::*;
+    use crate::db::{Db, Environment, Options};
+    use crate::storage::MemoryStorage;
 
     /// A store's record as programs wrote it that knew neither directions nor inline limits.
     #[derive(Clone, PartialEq, Message)]
@@ -353,5 +371,48 @@ mod tests {
         };
         assert_eq!((id, &schema), (StoreId(17), &expected));
         assert_eq!(encode(id, &schema), bytes);
+    }
+
+    #[test]
+    fn creators_with_numbers_of_their_own_commit_at_the_first_try() {
+        block_on(async {
+            let storage = Arc::new(MemoryStorage::new());
+            let opened = Db::open_storage(storage, Options::default(), Environment::default());
+            let db = opened.await.unwrap();
+            let schema = StoreSchema::default();
+            let (mut first, mut second) = (db.begin(), db.begin());
+            create(&mut first, "a", &schema, &mut (100..101), 1)
+                .await
+                .unwrap();
+            create(&mut second, "b", &schema, &mut (101..102), 1)
+                .await
+                .unwrap();
+            let mut third = db.begin();
+            create(&mut third, "b", &schema, &mut (102..103), 1)
+                .await
+                .unwrap();
+            first.commit().await.unwrap();
+            second.commit().await.unwrap();
+            let same_name = third.commit().await;
+            assert!(
+                matches!(same_name, Err(Error::Conflict { .. })),
+                "{same_name:?}"
+            );
+        });
+    }
+
+    #[test]
+    fn numbers_end_where_they_would_be_used_twice() {
+        block_on(async {
+            let storage = Arc::new(MemoryStorage::new());
+            let opened = Db::open_storage(storage, Options::default(), Environment::default());
+            let db = opened.await.unwrap();
+            let mut transaction = db.begin();
+            let most = u32::MAX - FIRST_STORE;
+            let taken = reserve(&mut transaction, most).await.unwrap();
+            assert_eq!(taken, FIRST_STORE..u32::MAX);
+            let refused = reserve(&mut transaction, 1).await;
+            assert!(matches!(refused, Err(Error::Limit { .. })), "{refused:?}");
+        });
     }
 }

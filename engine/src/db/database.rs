@@ -1,9 +1,11 @@
 //! An open database.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::backup::{Backup, backup};
 use super::catalog::{self, StoreStats};
@@ -14,6 +16,7 @@ use super::open::{self, Opened};
 use super::options::{Environment, Mode, Options};
 use super::progress::OnProgress;
 use super::publish::{Published, publish};
+use crate::base::limits::STORE_IDS_RESERVED;
 use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{CompactOutcome, Settled, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
@@ -33,6 +36,8 @@ pub struct Db {
     context: Arc<Context>,
     opened: Arc<Info>,
     instance: Arc<Mutex<Instance>>,
+    /// Numbers for stores that this process has taken and not given yet.
+    ids: Arc<AsyncMutex<Range<u32>>>,
 }
 
 impl Db {
@@ -116,6 +121,7 @@ impl Db {
             context,
             opened: Arc::new(info),
             instance,
+            ids: Arc::new(AsyncMutex::new(0..0)),
         }
     }
 
@@ -152,17 +158,61 @@ impl Db {
             return Ok(store);
         }
         for _ in 1..CATALOG_TRIES_MAX {
+            // Whoever finds no number takes several, and the others wait: they need one too.
+            let mut left = self.ids.lock().await;
+            let (mut ids, left) = match left.next() {
+                Some(id) => (id..id + 1, None),
+                None => (0..0, Some(left)),
+            };
             let mut transaction = self.begin();
-            let store = catalog::create(&mut transaction, name, &schema).await?;
+            let count = STORE_IDS_RESERVED;
+            let created = catalog::create(&mut transaction, name, &schema, &mut ids, count);
+            let store = created.await?;
             match transaction.commit().await {
                 Err(Error::Conflict { .. } | Error::TooOld { .. }) => {}
-                other => return other.map(|_| store),
+                Ok(_) => {
+                    if let Some(mut left) = left {
+                        *left = ids;
+                    }
+                    return Ok(store);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Err(Error::Conflict {
+        Err(self.busy_catalog())
+    }
+
+    /// Creates many stores in one transaction, durably; those that exist and are equal are returned as they
+    /// are. All are created, or none.
+    ///
+    /// # Errors
+    /// As [`Db::create_store`].
+    pub async fn create_stores(&self, stores: &[(&str, StoreSchema)]) -> Result<Vec<Store>> {
+        for (name, _) in stores {
+            catalog::check_name(name)?;
+        }
+        let count = u32::try_from(stores.len()).unwrap_or(u32::MAX);
+        for _ in 1..CATALOG_TRIES_MAX {
+            let mut transaction = self.begin();
+            let (mut ids, mut created) = (0..0, Vec::with_capacity(stores.len()));
+            for (name, schema) in stores {
+                let store = catalog::create(&mut transaction, name, schema, &mut ids, count);
+                created.push(store.await?);
+                transaction.relieve().await?;
+            }
+            match transaction.commit().await {
+                Err(Error::Conflict { .. } | Error::TooOld { .. }) => {}
+                other => return other.map(|_| created),
+            }
+        }
+        Err(self.busy_catalog())
+    }
+
+    fn busy_catalog(&self) -> Error {
+        Error::Conflict {
             what: "the catalog".to_owned(),
             read_at: self.snapshot().position(),
-        })
+        }
     }
 
     /// Finds a store; `None` if there is none of that name.
@@ -195,10 +245,7 @@ impl Db {
                 other => return other.map(|_| found),
             }
         }
-        Err(Error::Conflict {
-            what: "the catalog".to_owned(),
-            read_at: self.snapshot().position(),
-        })
+        Err(self.busy_catalog())
     }
 
     /// Counts what a store holds, by reading it.

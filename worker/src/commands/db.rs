@@ -1,16 +1,18 @@
-//! `db init|info|verify`: a database as a whole.
+//! `db init|info|verify` and, in `copies`, the rest: a database as a whole.
 
-use std::io::{self, IsTerminal};
+use std::io;
+use std::path::Path;
 
 use eciton_engine::db::{self, Db as Database, Info, VerifyReport};
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::copies;
 use crate::cli::{Db, Global};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{logs, settings};
+use crate::progress::Meter;
+use crate::settings;
 
 /// Does a `db` command.
 ///
@@ -20,7 +22,11 @@ pub(super) async fn db(global: &Global, args: &Db) -> Result<(), Failure> {
     match args {
         Db::Init => init(global).await,
         Db::Info => info(global).await,
-        Db::Verify => verify(global).await,
+        Db::Verify { backups } => verify(global, backups.as_deref()).await,
+        Db::Compact => copies::compact(global).await,
+        Db::Backup { folder, full } => copies::backup(global, folder, *full).await,
+        Db::Restore { folder, position } => copies::restore(global, folder, *position).await,
+        Db::Publish { folder } => copies::publish(global, folder).await,
     }
 }
 
@@ -78,15 +84,20 @@ fn describe(info: &Info) -> Value {
     })
 }
 
-async fn verify(global: &Global) -> Result<(), Failure> {
-    let path = settings::database(global)?;
-    let bar = spinner();
-    let progress = |object: &str, bytes: u64| {
-        bar.set_message(format!("{object}, {bytes} bytes read"));
-        bar.tick();
+async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> {
+    let meter = Meter::new("verifying");
+    let (path, report) = match backups {
+        Some(folder) => {
+            let report = db::verify_backup_folder(folder, &meter.progress()).await;
+            (folder.to_owned(), report)
+        }
+        None => {
+            let path = settings::database(global)?;
+            let report = db::verify_folder(&path, &meter.progress()).await;
+            (path, report)
+        }
     };
-    let report = db::verify_folder(&path, &progress).await;
-    bar.finish_and_clear();
+    meter.finish();
     let report = report.map_err(database::with_hint)?;
 
     let mut output = Output::new(global);
@@ -103,16 +114,6 @@ async fn verify(global: &Global) -> Result<(), Failure> {
             path.display()
         ))),
     }
-}
-
-/// A line that shows what is being read, on a terminal only.
-fn spinner() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    logs::keep_above(&bar);
-    bar
 }
 
 fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! What each command does: one file a noun.
 
+mod copies;
 mod db;
 mod job;
 mod record;

@@ -1,0 +1,116 @@
+//! `db compact|backup|restore|publish`: space, and copies of a database.
+
+use std::path::Path;
+
+use eciton_engine::base::Position;
+use eciton_engine::db::{self, Options};
+use serde_json::json;
+
+use crate::cli::Global;
+use crate::database::{self, Absent};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress::Meter;
+use crate::settings;
+
+/// Compacts the database.
+///
+/// # Errors
+/// As [`db::Db::compact`].
+pub(super) async fn compact(global: &Global) -> Result<(), Failure> {
+    let work = async |db: db::Db| Ok(db.compact().await?);
+    let outcome = database::writing(global, Absent::Refuse, work).await?;
+    let (fold, collected) = (outcome.fold, outcome.collected);
+    let json = json!({
+        "runs": fold.runs, "bytes": fold.len, "bytes_replaced": fold.replaced,
+        "segments_deleted": collected.segments, "log_files_deleted": collected.log_files,
+        "manifests_deleted": collected.manifests, "lost": fold.lost,
+    });
+    let text = format!(
+        "{} bytes in {} runs; deleted {} segments, {} log files, {} manifests",
+        fold.len, fold.runs, collected.segments, collected.log_files, collected.manifests
+    );
+    print(global, &json, &text)
+}
+
+/// Adds a backup to `folder`.
+///
+/// # Errors
+/// As [`db::backup`].
+pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result<(), Failure> {
+    let path = settings::database(global)?;
+    let meter = Meter::new("backing up");
+    let taken = db::backup_folder(&path, folder, full, &meter.progress()).await;
+    meter.finish();
+    let taken = taken.map_err(database::with_hint)?;
+    let json = json!({
+        "backup": taken.number, "instance": taken.instance.to_string(),
+        "taken_ms": taken.taken_ms, "position": taken.position.0,
+        "files": taken.files, "bytes": taken.bytes,
+        "files_copied": taken.files_copied, "bytes_copied": taken.bytes_copied,
+    });
+    let text = format!(
+        "backup {} of position {}: copied {} bytes in {} files, {} bytes in all",
+        taken.number, taken.position, taken.bytes_copied, taken.files_copied, taken.bytes
+    );
+    print(global, &json, &text)
+}
+
+/// Restores the newest backup in `folder`, or a position.
+///
+/// # Errors
+/// As [`db::restore`].
+pub(super) async fn restore(
+    global: &Global,
+    folder: &Path,
+    position: Option<u64>,
+) -> Result<(), Failure> {
+    let path = settings::database(global)?;
+    let meter = Meter::new("restoring");
+    let position = position.map(Position);
+    let restored = db::restore_folder(folder, &path, position, &meter.progress()).await;
+    meter.finish();
+    let restored = restored?;
+    let json = json!({
+        "location": path.display().to_string(), "instance": restored.instance.to_string(),
+        "position": restored.position.0, "backup": restored.backup,
+        "files": restored.files, "bytes": restored.bytes,
+    });
+    let text = format!(
+        "restored position {} into {}: {} bytes",
+        restored.position,
+        path.display(),
+        restored.bytes
+    );
+    print(global, &json, &text)
+}
+
+/// Publishes the database into `folder`.
+///
+/// # Errors
+/// As [`db::publish`].
+pub(super) async fn publish(global: &Global, folder: &Path) -> Result<(), Failure> {
+    let path = settings::database(global)?;
+    let meter = Meter::new("publishing");
+    let options = Options::default();
+    let published = db::publish_folder(&path, folder, &options, &meter.progress()).await;
+    meter.finish();
+    let published = published.map_err(database::with_hint)?;
+    let json = json!({
+        "location": folder.display().to_string(), "instance": published.instance.to_string(),
+        "position": published.position.0, "records": published.records, "bytes": published.bytes,
+    });
+    let text = format!(
+        "published position {} in {}: {} bytes",
+        published.position,
+        folder.display(),
+        published.bytes
+    );
+    print(global, &json, &text)
+}
+
+fn print(global: &Global, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
+    let mut output = Output::new(global);
+    output.either(json, text)?;
+    Ok(output.finish()?)
+}
