@@ -352,3 +352,44 @@ async fn a_compacted_folder_can_be_shared_and_compacted_by_any_process() {
     db.compact().await.unwrap();
     sound(folder.path()).await;
 }
+
+/// A process that ends while it begins a log file leaves zeros under the next slot's name. The file before it
+/// must not go on beyond that name: it would be collected as if it ended there.
+#[tokio::test]
+async fn a_log_file_whose_beginning_was_interrupted_takes_the_next_slot() {
+    for clustered in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, store) = open(folder.path(), Options::default()).await;
+        put(&db, &store, 0..10, b"1").await;
+        let next = db.info().position.next();
+        db.close().await.unwrap();
+        drop(store);
+        let name = Name::log(eciton_engine::base::Generation(0), next);
+        std::fs::write(folder.path().join(name.as_str()), vec![0; 65536]).unwrap();
+        sound(folder.path()).await;
+        let options = Options {
+            mode: if clustered {
+                Mode::Clustered
+            } else {
+                Mode::Standalone
+            },
+            ..Options::default()
+        };
+        let (db, store) = open(folder.path(), options.clone()).await;
+        for part in 1..10 {
+            put(&db, &store, part * 10..(part + 1) * 10, b"1").await;
+        }
+        db.fold().await.unwrap();
+        db.collect().await.unwrap();
+        put(&db, &store, 100..110, b"1").await;
+        db.fold().await.unwrap();
+        put(&db, &store, 110..120, b"1").await;
+        db.collect().await.unwrap();
+        db.close().await.unwrap();
+        drop(store);
+        let (db, store) = open(folder.path(), options).await;
+        assert_eq!(count(&db.snapshot(), &store).await, 120);
+        let report = verify_folder(folder.path(), &|_| {}).await.unwrap();
+        assert_eq!(report.broken, vec![], "{report:?}");
+    }
+}

@@ -11,6 +11,7 @@
 
 mod answers;
 mod bad_calls;
+mod copies;
 mod full_disk;
 mod jobs;
 mod kill;

@@ -492,3 +492,33 @@ fn an_inode_used_again_is_another_identity() {
     }
     eprintln!("skipped: this file system does not use an inode again, or keeps no moment of birth");
 }
+
+#[test]
+fn empty_directories_go_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = writable(folder.path());
+    block_on(async {
+        for path in ["seg/00/a", "seg/01/b", "log/g0/1"] {
+            storage.create(&name(path), b"bytes").await.unwrap();
+            storage.sync_names(&name(path)).await.unwrap();
+        }
+        storage.remove(&name("seg/00/a")).await.unwrap();
+        storage.remove(&name("log/g0/1")).await.unwrap();
+        storage.prune().await.unwrap();
+        for (path, stays) in [
+            ("seg/00", false),
+            ("seg/01", true),
+            ("log", false),
+            ("tmp", false),
+        ] {
+            assert_eq!(folder.path().join(path).exists(), stays, "{path}");
+        }
+        let mut writer = storage.writer(&name("seg/00/c")).await.unwrap();
+        storage.prune().await.unwrap();
+        writer.write(b"bytes").await.unwrap();
+        writer.finish().await.unwrap();
+        storage.sync_names(&name("seg/00/c")).await.unwrap();
+        storage.create(&name("log/g0/2"), b"bytes").await.unwrap();
+        assert_eq!(storage.list("").await.unwrap().len(), 3);
+    });
+}

@@ -1,0 +1,147 @@
+//! Space and copies: `db compact`, `backup`, `restore`, `publish`, and `verify` of backups.
+
+use std::path::Path;
+
+use crate::support::Place;
+
+/// A database with a few records, and the position it has then.
+fn filled(place: &Place) -> u64 {
+    place.call(&["store", "create", "s"]).done();
+    for key in 0..20 {
+        let key = key.to_string();
+        place.call(&["put", "s", &key, "\"some value\""]).done();
+    }
+    position(place)
+}
+
+fn position(place: &Place) -> u64 {
+    let info = place.call(&["db", "info", "--json"]).done().json();
+    info["position"].as_u64().unwrap()
+}
+
+fn folder_len(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let len = |entry: std::fs::DirEntry| {
+        if entry.file_type().unwrap().is_dir() {
+            folder_len(&entry.path())
+        } else {
+            entry.metadata().unwrap().len()
+        }
+    };
+    entries.map(len).sum()
+}
+
+#[test]
+fn an_emptied_database_is_small_once_it_is_compacted() {
+    let place = Place::new();
+    filled(&place);
+    for key in 0..20 {
+        place.call(&["del", "s", &key.to_string()]).done();
+    }
+    let outcome = place.call(&["db", "compact", "--json"]).done().json();
+    assert_eq!(outcome["lost"], false, "{outcome}");
+    let len = folder_len(&place.db());
+    assert!(len < 1_000_000, "{len} bytes");
+    assert_eq!(place.records("s"), "");
+    place.call(&["db", "verify"]).done();
+    let nowhere = Place::with_db("nowhere");
+    nowhere.call(&["db", "compact"]).with_code(2);
+}
+
+#[test]
+fn backups_are_taken_verified_and_restored_to_any_position_that_they_cover() {
+    let place = Place::new();
+    let before = filled(&place);
+    let records = place.records("s");
+    let first = place
+        .call(&["db", "backup", "backups", "--json"])
+        .done()
+        .json();
+    assert_eq!(
+        (&first["backup"], &first["position"]),
+        (&1.into(), &before.into())
+    );
+    place.call(&["put", "s", "99", "\"late\""]).done();
+    let second = place
+        .call(&["db", "backup", "backups", "--full", "--json"])
+        .done()
+        .json();
+    assert_eq!(second["backup"], 2);
+    let report = place
+        .call(&["db", "verify", "--backups", "backups", "--json"])
+        .done()
+        .json();
+    assert_eq!(report["ok"], true, "{report}");
+
+    let restore = |to: &str, args: &[&str]| {
+        let to = place.path(to);
+        let mut command = crate::support::program();
+        command
+            .current_dir(place.path(""))
+            .args(["db", "restore", "backups", "--json"]);
+        command.args(args).arg("--db").arg(to);
+        crate::support::Ended::from(command.output().unwrap())
+    };
+    let scan = |db: &str| {
+        let mut command = crate::support::program();
+        command
+            .args(["scan", "s", "--json", "--db"])
+            .arg(place.path(db));
+        crate::support::Ended::from(command.output().unwrap())
+            .done()
+            .stdout
+    };
+    let newest = restore("newest", &[]).done().json();
+    assert_eq!(newest["position"], second["position"]);
+    assert_ne!(newest["instance"], first["instance"]);
+    assert_eq!(scan("newest"), place.records("s"));
+    let position = before.to_string();
+    restore("earlier", &["--position", &position]).done();
+    assert_eq!(scan("earlier"), records);
+    restore("never", &["--position", "4711"])
+        .with_code(2)
+        .told(&["4711", "not covered", "covered are 0 to"]);
+    restore("newest", &[]).with_code(2).told(&["not empty"]);
+    place
+        .call(&["db", "backup", "db"])
+        .with_code(2)
+        .told(&["no place for backups"]);
+}
+
+#[test]
+fn a_damaged_backup_is_named() {
+    let place = Place::new();
+    filled(&place);
+    place.call(&["db", "backup", "backups"]).done();
+    let entry = place.path("backups/backup/0000000000000001");
+    let mut bytes = std::fs::read(&entry).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&entry, bytes).unwrap();
+    place
+        .call(&["db", "verify", "--backups", "backups"])
+        .with_code(1)
+        .told(&["broken"]);
+}
+
+#[test]
+fn a_published_copy_shows_the_same_and_has_no_log() {
+    let place = Place::new();
+    let at = filled(&place);
+    let published = place
+        .call(&["db", "publish", "published", "--json"])
+        .done()
+        .json();
+    assert_eq!(published["position"], at, "{published}");
+    assert!(!place.path("published/log").exists());
+    assert!(!place.path("published/LOCK").exists());
+    let mut command = crate::support::program();
+    command
+        .args(["scan", "s", "--json", "--db"])
+        .arg(place.path("published"));
+    let ended = crate::support::Ended::from(command.output().unwrap()).done();
+    assert_eq!(ended.stdout, place.records("s"));
+    place
+        .call(&["db", "publish", "published"])
+        .with_code(2)
+        .told(&["not empty"]);
+}
