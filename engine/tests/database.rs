@@ -520,3 +520,44 @@ async fn a_folder_that_is_no_database_is_left_alone() {
     assert!(matches!(opened, Err(Error::NotADatabase { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// Creators of different names do not wait for each other: their commits share slots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn stores_that_are_created_at_the_same_time_share_slots_and_have_numbers_of_their_own() {
+    const TASKS: u64 = 16;
+    const STORES: u64 = 25;
+    let folder = tempfile::tempdir().unwrap();
+    let (db, _) = open(folder.path()).await;
+    let before = db.info().position;
+    let tasks = (0..TASKS).map(|task| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for number in 0..STORES {
+                let name = format!("store-{task}-{number}");
+                db.create_store(&name, StoreSchema::default())
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let slots = db.info().position.0 - before.0;
+    assert!(slots < TASKS * STORES, "{slots} slots: none was shared");
+    let many: Vec<String> = (0..1000).map(|number| format!("many-{number}")).collect();
+    let wanted: Vec<_> = many
+        .iter()
+        .map(|name| (&name[..], StoreSchema::default()))
+        .collect();
+    let at = db.info().position;
+    let created = db.create_stores(&wanted).await.unwrap();
+    assert_eq!(db.info().position, at.next());
+    let again = db.create_stores(&wanted).await.unwrap();
+    assert_eq!(db.info().position, at.next(), "what is there costs no slot");
+    let ids = |stores: &[Store]| -> Vec<_> { stores.iter().map(Store::id).collect() };
+    assert_eq!(ids(&created), ids(&again));
+    let stores = db.stores().await.unwrap();
+    let distinct: std::collections::BTreeSet<_> = stores.iter().map(Store::id).collect();
+    assert_eq!(distinct.len() as u64, 1 + TASKS * STORES + 1000);
+}

@@ -161,7 +161,10 @@ impl Db {
             // Whoever finds no number takes several, and the others wait: they need one too.
             let mut left = self.ids.lock().await;
             let (mut ids, left) = match left.next() {
-                Some(id) => (id..id + 1, None),
+                Some(id) => {
+                    drop(left);
+                    (id..id + 1, None)
+                }
                 None => (0..0, Some(left)),
             };
             let mut transaction = self.begin();
