@@ -207,6 +207,9 @@ fn reading_what_is_not_there_is_a_wrong_call_and_creates_nothing() {
         &["job", "retry", "j"],
         &["db", "info"],
         &["db", "verify"],
+        &["db", "compact"],
+        &["db", "backup", "backups"],
+        &["db", "publish", "published"],
         &["del", "s", "k"],
         &["put", "s", "k", "1"],
     ] {
@@ -221,6 +224,10 @@ fn help_is_no_error_and_shows_examples() {
         &["--help"][..],
         &["run", "--help"],
         &["store", "create", "--help"],
+        &["db", "compact", "--help"],
+        &["db", "backup", "--help"],
+        &["db", "restore", "--help"],
+        &["db", "publish", "--help"],
     ] {
         let ended = Ended::from(program().args(command).output().unwrap()).done();
         assert!(ended.stdout.contains("Examples:"), "{ended:#?}");
@@ -234,7 +241,7 @@ fn what_this_version_has_not_is_not_there() {
         &["worker"][..],
         &["top"],
         &["up"],
-        &["db", "backup"],
+        &["db", "reinstate"],
         &["job", "watch"],
     ] {
         place.call(call).with_code(2).told(&["unrecognized"]);
