@@ -1,21 +1,34 @@
 //! Keys as people type them.
 
 use eciton_engine::base::{Datum, Error, Key, Result};
+use eciton_engine::db::Store;
 
-/// The key that an argument means: JSON, or the string itself where it is no JSON, so that
+/// The key of a store that an argument means: JSON, or the string itself where it is no JSON, so that
 /// `eciton get airlines AA` works. Text that begins like an array, an object or a string must be JSON:
 /// there a slip is told instead of stored under a strange key.
 ///
 /// # Errors
 /// [`Error::Invalid`] for broken JSON and for JSON that is no key, [`Error::Limit`] for a key that is
 /// too long.
-pub(crate) fn parse(argument: &str) -> Result<Key> {
+pub(crate) fn parse(store: &Store, argument: &str) -> Result<Key> {
+    parse_with(argument, |json| store.parse_key(json))
+}
+
+/// Refuses what is no key of any store, before anything is opened or made.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn check(argument: &str) -> Result<()> {
+    parse_with(argument, Key::parse_json).map(drop)
+}
+
+fn parse_with(argument: &str, key: impl Fn(&str) -> Result<Key>) -> Result<Key> {
     let is_word = !argument.trim_start().starts_with(['[', '{', '"'])
         && serde_json::from_str::<serde::de::IgnoredAny>(argument).is_err();
     if is_word {
-        return Key::from_datums(&[Datum::Str(argument.to_owned())]);
+        return key(&Datum::Str(argument.to_owned()).to_json().to_string());
     }
-    Key::parse_json(argument).map_err(|error| match error {
+    key(argument).map_err(|error| match error {
         Error::Invalid(why) => Error::Invalid(format!("{argument}: {why}")),
         other => other,
     })
@@ -26,7 +39,7 @@ mod tests {
     use super::*;
 
     fn json(argument: &str) -> String {
-        parse(argument).unwrap().to_string()
+        parse_with(argument, Key::parse_json).unwrap().to_string()
     }
 
     #[test]
@@ -45,7 +58,7 @@ mod tests {
     #[test]
     fn broken_json_is_refused() {
         for broken in ["[\"AA\",", "{\"a\":", "\"open", "[[1]]", "[1] 2"] {
-            let error = parse(broken).unwrap_err();
+            let error = parse_with(broken, Key::parse_json).unwrap_err();
             assert!(matches!(error, Error::Invalid(_)), "{broken}: {error:?}");
         }
     }

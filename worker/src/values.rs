@@ -84,7 +84,7 @@ fn of(store: &Store, error: Error) -> Error {
 /// # Errors
 /// As [`json`].
 pub(crate) fn record_json(store: &Store, record: &Record, keys_only: bool) -> Result<String> {
-    let key = record.key.to_json()?;
+    let key = store.key_to_json(&record.key)?;
     if keys_only {
         return Ok(format!("{{\"key\":{key}}}"));
     }

@@ -474,7 +474,7 @@ fn joined_shards_equal_one_shard_for_every_type() {
             .collect();
         let bytes: BinaryArray = rows
             .clone()
-            .map(|i| (i % 5 > 0).then(|| vec![0xff, i as u8]))
+            .map(|i| (i % 5 > 0).then(|| vec![0xff, u8::try_from(i).unwrap()]))
             .collect();
         batch(vec![
             ("k", Arc::new(rows.map(|i| i % 7).collect::<Int64Array>())),

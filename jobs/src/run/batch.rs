@@ -16,6 +16,9 @@ use crate::aggregate::Aggregator;
 /// Shards of one commit: their records are read and written one by one.
 pub(super) const BATCH_SHARDS_MAX: usize = 1024;
 
+/// What a commit merges.
+pub(super) type Operands = Vec<(Key, Operand)>;
+
 /// A computed shard, without its results.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ready {
@@ -136,7 +139,7 @@ impl Batch {
     }
 
     /// The shards, and their results as operands, of a key one or more. The batch is empty afterwards.
-    pub(super) fn take(&mut self) -> (Vec<Ready>, Result<Vec<(Key, Operand)>, AttemptError>) {
+    pub(super) fn take(&mut self) -> (Vec<Ready>, Result<Operands, AttemptError>) {
         let Batch {
             shards,
             groups,

@@ -83,7 +83,7 @@ mod tests {
         shards.iter().map(|shard| shard.number).collect()
     }
 
-    const FOREVER: Duration = Duration::from_secs(3600);
+    const FOREVER: Duration = Duration::from_hours(1);
 
     #[test]
     fn the_last_worker_takes_what_the_others_left() {

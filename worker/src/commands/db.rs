@@ -125,6 +125,7 @@ fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
         let json = json!({
             "ok": broken.is_empty(), "objects": report.objects, "bytes": report.bytes,
             "slots": report.slots, "records": report.records,
+            "streams": report.streams, "streams_bytes": report.streams_len,
             "unused_segments": report.unused_segments,
             "warnings": report.warnings, "broken": broken,
         });
@@ -141,9 +142,14 @@ fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
         bytes,
         slots,
         records,
+        streams,
+        streams_len,
         ..
     } = report;
-    let counts = format!("{objects} objects, {bytes} bytes, {slots} slots, {records} records");
+    let mut counts = format!("{objects} objects, {bytes} bytes, {slots} slots, {records} records");
+    if *streams > 0 {
+        counts.push_str(&format!(", {streams} streams of {streams_len} bytes"));
+    }
     let verdict = if report.broken.is_empty() {
         "whole"
     } else {

@@ -20,12 +20,13 @@ const TRIES_MAX: usize = 100;
 /// # Errors
 /// [`Failure::Absent`] where there is none.
 pub(super) async fn get(global: &Global, args: &Get) -> Result<(), Failure> {
-    let key = keys::parse(&args.key)?;
+    keys::check(&args.key)?;
     let db = database::read(global).await?;
     let store = database::store(&db, &args.store).await?;
+    let key = keys::parse(&store, &args.key)?;
     let Some(value) = db.snapshot().get(&store, &key).await? else {
         return Err(Failure::Absent {
-            key: key.to_string(),
+            key: store.key_to_json(&key)?.to_string(),
             store: args.store.clone(),
         });
     };
@@ -47,7 +48,7 @@ pub(super) async fn get(global: &Global, args: &Get) -> Result<(), Failure> {
 /// [`Error::Invalid`] for a value that the store cannot hold; [`Failure::NoStore`] without `--create`.
 pub(super) async fn put(global: &Global, args: Put) -> Result<(), Failure> {
     refuse_system(&args.at.store)?;
-    let key = keys::parse(&args.at.key)?;
+    keys::check(&args.at.key)?;
     let text = match args.value {
         Some(value) => value.into_bytes(),
         None => from_stdin()?,
@@ -58,20 +59,22 @@ pub(super) async fn put(global: &Global, args: Put) -> Result<(), Failure> {
         Absent::Refuse
     };
     let name = &args.at.store;
-    let committed = database::writing(global, absent, async |db: Db| {
+    let (key, committed) = database::writing(global, absent, async |db: Db| {
         let store = writable(&db, name, args.create).await?;
+        let key = keys::parse(&store, &args.at.key)?;
         let value = values::encode(&store, text)?;
         let put = retried(async || {
             let mut transaction = db.begin();
             transaction.put(&store, &key, value.clone())?;
             transaction.commit().await
         });
-        Ok(put.await?)
+        let committed = put.await?;
+        Ok((store.key_to_json(&key)?, committed))
     })
     .await?;
     let mut output = Output::new(global);
     if output.is_json() {
-        let json = json!({"key": key.to_json()?, "position": committed.position.0});
+        let json = json!({"key": key, "position": committed.position.0});
         output.line(&json.to_string())?;
     }
     Ok(output.finish()?)
@@ -83,9 +86,10 @@ pub(super) async fn put(global: &Global, args: Put) -> Result<(), Failure> {
 /// [`Failure::NoStore`]; what the engine refuses.
 pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
     refuse_system(&args.store)?;
-    let key = keys::parse(&args.key)?;
-    let found = database::writing(global, Absent::Refuse, async |db: Db| {
+    keys::check(&args.key)?;
+    let (key, found) = database::writing(global, Absent::Refuse, async |db: Db| {
         let store = database::store(&db, &args.store).await?;
+        let key = keys::parse(&store, &args.key)?;
         let delete = retried(async || {
             let mut transaction = db.begin();
             let found = transaction.get(&store, &key).await?.is_some();
@@ -95,12 +99,13 @@ pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
             }
             Ok(found)
         });
-        Ok(delete.await?)
+        let found = delete.await?;
+        Ok((store.key_to_json(&key)?, found))
     })
     .await?;
     let mut output = Output::new(global);
     if output.is_json() {
-        output.line(&json!({"key": key.to_json()?, "deleted": found}).to_string())?;
+        output.line(&json!({"key": key, "deleted": found}).to_string())?;
     }
     Ok(output.finish()?)
 }

@@ -15,7 +15,15 @@ use crate::{keys, values};
 /// # Errors
 /// [`Failure::NoStore`], broken keys, what the engine refuses.
 pub(super) async fn scan(global: &Global, args: &Scan) -> Result<(), Failure> {
-    let key = |argument: &Option<String>| argument.as_deref().map(keys::parse).transpose();
+    for argument in [&args.from, &args.to, &args.prefix].into_iter().flatten() {
+        keys::check(argument)?;
+    }
+    let db = database::read(global).await?;
+    let store = database::store(&db, &args.store).await?;
+    let key = |argument: &Option<String>| {
+        let argument = argument.as_deref();
+        argument.map(|text| keys::parse(&store, text)).transpose()
+    };
     let range = ScanRange {
         from: key(&args.from)?,
         to: key(&args.to)?,
@@ -24,8 +32,6 @@ pub(super) async fn scan(global: &Global, args: &Scan) -> Result<(), Failure> {
         limit: args.limit,
         keys_only: args.keys_only,
     };
-    let db = database::read(global).await?;
-    let store = database::store(&db, &args.store).await?;
     let mut output = Output::new(global);
     print(&mut output, &db, &store, &range).await?;
     Ok(output.finish()?)
@@ -110,7 +116,7 @@ impl Rows<'_> {
         if data.len() == fields {
             return Ok(data.iter().map(Cell::datum).collect());
         }
-        let mut cells = vec![Cell::text(&key.to_string())];
+        let mut cells = vec![Cell::text(&self.store.key_to_json(key)?.to_string())];
         cells.resize(fields, Cell::text(""));
         Ok(cells)
     }

@@ -177,10 +177,8 @@ impl KeyBuilder {
         self.bytes.push(code);
         // Nearly all text is free of the two bytes that need care; finding that out is one pass that does
         // not stop in between, so that the compiler looks at many bytes at once.
-        let needs_care = value
-            .iter()
-            .fold(false, |found, byte| found | (*byte <= codes::ESCAPE));
-        if !needs_care {
+        let escapes = value.iter().filter(|byte| **byte <= codes::ESCAPE).count();
+        if escapes == 0 {
             self.bytes.extend_from_slice(value);
         } else {
             for &byte in value {

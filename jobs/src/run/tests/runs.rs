@@ -391,7 +391,7 @@ async fn of_batches_with_the_same_shards_one_is_committed() {
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
     let (ledger, job) = Ledger::with_job(&db, "sums").await.unwrap();
     let patient = RunOptions {
-        commit_interval: Duration::from_secs(3600),
+        commit_interval: Duration::from_hours(1),
         ..options(1)
     };
     let mut workers = Vec::new();
