@@ -146,10 +146,12 @@ fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
         streams_len,
         ..
     } = report;
-    let mut counts = format!("{objects} objects, {bytes} bytes, {slots} slots, {records} records");
-    if *streams > 0 {
-        counts.push_str(&format!(", {streams} streams of {streams_len} bytes"));
-    }
+    let with_streams = match streams {
+        0 => String::new(),
+        _ => format!(", {streams} streams of {streams_len} bytes"),
+    };
+    let counts =
+        format!("{objects} objects, {bytes} bytes, {slots} slots, {records} records{with_streams}");
     let verdict = if report.broken.is_empty() {
         "whole"
     } else {
