@@ -9,8 +9,8 @@ use eciton_engine::base::{Bounds, Generation, ManifestId, Op, Position, StoreId,
 use eciton_engine::commit::apply;
 use eciton_engine::coord::KeyRange;
 use eciton_engine::fold::{
-    Claims, Direction, FoldPoint, Folder, Layer, Manifest, RunSink, Scope, Table, TablePart, View,
-    ViewCell, ViewCursor, full_key, resolve,
+    Claims, Direction, FoldPoint, Folder, InlineLimits, Layer, Manifest, RunSink, Scope, Table,
+    TablePart, View, ViewCell, ViewCursor, full_key, resolve,
 };
 use eciton_engine::log::{Body, Record};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
@@ -87,7 +87,8 @@ fn write(stage: &Stage) {
         let writes = writes(n);
         let (body, runs) = if n == BULK_SLOT {
             let reference = block_on(async {
-                let mut sink = RunSink::new(&stage.folder, ManifestId(100));
+                let mut sink =
+                    RunSink::new(&stage.folder, ManifestId(100), &InlineLimits::default());
                 for (key, op) in &writes {
                     sink.add(key, op).await?;
                 }
