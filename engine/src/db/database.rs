@@ -323,10 +323,10 @@ impl Db {
         self.upkeep()?.compact().await
     }
 
-    /// Backs up everything that has been committed to a folder of backups; see [`backup`](super::backup).
+    /// Backs up everything that has been committed to a folder of backups; see [`backup`](super::backup()).
     ///
     /// # Errors
-    /// As [`backup`](super::backup).
+    /// As [`backup`](super::backup()).
     pub async fn backup(&self, to: &Path, full: bool, progress: OnProgress<'_>) -> Result<Backup> {
         let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
         let environment = Environment::default();
@@ -340,10 +340,10 @@ impl Db {
         .await
     }
 
-    /// Publishes everything that has been committed into a new folder; see [`publish`](super::publish).
+    /// Publishes everything that has been committed into a new folder; see [`publish`](super::publish()).
     ///
     /// # Errors
-    /// As [`publish`](super::publish).
+    /// As [`publish`](super::publish()).
     pub async fn publish(&self, to: &Path, progress: OnProgress<'_>) -> Result<Published> {
         let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
         let (options, environment) = (Options::default(), Environment::default());
