@@ -177,6 +177,56 @@ async fn a_copy_of_a_live_folder_opens_to_a_prefix_or_says_that_it_cannot() {
     assert!(opened > 0, "not one copy could be opened");
 }
 
+/// Zeros the third slot of every log file that has one; how many have.
+fn zero_third_slots(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let zero = |path: PathBuf| {
+        if path.is_dir() {
+            return zero_third_slots(&path);
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let is_slot = |at: &usize| bytes[*at..].starts_with(b"ECSL");
+        let Some(third) = (0..bytes.len()).step_by(512).filter(is_slot).nth(2) else {
+            return 0;
+        };
+        bytes[third..third + 512].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        1
+    };
+    entries.map(|entry| zero(entry.unwrap().path())).sum()
+}
+
+#[tokio::test]
+async fn a_hole_in_what_a_copy_has_folded_is_a_warning_and_damage_in_its_original() {
+    let dice = Dice::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let (live, copied) = (folder.path().join("live"), folder.path().join("copy"));
+    let (db, store) = open(&live).await;
+    for number in 1..10 {
+        round(&db, &store, number, &dice).await;
+    }
+    db.fold().await.unwrap();
+    round(&db, &store, 10, &dice).await;
+    copy(&live, &copied, &dice);
+    drop((db, store));
+    for place in [&live, &copied] {
+        assert_eq!(zero_third_slots(&place.join("log")), 1);
+    }
+    let db = Db::open(&copied, options()).await.unwrap();
+    assert_eq!(state(&db).await, 10);
+    // Its generation shows in the manifest that a fold makes.
+    let store = db.create_store("s", StoreSchema::default()).await.unwrap();
+    round(&db, &store, 11, &dice).await;
+    db.fold().await.unwrap();
+    db.close().await.unwrap();
+    let report = verify_folder(&copied, &|_| {}).await.unwrap();
+    assert_eq!(report.broken, vec![]);
+    let told = |text: &String| text.contains("folded before this copy was made");
+    assert!(report.warnings.iter().any(told), "{:?}", report.warnings);
+    let report = verify_folder(&live, &|_| {}).await.unwrap();
+    assert!(!report.broken.is_empty());
+}
+
 /// Positions, with the round whose state each is.
 type Rounds = Vec<(Position, u64)>;
 

@@ -9,7 +9,7 @@ use super::options::Environment;
 use super::progress::{Meter, OnProgress};
 use super::{Options, open};
 use crate::base::limits::{RELOADS_MAX, SECTOR_LEN};
-use crate::base::{Error, FloorId, ManifestId, Position, Result, RunRef, SegmentId};
+use crate::base::{Error, FloorId, Generation, ManifestId, Position, Result, RunRef, SegmentId};
 use crate::fold::Manifest;
 use crate::log::file::{FIRST_SLOT_OFFSET, FileHead};
 use crate::log::{Body, Floor, Floors, LogStart, Replay, Slot, Strictness, slot};
@@ -29,6 +29,24 @@ pub struct Broken {
     pub object: String,
     /// What does not hold.
     pub detail: String,
+}
+
+/// The part of a copy's log that its original had folded. The copy may have been made in the middle of a
+/// write there, and nothing reads it: only manifests that are newer came along.
+#[derive(Clone, Copy)]
+struct Passed {
+    /// Folded into every manifest that is there.
+    through: Option<Position>,
+    /// The generation in which the database goes on.
+    generation: Option<Generation>,
+}
+
+impl Passed {
+    fn has(self, generation: Generation, slot: Position) -> bool {
+        // A generation ends where a copy becomes a database of its own.
+        let is_of_original = self.generation.is_some_and(|now| generation < now);
+        is_of_original && self.through.is_some_and(|through| slot <= through)
+    }
 }
 
 /// What verifying found.
@@ -297,6 +315,10 @@ impl Verifier<'_> {
         // slots up to the first of the next one.
         let above = files.partition_point(|(first, ..)| *first <= floor.slot);
         files.drain(..above.saturating_sub(1));
+        let passed = Passed {
+            through: manifests.iter().map(|manifest| manifest.folded).min(),
+            generation: manifests.last().map(|manifest| manifest.generation),
+        };
         let mut end: Option<Position> = None;
         for (first, _, name) in files {
             // A reading goes on from file to file; only what it did not reach is begun anew.
@@ -306,7 +328,7 @@ impl Verifier<'_> {
             if end.is_some_and(|end| first > end.next()) {
                 self.broken(&name, "the slots before it are missing".to_owned());
             }
-            match self.log_from(&name, &wanted, &mut hashes).await {
+            match self.log_from(&name, &wanted, &mut hashes, passed).await {
                 Ok(Some(last)) => end = Some(last),
                 Ok(None) => {}
                 Err(error) => {
@@ -331,6 +353,7 @@ impl Verifier<'_> {
         name: &Name,
         wanted: &BTreeSet<Position>,
         hashes: &mut BTreeMap<Position, u128>,
+        passed: Passed,
     ) -> Result<Option<Position>> {
         let Some(start) = self.log_start(name).await? else {
             return Ok(None);
@@ -338,7 +361,19 @@ impl Verifier<'_> {
         let storage = Arc::clone(&self.storage);
         let mut replay = Replay::begin(storage, &start, Strictness::Whole).await?;
         self.read(name, 0);
-        while let Some(slot) = replay.next().await? {
+        loop {
+            let slot = match replay.next().await {
+                Ok(Some(slot)) => slot,
+                Ok(None) => break,
+                Err(Error::Corrupt { object, detail })
+                    if passed.has(start.generation, replay.end().last.next()) =>
+                {
+                    let text = format!("{object}: {detail}; folded before this copy was made");
+                    self.report.warnings.push(text);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
             self.slot(&slot).await?;
             if !slot.whole_padding {
                 let detail = format!("slot {}: its padding is not zeros", slot.header.n);
