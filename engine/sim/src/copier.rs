@@ -53,7 +53,8 @@ impl Copier {
             Some(self.process),
             format_args!("copies disk{} to disk{}", self.from.number, self.to.number),
         );
-        let mut dirs: Vec<String> = self.by_dir().into_keys().collect();
+        let begun = self.by_dir();
+        let mut dirs: Vec<String> = begun.keys().cloned().collect();
         self.random.lock().shuffle(&mut dirs);
         for dir in dirs {
             yield_now().await;
@@ -65,6 +66,13 @@ impl Copier {
                 }
                 self.copy(&name).await;
             }
+        }
+        let copied = now(&self.to.memory, |memory| memory.list("")).unwrap_or_default();
+        let stayed = |name| copied.contains(name);
+        if !begun.values().flatten().all(stayed) {
+            self.to.set_overtaken();
+            self.shared
+                .log(Some(self.process), format_args!("collection was faster"));
         }
     }
 

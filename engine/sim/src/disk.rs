@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use eciton_engine::storage::{MemoryStorage, Name, Operation};
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub struct Disk {
     stale_ms: Option<u64>,
     recent: Mutex<VecDeque<Change>>,
     outages: Mutex<Vec<Outage>>,
+    /// Of a copy: something that was there when copying began went before its turn came.
+    overtaken: AtomicBool,
 }
 
 /// A name that came or went.
@@ -70,7 +73,18 @@ impl Disk {
             stale_ms,
             recent: Mutex::new(VecDeque::new()),
             outages: Mutex::new(Vec::new()),
+            overtaken: AtomicBool::new(false),
         }
+    }
+
+    /// Says that collection overtook the copying that filled this disk.
+    pub(crate) fn set_overtaken(&self) {
+        self.overtaken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether collection overtook the copying that filled this disk: only then may a copy be refused.
+    pub fn is_overtaken(&self) -> bool {
+        self.overtaken.load(Ordering::Relaxed)
     }
 
     /// Remembers who changed what a name stands for.

@@ -193,7 +193,8 @@ fn end(
             seat(world, READER, *disk, random),
             seat(world, READER, *disk, random),
         );
-        world.spawn(READER, write_copy(scene.clone(), own.0, own.1));
+        let may_miss = world.disk(*disk).is_overtaken();
+        world.spawn(READER, write_copy(scene.clone(), own.0, own.1, may_miss));
         world.finish(READER, END_STEPS_MAX)?;
     }
     world.check()
@@ -366,11 +367,13 @@ async fn reopen(
     }
 }
 
-/// A copy holds a prefix of the history, becomes a database of its own, and can be written to.
-async fn write_copy(scene: Scene, first: Seat, second: Seat) {
+/// A copy holds a prefix of the history, becomes a database of its own, and can be written to. One that
+/// `may_miss` something, since collection overtook the copying, may be refused, saying what is missing.
+async fn write_copy(scene: Scene, first: Seat, second: Seat, may_miss: bool) {
     match try_write_copy(&scene, first, second).await {
         // Copied before there was a database, or while its first file was on its way.
         Ok(()) | Err(Error::NotADatabase { .. }) => {}
+        Err(Error::Corrupt { detail, .. }) if may_miss && says_what_is_missing(&detail) => {}
         Err(error) => {
             scene.judge("who writes to a copy", &error);
             if !*scene.is_rotten.lock() {
@@ -378,6 +381,11 @@ async fn write_copy(scene: Scene, first: Seat, second: Seat) {
             }
         }
     }
+}
+
+/// How a copy without something that it needs is refused: the thing by name, or its own floor.
+fn says_what_is_missing(detail: &str) -> bool {
+    detail.contains("missing") || detail.contains("overtaken by collection")
 }
 
 async fn try_write_copy(scene: &Scene, first: Seat, mut second: Seat) -> Result<()> {
