@@ -4,20 +4,42 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use indicatif::ProgressBar;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// The bar that is on the screen: a line of the log goes above it, not through it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// Starts logging. Colours only on a terminal, and not against `NO_COLOR`.
 pub(crate) fn start() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = filter(&wanted);
+    let understood = filter.is_some();
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal() && colours_wanted())
-        .with_writer(|| AboveBar)
+        .with_writer(|| AboveBar);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter.unwrap_or_else(warnings)))
         .init();
+    if !understood {
+        tracing::warn!(
+            "RUST_LOG={wanted} is not understood: `target=level,…` is; only warnings are shown"
+        );
+    }
+}
+
+/// What `RUST_LOG` asks for, as `target=level,…`; targets that it does not name log warnings. `None`
+/// when it cannot be read.
+fn filter(wanted: &str) -> Option<Targets> {
+    let targets = wanted.parse::<Targets>().ok()?;
+    match targets.default_level() {
+        Some(_) => Some(targets),
+        None => Some(targets.with_default(LevelFilter::WARN)),
+    }
+}
+
+fn warnings() -> Targets {
+    Targets::new().with_default(LevelFilter::WARN)
 }
 
 /// Whether the environment allows colours: <https://no-color.org>.
@@ -42,5 +64,36 @@ impl Write for AboveBar {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_logs_warnings() {
+        for wanted in ["", "eciton_jobs=debug"] {
+            let targets = filter(wanted).unwrap();
+            assert!(targets.would_enable("datafusion", &Level::WARN), "{wanted}");
+            assert!(
+                !targets.would_enable("datafusion", &Level::INFO),
+                "{wanted}"
+            );
+        }
+        let targets = filter("eciton_jobs=debug").unwrap();
+        assert!(targets.would_enable("eciton_jobs::run", &Level::DEBUG));
+        assert!(
+            filter("info")
+                .unwrap()
+                .would_enable("datafusion", &Level::INFO)
+        );
+    }
+
+    #[test]
+    fn nonsense_is_not_a_filter() {
+        assert!(filter("eciton=loud").is_none());
     }
 }

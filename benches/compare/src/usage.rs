@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The largest resident size of this process so far, in megabytes.
 pub fn peak_mb() -> f64 {
@@ -95,12 +95,8 @@ impl Stopwatch {
 
 #[allow(clippy::cast_precision_loss, reason = "seconds of one process")]
 fn cpu_seconds() -> f64 {
-    // It cannot fail for the process itself; a zero would show in every line.
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |used| {
-        let seconds =
-            |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-        seconds(used.user_time()) + seconds(used.system_time())
-    })
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 #[cfg(test)]

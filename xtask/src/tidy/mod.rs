@@ -3,6 +3,7 @@
 //! Each check takes the sources as read and returns what does not hold, one line each.
 
 mod crates;
+mod features;
 mod links;
 mod ranks;
 mod sources;
@@ -27,6 +28,7 @@ pub(crate) fn run() -> Result<(), Failed> {
     found.extend(ranks::check(&files));
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));
+    found.extend(features::check()?);
     for line in &found {
         eprintln!("{line}");
     }
