@@ -5,13 +5,15 @@ use super::folder::Folder;
 use super::inline::InlineLimits;
 use crate::base::{ManifestId, Mutant, Op, Result, RunRef, SegmentId};
 use crate::storage::Name;
-use crate::tree::RunBuilder;
+use crate::tree::{OpKind, RunBuilder};
 
 /// A run on its way, begun with its first entry.
 pub struct RunSink {
     folder: Folder,
     id: SegmentId,
     limits: InlineLimits,
+    /// Somebody waits for it.
+    is_urgent: bool,
     builder: Option<RunBuilder>,
 }
 
@@ -26,16 +28,19 @@ impl RunSink {
             folder: folder.clone(),
             id,
             limits: limits.clone(),
+            is_urgent: false,
             builder: None,
         }
     }
 
-    /// A run under a claimed name: collection leaves it alone as long as the claim lives.
+    /// A run under a claimed name: collection leaves it alone as long as the claim lives. Somebody waits
+    /// for it: other threads may help.
     pub fn claimed(folder: &Folder, claim: &Claim, limits: &InlineLimits) -> RunSink {
         RunSink {
             folder: folder.clone(),
             id: claim.id(),
             limits: limits.clone(),
+            is_urgent: true,
             builder: None,
         }
     }
@@ -45,14 +50,28 @@ impl RunSink {
     /// # Errors
     /// What the storage refuses.
     pub async fn add(&mut self, key: &[u8], op: &Op) -> Result<()> {
+        self.add_entry(key, op.into(), op.payload()).await
+    }
+
+    /// Adds the next entry by its parts; keys ascend.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    #[inline]
+    pub async fn add_entry(&mut self, key: &[u8], kind: OpKind, payload: &[u8]) -> Result<()> {
         let builder = match &mut self.builder {
             Some(builder) => builder,
             none => {
                 let writer = self.folder.storage.writer(&Name::segment(self.id)).await?;
-                none.insert(RunBuilder::new(writer, self.folder.options))
+                let builder = RunBuilder::new(writer, self.folder.options);
+                none.insert(match self.is_urgent {
+                    true => builder.with_help(),
+                    false => builder,
+                })
             }
         };
-        builder.add_limited(key, op, self.limits.of(key)).await
+        let inline_len_max = self.limits.of(key);
+        builder.add_entry(key, kind, payload, inline_len_max).await
     }
 
     /// Ends the run: data and name are durable. `None` if nothing was added.

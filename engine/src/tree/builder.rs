@@ -1,13 +1,14 @@
 //! Writing a run, front to back, in one pass over sorted writes.
 
+use super::RUN_KEY_LEN_MAX;
 use super::branch::{self, Level};
 use super::filter::Filter;
-use super::leaf::{CellKind, LeafBuilder, tag_of};
-use super::page::{self, Compression, Compressor, FRAME_LEN, PagePtr};
+use super::leaf::{CellKind, LeafBuilder, OpKind};
+use super::page::{self, Compression, FRAME_LEN, PagePtr};
+use super::seal::Sealer;
 use super::sink::Sink;
 use super::trailer::{self, Trailer};
 use super::value::ValuePtr;
-use super::{RUN_KEY_LEN_MAX, key_hash};
 use crate::base::checksum::checksum64;
 use crate::base::limits::{
     PAGE_LEN, VALUE_INLINE_LEN_DEFAULT, VALUE_INLINE_LEN_MAX, VALUE_LEN_MAX,
@@ -73,7 +74,7 @@ pub struct RunSummary {
 
 /// Writes one run.
 ///
-/// Memory stays within a few pages, plus 8 bytes a key for the filter and about 30 bytes a leaf for
+/// Memory stays within some hundred pages, plus 8 bytes a key for the filter and about 30 bytes a leaf for
 /// the branches above it. Nothing stands under the run's name before [`RunBuilder::finish`]; dropping
 /// the builder leaves nothing. A run without entries is a run: it has no pages.
 ///
@@ -81,9 +82,10 @@ pub struct RunSummary {
 /// ([`Error::Limit`], [`Error::Invalid`]): that entry was left out and the next may be added.
 pub struct RunBuilder {
     sink: Sink,
-    compressor: Compressor,
     body_len_max: usize,
     leaf: LeafBuilder,
+    /// Has the leaves before that one which are not in the file yet.
+    sealer: Sealer,
     leaves: Level,
     /// Of all keys, for the filter; stays empty without one.
     hashes: Vec<u64>,
@@ -99,9 +101,9 @@ impl RunBuilder {
         let page_len = options.page_len.clamp(PAGE_LEN_MIN, PAGE_LEN_MAX);
         RunBuilder {
             sink: Sink::new(writer),
-            compressor: Compressor::new(options.compression),
             body_len_max: page_len - FRAME_LEN,
             leaf: LeafBuilder::default(),
+            sealer: Sealer::new(options.compression),
             leaves: Level::default(),
             hashes: Vec::new(),
             with_filter: options.filter,
@@ -113,7 +115,16 @@ impl RunBuilder {
         }
     }
 
-    /// Bytes of the file so far: what a caller that cuts its output into runs looks at.
+    /// Lets a thread of rayon compress leaves while the caller adds entries, for whoever waits for the run.
+    /// What is written is the same byte for byte.
+    #[must_use]
+    pub fn with_help(mut self) -> RunBuilder {
+        self.sealer.accept_help();
+        self
+    }
+
+    /// Bytes of the file so far, but for leaves that wait to be written: what a caller that cuts its output
+    /// into runs looks at.
     pub fn file_len(&self) -> u64 {
         self.sink.len()
     }
@@ -136,60 +147,71 @@ impl RunBuilder {
     /// as does one above [`VALUE_INLINE_LEN_MAX`].
     ///
     /// # Errors
+    /// As [`RunBuilder::add_entry`].
+    pub async fn add_limited(&mut self, key: &[u8], op: &Op, inline_len_max: usize) -> Result<()> {
+        self.add_entry(key, op.into(), op.payload(), inline_len_max)
+            .await
+    }
+
+    /// Adds a write of which kind and payload are given, else as [`RunBuilder::add_limited`].
+    ///
+    /// # Errors
     /// [`Error::Limit`] for a key above [`RUN_KEY_LEN_MAX`] or a value above [`VALUE_LEN_MAX`],
     /// [`Error::Invalid`] for a key that is not greater than the one before or after a failed write;
     /// [`Error::Storage`] from the writer.
-    pub async fn add_limited(&mut self, key: &[u8], op: &Op, inline_len_max: usize) -> Result<()> {
-        self.check(key, op)?;
-        if self.sink.len() == 0 {
-            self.sink.write(&trailer::header()).await?;
+    #[inline]
+    pub async fn add_entry(
+        &mut self,
+        key: &[u8],
+        kind: OpKind,
+        payload: &[u8],
+        inline_len_max: usize,
+    ) -> Result<()> {
+        self.check(key, payload)?;
+        if payload.len() > inline_len_max.min(VALUE_INLINE_LEN_MAX) {
+            return self.add_apart(key, kind, payload).await;
         }
-        let payload = op.payload();
-        let apart = payload.len() > inline_len_max.min(VALUE_INLINE_LEN_MAX);
-        let payload_len = if apart {
-            ValuePtr::ENCODED_LEN
-        } else {
-            payload.len()
-        };
-        // The page goes before the value: what a leaf refers to stands directly before it.
-        if !self.leaf.is_empty() && self.leaf.len_with(key, payload_len) > self.body_len_max {
-            self.finish_leaf().await?;
-            let separator = branch::separator(&self.trailer.last_key, key);
-            self.leaves.separators.push(separator);
+        self.push(key, CellKind::of(kind, false), payload);
+        self.count(key, kind);
+        if self.sealer.is_due() {
+            return self.write_leaves().await;
         }
-        let hash = key_hash(key);
-        if apart {
-            let ptr = self.write_value(payload).await?.encode();
-            self.leaf
-                .push(key, tag_of(hash), cell_kind(op, apart), &ptr);
-        } else {
-            self.leaf
-                .push(key, tag_of(hash), cell_kind(op, apart), payload);
-        }
-        self.count(key, op, hash);
         Ok(())
     }
 
-    fn check(&self, key: &[u8], op: &Op) -> Result<()> {
-        let limits = [
-            ("the length of a key in bytes", key.len(), RUN_KEY_LEN_MAX),
-            (
-                "the length of a value in bytes",
-                op.payload().len(),
-                VALUE_LEN_MAX,
-            ),
-        ];
-        for (what, got, max) in limits {
-            if got > max {
-                return Err(Error::Limit {
-                    what,
-                    got: got as u64,
-                    max: max as u64,
-                });
-            }
+    async fn add_apart(&mut self, key: &[u8], kind: OpKind, value: &[u8]) -> Result<()> {
+        // Pages go before the value: what a leaf refers to stands directly before it.
+        self.make_room(key, ValuePtr::ENCODED_LEN);
+        self.write_all_leaves().await?;
+        let ptr = self.write_value(value).await?.encode();
+        self.push(key, CellKind::of(kind, true), &ptr);
+        self.count(key, kind);
+        Ok(())
+    }
+
+    /// Ends the leaf if an entry with so many bytes does not fit it any more.
+    #[inline]
+    fn make_room(&mut self, key: &[u8], payload_len: usize) {
+        if !self.leaf.is_empty() && self.leaf.len_with(key, payload_len) > self.body_len_max {
+            let separator = branch::separator(self.last_key(), key);
+            self.leaves.separators.push(separator);
+            self.finish_leaf();
         }
-        if !self.is_empty() && key <= self.trailer.last_key.as_slice() {
-            let (key, last) = (key.escape_ascii(), self.trailer.last_key.escape_ascii());
+    }
+
+    #[inline]
+    fn push(&mut self, key: &[u8], kind: CellKind, payload: &[u8]) {
+        self.make_room(key, payload.len());
+        self.leaf.push(key, kind, payload);
+    }
+
+    #[inline]
+    fn check(&self, key: &[u8], payload: &[u8]) -> Result<()> {
+        if key.len() > RUN_KEY_LEN_MAX || payload.len() > VALUE_LEN_MAX {
+            return Err(too_long(key, payload));
+        }
+        if key <= self.last_key() && !self.is_empty() {
+            let (key, last) = (key.escape_ascii(), self.last_key().escape_ascii());
             return Err(Error::Invalid(format!(
                 "key {key} added to a run behind {last}"
             )));
@@ -197,43 +219,83 @@ impl RunBuilder {
         Ok(())
     }
 
-    fn count(&mut self, key: &[u8], op: &Op, hash: u64) {
+    /// The greatest key that was added; empty before the first.
+    #[inline]
+    fn last_key(&self) -> &[u8] {
+        self.leaf.last_key().unwrap_or(&self.trailer.last_key)
+    }
+
+    #[inline]
+    fn count(&mut self, key: &[u8], kind: OpKind) {
         if self.is_empty() {
             self.trailer.first_key = key.to_vec();
         }
-        match op {
-            Op::Put(_) => self.trailer.puts += 1,
-            Op::Delete => self.trailer.deletes += 1,
-            Op::Merge(_) => self.trailer.merges += 1,
-        }
-        self.trailer.last_key.clear();
-        self.trailer.last_key.extend_from_slice(key);
-        if self.with_filter {
-            self.hashes.push(hash);
+        match kind {
+            OpKind::Put => self.trailer.puts += 1,
+            OpKind::Delete => self.trailer.deletes += 1,
+            OpKind::Merge => self.trailer.merges += 1,
         }
     }
 
     async fn write_value(&mut self, value: &[u8]) -> Result<ValuePtr> {
-        let (compression, stored) = self.compressor.pack(value);
+        self.write_header().await?;
+        let (compression, stored) = self.sealer.compressor().pack(value);
         let ptr = ValuePtr::new(self.sink.len(), stored, value.len(), compression)
             .ok_or_else(|| Error::Invalid(format!("a value of {} bytes", value.len())))?;
         self.sink.write(stored).await?;
         Ok(ptr)
     }
 
-    async fn finish_leaf(&mut self) -> Result<()> {
-        self.leaf.finish(&mut self.body);
-        let page = self.write_page().await?;
-        self.leaves.pages.push(page);
+    async fn write_header(&mut self) -> Result<()> {
+        if self.sink.len() == 0 {
+            self.sink.write(&trailer::header()).await?;
+        }
+        Ok(())
+    }
+
+    fn finish_leaf(&mut self) {
+        if let Some(last) = self.leaf.last_key() {
+            self.trailer.last_key.clear();
+            self.trailer.last_key.extend_from_slice(last);
+            self.sealer.push(&mut self.leaf);
+        }
+    }
+
+    /// Writes leaves that are sealed.
+    async fn write_leaves(&mut self) -> Result<()> {
+        self.write_header().await?;
+        for mut page in self.sealer.next() {
+            let offset = self.sink.len();
+            page::place(&mut page.frame, offset);
+            self.sink.write(&page.frame).await?;
+            let len = u32::try_from(page.frame.len()).unwrap_or(u32::MAX);
+            self.leaves.pages.push(PagePtr { offset, len });
+            if self.with_filter {
+                self.hashes.extend_from_slice(&page.hashes);
+            }
+            self.sealer.reuse(page);
+        }
+        Ok(())
+    }
+
+    /// Writes every leaf that is full.
+    async fn write_all_leaves(&mut self) -> Result<()> {
+        while !self.sealer.is_empty() {
+            self.write_leaves().await?;
+        }
         Ok(())
     }
 
     /// Writes `self.body` as a page.
     async fn write_page(&mut self) -> Result<PagePtr> {
         let offset = self.sink.len();
-        let (body, compressor) = (&self.body, &mut self.compressor);
+        let (body, compressor) = (&self.body, self.sealer.compressor());
         self.sink
-            .append(|out| page::frame(body, compressor, offset, out))
+            .append(|out| {
+                let start = out.len();
+                page::frame(body, compressor, out);
+                page::place(&mut out[start..], offset);
+            })
             .await?;
         let len = u32::try_from(self.sink.len() - offset).unwrap_or(u32::MAX);
         Ok(PagePtr { offset, len })
@@ -245,12 +307,9 @@ impl RunBuilder {
     /// [`Error::Storage`] from the writer, [`Error::Invalid`] after a failed write; either way
     /// nothing stands under the name.
     pub async fn finish(mut self) -> Result<RunSummary> {
-        if self.sink.len() == 0 {
-            self.sink.write(&trailer::header()).await?;
-        }
-        if !self.leaf.is_empty() {
-            self.finish_leaf().await?;
-        }
+        self.write_header().await?;
+        self.finish_leaf();
+        self.write_all_leaves().await?;
         self.trailer.leaves = self.leaves.pages.len() as u64;
         self.trailer.leaves_end = self.sink.len();
         self.write_branches().await?;
@@ -329,12 +388,38 @@ impl RunBuilder {
     }
 }
 
-fn cell_kind(op: &Op, apart: bool) -> CellKind {
-    match (op, apart) {
-        (Op::Delete, _) => CellKind::Delete,
-        (Op::Put(_), false) => CellKind::Put,
-        (Op::Put(_), true) => CellKind::PutApart,
-        (Op::Merge(_), false) => CellKind::Merge,
-        (Op::Merge(_), true) => CellKind::MergeApart,
+impl From<&Op> for OpKind {
+    #[inline]
+    fn from(op: &Op) -> OpKind {
+        match op {
+            Op::Put(_) => OpKind::Put,
+            Op::Delete => OpKind::Delete,
+            Op::Merge(_) => OpKind::Merge,
+        }
     }
+}
+
+impl CellKind {
+    #[inline]
+    fn of(kind: OpKind, apart: bool) -> CellKind {
+        match (kind, apart) {
+            (OpKind::Delete, _) => CellKind::Delete,
+            (OpKind::Put, false) => CellKind::Put,
+            (OpKind::Put, true) => CellKind::PutApart,
+            (OpKind::Merge, false) => CellKind::Merge,
+            (OpKind::Merge, true) => CellKind::MergeApart,
+        }
+    }
+}
+
+#[cold]
+fn too_long(key: &[u8], payload: &[u8]) -> Error {
+    let (what, got, max) = if key.len() > RUN_KEY_LEN_MAX {
+        ("the length of a key in bytes", key.len(), RUN_KEY_LEN_MAX)
+    } else {
+        let what = "the length of a value in bytes";
+        (what, payload.len(), VALUE_LEN_MAX)
+    };
+    let (got, max) = (got as u64, max as u64);
+    Error::Limit { what, got, max }
 }

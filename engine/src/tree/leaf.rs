@@ -16,10 +16,10 @@
 //! Either way it reads a dense array and then about one cell. The tags stand first so that a lookup
 //! finds them in the cache lines that the header brought.
 
-use super::RUN_KEY_LEN_MAX;
 use super::page::{Decoded, u16_at};
 use super::search::{self, Side};
 use super::value::ValuePtr;
+use super::{RUN_KEY_LEN_MAX, key_hash};
 
 /// Bytes before the prefix.
 const HEADER_LEN: usize = 8;
@@ -305,16 +305,24 @@ fn matches(block: &[u8; 16], tag: u8) -> u128 {
 /// Gathers the entries of one leaf, in order, and writes its body.
 #[derive(Default)]
 pub(super) struct LeafBuilder {
-    keys: Vec<u8>,
-    payloads: Vec<u8>,
+    /// Of each entry the key and then the payload.
+    bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// Leading bytes that all keys share.
+    prefix_len: usize,
 }
 
 struct Entry {
-    key_end: usize,
-    payload_end: usize,
+    key_at: usize,
+    payload_at: usize,
+    end: usize,
     kind: CellKind,
-    tag: u8,
+}
+
+impl Entry {
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.key_at..self.payload_at]
+    }
 }
 
 impl LeafBuilder {
@@ -322,83 +330,93 @@ impl LeafBuilder {
         self.entries.is_empty()
     }
 
-    fn key(&self, i: usize) -> &[u8] {
-        let start = if i == 0 {
-            0
-        } else {
-            self.entries[i - 1].key_end
-        };
-        &self.keys[start..self.entries[i].key_end]
+    /// The greatest key.
+    #[inline]
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        self.entries.last().map(|last| last.key(&self.bytes))
     }
 
-    fn payload(&self, i: usize) -> &[u8] {
-        let start = if i == 0 {
-            0
-        } else {
-            self.entries[i - 1].payload_end
-        };
-        &self.payloads[start..self.entries[i].payload_end]
+    /// The leading bytes that all keys share if `key` joins.
+    #[inline]
+    fn prefix_len_with(&self, key: &[u8]) -> usize {
+        let prefix = &self.bytes[..self.prefix_len];
+        match self.entries.is_empty() {
+            true => key.len(),
+            false if key.starts_with(prefix) => self.prefix_len,
+            false => search::common_len(prefix, key),
+        }
     }
 
     /// Bytes of the body if an entry with `key`, greater than all before, joined.
+    #[inline]
     pub(super) fn len_with(&self, key: &[u8], payload_len: usize) -> usize {
-        let prefix_len = match self.entries.first() {
-            Some(first) => search::common_len(&self.keys[..first.key_end], key),
-            None => key.len(),
-        };
         let n = self.entries.len() + 1;
-        let suffixes_len = self.keys.len() + key.len() - n * prefix_len;
-        let arrays_len = n * (ENTRY_LEN + CELL_HEADER_LEN) + 2;
-        let cells_len = suffixes_len + self.payloads.len() + payload_len;
-        HEADER_LEN + prefix_len + arrays_len + cells_len
+        let prefix_len = self.prefix_len_with(key);
+        let cells_len = self.bytes.len() + key.len() + payload_len - n * prefix_len;
+        cells_at(n, prefix_len) + n * CELL_HEADER_LEN + cells_len
     }
 
-    pub(super) fn push(&mut self, key: &[u8], tag: u8, kind: CellKind, payload: &[u8]) {
-        self.keys.extend_from_slice(key);
-        self.payloads.extend_from_slice(payload);
-        let (key_end, payload_end) = (self.keys.len(), self.payloads.len());
+    #[inline]
+    pub(super) fn push(&mut self, key: &[u8], kind: CellKind, payload: &[u8]) {
+        self.prefix_len = self.prefix_len_with(key);
+        let key_at = self.bytes.len();
+        let payload_at = key_at + key.len();
+        let end = payload_at + payload.len();
+        self.bytes.reserve(end - key_at);
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(payload);
         self.entries.push(Entry {
-            key_end,
-            payload_end,
+            key_at,
+            payload_at,
+            end,
             kind,
-            tag,
         });
     }
 
-    /// Writes the body into `out`, replacing what is there, and begins the next leaf.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        out.clear();
-        let n = self.entries.len();
+    /// Writes the body into `out`, replacing what is there, adds the hashes of the keys to `hashes`, and
+    /// begins the next leaf.
+    pub(super) fn finish(&mut self, hashes: &mut Vec<u64>, out: &mut Vec<u8>) {
+        let (n, prefix_len) = (self.entries.len(), self.prefix_len);
         assert!(n > 0, "a leaf without entries");
-        let prefix_len = search::common_len(self.key(0), self.key(n - 1));
-        let mut cell_at = HEADER_LEN + prefix_len + ENTRY_LEN * n + 2;
-
+        let bytes = &self.bytes;
+        let mut cell_at = cells_at(n, prefix_len);
+        let len = cell_at + n * CELL_HEADER_LEN + bytes.len() - n * prefix_len;
+        out.clear();
+        out.reserve(len);
         out.extend_from_slice(&[0, 0]);
         put_u16(out, n);
         put_u16(out, prefix_len);
         out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&self.key(0)[..prefix_len]);
-        out.extend(self.entries.iter().map(|entry| entry.tag));
-        for i in 0..n {
+        out.extend_from_slice(&bytes[..prefix_len]);
+        let first_hash = hashes.len();
+        hashes.extend(self.entries.iter().map(|entry| key_hash(entry.key(bytes))));
+        out.extend(hashes[first_hash..].iter().copied().map(tag_of));
+        for entry in &self.entries {
             put_u16(out, cell_at);
-            cell_at += CELL_HEADER_LEN + self.key(i).len() - prefix_len + self.payload(i).len();
+            cell_at += CELL_HEADER_LEN + entry.end - entry.key_at - prefix_len;
         }
         put_u16(out, cell_at);
-        for i in 0..n {
-            let head = search::head_of(&self.key(i)[prefix_len..]);
+        for entry in &self.entries {
+            let head = search::head_of(&entry.key(bytes)[prefix_len..]);
             out.extend_from_slice(&head.to_le_bytes());
         }
-        for (i, entry) in self.entries.iter().enumerate() {
-            let suffix = &self.key(i)[prefix_len..];
-            put_u16(out, entry.kind.code() << SUFFIX_LEN_BITS | suffix.len());
-            out.extend_from_slice(suffix);
-            out.extend_from_slice(self.payload(i));
+        for entry in &self.entries {
+            let suffix_len = entry.payload_at - entry.key_at - prefix_len;
+            put_u16(out, entry.kind.code() << SUFFIX_LEN_BITS | suffix_len);
+            // The suffix and the payload behind it.
+            out.extend_from_slice(&bytes[entry.key_at + prefix_len..entry.end]);
         }
         assert_eq!(out.len(), cell_at, "cells end where the offsets say");
-        self.keys.clear();
-        self.payloads.clear();
+        assert_eq!(out.len(), len, "the length foretold");
+        self.bytes.clear();
         self.entries.clear();
+        self.prefix_len = 0;
     }
+}
+
+/// Where the cells of a leaf with `n` entries begin.
+fn cells_at(n: usize, prefix_len: usize) -> usize {
+    HEADER_LEN + prefix_len + ENTRY_LEN * n + 2
 }
 
 /// Appends a number that the size of a page bounds to 16 bits.
@@ -411,18 +429,20 @@ pub(super) fn put_u16(out: &mut Vec<u8>, number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::key_hash;
 
     fn build(keys: &[&[u8]]) -> Vec<u8> {
         let mut builder = LeafBuilder::default();
         let mut len = 0;
         for key in keys {
             len = builder.len_with(key, key.len());
-            builder.push(key, tag_of(key_hash(key)), CellKind::Put, key);
+            builder.push(key, CellKind::Put, key);
         }
         let mut body = Vec::new();
-        builder.finish(&mut body);
+        let mut hashes = Vec::new();
+        builder.finish(&mut hashes, &mut body);
         assert_eq!(body.len(), len, "the length foretold");
+        let known: Vec<u64> = keys.iter().map(|key| key_hash(key)).collect();
+        assert_eq!(hashes, known);
         body
     }
 

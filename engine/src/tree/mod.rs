@@ -12,7 +12,7 @@
 //! | `value` | values too long for a leaf, in blocks of their own |
 //! | `filter` | which keys a run cannot have |
 //! | `trailer` | the end of the file, where reading begins |
-//! | `builder`, `sink` | writing |
+//! | `builder`, `seal`, `sink` | writing |
 //! | `cache`, `run`, `entry`, `cursor` | reading |
 //! | `check` | proofreading |
 //!
@@ -34,6 +34,7 @@ mod filter;
 mod leaf;
 mod page;
 mod run;
+mod seal;
 mod search;
 mod sink;
 mod trailer;

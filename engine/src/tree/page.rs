@@ -143,8 +143,8 @@ impl PagePtr {
     }
 }
 
-/// Appends the page with `body` to `out`, to stand at `offset` of the file.
-pub(super) fn frame(body: &[u8], compressor: &mut Compressor, offset: u64, out: &mut Vec<u8>) {
+/// Appends the page with `body` to `out`, as it stands in a file but for [`place`].
+pub(super) fn frame(body: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
     assert!(
         body.len() <= BODY_LEN_MAX,
         "a page body of {} bytes",
@@ -152,14 +152,22 @@ pub(super) fn frame(body: &[u8], compressor: &mut Compressor, offset: u64, out: 
     );
     let start = out.len();
     let (compression, stored) = compressor.pack(body);
+    out.reserve(FRAME_LEN + stored.len());
     out.extend_from_slice(&[0; FRAME_LEN]);
     out.extend_from_slice(stored);
     let page = &mut out[start..];
     let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     page[8..12].copy_from_slice(&body_len.to_le_bytes());
     page[12] = compression.code();
-    let checksum = checksum64(&page[8..]) ^ offset;
+    let checksum = checksum64(&page[8..]);
     page[..8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Ties a page that [`frame`] wrote to the offset at which it stands, and to no other.
+pub(super) fn place(page: &mut [u8], offset: u64) {
+    for (byte, of_offset) in page.iter_mut().zip(offset.to_le_bytes()) {
+        *byte ^= of_offset;
+    }
 }
 
 /// The body of a page, decompressed and checked. Cheap to clone: the count of references stands

@@ -125,6 +125,30 @@ fn small_pages(compression: Compression) -> RunOptions {
     }
 }
 
+/// Who seals a leaf changes nothing.
+#[test]
+fn a_run_written_with_help_is_the_same() {
+    let mut ops = numbered(b"k", 40_000, |i| {
+        let len = if i % 5_000 == 7 { 2_000 } else { 90 };
+        vec![i.to_le_bytes()[0]; len]
+    });
+    ops[77].1 = Op::Delete;
+    for compression in [Compression::None, Compression::Lz4] {
+        let (alone, summary) = write(small_pages(compression), &ops);
+        let writer = MemoryWriter::default();
+        let builder = RunBuilder::new(Box::new(writer.clone()), small_pages(compression));
+        let helped = block_on(async {
+            let mut builder = builder.with_help();
+            for (key, op) in &ops {
+                builder.add(key, op).await.unwrap();
+            }
+            builder.finish().await.unwrap()
+        });
+        assert_eq!(helped, summary);
+        assert!(writer.file().unwrap() == alone, "{compression:?}");
+    }
+}
+
 #[test]
 fn keys_and_values_at_the_edges() {
     let long = vec![b'k'; RUN_KEY_LEN_MAX];
