@@ -42,8 +42,13 @@ pub const LOG_FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
 pub const LOG_ALLOCATE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes that a fresh log file is given.
 pub const LOG_ALLOCATE_LEN_MIN: u64 = 64 * 1024;
-/// Bytes of buffered writes that a transaction moves to a run before it takes more.
-pub const SPILL_LEN_MIN: usize = 32 * 1024 * 1024;
+/// Bytes of buffered writes that a transaction moves to a run before it takes more. Fewer and longer runs are
+/// less to read and to merge afterwards: a million records of 100 bytes are one.
+pub const SPILL_LEN_MIN: usize = 128 * 1024 * 1024;
+/// Bytes of writes in ascending order that a transaction which has begun a run with them moves there at a time.
+pub const POUR_LEN_MIN: usize = 1024 * 1024;
+/// Bytes of buffered writes from which on it is looked at whether they are many writes of few keys.
+pub const PENDING_SQUEEZE_LEN_MIN: usize = 32 * 1024 * 1024;
 /// Milliseconds that a submitter waits at least for another process to combine its intent.
 pub const PATIENCE_MS_MIN: u64 = 2;
 /// Milliseconds that it waits at most.

@@ -2,10 +2,13 @@
 
 mod check;
 mod context;
+mod outgoing;
 mod own;
+mod pending;
 mod place;
 mod scan;
 mod snapshot;
+mod sorted;
 mod store;
 mod transaction;
 

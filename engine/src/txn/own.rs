@@ -1,8 +1,10 @@
 //! What a transaction writes: in memory, and beyond a bound in durable runs that nothing refers to yet.
 //!
-//! Newest first a key's writes lie in the map, in the open run, in the finished runs. A run that is
-//! open takes keys in ascending order and no others, so what is written front to back, as the chunks
-//! of a stream are, becomes one run however long it is, a few chunks of it in memory at a time.
+//! Newest first a key's writes lie among the pending ones, in the map, in the open run, in the finished
+//! runs. The map is for whoever reads what it has written; what nobody asks about stays pending until
+//! it is committed. A run that is open takes keys in ascending order and no others, so what is written
+//! front to back, as sorted loads and the chunks of a stream are, becomes one run however long it is, a
+//! little of it in memory at a time.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,24 +14,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::context::Context;
-use super::place::StreamPlace;
+use super::outgoing::{OpenRun, Part, SPILL_RUNS_MAX, STREAM_RUNS_MAX, SpillWriter};
+use super::pending::Pending;
 use crate::base::checksum::checksum64;
+use crate::base::limits::POUR_LEN_MIN;
 use crate::base::writes::write_len;
 use crate::base::{Error, Generation, ManifestId, Op, Position, Result, StoreId};
 use crate::coord::{KeyRange, Writes};
-use crate::fold::{Claim, InlineLimits, Layer, RunLayer, RunSink, combine, store_of};
-
-/// Runs that a spill may write so that each holds one store; the stores after share the last run.
-const SPILL_RUNS_MAX: usize = 16;
-/// Runs of a transaction from which on streams no longer get runs of their own.
-const STREAM_RUNS_MAX: usize = 64;
+use crate::fold::{Claim, InlineLimits, Layer, RunLayer, RunSink, combine};
 
 /// The writes of one transaction.
 #[derive(Default)]
 pub(super) struct OwnWrites {
+    /// Newer than everything else.
+    pending: Pending,
     map: BTreeMap<Bytes, Op>,
     /// Bytes of `map`.
-    len: usize,
+    map_len: usize,
     /// Finished runs, oldest first.
     runs: Vec<Arc<RunLayer>>,
     open: Option<OpenRun>,
@@ -44,24 +45,20 @@ pub(super) struct OwnWrites {
     torn: bool,
 }
 
-/// A run that still takes keys.
-struct OpenRun {
-    sink: RunSink,
-    /// What it is for: keys of another range begin another run, since a run counts as written from its
-    /// first key to its last.
-    range: KeyRange,
-    last: Bytes,
-}
-
 impl OwnWrites {
     /// Bytes in memory, about.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.pending.len() + self.map_len
     }
 
     /// Whether nothing has been written.
     pub(super) fn is_empty(&self) -> bool {
-        self.map.is_empty() && self.has_no_runs()
+        self.is_in_runs() && self.has_no_runs()
+    }
+
+    /// Whether no write is in memory.
+    fn is_in_runs(&self) -> bool {
+        self.pending.is_empty() && self.map.is_empty()
     }
 
     /// Whether all writes are in memory.
@@ -79,20 +76,10 @@ impl OwnWrites {
         self.limits.set(store, len_max);
     }
 
-    /// Lays `op` over whatever is there.
-    pub(super) fn write(&mut self, full: Bytes, op: &Op) {
-        match self.map.entry(full) {
-            Entry::Vacant(entry) => {
-                self.len += write_len(entry.key(), op);
-                entry.insert(op.clone());
-            }
-            Entry::Occupied(mut entry) => {
-                let combined = combine(entry.get(), op);
-                self.len += write_len(entry.key(), &combined);
-                self.len -= write_len(entry.key(), entry.get());
-                entry.insert(combined);
-            }
-        }
+    /// Lays `op` over whatever is there under the key that is `prefix` and then `rest`.
+    #[inline]
+    pub(super) fn write(&mut self, prefix: &[u8], rest: &[u8], op: &Op) {
+        self.pending.push(prefix, rest, op);
     }
 
     /// Whether every write is where it belongs.
@@ -107,9 +94,38 @@ impl OwnWrites {
         Ok(())
     }
 
+    /// Lays what is pending over the map.
+    fn settle(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut sorted = self.pending.sorted();
+        while let Some(done) = sorted.next() {
+            let op = done.op();
+            match self.map.entry(Bytes::copy_from_slice(done.key())) {
+                Entry::Vacant(entry) => {
+                    self.map_len += write_len(entry.key(), &op);
+                    entry.insert(op);
+                }
+                Entry::Occupied(mut entry) => {
+                    let combined = combine(entry.get(), &op);
+                    self.map_len += write_len(entry.key(), &combined);
+                    self.map_len -= write_len(entry.key(), entry.get());
+                    entry.insert(combined);
+                }
+            }
+        }
+        drop(sorted);
+        self.pending.clear();
+    }
+
     /// What has been done to a key, its writes in runs included.
     pub(super) async fn get(&mut self, context: &Reach<'_>, full: &Bytes) -> Result<Option<Op>> {
         self.check_whole()?;
+        if self.is_empty() {
+            return Ok(None);
+        }
+        self.settle();
         let mut ops: Vec<Op> = self.map.get(full).cloned().into_iter().collect();
         if ops.last().is_some_and(Op::hides_older) {
             return Ok(ops.pop());
@@ -129,10 +145,21 @@ impl OwnWrites {
             .reduce(|newer, older| combine(&older, &newer)))
     }
 
-    /// The writes in memory within `bounds`, in order.
-    pub(super) fn in_memory(&self, bounds: &KeyRange) -> Vec<(Bytes, Op)> {
+    /// The writes in memory within `bounds`, in order; all others there are can be read from
+    /// [`OwnWrites::layers`].
+    pub(super) async fn in_memory(
+        &mut self,
+        context: &Reach<'_>,
+        bounds: &KeyRange,
+    ) -> Result<Vec<(Bytes, Op)>> {
+        self.check_whole()?;
+        self.settle();
+        let reaches = |open: &OpenRun| bounds.overlaps(&open.first, &open.last);
+        if self.open.as_ref().is_some_and(reaches) {
+            self.finish_open(context).await?;
+        }
         let pairs = self.within(bounds);
-        pairs.map(|(key, op)| (key.clone(), op.clone())).collect()
+        Ok(pairs.map(|(key, op)| (key.clone(), op.clone())).collect())
     }
 
     fn within(&self, bounds: &KeyRange) -> impl Iterator<Item = (&Bytes, &Op)> {
@@ -153,7 +180,9 @@ impl OwnWrites {
     /// that went there before: others stay in memory.
     pub(super) async fn pour(&mut self, context: &Reach<'_>, range: &KeyRange) -> Result<()> {
         self.check_whole()?;
-        if self.open.as_ref().is_some_and(|open| open.range != *range) {
+        self.settle();
+        let part = Part::Range(range.clone());
+        if self.open.as_ref().is_some_and(|open| open.part != part) {
             self.finish_open(context).await?;
         }
         if self.open.is_none() && self.runs.len() >= STREAM_RUNS_MAX {
@@ -173,17 +202,72 @@ impl OwnWrites {
                 none => {
                     let sink =
                         begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
-                    let (range, last) = (range.clone(), key.clone());
-                    none.insert(OpenRun { sink, range, last })
+                    none.insert(OpenRun::new(sink, part.clone(), key.clone()))
                 }
             };
             self.torn = true;
             open.sink.add(&key, op).await?;
             self.torn = false;
-            self.len -= write_len(&key, op);
+            self.map_len -= write_len(&key, op);
             self.map.remove(&key);
             open.last = key;
         }
+        Ok(())
+    }
+
+    /// Whether all that is in memory can go to the open run, or to the first run there is: whoever writes
+    /// in ascending order need not hold much.
+    pub(super) fn can_pour(&self, len_min: usize) -> bool {
+        let len_min = match &self.open {
+            Some(_) => len_min.min(POUR_LEN_MIN),
+            None => len_min,
+        };
+        self.pending.len() >= len_min && self.map.is_empty() && self.ascends()
+    }
+
+    fn ascends(&self) -> bool {
+        let first = self.pending.first_key();
+        let is_behind = match &self.open {
+            Some(open) => first.is_some_and(|first| *first > open.last[..]),
+            None => self.runs.is_empty(),
+        };
+        self.pending.ascends() && is_behind
+    }
+
+    /// Moves everything in memory, which ascends, to the open run, begun if need be.
+    pub(super) async fn pour_all(&mut self, context: &Reach<'_>) -> Result<()> {
+        self.check_whole()?;
+        let pending = std::mem::take(&mut self.pending);
+        self.torn = true;
+        let mut sorted = pending.sorted();
+        while let Some(done) = sorted.next() {
+            let (key, (kind, payload)) = (done.key(), done.parts());
+            let own_streams = self.runs.len() < STREAM_RUNS_MAX;
+            let is_open = self.open.as_ref();
+            let differs = is_open.is_some_and(|open| !open.part.is_of(key, own_streams));
+            if differs && self.runs.len() < SPILL_RUNS_MAX {
+                self.finish_open(context).await?;
+                self.torn = true;
+            }
+            let open = match &mut self.open {
+                Some(open) => open,
+                none => {
+                    let sink =
+                        begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
+                    let first = Bytes::copy_from_slice(key);
+                    none.insert(OpenRun::new(sink, Part::of(key, own_streams), first))
+                }
+            };
+            open.sink.add_entry(key, kind, payload).await?;
+        }
+        let last = pending.last_key().map(Bytes::copy_from_slice);
+        if let (Some(open), Some(last)) = (&mut self.open, last) {
+            open.last = last;
+        }
+        drop(sorted);
+        self.pending = pending;
+        self.pending.clear();
+        self.torn = false;
         Ok(())
     }
 
@@ -205,39 +289,50 @@ impl OwnWrites {
     /// Moves everything to runs.
     pub(super) async fn spill(&mut self, context: &Reach<'_>) -> Result<()> {
         self.check_whole()?;
+        if self.open.is_some() && self.map.is_empty() && self.ascends() {
+            self.pour_all(context).await?;
+        }
         self.finish_open(context).await?;
-        if self.map.is_empty() {
+        if self.is_in_runs() {
             return Ok(());
         }
-        let mut runs = Vec::new();
-        let mut sink = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
-        let mut part = None;
-        for (key, op) in &self.map {
-            // A run counts as written from its first key to its last: one run a store and a stream keeps
-            // that from reaching over what lies in between, with which it would conflict for nothing.
-            let own_streams = self.runs.len() + runs.len() < STREAM_RUNS_MAX;
-            let next = (
-                store_of(key),
-                StreamPlace::range_of(key).filter(|_| own_streams),
-            );
-            let differs = part.as_ref().is_some_and(|part| *part != next);
-            if differs && runs.len() < SPILL_RUNS_MAX {
-                runs.extend(sink.finish().await?);
-                sink = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
-            }
-            part = Some(next);
-            sink.add(key, op).await?;
+        if !self.map.is_empty() {
+            self.settle();
         }
-        runs.extend(sink.finish().await?);
-        let mut layers = Vec::with_capacity(runs.len());
-        for reference in runs {
+        let first = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
+        let mut writer = SpillWriter::new(first, self.runs.len());
+        for (key, op) in &self.map {
+            if writer.ends_before(key) {
+                let next = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
+                writer.begin(next).await?;
+            }
+            writer.sink.add(key, op).await?;
+        }
+        let mut sorted = self.pending.sorted();
+        while let Some(done) = sorted.next() {
+            if writer.ends_before(done.key()) {
+                let next = begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
+                writer.begin(next).await?;
+            }
+            let (kind, payload) = done.parts();
+            writer.sink.add_entry(done.key(), kind, payload).await?;
+        }
+        drop(sorted);
+        let mut layers = Vec::new();
+        for reference in writer.finish().await? {
             let folder = &context.context.folder;
             layers.push(folder.open_run(reference, context.at).await?);
         }
         self.runs.extend(layers);
         self.map.clear();
-        self.len = 0;
+        self.map_len = 0;
+        self.pending = Pending::default();
         Ok(())
+    }
+
+    /// Keeps one write of each key if more than `len_max` bytes of writes are of few keys.
+    pub(super) fn squeeze_above(&mut self, len_max: usize) {
+        self.pending.squeeze_above(len_max);
     }
 
     /// What is to be held until the commit refers to the runs, or is known not to.
@@ -246,20 +341,18 @@ impl OwnWrites {
     }
 
     /// As an intent carries them.
-    pub(super) fn into_writes(self) -> Writes {
-        match self.under {
-            None => Writes::Small(self.map.into_iter().collect()),
-            Some(generation) => Writes::Bulk {
+    pub(super) fn into_writes(mut self) -> Writes {
+        if let Some(generation) = self.under {
+            return Writes::Bulk {
                 runs: self.runs.iter().map(|run| run.reference.clone()).collect(),
                 generation,
-            },
+            };
         }
-    }
-}
-
-impl OpenRun {
-    fn may_hold(&self, key: &Bytes) -> bool {
-        self.range.from <= *key && *key <= self.last
+        if self.map.is_empty() {
+            return Writes::Small(self.pending.into_writes());
+        }
+        self.settle();
+        Writes::Small(self.map.into_iter().collect())
     }
 }
 

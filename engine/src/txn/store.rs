@@ -140,6 +140,12 @@ impl Store {
 
     /// The whole key of a record of this store.
     pub(super) fn full_key(&self, key: &Key) -> Result<Bytes> {
+        Store::check_key(key)?;
+        Ok(full_key(self.0.id, key.as_bytes()))
+    }
+
+    /// Whether `key` can be that of a record.
+    pub(super) fn check_key(key: &Key) -> Result<()> {
         let len = key.as_bytes().len();
         if len > KEY_LEN_MAX {
             let (got, max) = (len as u64, KEY_LEN_MAX as u64);
@@ -153,7 +159,7 @@ impl Store {
             let message = format!("{key} is no tuple, and what it begins with belongs to streams");
             return Err(Error::Invalid(message));
         }
-        Ok(full_key(self.0.id, key.as_bytes()))
+        Ok(())
     }
 
     /// All keys of records of this store; its streams lie behind them.

@@ -11,7 +11,7 @@ use super::own::{OwnWrites, Reach};
 use super::scan::{Record, Scan, ScanRange};
 use super::snapshot::Snapshot;
 use super::store::Store;
-use crate::base::limits::VALUE_LEN_MAX;
+use crate::base::limits::{POUR_LEN_MIN, VALUE_LEN_MAX};
 use crate::base::{Error, Key, Mutant, Op, Position, Result, StoreId, TxId};
 use crate::commit::{Draft, Upkeep};
 use crate::coord::{KeyRange, ReadSet};
@@ -133,8 +133,9 @@ impl Transaction {
             self.uses(store);
         }
         let bounds = range.key_range(store);
+        let reach = reach(&self.context, &self.snapshot);
+        let own = self.own.in_memory(&reach, &bounds).await?;
         let view = self.with_spilled();
-        let own = self.own.in_memory(&bounds);
         let mut scan = Scan::new(view, self.position(), own, store, range);
         let mut records = Vec::new();
         while let Some(record) = scan.next().await? {
@@ -209,13 +210,18 @@ impl Transaction {
 
     fn write(&mut self, store: &Store, key: &Key, op: Op) -> Result<()> {
         self.check_writable()?;
-        let full = store.full_key(key)?;
+        Store::check_key(key)?;
         self.uses(store);
-        self.write_full(full, &op)
+        self.write_parts(&store.id().0.to_be_bytes(), key.as_bytes(), &op)
     }
 
     /// Lays a write over a whole key.
     pub(crate) fn write_full(&mut self, full: Bytes, op: &Op) -> Result<()> {
+        self.write_parts(&[], &full, op)
+    }
+
+    #[inline]
+    fn write_parts(&mut self, prefix: &[u8], rest: &[u8], op: &Op) -> Result<()> {
         let len = op.payload().len();
         if len > VALUE_LEN_MAX {
             let (got, max) = (len as u64, VALUE_LEN_MAX as u64);
@@ -225,7 +231,7 @@ impl Transaction {
                 max,
             });
         }
-        self.own.write(full, op);
+        self.own.write(prefix, rest, op);
         Ok(())
     }
 
@@ -293,16 +299,34 @@ impl Transaction {
     }
 
     /// Moves buffered writes to a durable run if there are many, so that a transaction of any size
-    /// takes bounded memory. Nothing becomes visible before the commit. Call it between writes.
+    /// takes bounded memory. Nothing becomes visible before the commit. Call it between writes. What is
+    /// written in ascending order of keys goes there early, and need not be sorted.
     ///
     /// # Errors
-    /// What the storage refuses; the transaction is as it was.
+    /// What the storage refuses; the transaction is as it was, or, where its writes ascended, every later
+    /// call is [`Error::Invalid`]: begin again.
+    #[inline]
     pub async fn relieve(&mut self) -> Result<()> {
-        if self.own.len() >= self.context.folder.bounds.spill_len_min {
-            self.own.spill(&reach(&self.context, &self.snapshot)).await
-        } else {
-            Ok(())
+        let bounds = &self.context.folder.bounds;
+        let len = self.own.len();
+        if len
+            < bounds
+                .bulk_len_min
+                .min(bounds.spill_len_min)
+                .min(POUR_LEN_MIN)
+        {
+            return Ok(());
         }
+        let (pour_min, spill_min) = (bounds.bulk_len_min, bounds.spill_len_min);
+        if self.own.can_pour(pour_min) {
+            let reach = reach(&self.context, &self.snapshot);
+            return self.own.pour_all(&reach).await;
+        }
+        if len >= spill_min {
+            let reach = reach(&self.context, &self.snapshot);
+            return self.own.spill(&reach).await;
+        }
+        Ok(())
     }
 
     /// Moves the puts of `range` to a durable run that goes on as long as their keys ascend, once more
@@ -335,7 +359,9 @@ impl Transaction {
         let context = Arc::clone(&self.context);
         let upkeep: &Arc<Upkeep> = context.upkeep.as_ref().ok_or(Error::ReadOnly)?;
         upkeep.admit().await?;
-        let is_long = self.own.len() > context.folder.bounds.bulk_len_min;
+        let bulk_len_min = context.folder.bounds.bulk_len_min;
+        self.own.squeeze_above(bulk_len_min);
+        let is_long = self.own.len() > bulk_len_min;
         if is_long || !self.own.has_no_runs() {
             self.own.spill(&reach(&context, &self.snapshot)).await?;
         }

@@ -1,0 +1,155 @@
+//! Transactions that outgrow memory, against `BTreeMap`: in whatever order they write, and whatever they read
+//! of it on the way.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eciton_engine::base::{Bounds, Datum, Key};
+use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema};
+use eciton_engine::storage::MemoryStorage;
+use futures::executor::block_on;
+use support::{Dice, environment, seeds};
+
+const SEEDS: u64 = 60;
+const STORES: u64 = 3;
+const KEYS: u64 = 3_000;
+
+type Model = BTreeMap<(u64, u64), Vec<u8>>;
+
+fn key(number: u64) -> Key {
+    Key::from_datums(&[Datum::Int(number.into())]).unwrap()
+}
+
+fn options(dice: &Dice) -> Options {
+    Options {
+        fold_len_min: 40_000,
+        bounds: Bounds {
+            bulk_len_min: 1_000 + dice.below(6_000) as usize,
+            spill_len_min: 8_000 + dice.below(20_000) as usize,
+            ..Bounds::default()
+        },
+        ..Options::default()
+    }
+}
+
+/// The next key to write: on from the last one, on into the next store, or anywhere.
+fn next(dice: &Dice, order: u64, last: (u64, u64)) -> (u64, u64) {
+    let anywhere = (dice.below(STORES), dice.below(KEYS));
+    let (store, number) = last;
+    match order {
+        // Ascending, with a step back now and then.
+        0 if dice.below(300) > 0 && number + 3 < KEYS => (store, number + 1 + dice.below(3)),
+        0 if store + 1 < STORES => (store + 1, 0),
+        // Few keys, many times.
+        1 => (store, dice.below(20)),
+        _ => anywhere,
+    }
+}
+
+async fn check(snapshot: &Snapshot, stores: &[Store], model: &Model) {
+    for (number, store) in stores.iter().enumerate() {
+        let mut scan = snapshot.scan(store, &ScanRange::all());
+        let mut found = Vec::new();
+        while let Some(record) = scan.next().await.unwrap() {
+            found.push((record.key, record.value.to_vec()));
+        }
+        let of_store = model.range((number as u64, 0)..(number as u64 + 1, 0));
+        let expected: Vec<_> = of_store
+            .map(|((_, n), value)| (key(*n), value.clone()))
+            .collect();
+        assert!(
+            found == expected,
+            "store {number}: {} of {}",
+            found.len(),
+            expected.len()
+        );
+    }
+}
+
+async fn run(seed: u64) {
+    let dice = Dice::new(seed);
+    let (storage, options) = (Arc::new(MemoryStorage::new()), options(&dice));
+    let (outside, spawner) = environment(seed);
+    let open = || Db::open_storage(storage.clone(), options.clone(), outside.clone());
+    let db = open().await.unwrap();
+    let mut stores = Vec::new();
+    for number in 0..STORES {
+        let name = format!("s{number}");
+        stores.push(
+            db.create_store(&name, StoreSchema::default())
+                .await
+                .unwrap(),
+        );
+    }
+    let mut model = Model::new();
+    for _ in 0..3 {
+        let (order, reads) = (dice.below(3), [0, 0, 40, 400][dice.below(4) as usize]);
+        let (mut transaction, mut written) = (db.begin(), model.clone());
+        let mut last = (0, 0);
+        for _ in 0..200 + dice.below(2_000) {
+            last = next(&dice, order, last);
+            let store = &stores[last.0 as usize];
+            if dice.below(8) == 0 {
+                transaction.delete(store, &key(last.1)).unwrap();
+                written.remove(&last);
+            } else {
+                let value = vec![dice.below(256) as u8; dice.below(60) as usize];
+                transaction
+                    .blind_put(store, &key(last.1), value.clone())
+                    .unwrap();
+                written.insert(last, value);
+            }
+            transaction.relieve().await.unwrap();
+            if reads > 0 && dice.below(reads) == 0 {
+                let asked = if dice.below(2) == 0 {
+                    last
+                } else {
+                    next(&dice, 2, last)
+                };
+                let found = transaction
+                    .get(&stores[asked.0 as usize], &key(asked.1))
+                    .await;
+                let expected = written.get(&asked).map(|value| Bytes::from(value.clone()));
+                assert_eq!(found.unwrap(), expected, "{asked:?}");
+            }
+        }
+        if reads > 0 {
+            let all = transaction
+                .scan(&stores[0], &ScanRange::all())
+                .await
+                .unwrap();
+            assert_eq!(all.len(), written.range((0, 0)..(1, 0)).count());
+        }
+        if dice.below(5) > 0 {
+            transaction.commit().await.unwrap();
+            model = written;
+        }
+        if dice.below(2) == 0 {
+            spawner.run().await;
+        }
+        check(&db.snapshot(), &stores, &model).await;
+    }
+    spawner.clear();
+    db.close().await.unwrap();
+    let db = open().await.unwrap();
+    check(&db.snapshot(), &stores, &model).await;
+}
+
+#[test]
+fn transactions_of_any_order_are_what_a_map_would_be() {
+    for seed in seeds(SEEDS) {
+        println!("seed {seed}");
+        block_on(run(seed));
+    }
+}
