@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use eciton_engine::base::limits::UNFOLDED_RUNS_MAX;
 use eciton_engine::base::{Bounds, Datum, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema};
 use eciton_engine::storage::MemoryStorage;
@@ -152,4 +153,41 @@ fn transactions_of_any_order_are_what_a_map_would_be() {
         println!("seed {seed}");
         block_on(run(seed));
     }
+}
+
+/// Runs of loads do not pile up before whoever reads, however little else is written.
+#[test]
+fn many_loads_are_folded_in_the_background() {
+    block_on(async {
+        let (outside, spawner) = environment(1);
+        let options = Options {
+            bounds: Bounds {
+                bulk_len_min: 1_000,
+                ..Bounds::default()
+            },
+            ..Options::default()
+        };
+        let storage = Arc::new(MemoryStorage::new());
+        let db = Db::open_storage(storage, options, outside).await.unwrap();
+        let store = db.create_store("s", StoreSchema::default()).await.unwrap();
+        for load in 1..=UNFOLDED_RUNS_MAX as u64 {
+            let mut transaction = db.begin();
+            for number in 0..100 {
+                let value = vec![7; 100];
+                transaction
+                    .blind_put(&store, &key(number * 100 + load), value)
+                    .unwrap();
+            }
+            transaction.commit().await.unwrap();
+            spawner.run().await;
+            let folded = db.info().folded;
+            assert_eq!(
+                folded == db.info().position,
+                load == UNFOLDED_RUNS_MAX as u64,
+                "load {load}"
+            );
+        }
+        // Those of like size are one now, on what there was before.
+        assert_eq!(db.info().runs, 2);
+    });
 }

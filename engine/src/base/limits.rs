@@ -85,3 +85,5 @@ pub const STREAM_LEN_MAX: u64 = 1 << 50;
 pub const STREAM_NODE_ENTRIES_MAX: usize = 128;
 /// Bytes of a stream that a transaction keeps in memory before they go to a durable run.
 pub const STREAM_BUFFERED_LEN_MAX: usize = 4 * STREAM_CHUNK_LEN_MAX;
+/// Runs of bulk records above what has been folded that start a fold: fewer are left to the next one.
+pub const UNFOLDED_RUNS_MAX: usize = 8;

@@ -12,7 +12,7 @@ use super::space::Spent;
 use super::submit::Committer;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX};
+use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
 use crate::base::spawn::Spawner;
 use crate::base::{Error, Result, metric};
 use crate::fold::{FoldOutcome, FoldPoint, Folder, Scope, ViewCell};
@@ -104,7 +104,7 @@ impl Upkeep {
         let view = self.view.load();
         let slots_max = self.folder.bounds.fold_slots_max;
         let many = self.folder.shared && view.tail_slots() >= slots_max;
-        many || view.tail_len() >= self.fold_len_min
+        many || view.tail_len() >= self.fold_len_min || view.tail_runs() >= UNFOLDED_RUNS_MAX
     }
 
     /// Starts a fold in the background if the tail is long enough.

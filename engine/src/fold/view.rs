@@ -109,6 +109,13 @@ impl View {
         tables.sum()
     }
 
+    /// Runs of bulk records that have not been folded.
+    pub fn tail_runs(&self) -> usize {
+        let is_new =
+            |layer: &&Layer| matches!(layer, Layer::Run(run) if run.at > self.manifest.folded);
+        self.layers.iter().filter(is_new).count()
+    }
+
     /// Slots that have not been folded.
     pub fn tail_slots(&self) -> u64 {
         self.active().applied().0 - self.manifest.folded.0

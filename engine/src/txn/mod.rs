@@ -6,6 +6,7 @@ mod outgoing;
 mod own;
 mod pending;
 mod place;
+mod reads;
 mod scan;
 mod snapshot;
 mod sorted;

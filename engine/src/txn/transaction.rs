@@ -1,6 +1,5 @@
 //! A read-write transaction: optimistic, strictly serializable.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use super::check::{Check, TxOptions, stores_stand};
 use super::context::Context;
 use super::own::{OwnWrites, Reach};
+use super::reads::ReadKeys;
 use super::scan::{Record, Scan, ScanRange};
 use super::snapshot::Snapshot;
 use super::store::Store;
@@ -38,7 +38,7 @@ pub struct Transaction {
     snapshot: Snapshot,
     check: Check,
     /// Of a transaction that checks nothing: the stores that it writes to, and heads of streams.
-    read_keys: BTreeSet<Bytes>,
+    read_keys: ReadKeys,
     /// Whether something is in there whose value alone does not tell whether it has changed.
     reads_heads: bool,
     read_ranges: Vec<KeyRange>,
@@ -61,7 +61,7 @@ impl Transaction {
             txid: TxId(context.entropy.next_u128()),
             context: Arc::clone(context),
             snapshot: Snapshot::new(context),
-            read_keys: BTreeSet::new(),
+            read_keys: ReadKeys::default(),
             read_ranges: Vec::new(),
             last_used: None,
             own: OwnWrites::default(),
@@ -390,7 +390,7 @@ impl Transaction {
 
     fn into_draft(self, read_at: Position) -> Draft {
         let reads = ReadSet {
-            keys: self.read_keys.into_iter().collect(),
+            keys: self.read_keys.into_sorted(),
             ranges: self.read_ranges,
         };
         Draft {
