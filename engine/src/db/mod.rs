@@ -38,8 +38,8 @@ pub use crate::commit::{CompactOutcome, Settled, Witness};
 pub use crate::fold::{CollectOutcome, FoldOutcome};
 pub use crate::stream::{Chunks, Stream, StreamKeys, StreamWriter};
 pub use crate::txn::{
-    Check, Committed, Encoding, Record, Scan, ScanRange, Snapshot, Store, StoreSchema, Transaction,
-    TxOptions,
+    Check, Committed, Encoding, Pinned, Record, Scan, ScanRange, Snapshot, Store, StoreSchema,
+    Transaction, TxOptions,
 };
 pub use backup::{
     Backup, Restored, backup, backup_folder, restore, restore_folder, verify_backup,

@@ -1,19 +1,16 @@
 //! One ordered walk over all layers of a view.
 
-use std::collections::VecDeque;
-use std::ops::Bound;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::batch::Batch;
 use super::ops::flatten;
-use super::view::{Layer, TablePart};
+use super::view::Layer;
 use crate::base::{Op, Position, Result};
 use crate::coord::KeyRange;
-use crate::tree;
-
-/// Keys fetched from a table at a time: a table grows while it is read, so its iterator is not held.
-const TABLE_BATCH: usize = 64;
+use crate::tree::{self, OpKind};
 
 /// Which way a walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +24,37 @@ pub enum Direction {
 /// Walks the keys of a range, each with the one write that does what all layers together do to it.
 ///
 /// It owns what it reads, so it outlives folding: a view that has been replaced stays as it was for
-/// whoever walks it.
+/// whoever walks it. A new one stands before the first key.
+///
+/// ```text
+/// while cursor.advance().await? {
+///     use_it(cursor.key(), cursor.op().await?);
+/// }
+/// ```
 pub struct ViewCursor {
     /// Newest first.
     sources: Vec<Source>,
     direction: Direction,
+    begun: bool,
+    /// `None` before the first key and behind the last.
+    here: Option<Here>,
+}
+
+/// On which key the walk stands.
+#[derive(Clone, Copy)]
+struct Here {
+    /// The newest source that has the key.
+    newest: usize,
+    /// Whether an older one has it too.
+    shared: bool,
+    /// Of the others, one whose key comes first. As long as the newest stays before it there is nothing to
+    /// be compared but these two.
+    rival: Option<usize>,
 }
 
 enum Source {
-    Table(TableSource),
+    Batch(Batch),
     Run(Box<RunSource>),
-    Sorted(SortedSource),
 }
 
 impl ViewCursor {
@@ -55,14 +72,14 @@ impl ViewCursor {
     ) -> Result<ViewCursor> {
         let mut sources = Vec::with_capacity(layers.len() + 1);
         if !own.is_empty() {
-            sources.push(Source::Sorted(SortedSource::new(own, range, direction)));
+            sources.push(Source::Batch(Batch::of_sorted(own, range, direction)));
         }
         for layer in layers {
             match layer {
                 Layer::Table(part) if part.after >= at || part.table.is_empty() => {}
                 Layer::Table(part) => {
                     let part = part.clone();
-                    sources.push(Source::Table(TableSource::new(part, at, range, direction)));
+                    sources.push(Source::Batch(Batch::of_table(part, at, range, direction)));
                 }
                 Layer::Run(layer) => {
                     let reference = &layer.reference;
@@ -74,165 +91,265 @@ impl ViewCursor {
                 }
             }
         }
-        Ok(ViewCursor { sources, direction })
+        Ok(ViewCursor {
+            sources,
+            direction,
+            begun: false,
+            here: None,
+        })
     }
 
-    /// The next key and what becomes of it; `None` at the end. A delete is reported too: who reads
-    /// the whole state skips it, who folds a part of the layers must keep it.
+    /// Goes to the next key; false behind the last. A delete counts too: who reads the whole state passes
+    /// over it, who folds a part of the layers must keep it.
+    ///
+    /// Yields only where a page has to be read.
+    ///
+    /// # Errors
+    /// As [`ViewCursor::open`].
+    #[inline]
+    pub async fn advance(&mut self) -> Result<bool> {
+        if let Some(Here {
+            newest,
+            shared: false,
+            rival,
+        }) = self.here
+            && self.sources[newest].step_in_memory()
+        {
+            if rival.is_none_or(|rival| self.comes_first(newest, rival))
+                && self.sources[newest].key().is_some()
+            {
+                return Ok(true);
+            }
+            return Ok(self.choose());
+        }
+        self.advance_far().await
+    }
+
+    /// As [`ViewCursor::advance`], passing over keys that are deleted. Reads no value.
+    ///
+    /// # Errors
+    /// As [`ViewCursor::open`].
+    #[inline]
+    pub async fn advance_alive(&mut self) -> Result<bool> {
+        while self.advance().await? {
+            if !self.is_deleted() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether source `a` has a key that comes before that of source `b`.
+    #[inline]
+    fn comes_first(&self, a: usize, b: usize) -> bool {
+        match (self.sources[a].key(), self.sources[b].key()) {
+            (Some(a), Some(b)) => self.order(a, b) == Ordering::Less,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    #[inline]
+    fn order(&self, a: &[u8], b: &[u8]) -> Ordering {
+        match self.direction {
+            Direction::Forward => a.cmp(b),
+            Direction::Reverse => b.cmp(a),
+        }
+    }
+
+    async fn advance_far(&mut self) -> Result<bool> {
+        match self.here {
+            None if self.begun => return Ok(false),
+            None => self.begun = true,
+            Some(here) => {
+                // The newest last: the others are compared with it.
+                for older in (here.newest + 1..self.sources.len()).rev() {
+                    if here.shared && self.is_on(older, here.newest) {
+                        self.sources[older].advance().await?;
+                    }
+                }
+                self.sources[here.newest].advance().await?;
+            }
+        }
+        Ok(self.choose())
+    }
+
+    fn is_on(&self, older: usize, newest: usize) -> bool {
+        self.sources[older].key() == self.sources[newest].key()
+    }
+
+    /// Stands on the key that comes first of all sources'.
+    fn choose(&mut self) -> bool {
+        let mut here: Option<Here> = None;
+        for (i, source) in self.sources.iter().enumerate() {
+            let Some(key) = source.key() else {
+                continue;
+            };
+            let order = |other: usize| {
+                let other = self.sources[other].key();
+                other.map_or(Ordering::Less, |other| self.order(key, other))
+            };
+            match &mut here {
+                None => {
+                    here = Some(Here {
+                        newest: i,
+                        shared: false,
+                        rival: None,
+                    });
+                }
+                Some(first) => match order(first.newest) {
+                    Ordering::Less => {
+                        *first = Here {
+                            newest: i,
+                            shared: false,
+                            rival: Some(first.newest),
+                        }
+                    }
+                    Ordering::Equal => first.shared = true,
+                    Ordering::Greater => {
+                        if first
+                            .rival
+                            .is_none_or(|rival| order(rival) == Ordering::Less)
+                        {
+                            first.rival = Some(i);
+                        }
+                    }
+                },
+            }
+        }
+        self.here = here;
+        here.is_some()
+    }
+
+    /// The key here; empty before the first and behind the last.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        let source = self.here.and_then(|here| self.sources.get(here.newest));
+        source.and_then(Source::key).unwrap_or_default()
+    }
+
+    /// Whether what is done to the key here leaves it without a value. Reads no value: the newest write
+    /// decides, since a merge onto a deleted key brings it back.
+    #[inline]
+    pub fn is_deleted(&self) -> bool {
+        let newest = self.here.and_then(|here| self.sources.get(here.newest));
+        newest.is_none_or(|source| source.kind() == Some(OpKind::Delete))
+    }
+
+    /// The value here, in place, if it lies in memory and is one write's alone. `None` says no more
+    /// than that [`ViewCursor::op`] has to be asked.
+    #[inline]
+    pub fn value_in_place(&self) -> Option<&[u8]> {
+        let here = self.here?;
+        let newest = self.sources.get(here.newest)?;
+        match newest.kind()? {
+            OpKind::Put => newest.payload_in_place(),
+            OpKind::Merge if !here.shared => newest.payload_in_place(),
+            OpKind::Merge | OpKind::Delete => None,
+        }
+    }
+
+    /// The one write that does what all layers do to the key here; a delete where the walk stands nowhere.
+    ///
+    /// # Errors
+    /// As [`ViewCursor::open`].
+    pub async fn op(&self) -> Result<Op> {
+        let Some(here) = self.here else {
+            return Ok(Op::Delete);
+        };
+        let newest = self.sources[here.newest].op().await?;
+        if !here.shared || newest.hides_older() {
+            return Ok(newest);
+        }
+        let mut ops = vec![newest];
+        for older in here.newest + 1..self.sources.len() {
+            if self.is_on(older, here.newest) {
+                ops.push(self.sources[older].op().await?);
+                if ops.last().is_some_and(Op::hides_older) {
+                    break;
+                }
+            }
+        }
+        Ok(flatten(&ops).unwrap_or(Op::Delete))
+    }
+
+    /// The next key and what becomes of it; `None` at the end. As [`ViewCursor::advance`] and then
+    /// [`ViewCursor::op`], the key copied.
     ///
     /// # Errors
     /// As [`ViewCursor::open`].
     pub async fn next(&mut self) -> Result<Option<(Bytes, Op)>> {
-        let Some(key) = self.nearest().map(Bytes::copy_from_slice) else {
+        if !self.advance().await? {
             return Ok(None);
-        };
-        let mut ops = Vec::new();
-        let mut complete = false;
-        for source in &mut self.sources {
-            if source.key() == Some(&key[..]) {
-                if !complete {
-                    complete = source.collect(&mut ops).await?;
-                }
-                source.advance().await?;
-            }
         }
-        Ok(flatten(&ops).map(|op| (key, op)))
-    }
-
-    /// The next key that is there, without reading any value.
-    ///
-    /// # Errors
-    /// As [`ViewCursor::open`].
-    pub async fn next_key(&mut self) -> Result<Option<Bytes>> {
-        while let Some(key) = self.nearest().map(Bytes::copy_from_slice) {
-            let mut alive = None;
-            for source in &mut self.sources {
-                if source.key() == Some(&key[..]) {
-                    // The newest write decides: a merge onto a deleted key brings it back.
-                    alive.get_or_insert(!source.is_delete());
-                    source.advance().await?;
-                }
-            }
-            if alive == Some(true) {
-                return Ok(Some(key));
-            }
-        }
-        Ok(None)
-    }
-
-    fn nearest(&self) -> Option<&[u8]> {
-        let keys = self.sources.iter().filter_map(Source::key);
-        match self.direction {
-            Direction::Forward => keys.min(),
-            Direction::Reverse => keys.max(),
-        }
+        let key = Bytes::copy_from_slice(self.key());
+        Ok(Some((key, self.op().await?)))
     }
 }
 
 impl Source {
+    #[inline]
     fn key(&self) -> Option<&[u8]> {
         match self {
-            Source::Table(source) => source.batch.front().map(|(key, _)| &key[..]),
             Source::Run(source) => source.key(),
-            Source::Sorted(source) => source.rest.front().map(|(key, _)| &key[..]),
+            Source::Batch(source) => source.key(),
         }
     }
 
-    fn is_delete(&self) -> bool {
+    #[inline]
+    fn kind(&self) -> Option<OpKind> {
         match self {
-            Source::Table(source) => source
-                .batch
-                .front()
-                .is_some_and(|(_, ops)| matches!(ops.first(), Some(Op::Delete))),
-            Source::Run(source) => source.is_delete(),
-            Source::Sorted(source) => source
-                .rest
-                .front()
-                .is_some_and(|(_, op)| matches!(op, Op::Delete)),
+            Source::Run(source) => source.cursor.kind(),
+            Source::Batch(source) => source.op().map(OpKind::from),
         }
     }
 
-    /// Adds the writes of the current key, newest first; `true` if nothing older matters.
-    async fn collect(&mut self, ops: &mut Vec<Op>) -> Result<bool> {
+    #[inline]
+    fn payload_in_place(&self) -> Option<&[u8]> {
         match self {
-            Source::Table(source) => {
-                ops.extend(
-                    source
-                        .batch
-                        .front()
-                        .into_iter()
-                        .flat_map(|(_, ops)| ops.clone()),
-                );
+            Source::Run(source) => source.cursor.inline_payload(),
+            Source::Batch(source) => source.op().map(Op::payload),
+        }
+    }
+
+    async fn op(&self) -> Result<Op> {
+        match self {
+            Source::Run(source) => source.cursor.op().await,
+            Source::Batch(source) => Ok(source.op().cloned().unwrap_or(Op::Delete)),
+        }
+    }
+
+    /// Goes on where that needs no page; on false nothing has moved.
+    #[inline]
+    fn step_in_memory(&mut self) -> bool {
+        match self {
+            Source::Run(source) => source.step_in_leaf(),
+            Source::Batch(source) => {
+                source.advance();
+                true
             }
-            Source::Run(source) => ops.push(source.op().await?),
-            Source::Sorted(source) => ops.extend(source.rest.front().map(|(_, op)| op.clone())),
         }
-        Ok(ops.last().is_some_and(Op::hides_older))
     }
 
     async fn advance(&mut self) -> Result<()> {
         match self {
-            Source::Table(source) => source.advance(),
-            Source::Run(source) => source.advance().await?,
-            Source::Sorted(source) => drop(source.rest.pop_front()),
-        }
-        Ok(())
-    }
-}
-
-struct TableSource {
-    part: TablePart,
-    at: Position,
-    range: KeyRange,
-    direction: Direction,
-    batch: VecDeque<(Bytes, Vec<Op>)>,
-    /// The last key fetched; `None` before the first.
-    fetched: Option<Bytes>,
-}
-
-impl TableSource {
-    fn new(part: TablePart, at: Position, range: &KeyRange, direction: Direction) -> TableSource {
-        let (range, batch) = (range.clone(), VecDeque::new());
-        let mut source = TableSource {
-            part,
-            at,
-            range,
-            direction,
-            batch,
-            fetched: None,
-        };
-        source.fetch();
-        source
-    }
-
-    fn fetch(&mut self) {
-        let reverse = self.direction == Direction::Reverse;
-        let mut from = Bound::Included(&self.range.from[..]);
-        let mut to = self.range.end_bound();
-        if let Some(last) = &self.fetched {
-            *(if reverse { &mut to } else { &mut from }) = Bound::Excluded(&last[..]);
-        }
-        let seen = (self.part.after, self.at);
-        let batch = self
-            .part
-            .table
-            .collect((from, to), reverse, seen, TABLE_BATCH);
-        self.batch = batch.into();
-        self.fetched = self.batch.back().map(|(key, _)| key.clone());
-    }
-
-    fn advance(&mut self) {
-        self.batch.pop_front();
-        if self.batch.is_empty() && self.fetched.is_some() {
-            self.fetch();
+            Source::Run(source) => source.advance().await,
+            Source::Batch(source) => {
+                source.advance();
+                Ok(())
+            }
         }
     }
 }
 
+/// A walk over a run, which ends where the range does.
 struct RunSource {
     cursor: tree::Cursor,
     range: KeyRange,
     direction: Direction,
+    /// Whether all that is left of the leaf lies in the range: then no key of it has to be looked at.
+    whole_leaf: bool,
+    inside: bool,
 }
 
 impl RunSource {
@@ -247,50 +364,60 @@ impl RunSource {
             Direction::Reverse if range.to.is_empty() => cursor.last().await?,
             Direction::Reverse => cursor.seek_back(&range.to, false).await?,
         };
-        Ok(RunSource {
+        let mut source = RunSource {
             cursor,
             range: range.clone(),
             direction,
-        })
+            whole_leaf: false,
+            inside: false,
+        };
+        source.enter_leaf();
+        Ok(source)
     }
 
+    fn enter_leaf(&mut self) {
+        let cursor = &self.cursor;
+        self.whole_leaf = match self.direction {
+            Direction::Forward => {
+                self.range.to.is_empty() || cursor.leaf_ends_before(&self.range.to)
+            }
+            Direction::Reverse => cursor.leaf_begins_at_or_after(&self.range.from),
+        };
+        self.look();
+    }
+
+    #[inline]
+    fn look(&mut self) {
+        self.inside =
+            self.cursor.is_valid() && (self.whole_leaf || self.range.contains(self.cursor.key()));
+    }
+
+    #[inline]
     fn key(&self) -> Option<&[u8]> {
-        self.cursor
-            .is_valid()
-            .then(|| self.cursor.key())
-            .filter(|key| self.range.contains(key))
+        self.inside.then(|| self.cursor.key())
     }
 
-    fn is_delete(&self) -> bool {
-        self.cursor.kind() == Some(tree::OpKind::Delete)
-    }
-
-    async fn op(&mut self) -> Result<Op> {
-        self.cursor.op().await
+    #[inline]
+    fn step_in_leaf(&mut self) -> bool {
+        let moved = match self.direction {
+            Direction::Forward => self.cursor.next_in_leaf(),
+            Direction::Reverse => self.cursor.prev_in_leaf(),
+        };
+        if moved && !self.whole_leaf {
+            self.look();
+        }
+        moved
     }
 
     async fn advance(&mut self) -> Result<()> {
+        if self.step_in_leaf() {
+            return Ok(());
+        }
         match self.direction {
             Direction::Forward => self.cursor.next().await?,
             Direction::Reverse => self.cursor.prev().await?,
         };
+        self.enter_leaf();
         Ok(())
-    }
-}
-
-struct SortedSource {
-    rest: VecDeque<(Bytes, Op)>,
-}
-
-impl SortedSource {
-    fn new(own: Vec<(Bytes, Op)>, range: &KeyRange, direction: Direction) -> SortedSource {
-        let mut rest: VecDeque<_> = own
-            .into_iter()
-            .filter(|(key, _)| range.contains(key))
-            .collect();
-        if direction == Direction::Reverse {
-            rest.make_contiguous().reverse();
-        }
-        SortedSource { rest }
     }
 }

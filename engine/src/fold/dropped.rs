@@ -52,8 +52,9 @@ impl Gone {
         let direction = Direction::Forward;
         let mut cursor = ViewCursor::open(Vec::new(), layers, at, &marks, direction).await?;
         let mut stores = BTreeSet::new();
-        while let Some(key) = cursor.next_key().await? {
-            let key = Key::from_encoded(key.slice(STORE_PREFIX_LEN..));
+        while cursor.advance_alive().await? {
+            let within = cursor.key().get(STORE_PREFIX_LEN..).unwrap_or_default();
+            let key = Key::from_encoded(Bytes::copy_from_slice(within));
             if let [_, Datum::Int(id)] = key.datums()?[..] {
                 stores.extend(u32::try_from(id).ok().map(StoreId));
             }

@@ -2,6 +2,7 @@
 //! unfolded tail of the log; folding turns the tail into trees and a [`Manifest`] makes them the new
 //! base.
 
+mod batch;
 mod claims;
 mod collect;
 mod compact;
@@ -12,8 +13,10 @@ mod inline;
 mod load;
 mod manifest;
 mod ops;
+mod pinned;
 mod plan;
 mod publish;
+mod sieve;
 mod sink;
 mod table;
 mod view;
@@ -28,6 +31,7 @@ pub use inline::InlineLimits;
 pub use load::Base;
 pub use manifest::{LogPlace, Manifest, RunEntry};
 pub use ops::{combine, resolve};
+pub use pinned::Pinned;
 pub use sink::RunSink;
 pub use table::Table;
 pub use view::{Layer, RunLayer, TablePart, View, ViewCell};

@@ -5,7 +5,9 @@ use std::ops::Bound;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::ops::combine;
+use super::ops::{combine, flatten};
+use super::sieve::Sieve;
+use crate::base::checksum::checksum64;
 use crate::base::sync::{AtomicU64, AtomicUsize, Ordering, RwLock, SkipMap};
 use crate::base::{Op, Position};
 
@@ -21,6 +23,7 @@ const ENTRY_OVERHEAD_LEN: usize = 160;
 /// position `p` sees the versions of slots up to `p` and so never a part of a slot.
 pub struct Table {
     map: SkipMap<Bytes, Chain>,
+    sieve: Sieve,
     base: Position,
     applied: AtomicU64,
     len: AtomicUsize,
@@ -39,6 +42,7 @@ impl Table {
     pub fn new(base: Position) -> Table {
         Table {
             map: SkipMap::new(),
+            sieve: Sieve::default(),
             base,
             applied: AtomicU64::new(base.0),
             len: AtomicUsize::new(0),
@@ -76,6 +80,7 @@ impl Table {
             Some(entry) => entry.value().push(slot, op),
             None => {
                 added += key.len() + ENTRY_OVERHEAD_LEN;
+                self.sieve.insert(checksum64(key));
                 self.map.insert(key.clone(), Chain::new(slot, op));
             }
         }
@@ -92,12 +97,16 @@ impl Table {
         assert!(before < slot.0, "slot {slot} applied after slot {before}");
     }
 
-    /// Adds to `ops`, newest first, the writes of `key` after slot `after` that a reader at `at` sees
-    /// here; `true` if nothing older matters.
-    pub fn get(&self, key: &[u8], after: Position, at: Position, ops: &mut Vec<Op>) -> bool {
-        self.map
-            .get(key)
-            .is_some_and(|entry| entry.value().visible(after, at, ops))
+    /// Whether the table can have the key with this hash: false is certain, for every slot that was
+    /// published before.
+    #[inline]
+    pub fn may_contain(&self, hash: u64) -> bool {
+        self.sieve.may_contain(hash)
+    }
+
+    /// The one write that does what all writes of `key` after slot `after` that a reader at `at` sees here do.
+    pub fn seen(&self, key: &[u8], after: Position, at: Position) -> Option<Op> {
+        self.map.get(key)?.value().seen(after, at)
     }
 
     /// The newest slot that wrote `key` here.
@@ -107,9 +116,8 @@ impl Table {
 
     /// Whether `key` was put or deleted here after slot `after`, merges not counted.
     pub fn is_set_after(&self, key: &[u8], after: Position) -> bool {
-        let mut ops = Vec::new();
-        self.get(key, after, Position(u64::MAX), &mut ops);
-        ops.iter().any(Op::hides_older)
+        let entry = self.map.get(key);
+        entry.is_some_and(|entry| entry.value().is_set_after(after))
     }
 
     /// A key of the range that was written after `after`.
@@ -121,19 +129,15 @@ impl Table {
     }
 
     /// Up to `count` keys within the bounds that a reader at `at` sees written here after slot `after`, in
-    /// order (or in reverse), each with its writes newest first.
+    /// order (or in reverse), each with the one write that does what all of its writes here do.
     pub fn collect(
         &self,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         reverse: bool,
         (after, at): (Position, Position),
         count: usize,
-    ) -> Vec<(Bytes, Vec<Op>)> {
-        let see = |(key, chain): (&Bytes, &Chain)| {
-            let mut ops = Vec::new();
-            chain.visible(after, at, &mut ops);
-            (!ops.is_empty()).then(|| (key.clone(), ops))
-        };
+    ) -> Vec<(Bytes, Op)> {
+        let see = |(key, chain): (&Bytes, &Chain)| Some((key.clone(), chain.seen(after, at)?));
         let range = self.map.range::<[u8], _>(bounds);
         if reverse {
             let seen = range
@@ -184,20 +188,33 @@ impl Chain {
             .map_or(Position::ZERO, |version| version.slot)
     }
 
-    fn visible(&self, after: Position, at: Position, ops: &mut Vec<Op>) -> bool {
-        for version in self
-            .0
-            .read()
+    fn seen(&self, after: Position, at: Position) -> Option<Op> {
+        let versions = self.0.read();
+        let mut seen = versions
             .iter()
             .rev()
-            .filter(|version| after < version.slot && version.slot <= at)
-        {
+            .filter(|version| after < version.slot && version.slot <= at);
+        let newest = &seen.next()?.op;
+        if newest.hides_older() {
+            return Some(newest.clone());
+        }
+        let mut ops = vec![newest.clone()];
+        for version in seen {
             ops.push(version.op.clone());
             if version.op.hides_older() {
-                return true;
+                break;
             }
         }
-        false
+        flatten(&ops)
+    }
+
+    fn is_set_after(&self, after: Position) -> bool {
+        let versions = self.0.read();
+        let newer = versions
+            .iter()
+            .rev()
+            .take_while(|version| after < version.slot);
+        newer.map(|version| &version.op).any(Op::hides_older)
     }
 }
 
@@ -209,10 +226,8 @@ mod tests {
         Op::Put(Bytes::from_static(value.as_bytes()))
     }
 
-    fn get(table: &Table, key: &str, at: u64) -> Vec<Op> {
-        let mut ops = Vec::new();
-        table.get(key.as_bytes(), Position::ZERO, Position(at), &mut ops);
-        ops
+    fn get(table: &Table, key: &str, at: u64) -> Option<Op> {
+        table.seen(key.as_bytes(), Position::ZERO, Position(at))
     }
 
     #[test]
@@ -221,9 +236,9 @@ mod tests {
         table.insert(Position(11), &Bytes::from("k"), &put("one"));
         table.insert(Position(12), &Bytes::from("k"), &Op::Delete);
         table.publish(Position(12));
-        assert_eq!(get(&table, "k", 10), vec![]);
-        assert_eq!(get(&table, "k", 11), vec![put("one")]);
-        assert_eq!(get(&table, "k", 12), vec![Op::Delete]);
+        assert_eq!(get(&table, "k", 10), None);
+        assert_eq!(get(&table, "k", 11), Some(put("one")));
+        assert_eq!(get(&table, "k", 12), Some(Op::Delete));
         assert_eq!(table.last_write(b"k"), Some(Position(12)));
     }
 
@@ -235,12 +250,11 @@ mod tests {
             table.insert(Position(slot), &Bytes::from("k"), &merge(operand));
         }
         table.publish(Position(13));
-        let mut ops = Vec::new();
-        assert!(!table.get(b"k", Position(11), Position(12), &mut ops));
-        assert_eq!(ops, vec![merge("two")]);
+        let seen = table.seen(b"k", Position(11), Position(12));
+        assert_eq!(seen, Some(merge("two")));
         let all = (Bound::Unbounded, Bound::Unbounded);
         let seen = table.collect(all, false, (Position(12), Position(13)), 9);
-        assert_eq!(seen, vec![(Bytes::from("k"), vec![merge("three")])]);
+        assert_eq!(seen, vec![(Bytes::from("k"), merge("three"))]);
     }
 
     #[test]

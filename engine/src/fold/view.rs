@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::manifest::Manifest;
 use super::ops::{flatten, resolve};
+use super::pinned::Pinned;
 use super::table::Table;
 use crate::base::checksum::checksum64;
 use crate::base::sync::{ArcSwap, Mutex};
 use crate::base::{Op, Position, Result, RunRef};
-use crate::tree::Run;
+use crate::tree::{OpKind, Run};
 
 #[cfg(feature = "shuttle")]
 use crate::base::sync::{Break, broken};
@@ -40,6 +39,16 @@ impl TablePart {
     pub fn whole(table: Arc<Table>) -> TablePart {
         let after = table.base();
         TablePart { table, after }
+    }
+
+    /// The one write that does what all writes of `key`, whose hash is `hash`, that a reader at `at` sees here do.
+    #[inline]
+    pub fn seen(&self, key: &[u8], hash: u64, at: Position) -> Option<Op> {
+        if self.after < at && self.table.may_contain(hash) {
+            self.table.seen(key, self.after, at)
+        } else {
+            None
+        }
     }
 
     /// What is left of this part above `folded`; `None` if nothing is.
@@ -121,40 +130,65 @@ impl View {
         self.active().applied().0 - self.manifest.folded.0
     }
 
-    /// What a reader at `at` sees under `key`.
+    /// What a reader at `at` sees under `key`, where it lies. Yields only where a page has to be read.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::base::Error::Corrupt) naming the page; what the storage refuses.
-    pub async fn get(&self, key: &[u8], at: Position) -> Result<Option<Bytes>> {
+    #[inline]
+    pub async fn find(&self, key: &[u8], at: Position) -> Result<Option<Pinned>> {
+        let hash = checksum64(key);
+        for (depth, layer) in self.layers.iter().enumerate() {
+            match layer {
+                Layer::Table(part) => match part.seen(key, hash, at) {
+                    None => {}
+                    Some(Op::Put(value)) => return Ok(Some(value.into())),
+                    Some(Op::Delete) => return Ok(None),
+                    Some(Op::Merge(_)) => return self.find_merged(key, at, depth).await,
+                },
+                Layer::Run(layer) => {
+                    let Some(entry) = layer.run.entry(key, hash).await? else {
+                        continue;
+                    };
+                    match entry.kind() {
+                        OpKind::Put => return Ok(Some(entry.into())),
+                        OpKind::Delete => return Ok(None),
+                        OpKind::Merge => return self.find_merged(key, at, depth).await,
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`View::find`] where the newest write is a merge, in the layer `depth`.
+    async fn find_merged(&self, key: &[u8], at: Position, depth: usize) -> Result<Option<Pinned>> {
         let mut ops = Vec::new();
-        self.collect(key, at, &mut ops).await?;
-        Ok(resolve(flatten(&ops)))
+        collect(&self.layers[depth..], key, at, &mut ops).await?;
+        Ok(resolve(flatten(&ops)).map(Pinned::from))
     }
 
     /// Adds to `ops` the writes of `key` that a reader at `at` sees, newest first, as far as they matter.
     ///
     /// # Errors
-    /// As [`View::get`].
+    /// As [`View::find`].
     pub async fn collect(&self, key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {
-        let hash = checksum64(key);
-        for layer in &self.layers {
-            let complete = match layer {
-                Layer::Table(part) => part.after < at && part.table.get(key, part.after, at, ops),
-                Layer::Run(layer) => match layer.run.get(key, hash).await? {
-                    Some(op) => {
-                        let complete = op.hides_older();
-                        ops.push(op);
-                        complete
-                    }
-                    None => false,
-                },
-            };
-            if complete {
-                break;
-            }
-        }
-        Ok(())
+        collect(&self.layers, key, at, ops).await
     }
+}
+
+async fn collect(layers: &[Layer], key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {
+    let hash = checksum64(key);
+    for layer in layers {
+        let found = match layer {
+            Layer::Table(part) => part.seen(key, hash, at),
+            Layer::Run(layer) => layer.run.get(key, hash).await?,
+        };
+        ops.extend(found);
+        if ops.last().is_some_and(Op::hides_older) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The view that new readers get, and the one place where it is exchanged.

@@ -3,6 +3,8 @@
 use super::walk::broken;
 use crate::base::{Error, Key, Result};
 use crate::coord::KeyRange;
+use bytes::Bytes;
+
 use crate::fold::{Direction, ViewCursor};
 use crate::txn::{Part, Snapshot, Store, StreamPlace};
 
@@ -32,9 +34,10 @@ impl StreamKeys {
         let own = Vec::new();
         let direction = Direction::Forward;
         let mut cursor = ViewCursor::open(own, layers, at, &self.range, direction).await?;
-        let Some(full) = cursor.next_key().await? else {
+        if !cursor.advance_alive().await? {
             return Ok(None);
-        };
+        }
+        let full = Bytes::copy_from_slice(cursor.key());
         let Some((place, part)) = StreamPlace::parse(&full) else {
             let object = format!("key {}", full.escape_ascii());
             return Err(Error::corrupt(

@@ -191,6 +191,18 @@ impl Cursor {
         true
     }
 
+    /// Whether the greatest key of the leaf here is less than `key`; false where the cursor stands nowhere.
+    pub fn leaf_ends_before(&self, key: &[u8]) -> bool {
+        let leaf = self.leaf.as_ref().map(|place| place.page.leaf());
+        leaf.is_some_and(|leaf| leaf.bound(key, Side::Before) == leaf.len())
+    }
+
+    /// Whether the least key of the leaf here is `key` or greater; false where the cursor stands nowhere.
+    pub fn leaf_begins_at_or_after(&self, key: &[u8]) -> bool {
+        let leaf = self.leaf.as_ref().map(|place| place.page.leaf());
+        leaf.is_some_and(|leaf| leaf.bound(key, Side::Before) == 0)
+    }
+
     /// Whether the cursor stands on an entry.
     pub fn is_valid(&self) -> bool {
         self.leaf.is_some()

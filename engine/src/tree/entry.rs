@@ -47,6 +47,16 @@ impl Entry {
         }
     }
 
+    /// The value or operand as bytes of their own: copied if they lie in a page, so that holding them
+    /// holds no page.
+    #[inline]
+    pub fn into_payload(self) -> Bytes {
+        match self.0 {
+            Held::InPage(page, cell) => Bytes::copy_from_slice(cell.payload(page.body())),
+            Held::Apart(_, value) => value,
+        }
+    }
+
     /// As a write of its own: bytes that lie in a page, a few KiB at most, are copied, so that holding
     /// the write holds no page.
     #[inline]

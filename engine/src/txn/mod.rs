@@ -16,6 +16,7 @@ mod transaction;
 pub(crate) use place::{Part, StreamPlace};
 pub(crate) use transaction::Tracked;
 
+pub use crate::fold::Pinned;
 pub use check::{Check, TxOptions};
 pub use context::Context;
 pub use scan::{Record, Scan, ScanRange};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::store::Store;
 use crate::base::limits::STORE_PREFIX_LEN;
-use crate::base::{Error, Key, Op, Position, Result};
+use crate::base::{Key, Op, Position, Result};
 use crate::coord::KeyRange;
 use crate::fold::{Direction, View, ViewCursor, full_key};
 
@@ -77,6 +77,15 @@ impl ScanRange {
 }
 
 /// A scan in progress. It reads the state of the moment it was begun, however long it takes.
+///
+/// [`Scan::next`] gives records to keep. [`Scan::advance`] lends them, which is several times faster where
+/// each is looked at once:
+///
+/// ```text
+/// while scan.advance().await? {
+///     use_it(scan.key(), scan.value());
+/// }
+/// ```
 pub struct Scan {
     view: Arc<View>,
     at: Position,
@@ -86,6 +95,8 @@ pub struct Scan {
     left: u64,
     keys_only: bool,
     cursor: Option<ViewCursor>,
+    /// The value here, where the cursor cannot lend it.
+    held: Option<Bytes>,
 }
 
 impl Scan {
@@ -105,57 +116,107 @@ impl Scan {
             left: range.limit.unwrap_or(u64::MAX),
             keys_only: range.keys_only,
             cursor: None,
+            held: None,
         }
     }
 
-    /// The next record; `None` at the end.
+    /// The next record, copied; `None` at the end.
     ///
     /// # Errors
     /// [`Error::Corrupt`] naming what is damaged; what the storage refuses.
     pub async fn next(&mut self) -> Result<Option<Record>> {
-        if self.left == 0 || self.range.is_empty() {
+        if !self.advance().await? {
             return Ok(None);
         }
-        if self.cursor.is_none() {
-            let own = std::mem::take(&mut self.own);
-            let layers = &self.view.layers;
-            let opened = ViewCursor::open(own, layers, self.at, &self.range, self.direction);
-            self.cursor = Some(opened.await?);
+        let key = Key::from_encoded(Bytes::copy_from_slice(self.key()));
+        let value = match self.held.take() {
+            Some(value) => value,
+            None => Bytes::copy_from_slice(self.value()),
+        };
+        Ok(Some(Record { key, value }))
+    }
+
+    /// Goes to the next record; false at the end. A new scan stands before the first.
+    ///
+    /// Yields only where a page or a value has to be read.
+    ///
+    /// # Errors
+    /// As [`Scan::next`]; afterwards the scan stands nowhere.
+    #[inline]
+    pub async fn advance(&mut self) -> Result<bool> {
+        let keys_only = self.keys_only;
+        self.held = None;
+        if self.left == 0 {
+            self.cursor = None;
+            return Ok(false);
         }
-        let Some(cursor) = &mut self.cursor else {
+        let cursor = match &mut self.cursor {
+            Some(cursor) => cursor,
+            None => match self.open().await? {
+                Some(cursor) => cursor,
+                None => return Ok(false),
+            },
+        };
+        match next_alive(cursor, keys_only).await {
+            Ok(Some(held)) => {
+                self.left -= 1;
+                self.held = held;
+                Ok(true)
+            }
+            // After an error there may be records that the cursor has lost: there is no going on.
+            end => {
+                self.left = 0;
+                self.cursor = None;
+                end.map(|_| false)
+            }
+        }
+    }
+
+    #[cold]
+    async fn open(&mut self) -> Result<Option<&mut ViewCursor>> {
+        if self.range.is_empty() {
             return Ok(None);
-        };
-        let found = if self.keys_only {
-            cursor.next_key().await?.map(|key| (key, Bytes::new()))
-        } else {
-            next_alive(cursor).await?
-        };
-        let Some((full, value)) = found else {
-            return Ok(None);
-        };
-        self.left -= 1;
-        Ok(Some(Record {
-            key: key_within(&full)?,
-            value,
-        }))
+        }
+        let own = std::mem::take(&mut self.own);
+        let layers = &self.view.layers;
+        let cursor = ViewCursor::open(own, layers, self.at, &self.range, self.direction).await?;
+        Ok(Some(self.cursor.insert(cursor)))
+    }
+
+    /// The encoded key of the record here; [`Key::from_bytes`] takes it apart. Empty where the scan stands
+    /// nowhere.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        let full = self.cursor.as_ref().map(ViewCursor::key);
+        // Every key lies in the range of the store, which its number begins.
+        full.and_then(|full| full.get(STORE_PREFIX_LEN..))
+            .unwrap_or_default()
+    }
+
+    /// The value of the record here, as [`Record::value`]; empty where the scan stands nowhere.
+    #[inline]
+    pub fn value(&self) -> &[u8] {
+        if self.keys_only {
+            return &[];
+        }
+        match (&self.held, &self.cursor) {
+            (Some(value), _) => value,
+            (None, Some(cursor)) => cursor.value_in_place().unwrap_or_default(),
+            (None, None) => &[],
+        }
     }
 }
 
-async fn next_alive(cursor: &mut ViewCursor) -> Result<Option<(Bytes, Bytes)>> {
-    while let Some((key, op)) = cursor.next().await? {
-        if let Op::Put(value) | Op::Merge(value) = op {
-            return Ok(Some((key, value)));
+/// Goes to the next record. `Some` if there is one, with its value where that does not lie in place.
+#[inline]
+async fn next_alive(cursor: &mut ViewCursor, keys_only: bool) -> Result<Option<Option<Bytes>>> {
+    while cursor.advance_alive().await? {
+        if keys_only || cursor.value_in_place().is_some() {
+            return Ok(Some(None));
+        }
+        if let Op::Put(value) | Op::Merge(value) = cursor.op().await? {
+            return Ok(Some(Some(value)));
         }
     }
     Ok(None)
-}
-
-fn key_within(full: &Bytes) -> Result<Key> {
-    if full.len() < STORE_PREFIX_LEN {
-        return Err(Error::corrupt(
-            "a run",
-            "a key is too short to belong to a store",
-        ));
-    }
-    Ok(Key::from_encoded(full.slice(STORE_PREFIX_LEN..)))
 }

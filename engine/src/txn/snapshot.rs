@@ -8,7 +8,7 @@ use super::context::Context;
 use super::scan::{Scan, ScanRange};
 use super::store::Store;
 use crate::base::{Key, Position, Result};
-use crate::fold::View;
+use crate::fold::{Pinned, View};
 
 /// A consistent state: everything in the slots up to a position, nothing of the later ones. Cheap to
 /// clone. It stays readable while commits, folding and dropping go on.
@@ -46,13 +46,23 @@ impl Snapshot {
         self.get_full(&store.full_key(key)?).await
     }
 
+    /// As [`Snapshot::get`], the value lent where it lies: nothing of it is copied, and while it is held its
+    /// page stays in memory.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    #[inline]
+    pub async fn get_pinned(&self, store: &Store, key: &Key) -> Result<Option<Pinned>> {
+        self.view.find(&store.full_key(key)?, self.at).await
+    }
+
     /// The records of a range, in order, read as they are asked for.
     pub fn scan(&self, store: &Store, range: &ScanRange) -> Scan {
         Scan::new(Arc::clone(&self.view), self.at, Vec::new(), store, range)
     }
 
     pub(crate) async fn get_full(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.view.get(key, self.at).await
+        Ok(self.view.find(key, self.at).await?.map(Pinned::into_bytes))
     }
 
     pub(crate) fn view(&self) -> &Arc<View> {

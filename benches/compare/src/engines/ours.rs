@@ -159,9 +159,9 @@ pub(crate) struct OurReader<'s> {
 impl OurReader<'_> {
     fn each(&self, range: &ScanRange, mut found: impl FnMut(&[u8], &[u8])) -> Result<()> {
         let mut scan = self.snapshot.scan(self.store, range);
-        while let Some(record) = wait(scan.next()).map_err(text)? {
-            let key = record.key.as_bytes().get(KEY_PREFIX_LEN..);
-            found(key.unwrap_or_default(), &record.value);
+        while wait(scan.advance()).map_err(text)? {
+            let key = scan.key().get(KEY_PREFIX_LEN..);
+            found(key.unwrap_or_default(), scan.value());
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl OurReader<'_> {
 impl Reader for OurReader<'_> {
     fn get(&mut self, key: &Key, found: impl FnOnce(&[u8])) -> Result<()> {
         let key = encode(self.builder, key)?;
-        if let Some(value) = wait(self.snapshot.get(self.store, &key)).map_err(text)? {
+        if let Some(value) = wait(self.snapshot.get_pinned(self.store, &key)).map_err(text)? {
             found(&value);
         }
         Ok(())

@@ -1,0 +1,61 @@
+//! A value, looked at where it was found.
+
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+use crate::tree::Entry;
+
+/// A value that is lent: one that lies in a page is not copied, and the page stays in memory, beyond the
+/// budget of the cache if need be, as long as this does.
+#[derive(Clone, Debug)]
+pub struct Pinned(Held);
+
+#[derive(Clone, Debug)]
+enum Held {
+    Entry(Entry),
+    Bytes(Bytes),
+}
+
+impl Pinned {
+    /// The value as bytes that hold no page: copied if it lies in one.
+    #[inline]
+    pub fn into_bytes(self) -> Bytes {
+        match self.0 {
+            Held::Entry(entry) => entry.into_payload(),
+            Held::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Entry> for Pinned {
+    #[inline]
+    fn from(entry: Entry) -> Pinned {
+        Pinned(Held::Entry(entry))
+    }
+}
+
+impl From<Bytes> for Pinned {
+    #[inline]
+    fn from(bytes: Bytes) -> Pinned {
+        Pinned(Held::Bytes(bytes))
+    }
+}
+
+impl Deref for Pinned {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Held::Entry(entry) => entry.payload(),
+            Held::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Pinned {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
