@@ -6,6 +6,7 @@ pub mod clock;
 pub mod codec;
 pub mod entropy;
 pub mod error;
+pub mod huge;
 pub mod ids;
 pub mod json;
 pub mod key;

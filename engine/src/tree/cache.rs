@@ -1,12 +1,14 @@
 //! The page cache: decompressed, checked pages of all runs within one budget of bytes.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::page::Page;
+use super::slab::Slabs;
 use crate::base::limits::PAGE_LEN;
 
 /// Bytes that a cached page takes besides its body: key, entry, shared counter.
@@ -19,6 +21,7 @@ const ENTRY_OVERHEAD_LEN: usize = 128;
 pub struct PageCache {
     pages: Cache<(u64, u64), Page, PageWeighter, PageHasher>,
     runs: AtomicU64,
+    slabs: Arc<Slabs>,
 }
 
 impl PageCache {
@@ -34,6 +37,7 @@ impl PageCache {
                 quick_cache::sync::DefaultLifecycle::default(),
             ),
             runs: AtomicU64::new(0),
+            slabs: Arc::default(),
         }
     }
 
@@ -50,6 +54,11 @@ impl PageCache {
     /// A number for one opened run: its pages are never taken for those of another.
     pub(super) fn number_run(&self) -> u64 {
         self.runs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Where pages get their memory from.
+    pub(super) fn slabs(&self) -> &Arc<Slabs> {
+        &self.slabs
     }
 
     #[inline]
@@ -78,7 +87,7 @@ struct PageWeighter;
 
 impl Weighter<(u64, u64), Page> for PageWeighter {
     fn weight(&self, _key: &(u64, u64), page: &Page) -> u64 {
-        (page.len() + ENTRY_OVERHEAD_LEN) as u64
+        (page.held_len() + ENTRY_OVERHEAD_LEN) as u64
     }
 }
 

@@ -5,6 +5,8 @@
 //! nine bits, from the hash times an odd constant, choose the bits within. About 12 bits a key, and
 //! fewer than one of a hundred absent keys passes.
 
+use crate::base::huge::wish_huge;
+
 /// Bits of filter for each key.
 const KEY_BITS: u64 = 12;
 /// Bytes of a block: one line of a processor's cache.
@@ -46,8 +48,11 @@ impl Filter {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Filter> {
         let (stored, rest) = bytes.as_chunks::<BLOCK_LEN>();
         let countable = u32::try_from(stored.len()).is_ok();
-        (countable && !stored.is_empty() && rest.is_empty()).then(|| Filter {
-            blocks: stored.iter().map(Block::from_bytes).collect(),
+        (countable && !stored.is_empty() && rest.is_empty()).then(|| {
+            let mut blocks = Vec::with_capacity(stored.len());
+            wish_huge(blocks.spare_capacity_mut());
+            blocks.extend(stored.iter().map(Block::from_bytes));
+            Filter { blocks }
         })
     }
 

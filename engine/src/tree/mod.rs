@@ -6,7 +6,7 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `page` | the frame of a page: checksum, compression, where it stands |
+//! | `page`, `slab` | what stands before a page's body in the file; the memory that bodies take |
 //! | `leaf`, `branch` | the bodies of pages, searched in place |
 //! | `search` | order by 32-bit heads, shared by both |
 //! | `value` | values too long for a leaf, in blocks of their own |
@@ -37,6 +37,7 @@ mod run;
 mod seal;
 mod search;
 mod sink;
+mod slab;
 mod trailer;
 mod value;
 

@@ -16,6 +16,7 @@ use lz4_flex::block::{
 
 use super::branch::Branch;
 use super::leaf::Leaf;
+use super::slab::{Body, Slabs};
 use crate::base::checksum::checksum64;
 
 /// Bytes of a frame.
@@ -170,14 +171,13 @@ pub(super) fn place(page: &mut [u8], offset: u64) {
     }
 }
 
-/// The body of a page, decompressed and checked. Cheap to clone: the count of references stands
-/// beside the body's first bytes, which every use touches anyway.
+/// The body of a page, decompressed and checked. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Page(Arc<[u8]>);
+pub(super) struct Page(Arc<Body>);
 
 impl Page {
-    /// Takes apart what stands at `offset` of the file.
-    pub(super) fn decode(stored: &Bytes, offset: u64) -> Decoded<Page> {
+    /// Takes apart what stands at `offset` of the file, into memory of `slabs`.
+    pub(super) fn decode(stored: &Bytes, offset: u64, slabs: &Arc<Slabs>) -> Decoded<Page> {
         let Some((frame, rest)) = stored.split_first_chunk::<FRAME_LEN>() else {
             return Err(format!("{} bytes are too few for a page", stored.len()));
         };
@@ -198,10 +198,9 @@ impl Page {
                 "a body of {body_len} bytes, the limit is {BODY_LEN_MAX}"
             ));
         }
-        let mut body: Arc<[u8]> = std::iter::repeat_n(0, body_len).collect();
-        let plain = Arc::get_mut(&mut body).ok_or("a body already shared")?;
-        Compression::from_code(code)?.unpack(rest, plain)?;
-        let page = Page(body);
+        let mut body = slabs.take(body_len);
+        Compression::from_code(code)?.unpack(rest, &mut body)?;
+        let page = Page(Arc::new(body));
         match page.level() {
             0 => drop(Leaf::parse(&page.0)?),
             _ => drop(Branch::parse(&page.0)?),
@@ -215,9 +214,9 @@ impl Page {
         self.0.first().copied().unwrap_or(0)
     }
 
-    /// Bytes held.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Bytes of memory held.
+    pub(super) fn held_len(&self) -> usize {
+        self.0.held_len()
     }
 
     /// The page as a leaf: only for a page of level 0.

@@ -385,7 +385,7 @@ impl Run {
     }
 
     fn decode_page(&self, stored: &Bytes, ptr: PagePtr, level: u8) -> Result<Page> {
-        let page = Page::decode(stored, ptr.offset)
+        let page = Page::decode(stored, ptr.offset, self.cache.slabs())
             .map_err(|what| self.corrupt(&format!("page at {}: {what}", ptr.offset)))?;
         self.check_level(&page, ptr, level)?;
         Ok(page)
