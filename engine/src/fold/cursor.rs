@@ -52,6 +52,17 @@ struct Here {
     rival: Option<usize>,
 }
 
+/// What there is under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing: it is deleted.
+    Deleted,
+    /// A value that [`ViewCursor::value_in_place`] lends.
+    InPlace,
+    /// A value that [`ViewCursor::op`] has to be asked for: it lies apart, or has to be merged.
+    Elsewhere,
+}
+
 enum Source {
     Batch(Batch),
     Run(Box<RunSource>),
@@ -108,21 +119,30 @@ impl ViewCursor {
     /// As [`ViewCursor::open`].
     #[inline]
     pub async fn advance(&mut self) -> Result<bool> {
-        if let Some(Here {
-            newest,
-            shared: false,
-            rival,
-        }) = self.here
-            && self.sources[newest].step_in_memory()
-        {
-            if rival.is_none_or(|rival| self.comes_first(newest, rival))
-                && self.sources[newest].key().is_some()
-            {
-                return Ok(true);
-            }
-            return Ok(self.choose());
+        match self.advance_in_memory() {
+            Some(moved) => Ok(moved),
+            // On the heap, so that what every step carries with it stays small.
+            None => Box::pin(self.advance_far()).await,
         }
-        self.advance_far().await
+    }
+
+    /// As [`ViewCursor::advance`] where that needs no page and is only a step: no I/O and no yielding. On
+    /// `None` nothing has moved, and `advance` goes on.
+    #[inline]
+    pub fn advance_in_memory(&mut self) -> Option<bool> {
+        let here = self.here?;
+        if here.shared {
+            return None;
+        }
+        let source = self.sources.get_mut(here.newest)?;
+        if !source.step_in_memory() {
+            return None;
+        }
+        match here.rival {
+            None if source.key().is_some() => Some(true),
+            Some(rival) if self.comes_first(here.newest, rival) => Some(true),
+            _ => Some(self.choose()),
+        }
     }
 
     /// As [`ViewCursor::advance`], passing over keys that are deleted. Reads no value.
@@ -132,7 +152,7 @@ impl ViewCursor {
     #[inline]
     pub async fn advance_alive(&mut self) -> Result<bool> {
         while self.advance().await? {
-            if !self.is_deleted() {
+            if self.presence() != Presence::Deleted {
                 return Ok(true);
             }
         }
@@ -228,25 +248,30 @@ impl ViewCursor {
         source.and_then(Source::key).unwrap_or_default()
     }
 
-    /// Whether what is done to the key here leaves it without a value. Reads no value: the newest write
-    /// decides, since a merge onto a deleted key brings it back.
+    /// What there is under the key here. Reads no value: the newest write decides, since a merge onto a
+    /// deleted key brings it back.
     #[inline]
-    pub fn is_deleted(&self) -> bool {
-        let newest = self.here.and_then(|here| self.sources.get(here.newest));
-        newest.is_none_or(|source| source.kind() == Some(OpKind::Delete))
+    pub fn presence(&self) -> Presence {
+        let source = self.here.and_then(|here| self.sources.get(here.newest));
+        match source.map(Source::seen) {
+            Some((Some(OpKind::Put), true)) => Presence::InPlace,
+            Some((Some(OpKind::Merge), true)) if !self.is_shared() => Presence::InPlace,
+            Some((Some(OpKind::Put | OpKind::Merge), _)) => Presence::Elsewhere,
+            Some((Some(OpKind::Delete) | None, _)) | None => Presence::Deleted,
+        }
     }
 
-    /// The value here, in place, if it lies in memory and is one write's alone. `None` says no more
-    /// than that [`ViewCursor::op`] has to be asked.
+    fn is_shared(&self) -> bool {
+        self.here.is_some_and(|here| here.shared)
+    }
+
+    /// The value here, in place; empty but for [`Presence::InPlace`].
     #[inline]
-    pub fn value_in_place(&self) -> Option<&[u8]> {
-        let here = self.here?;
-        let newest = self.sources.get(here.newest)?;
-        match newest.kind()? {
-            OpKind::Put => newest.payload_in_place(),
-            OpKind::Merge if !here.shared => newest.payload_in_place(),
-            OpKind::Merge | OpKind::Delete => None,
-        }
+    pub fn value_in_place(&self) -> &[u8] {
+        let source = self.here.and_then(|here| self.sources.get(here.newest));
+        source
+            .and_then(Source::payload_in_place)
+            .unwrap_or_default()
     }
 
     /// The one write that does what all layers do to the key here; a delete where the walk stands nowhere.
@@ -296,11 +321,12 @@ impl Source {
         }
     }
 
+    /// What is done to the key, and whether its bytes are at hand.
     #[inline]
-    fn kind(&self) -> Option<OpKind> {
+    fn seen(&self) -> (Option<OpKind>, bool) {
         match self {
-            Source::Run(source) => source.cursor.kind(),
-            Source::Batch(source) => source.op().map(OpKind::from),
+            Source::Run(source) => source.cursor.seen(),
+            Source::Batch(source) => (source.op().map(OpKind::from), true),
         }
     }
 

@@ -24,7 +24,7 @@ mod view;
 pub use claims::{Claim, Claims};
 pub use collect::{CollectOutcome, Keep};
 pub use compact::Compaction;
-pub use cursor::{Direction, ViewCursor};
+pub use cursor::{Direction, Presence, ViewCursor};
 pub use dropped::{CATALOG, CATALOG_DROPPED, CATALOG_STORE, full_key, store_of};
 pub use folder::{FoldOutcome, FoldPoint, Folder, Scope};
 pub use inline::InlineLimits;

@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::base::checksum::checksum64;
 use crate::base::sync::{ArcSwap, Mutex};
 use crate::base::{Op, Position, Result, RunRef};
-use crate::tree::{OpKind, Run};
+use crate::tree::{Lookup, OpKind, Run};
 
 #[cfg(feature = "shuttle")]
 use crate::base::sync::{Break, broken};
@@ -137,7 +137,57 @@ impl View {
     #[inline]
     pub async fn find(&self, key: &[u8], at: Position) -> Result<Option<Pinned>> {
         let hash = checksum64(key);
+        match self.find_in_memory(key, hash, at)? {
+            Found::Value(value) => Ok(Some(value)),
+            Found::Nothing => Ok(None),
+            // On the heap, so that what every lookup carries with it stays small.
+            Found::Below(depth) => Box::pin(self.find_below(key, hash, at, depth)).await,
+        }
+    }
+
+    /// As [`View::find`] without I/O, as far as that goes.
+    #[inline]
+    fn find_in_memory(&self, key: &[u8], hash: u64, at: Position) -> Result<Found> {
+        let oldest = self.layers.len().saturating_sub(1);
         for (depth, layer) in self.layers.iter().enumerate() {
+            match layer {
+                Layer::Table(part) => match part.seen(key, hash, at) {
+                    None => {}
+                    Some(Op::Put(value)) => return Ok(Found::Value(value.into())),
+                    Some(Op::Delete) => return Ok(Found::Nothing),
+                    Some(Op::Merge(_)) => return Ok(Found::Below(depth)),
+                },
+                Layer::Run(layer) => {
+                    let looked_up = if depth == oldest {
+                        layer.run.entry_cached_unfiltered(key, hash)?
+                    } else {
+                        layer.run.entry_cached(key, hash)?
+                    };
+                    let entry = match looked_up {
+                        Lookup::Absent => continue,
+                        Lookup::NotCached => return Ok(Found::Below(depth)),
+                        Lookup::Found(entry) => entry,
+                    };
+                    match entry.kind() {
+                        OpKind::Put => return Ok(Found::Value(entry.into())),
+                        OpKind::Delete => return Ok(Found::Nothing),
+                        OpKind::Merge => return Ok(Found::Below(depth)),
+                    }
+                }
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// As [`View::find`] where all layers before `depth` have nothing of the key.
+    async fn find_below(
+        &self,
+        key: &[u8],
+        hash: u64,
+        at: Position,
+        depth: usize,
+    ) -> Result<Option<Pinned>> {
+        for (depth, layer) in self.layers.iter().enumerate().skip(depth) {
             match layer {
                 Layer::Table(part) => match part.seen(key, hash, at) {
                     None => {}
@@ -145,16 +195,14 @@ impl View {
                     Some(Op::Delete) => return Ok(None),
                     Some(Op::Merge(_)) => return self.find_merged(key, at, depth).await,
                 },
-                Layer::Run(layer) => {
-                    let Some(entry) = layer.run.entry(key, hash).await? else {
-                        continue;
-                    };
-                    match entry.kind() {
+                Layer::Run(layer) => match layer.run.entry(key, hash).await? {
+                    None => {}
+                    Some(entry) => match entry.kind() {
                         OpKind::Put => return Ok(Some(entry.into())),
                         OpKind::Delete => return Ok(None),
                         OpKind::Merge => return self.find_merged(key, at, depth).await,
-                    }
-                }
+                    },
+                },
             }
         }
         Ok(None)
@@ -174,6 +222,14 @@ impl View {
     pub async fn collect(&self, key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {
         collect(&self.layers, key, at, ops).await
     }
+}
+
+/// What a lookup that does no I/O can say.
+enum Found {
+    Value(Pinned),
+    Nothing,
+    /// It is to be looked for from this layer on.
+    Below(usize),
 }
 
 async fn collect(layers: &[Layer], key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {

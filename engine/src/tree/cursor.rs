@@ -221,6 +221,18 @@ impl Cursor {
         self.leaf.as_ref().map(|place| place.cell.kind.op_kind())
     }
 
+    /// [`Cursor::kind`], and whether [`Cursor::inline_payload`] has something.
+    #[inline]
+    pub fn seen(&self) -> (Option<OpKind>, bool) {
+        match &self.leaf {
+            Some(place) => {
+                let kind = place.cell.kind;
+                (Some(kind.op_kind()), !kind.is_apart())
+            }
+            None => (None, false),
+        }
+    }
+
     /// The value or operand here, in place, if it lies in the leaf, as every one up to the inline limit does;
     /// empty for a delete, `None` where it lies apart or the cursor stands nowhere. No I/O.
     #[inline]

@@ -246,7 +246,22 @@ impl Run {
     /// [`Error::Corrupt`].
     #[inline]
     pub fn entry_cached(&self, key: &[u8], hash: u64) -> Result<Lookup> {
-        if !self.may_contain(hash) || self.is_empty() {
+        if self.may_contain(hash) {
+            self.entry_cached_unfiltered(key, hash)
+        } else {
+            Ok(Lookup::Absent)
+        }
+    }
+
+    /// As [`Run::entry_cached`] without asking the filter: for the oldest run, which has most keys that are
+    /// asked for if no newer one has. Where the leaf is at hand, looking into it costs no more than the filter
+    /// would have; where it is not, the filter is asked before anything is read.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    #[inline]
+    pub fn entry_cached_unfiltered(&self, key: &[u8], hash: u64) -> Result<Lookup> {
+        if self.is_empty() {
             return Ok(Lookup::Absent);
         }
         let Some(ptr) = self.leaf_ptr_pinned(key) else {

@@ -8,7 +8,7 @@ use super::store::Store;
 use crate::base::limits::STORE_PREFIX_LEN;
 use crate::base::{Key, Op, Position, Result};
 use crate::coord::KeyRange;
-use crate::fold::{Direction, View, ViewCursor, full_key};
+use crate::fold::{Direction, Presence, View, ViewCursor, full_key};
 
 /// Which records a scan returns, in key order.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +97,8 @@ pub struct Scan {
     cursor: Option<ViewCursor>,
     /// The value here, where the cursor cannot lend it.
     held: Option<Bytes>,
+    /// Set where the cursor has gone on to a value that has not been read yet.
+    unread: bool,
 }
 
 impl Scan {
@@ -117,6 +119,7 @@ impl Scan {
             keys_only: range.keys_only,
             cursor: None,
             held: None,
+            unread: false,
         }
     }
 
@@ -144,12 +147,47 @@ impl Scan {
     /// As [`Scan::next`]; afterwards the scan stands nowhere.
     #[inline]
     pub async fn advance(&mut self) -> Result<bool> {
-        let keys_only = self.keys_only;
+        if self.advance_in_memory() {
+            return Ok(true);
+        }
+        // On the heap, so that what every step carries with it stays small.
+        Box::pin(self.advance_far()).await
+    }
+
+    /// As [`Scan::advance`] where the next record lies in the page that is at hand: no I/O and no yielding.
+    /// On false nothing is known, and `advance` goes on.
+    #[inline]
+    fn advance_in_memory(&mut self) -> bool {
+        let Some(cursor) = &mut self.cursor else {
+            return false;
+        };
+        if self.left == 0 {
+            return false;
+        }
+        while cursor.advance_in_memory() == Some(true) {
+            match cursor.presence() {
+                Presence::Deleted => {}
+                Presence::Elsewhere if !self.keys_only => {
+                    self.unread = true;
+                    return false;
+                }
+                Presence::Elsewhere | Presence::InPlace => {
+                    self.held = None;
+                    self.left -= 1;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    async fn advance_far(&mut self) -> Result<bool> {
         self.held = None;
         if self.left == 0 {
             self.cursor = None;
             return Ok(false);
         }
+        let (keys_only, unread) = (self.keys_only, std::mem::take(&mut self.unread));
         let cursor = match &mut self.cursor {
             Some(cursor) => cursor,
             None => match self.open().await? {
@@ -157,7 +195,7 @@ impl Scan {
                 None => return Ok(false),
             },
         };
-        match next_alive(cursor, keys_only).await {
+        match next_alive(cursor, keys_only, unread).await {
             Ok(Some(held)) => {
                 self.left -= 1;
                 self.held = held;
@@ -201,17 +239,21 @@ impl Scan {
         }
         match (&self.held, &self.cursor) {
             (Some(value), _) => value,
-            (None, Some(cursor)) => cursor.value_in_place().unwrap_or_default(),
+            (None, Some(cursor)) => cursor.value_in_place(),
             (None, None) => &[],
         }
     }
 }
 
-/// Goes to the next record. `Some` if there is one, with its value where that does not lie in place.
-#[inline]
-async fn next_alive(cursor: &mut ViewCursor, keys_only: bool) -> Result<Option<Option<Bytes>>> {
-    while cursor.advance_alive().await? {
-        if keys_only || cursor.value_in_place().is_some() {
+/// Goes to the next record, or stays on the one that has been found and not read. `Some` if there is one, with
+/// its value where that does not lie in place.
+async fn next_alive(
+    cursor: &mut ViewCursor,
+    keys_only: bool,
+    mut unread: bool,
+) -> Result<Option<Option<Bytes>>> {
+    while std::mem::take(&mut unread) || cursor.advance_alive().await? {
+        if keys_only || cursor.presence() == Presence::InPlace {
             return Ok(Some(None));
         }
         if let Op::Put(value) | Op::Merge(value) = cursor.op().await? {

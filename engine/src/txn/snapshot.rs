@@ -43,7 +43,7 @@ impl Snapshot {
     /// [`Error::Corrupt`](crate::base::Error::Corrupt) naming what is damaged; what the storage
     /// refuses.
     pub async fn get(&self, store: &Store, key: &Key) -> Result<Option<Bytes>> {
-        self.get_full(&store.full_key(key)?).await
+        self.get_full(&store.lookup_key(key)?).await
     }
 
     /// As [`Snapshot::get`], the value lent where it lies: nothing of it is copied, and while it is held its
@@ -53,7 +53,7 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     #[inline]
     pub async fn get_pinned(&self, store: &Store, key: &Key) -> Result<Option<Pinned>> {
-        self.view.find(&store.full_key(key)?, self.at).await
+        self.view.find(&store.lookup_key(key)?, self.at).await
     }
 
     /// The records of a range, in order, read as they are asked for.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::base::key::ABOVE_ALL;
 use crate::base::limits::{KEY_LEN_MAX, VALUE_INLINE_LEN_DEFAULT};
@@ -69,6 +70,11 @@ struct Inner {
     /// The catalog's record of this store: every transaction that uses it reads that.
     catalog_key: Bytes,
 }
+
+/// A whole key that is looked up.
+pub(super) type LookupKey = SmallVec<[u8; LOOKUP_KEY_LEN]>;
+/// Bytes of such a key that lie on the stack.
+const LOOKUP_KEY_LEN: usize = 64;
 
 impl Store {
     /// A handle of the store that stands in the catalog under `catalog_key`.
@@ -160,6 +166,16 @@ impl Store {
             return Err(Error::Invalid(message));
         }
         Ok(())
+    }
+
+    /// As [`Store::full_key`], for looking up: keys of usual length take no memory from the heap.
+    #[inline]
+    pub(super) fn lookup_key(&self, key: &Key) -> Result<LookupKey> {
+        Store::check_key(key)?;
+        let mut full = LookupKey::new();
+        full.extend_from_slice(&self.0.id.0.to_be_bytes());
+        full.extend_from_slice(key.as_bytes());
+        Ok(full)
     }
 
     /// All keys of records of this store; its streams lie behind them.
