@@ -18,7 +18,7 @@ use bytes::Bytes;
 use eciton_engine::base::limits::UNFOLDED_RUNS_MAX;
 use eciton_engine::base::{Bounds, Datum, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema};
-use eciton_engine::storage::MemoryStorage;
+use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use futures::executor::block_on;
 use support::{Dice, environment, seeds};
 
@@ -189,5 +189,50 @@ fn many_loads_are_folded_in_the_background() {
         }
         // Those of like size are one now, on what there was before.
         assert_eq!(db.info().runs, 2);
+    });
+}
+
+/// What many hold in memory together is bounded as what one holds is.
+#[test]
+fn many_transactions_share_the_memory_of_one() {
+    const SPILL_LEN: usize = 100_000;
+    block_on(async {
+        let (outside, _spawner) = environment(1);
+        let options = Options {
+            bounds: Bounds {
+                bulk_len_min: SPILL_LEN / 10,
+                spill_len_min: SPILL_LEN,
+                ..Bounds::default()
+            },
+            ..Options::default()
+        };
+        let storage = Arc::new(MemoryStorage::new());
+        let db = Db::open_storage(storage.clone(), options, outside)
+            .await
+            .unwrap();
+        let store = db.create_store("s", StoreSchema::default()).await.unwrap();
+        let runs = || async { storage.list(Name::SEGMENT).await.unwrap().len() };
+        let mut open = Vec::new();
+        for number in 0..4 {
+            assert_eq!(runs().await, 0, "{number} transactions");
+            let mut transaction = db.begin();
+            // Descending: nothing of it can be poured into a run on the way.
+            for i in (0..SPILL_LEN as u64 / 4_000).rev() {
+                let key = key(number * 1_000 + i);
+                transaction.put(&store, &key, vec![7; 1_100]).unwrap();
+                transaction.relieve().await.unwrap();
+            }
+            open.push(transaction);
+        }
+        assert_eq!(runs().await, 1, "the last one made room");
+        for transaction in open {
+            transaction.commit().await.unwrap();
+        }
+        let mut scan = db.snapshot().scan(&store, &ScanRange::all());
+        let mut count = 0;
+        while scan.advance().await.unwrap() {
+            count += 1;
+        }
+        assert_eq!(count, 4 * (SPILL_LEN / 4_000));
     });
 }

@@ -337,7 +337,31 @@ async fn contents(snapshot: &Snapshot, stores: &Stores) -> Result<Model> {
         model.plain.len(),
         "a keys-only scan sees the same records"
     );
+    lent(snapshot, &stores.plain).await?;
+    lent(snapshot, &stores.merged).await?;
     Ok(model)
+}
+
+/// Records that are lent, in both directions, and values that are lent, are those that are copied.
+async fn lent(snapshot: &Snapshot, store: &Store) -> Result<()> {
+    for reverse in [false, true] {
+        let range = ScanRange {
+            reverse,
+            ..ScanRange::all()
+        };
+        let mut copied = snapshot.scan(store, &range);
+        let mut scan = snapshot.scan(store, &range);
+        while scan.advance().await? {
+            let record = copied.next().await?.unwrap();
+            assert_eq!(scan.key(), record.key.as_bytes());
+            assert_eq!(scan.value(), &record.value[..], "{:?}", record.key);
+            let found = snapshot.get_pinned(store, &record.key).await?;
+            assert_eq!(found.as_deref(), Some(&record.value[..]));
+        }
+        assert_eq!(copied.next().await?, None);
+        assert_eq!((scan.key(), scan.value()), (&[][..], &[][..]));
+    }
+    Ok(())
 }
 
 async fn open(storage: &MemoryStorage, dice: &Dice) -> Result<(Db, Arc<Deferred>)> {

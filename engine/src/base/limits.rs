@@ -42,9 +42,12 @@ pub const LOG_FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
 pub const LOG_ALLOCATE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes that a fresh log file is given.
 pub const LOG_ALLOCATE_LEN_MIN: u64 = 64 * 1024;
-/// Bytes of buffered writes that a transaction moves to a run before it takes more. Fewer and longer runs are
+/// Bytes of buffered writes that a transaction moves to a run before it takes more; with as many held by all
+/// together, each moves its own from one of [`SPILL_SHARES`] parts of that on. Fewer and longer runs are
 /// less to read and to merge afterwards: a million records of 100 bytes are one.
 pub const SPILL_LEN_MIN: usize = 128 * 1024 * 1024;
+/// See [`SPILL_LEN_MIN`].
+pub const SPILL_SHARES: usize = 4;
 /// Bytes of writes in ascending order that a transaction which has begun a run with them moves there at a time.
 pub const POUR_LEN_MIN: usize = 1024 * 1024;
 /// Bytes of buffered writes from which on it is looked at whether they are many writes of few keys.

@@ -1,6 +1,7 @@
 //! What every other module stands on: ids, keys, checksums, errors, clock, entropy, limits.
 
 pub mod bounds;
+pub mod budget;
 pub mod checksum;
 pub mod clock;
 pub mod codec;

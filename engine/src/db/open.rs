@@ -87,6 +87,7 @@ pub(super) async fn read_only(
         folder: loaded.folder,
         entropy: Arc::clone(&environment.entropy),
         upkeep: None,
+        pending: Arc::default(),
     };
     Ok(Opened {
         context: Arc::new(context),
@@ -176,6 +177,7 @@ pub(super) fn context(
         folder: folder.clone(),
         entropy: Arc::clone(&environment.entropy),
         upkeep: Some(upkeep),
+        pending: Arc::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base::budget::Budget;
 use crate::base::entropy::Entropy;
 use crate::commit::Upkeep;
 use crate::fold::{Folder, ViewCell};
@@ -16,4 +17,6 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// The way to the log; `None` where the database was opened for reading.
     pub upkeep: Option<Arc<Upkeep>>,
+    /// What all transactions hold in memory.
+    pub pending: Arc<Budget>,
 }

@@ -11,7 +11,8 @@ use super::reads::ReadKeys;
 use super::scan::{Record, Scan, ScanRange};
 use super::snapshot::Snapshot;
 use super::store::Store;
-use crate::base::limits::{POUR_LEN_MIN, VALUE_LEN_MAX};
+use crate::base::budget::Share;
+use crate::base::limits::{POUR_LEN_MIN, SPILL_SHARES, VALUE_LEN_MAX};
 use crate::base::{Error, Key, Mutant, Op, Position, Result, StoreId, TxId};
 use crate::commit::{Draft, Upkeep};
 use crate::coord::{KeyRange, ReadSet};
@@ -45,6 +46,8 @@ pub struct Transaction {
     /// The store whose record was counted as read last.
     last_used: Option<StoreId>,
     own: OwnWrites,
+    /// What it holds of the memory that all transactions share.
+    share: Share,
     /// Set while a change of several writes is under way. If it failed, or whoever awaited it went away,
     /// a part of it would be committed.
     changing: bool,
@@ -65,6 +68,7 @@ impl Transaction {
             read_ranges: Vec::new(),
             last_used: None,
             own: OwnWrites::default(),
+            share: context.pending.share(),
             changing: false,
         }
     }
@@ -322,9 +326,12 @@ impl Transaction {
             let reach = reach(&self.context, &self.snapshot);
             return self.own.pour_all(&reach).await;
         }
-        if len >= spill_min {
+        self.share.set(len);
+        let many_hold_much = len >= spill_min / SPILL_SHARES && self.share.of_all() >= spill_min;
+        if len >= spill_min || many_hold_much {
             let reach = reach(&self.context, &self.snapshot);
-            return self.own.spill(&reach).await;
+            self.own.spill(&reach).await?;
+            self.share.set(self.own.len());
         }
         Ok(())
     }
