@@ -9,8 +9,8 @@ use eciton_engine::base::{Bounds, Generation, ManifestId, Op, Position, StoreId,
 use eciton_engine::commit::apply;
 use eciton_engine::coord::KeyRange;
 use eciton_engine::fold::{
-    Claims, Direction, FoldPoint, Folder, InlineLimits, Layer, Manifest, RunSink, Scope, Table,
-    TablePart, View, ViewCell, ViewCursor, full_key, resolve,
+    Claims, Direction, FoldPoint, Folder, InlineLimits, Layer, Manifest, Pinned, RunSink, Scope,
+    Table, TablePart, View, ViewCell, ViewCursor, full_key, resolve,
 };
 use eciton_engine::log::{Body, Record};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
@@ -148,7 +148,9 @@ fn read(stage: &Stage) {
 
 fn assert_state(view: &View, at: Position) {
     let expected = |key: &str, n: u64| {
-        let value = block_on(view.get(&name(key), at)).unwrap();
+        let value = block_on(view.find(&name(key), at))
+            .unwrap()
+            .map(Pinned::into_bytes);
         let wanted = (n > 0).then(|| Bytes::from(n.to_string()));
         assert_eq!(value, wanted, "`{key}` as of {at}");
     };
