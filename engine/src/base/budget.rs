@@ -28,7 +28,10 @@ impl Share {
     /// Holds `len` bytes from now on.
     pub fn set(&mut self, len: usize) {
         let all = &self.budget.0;
-        if len >= self.len {
+        if len == self.len {
+            return;
+        }
+        if len > self.len {
             all.fetch_add(len - self.len, Ordering::Relaxed);
         } else {
             all.fetch_sub(self.len - len, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::base::checksum::checksum64;
 use crate::base::sync::{ArcSwap, Mutex};
 use crate::base::{Op, Position, Result, RunRef};
-use crate::tree::{Lookup, OpKind, Run};
+use crate::tree::{Entry, Lookup, OpKind, Run};
 
 #[cfg(feature = "shuttle")]
 use crate::base::sync::{Break, broken};
@@ -150,30 +150,26 @@ impl View {
     fn find_in_memory(&self, key: &[u8], hash: u64, at: Position) -> Result<Found> {
         let oldest = self.layers.len().saturating_sub(1);
         for (depth, layer) in self.layers.iter().enumerate() {
-            match layer {
-                Layer::Table(part) => match part.seen(key, hash, at) {
-                    None => {}
-                    Some(Op::Put(value)) => return Ok(Found::Value(value.into())),
-                    Some(Op::Delete) => return Ok(Found::Nothing),
-                    Some(Op::Merge(_)) => return Ok(Found::Below(depth)),
-                },
+            let newest = match layer {
+                Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
                 Layer::Run(layer) => {
                     let looked_up = if depth == oldest {
                         layer.run.entry_cached_unfiltered(key, hash)?
                     } else {
                         layer.run.entry_cached(key, hash)?
                     };
-                    let entry = match looked_up {
-                        Lookup::Absent => continue,
+                    match looked_up {
+                        Lookup::Absent => None,
                         Lookup::NotCached => return Ok(Found::Below(depth)),
-                        Lookup::Found(entry) => entry,
-                    };
-                    match entry.kind() {
-                        OpKind::Put => return Ok(Found::Value(entry.into())),
-                        OpKind::Delete => return Ok(Found::Nothing),
-                        OpKind::Merge => return Ok(Found::Below(depth)),
+                        Lookup::Found(entry) => Some(entry.into()),
                     }
                 }
+            };
+            match newest {
+                None => {}
+                Some(Newest::Put(value)) => return Ok(Found::Value(value)),
+                Some(Newest::Delete) => return Ok(Found::Nothing),
+                Some(Newest::Merge) => return Ok(Found::Below(depth)),
             }
         }
         Ok(Found::Nothing)
@@ -188,21 +184,15 @@ impl View {
         depth: usize,
     ) -> Result<Option<Pinned>> {
         for (depth, layer) in self.layers.iter().enumerate().skip(depth) {
-            match layer {
-                Layer::Table(part) => match part.seen(key, hash, at) {
-                    None => {}
-                    Some(Op::Put(value)) => return Ok(Some(value.into())),
-                    Some(Op::Delete) => return Ok(None),
-                    Some(Op::Merge(_)) => return self.find_merged(key, at, depth).await,
-                },
-                Layer::Run(layer) => match layer.run.entry(key, hash).await? {
-                    None => {}
-                    Some(entry) => match entry.kind() {
-                        OpKind::Put => return Ok(Some(entry.into())),
-                        OpKind::Delete => return Ok(None),
-                        OpKind::Merge => return self.find_merged(key, at, depth).await,
-                    },
-                },
+            let newest = match layer {
+                Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
+                Layer::Run(layer) => layer.run.entry(key, hash).await?.map(Newest::from),
+            };
+            match newest {
+                None => {}
+                Some(Newest::Put(value)) => return Ok(Some(value)),
+                Some(Newest::Delete) => return Ok(None),
+                Some(Newest::Merge) => return self.find_merged(key, at, depth).await,
             }
         }
         Ok(None)
@@ -221,6 +211,36 @@ impl View {
     /// As [`View::find`].
     pub async fn collect(&self, key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {
         collect(&self.layers, key, at, ops).await
+    }
+}
+
+/// What the newest layer that has a key does to it.
+enum Newest {
+    Put(Pinned),
+    Delete,
+    /// Older layers matter too.
+    Merge,
+}
+
+impl From<Op> for Newest {
+    #[inline]
+    fn from(op: Op) -> Newest {
+        match op {
+            Op::Put(value) => Newest::Put(value.into()),
+            Op::Delete => Newest::Delete,
+            Op::Merge(_) => Newest::Merge,
+        }
+    }
+}
+
+impl From<Entry> for Newest {
+    #[inline]
+    fn from(entry: Entry) -> Newest {
+        match entry.kind() {
+            OpKind::Put => Newest::Put(entry.into()),
+            OpKind::Delete => Newest::Delete,
+            OpKind::Merge => Newest::Merge,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::{Entry, op_of};
+use super::entry::Entry;
 use super::leaf::{Cell, OpKind};
 use super::page::{Page, PagePtr};
 use super::run::{Run, Step};
@@ -246,9 +246,13 @@ impl Cursor {
     pub fn inline_op(&self) -> Option<Op> {
         let place = self.leaf.as_ref()?;
         let payload = place.payload()?;
-        Some(op_of(place.cell.kind.op_kind(), || {
-            Bytes::copy_from_slice(payload)
-        }))
+        Some(
+            place
+                .cell
+                .kind
+                .op_kind()
+                .op(|| Bytes::copy_from_slice(payload)),
+        )
     }
 
     /// The entry here, its bytes copied. Reads a value that lies apart, each time it is asked for.

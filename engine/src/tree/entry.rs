@@ -62,20 +62,11 @@ impl Entry {
     #[inline]
     pub fn into_op(self) -> Op {
         match self.0 {
-            Held::InPage(page, cell) => op_of(cell.kind.op_kind(), || {
-                Bytes::copy_from_slice(cell.payload(page.body()))
-            }),
-            Held::Apart(kind, value) => op_of(kind, || value),
+            Held::InPage(page, cell) => cell
+                .kind
+                .op_kind()
+                .op(|| Bytes::copy_from_slice(cell.payload(page.body()))),
+            Held::Apart(kind, value) => kind.op(|| value),
         }
-    }
-}
-
-/// The write of `kind` with `payload`, which a delete does not ask for.
-#[inline]
-pub(super) fn op_of(kind: OpKind, payload: impl FnOnce() -> Bytes) -> Op {
-    match kind {
-        OpKind::Put => Op::Put(payload()),
-        OpKind::Delete => Op::Delete,
-        OpKind::Merge => Op::Merge(payload()),
     }
 }

@@ -16,10 +16,13 @@
 //! Either way it reads a dense array and then about one cell. The tags stand first so that a lookup
 //! finds them in the cache lines that the header brought.
 
+use bytes::Bytes;
+
 use super::page::{Decoded, u16_at};
 use super::search::{self, Side};
 use super::value::ValuePtr;
 use super::{RUN_KEY_LEN_MAX, key_hash};
+use crate::base::Op;
 
 /// Bytes before the prefix.
 const HEADER_LEN: usize = 8;
@@ -36,7 +39,7 @@ const _: () = assert!(
     "the length of a suffix fits its bits"
 );
 
-/// What an entry does to its key: an [`Op`](crate::base::Op) without its bytes.
+/// What an entry does to its key: an [`Op`] without its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OpKind {
     /// The key has a value.
@@ -45,6 +48,18 @@ pub enum OpKind {
     Delete,
     /// An operand is merged.
     Merge,
+}
+
+impl OpKind {
+    /// The write of this kind with `payload`, which a delete does not ask for.
+    #[inline]
+    pub fn op(self, payload: impl FnOnce() -> Bytes) -> Op {
+        match self {
+            OpKind::Put => Op::Put(payload()),
+            OpKind::Delete => Op::Delete,
+            OpKind::Merge => Op::Merge(payload()),
+        }
+    }
 }
 
 /// What a cell holds, as its three bits say.

@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::sorted::{Done, Sorted, Written, op_of};
+use super::sorted::{Done, Sorted, Written};
 use crate::base::Op;
 use crate::base::limits::PENDING_SQUEEZE_LEN_MIN;
 use crate::base::writes::{FULL_KEY_LEN_MAX, write_len};
@@ -276,7 +276,7 @@ impl Pending {
         };
         let whole = parts.into_iter().map(|(key_len, op)| {
             let key = take(key_len);
-            let op = op.unwrap_or_else(|(kind, len)| op_of(kind, take(len)));
+            let op = op.unwrap_or_else(|(kind, len)| kind.op(|| take(len)));
             (key, op)
         });
         whole.collect()

@@ -137,16 +137,7 @@ impl<'a> Done<'a> {
 
 impl Written<'_> {
     fn op(&self) -> Op {
-        op_of(self.kind, Bytes::copy_from_slice(self.payload))
-    }
-}
-
-/// The write of `kind` with `payload`.
-pub(super) fn op_of(kind: OpKind, payload: Bytes) -> Op {
-    match kind {
-        OpKind::Put => Op::Put(payload),
-        OpKind::Delete => Op::Delete,
-        OpKind::Merge => Op::Merge(payload),
+        self.kind.op(|| Bytes::copy_from_slice(self.payload))
     }
 }
 

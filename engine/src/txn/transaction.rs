@@ -319,12 +319,16 @@ impl Transaction {
                 .min(bounds.spill_len_min)
                 .min(POUR_LEN_MIN)
         {
+            // So little counts as nothing.
+            self.share.set(0);
             return Ok(());
         }
         let (pour_min, spill_min) = (bounds.bulk_len_min, bounds.spill_len_min);
         if self.own.can_pour(pour_min) {
             let reach = reach(&self.context, &self.snapshot);
-            return self.own.pour_all(&reach).await;
+            self.own.pour_all(&reach).await?;
+            self.share.set(self.own.len());
+            return Ok(());
         }
         self.share.set(len);
         let many_hold_much = len >= spill_min / SPILL_SHARES && self.share.of_all() >= spill_min;
