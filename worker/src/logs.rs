@@ -31,6 +31,10 @@ pub(crate) fn start() {
 /// What `RUST_LOG` asks for, as `target=level,…`; targets that it does not name log warnings. `None`
 /// when it cannot be read.
 fn filter(wanted: &str) -> Option<Targets> {
+    // An empty text would be one directive that switches everything off.
+    if wanted.trim().is_empty() {
+        return Some(warnings());
+    }
     let targets = wanted.parse::<Targets>().ok()?;
     match targets.default_level() {
         Some(_) => Some(targets),
