@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use eciton_engine::tree::Compression;
 use eciton_jobs::spec::parse_duration_ms;
 
 use crate::failure::Failure;
@@ -16,7 +17,7 @@ Examples:
   eciton scan delay_by_carrier --prefix AA --db ./db
   eciton job show delay-by-carrier --db ./db --json
 
-Settings come from flags, then the environment (ECITON_DB, ECITON_WORKERS), then `eciton.toml` in the
+Settings come from flags, then the environment (ECITON_DB, ECITON_WORKERS, ECITON_COMPRESSION), then `eciton.toml` in the
 working directory (db = \"...\", workers = 4).
 
 Exit codes: 0 done; 1 the work failed, the database is broken or the record is absent; 2 the call was
@@ -191,6 +192,25 @@ pub(crate) struct Workers {
     pub(crate) commit_interval: Option<Duration>,
 }
 
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Compressed {
+    #[arg(
+        long,
+        value_name = "none|lz4|zstd",
+        value_parser = compression,
+        help = "How pages are compressed: lz4 is fast, zstd is small \
+                [env: ECITON_COMPRESSION] [default: lz4]"
+    )]
+    pub(crate) compression: Option<Compression>,
+}
+
+/// A compression by its name.
+pub(crate) fn compression(text: &str) -> Result<Compression, String> {
+    let named = |compression: &Compression| compression.name() == text;
+    let found = Compression::ALL.into_iter().find(named);
+    found.ok_or_else(|| "expected none, lz4 or zstd".to_owned())
+}
+
 /// A time as job files write it.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     parse_duration_ms(text)
@@ -347,8 +367,12 @@ pub(crate) enum Db {
         backups: Option<PathBuf>,
     },
     /// Rewrites everything as one run, without what was deleted or dropped, and gives the space back
-    #[command(after_help = "Examples:\n  eciton db compact --db ./db")]
-    Compact,
+    #[command(after_help = "Examples:\n  eciton db compact --db ./db\n  \
+                      eciton db compact --compression zstd --db ./db")]
+    Compact {
+        #[command(flatten)]
+        compressed: Compressed,
+    },
     /// Adds a backup to a folder of backups: what is there already is not copied again
     #[command(
         after_help = "Works beside a running writer. A backup that was interrupted is none; the next one \
@@ -380,11 +404,14 @@ pub(crate) enum Db {
     /// Writes a compact copy for distribution, which opens for reading from any medium
     #[command(after_help = "Works beside a running writer.\n\nExamples:\n  \
                       eciton db publish ./published --db ./db\n  \
+                      eciton db publish ./published --compression zstd --db ./db\n  \
                       eciton scan flights --db ./published")]
     Publish {
         /// The new folder
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
+        #[command(flatten)]
+        compressed: Compressed,
     },
 }
 

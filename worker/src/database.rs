@@ -5,7 +5,7 @@ use std::future::Future;
 use eciton_engine::base::Error;
 use eciton_engine::db::{Db, Options, Store};
 
-use crate::cli::Global;
+use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
 use crate::settings;
 
@@ -16,13 +16,6 @@ pub(crate) enum Absent {
     Create,
     /// Refuses: more likely a slip in the path than a wish.
     Refuse,
-}
-
-fn options(absent: Absent) -> Options {
-    Options {
-        create: absent == Absent::Create,
-        ..Options::default()
-    }
 }
 
 /// Runs a command's future to its end on a runtime of its own.
@@ -42,7 +35,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// [`Failure::Usage`] where no database is named, the engine's errors otherwise.
 pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
     let path = settings::database(global)?;
-    Db::open_read_only(&path, options(Absent::Refuse))
+    Db::open_read_only(&path, Options::default())
         .await
         .map_err(with_hint)
 }
@@ -52,8 +45,17 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
 /// # Errors
 /// As [`read`]; [`Error::Locked`] while another process has it.
 pub(crate) async fn write(global: &Global, absent: Absent) -> Result<Db, Failure> {
+    write_as(global, absent, Compressed::default()).await
+}
+
+async fn write_as(global: &Global, absent: Absent, compressed: Compressed) -> Result<Db, Failure> {
     let path = settings::database(global)?;
-    Db::open(&path, options(absent)).await.map_err(with_hint)
+    let options = Options {
+        create: absent == Absent::Create,
+        compression: settings::compression(compressed)?,
+        ..Options::default()
+    };
+    Db::open(&path, options).await.map_err(with_hint)
 }
 
 /// Writes with the lock, and closes whatever the writing said. The first failure is the one told: what
@@ -69,7 +71,23 @@ pub(crate) async fn writing<T, W>(
 where
     W: Future<Output = Result<T, Failure>>,
 {
-    let db = write(global, absent).await?;
+    writing_as(global, absent, Compressed::default(), work).await
+}
+
+/// [`writing`] with pages compressed as asked.
+///
+/// # Errors
+/// As [`writing`].
+pub(crate) async fn writing_as<T, W>(
+    global: &Global,
+    absent: Absent,
+    compressed: Compressed,
+    work: impl FnOnce(Db) -> W,
+) -> Result<T, Failure>
+where
+    W: Future<Output = Result<T, Failure>>,
+{
+    let db = write_as(global, absent, compressed).await?;
     let done = work(db.clone()).await;
     let closed = db.close().await;
     let value = done?;

@@ -8,10 +8,12 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use eciton_engine::db::Options;
+use eciton_engine::tree::Compression;
 use eciton_jobs::run::COMMIT_INTERVAL;
 use serde::Deserialize;
 
-use crate::cli::{Global, Workers, interval};
+use crate::cli::{self, Compressed, Global, Workers, interval};
 use crate::failure::Failure;
 
 /// The file of settings, in the working directory.
@@ -26,6 +28,7 @@ struct File {
     db: Option<PathBuf>,
     workers: Option<u16>,
     commit_interval: Option<String>,
+    compression: Option<String>,
 }
 
 /// The database's folder.
@@ -48,6 +51,27 @@ pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
         )));
     }
     Ok(path)
+}
+
+/// How pages that are written are compressed; those that are there stay as they are.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no compression.
+pub(crate) fn compression(given: Compressed) -> Result<Compression, Failure> {
+    let named = |name: &str, text: &str| {
+        let found = cli::compression(text);
+        found.map_err(|expected| Failure::Usage(format!("{name} is `{text}`: {expected}")))
+    };
+    if let Some(compression) = given.compression {
+        return Ok(compression);
+    }
+    if let Some(text) = from_environment("ECITON_COMPRESSION") {
+        return named("ECITON_COMPRESSION", &text);
+    }
+    match read_file()?.compression {
+        Some(text) => named(&format!("{FILE}: compression"), &text),
+        None => Ok(Options::default().compression),
+    }
 }
 
 /// The number of worker tasks; the number of cores where nothing says otherwise.

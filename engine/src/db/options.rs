@@ -20,7 +20,8 @@ pub struct Options {
     /// Bytes of unfolded tail in memory that start a fold. Commits wait once there are twice as
     /// many.
     pub fold_len_min: usize,
-    /// How pages of runs are compressed.
+    /// How pages of runs are compressed that are written from now on; those that are there are read whatever
+    /// they are. LZ4 by default.
     pub compression: Compression,
     /// Who else may write to the database meanwhile.
     pub mode: Mode,

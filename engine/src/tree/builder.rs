@@ -2,9 +2,10 @@
 
 use super::RUN_KEY_LEN_MAX;
 use super::branch::{self, Level};
+use super::compress::Compression;
 use super::filter::Filter;
 use super::leaf::{CellKind, LeafBuilder, OpKind};
-use super::page::{self, Compression, FRAME_LEN, PagePtr};
+use super::page::{self, FRAME_LEN, PagePtr};
 use super::seal::Sealer;
 use super::sink::Sink;
 use super::trailer::{self, Trailer};

@@ -10,11 +10,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
-};
 
 use super::branch::Branch;
+use super::compress::{Compression, Compressor};
 use super::leaf::Leaf;
 use super::slab::{Body, Slabs};
 use crate::base::checksum::checksum64;
@@ -26,85 +24,6 @@ pub(super) const BODY_LEN_MAX: usize = u16::MAX as usize;
 
 /// What was found instead of what was written; the caller adds the object and the place.
 pub(super) type Decoded<T> = Result<T, String>;
-
-/// How the pages and long values of a run are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// As they are.
-    #[default]
-    None,
-    /// LZ4 blocks, each kept only where it saves at least an eighth.
-    Lz4,
-}
-
-impl Compression {
-    pub(super) fn code(self) -> u8 {
-        match self {
-            Compression::None => 0,
-            Compression::Lz4 => 1,
-        }
-    }
-
-    pub(super) fn from_code(code: u8) -> Decoded<Compression> {
-        match code {
-            0 => Ok(Compression::None),
-            1 => Ok(Compression::Lz4),
-            _ => Err(format!("compression {code} is unknown")),
-        }
-    }
-
-    /// Checks that `stored` can be `len` bytes as this says, and writes them to `plain`, which has
-    /// that length.
-    pub(super) fn unpack(self, stored: &[u8], plain: &mut [u8]) -> Decoded<()> {
-        let len = plain.len();
-        match self {
-            Compression::None if stored.len() == len => {
-                plain.copy_from_slice(stored);
-                Ok(())
-            }
-            Compression::None => Err(format!("{} bytes are stored, expected {len}", stored.len())),
-            Compression::Lz4 => match decompress_into(stored, plain) {
-                Ok(got) if got == len => Ok(()),
-                Ok(got) => Err(format!("decompresses to {got} bytes, expected {len}")),
-                Err(error) => Err(format!("does not decompress: {error}")),
-            },
-        }
-    }
-}
-
-/// Compresses one block after the other with the same working memory.
-pub(super) struct Compressor {
-    compression: Compression,
-    table: CompressTable,
-    output: Vec<u8>,
-}
-
-impl Compressor {
-    pub(super) fn new(compression: Compression) -> Compressor {
-        Compressor {
-            compression,
-            table: CompressTable::small(),
-            output: Vec::new(),
-        }
-    }
-
-    /// What to store for `plain`: a compressed form that saves at least an eighth, or itself.
-    pub(super) fn pack<'a>(&'a mut self, plain: &'a [u8]) -> (Compression, &'a [u8]) {
-        if self.compression == Compression::None {
-            return (Compression::None, plain);
-        }
-        let room = get_maximum_output_size(plain.len());
-        if self.output.len() < room {
-            self.output.resize(room, 0);
-        }
-        match compress_into_with_table(plain, &mut self.output, &mut self.table) {
-            Ok(len) if len <= plain.len() - plain.len() / 8 => {
-                (Compression::Lz4, &self.output[..len])
-            }
-            _ => (Compression::None, plain),
-        }
-    }
-}
 
 /// Where a page stands in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::compress::{Compression, Compressor};
 use super::leaf::LeafBuilder;
-use super::page::{self, Compression, Compressor};
+use super::page;
 
 /// Leaves of a batch.
 const BATCH_LEN: usize = 32;

@@ -133,7 +133,7 @@ fn a_run_written_with_help_is_the_same() {
         vec![i.to_le_bytes()[0]; len]
     });
     ops[77].1 = Op::Delete;
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in Compression::ALL {
         let (alone, summary) = write(small_pages(compression), &ops);
         let writer = MemoryWriter::default();
         let builder = RunBuilder::new(Box::new(writer.clone()), small_pages(compression));
@@ -179,7 +179,7 @@ fn keys_and_values_at_the_edges() {
     }
     model.insert(vec![0xff; RUN_KEY_LEN_MAX], Op::Merge(value(0)));
     let ops: Vec<_> = model.clone().into_iter().collect();
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in Compression::ALL {
         for page_len in [0, 1024, 8192, usize::MAX] {
             let (file, summary) = write(
                 RunOptions {
@@ -221,7 +221,7 @@ fn a_value_of_the_greatest_length() {
         .map(|i| (i >> 12) as u8)
         .collect::<Vec<_>>()
         .into();
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in Compression::ALL {
         let ops = [(b"key".to_vec(), Op::Merge(value.clone()))];
         let (file, summary) = write(
             RunOptions {
@@ -460,13 +460,10 @@ fn ops() -> impl Strategy<Value = Op> {
 
 fn options() -> impl Strategy<Value = RunOptions> {
     let page_len = prop_oneof![Just(1024), Just(8192)];
-    (page_len, any::<bool>(), any::<bool>()).prop_map(|(page_len, lz4, filter)| RunOptions {
+    let compression = prop::sample::select(Compression::ALL.to_vec());
+    (page_len, compression, any::<bool>()).prop_map(|(page_len, compression, filter)| RunOptions {
         page_len,
-        compression: if lz4 {
-            Compression::Lz4
-        } else {
-            Compression::None
-        },
+        compression,
         filter,
     })
 }

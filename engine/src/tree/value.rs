@@ -13,7 +13,8 @@
 
 use bytes::Bytes;
 
-use super::page::{Compression, Decoded};
+use super::compress::Compression;
+use super::page::Decoded;
 use crate::base::checksum::checksum64;
 use crate::base::limits::VALUE_LEN_MAX;
 

@@ -6,7 +6,7 @@ use eciton_engine::base::Position;
 use eciton_engine::db::{self, Options};
 use serde_json::json;
 
-use crate::cli::Global;
+use crate::cli::{Compressed, Global};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -17,9 +17,9 @@ use crate::settings;
 ///
 /// # Errors
 /// As [`db::Db::compact`].
-pub(super) async fn compact(global: &Global) -> Result<(), Failure> {
+pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(), Failure> {
     let work = async |db: db::Db| Ok(db.compact().await?);
-    let outcome = database::writing(global, Absent::Refuse, work).await?;
+    let outcome = database::writing_as(global, Absent::Refuse, compressed, work).await?;
     let (fold, collected) = (outcome.fold, outcome.collected);
     let json = json!({
         "runs": fold.runs, "bytes": fold.len, "bytes_replaced": fold.replaced,
@@ -89,10 +89,17 @@ pub(super) async fn restore(
 ///
 /// # Errors
 /// As [`db::publish`].
-pub(super) async fn publish(global: &Global, folder: &Path) -> Result<(), Failure> {
+pub(super) async fn publish(
+    global: &Global,
+    folder: &Path,
+    compressed: Compressed,
+) -> Result<(), Failure> {
     let path = settings::database(global)?;
     let meter = Meter::new("publishing");
-    let options = Options::default();
+    let options = Options {
+        compression: settings::compression(compressed)?,
+        ..Options::default()
+    };
     let published = db::publish_folder(&path, folder, &options, &meter.progress()).await;
     meter.finish();
     let published = published.map_err(database::with_hint)?;

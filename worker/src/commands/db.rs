@@ -23,10 +23,10 @@ pub(super) async fn db(global: &Global, args: &Db) -> Result<(), Failure> {
         Db::Init => init(global).await,
         Db::Info => info(global).await,
         Db::Verify { backups } => verify(global, backups.as_deref()).await,
-        Db::Compact => copies::compact(global).await,
+        Db::Compact { compressed } => copies::compact(global, *compressed).await,
         Db::Backup { folder, full } => copies::backup(global, folder, *full).await,
         Db::Restore { folder, position } => copies::restore(global, folder, *position).await,
-        Db::Publish { folder } => copies::publish(global, folder).await,
+        Db::Publish { folder, compressed } => copies::publish(global, folder, *compressed).await,
     }
 }
 

@@ -219,6 +219,22 @@ fn reading_what_is_not_there_is_a_wrong_call_and_creates_nothing() {
 }
 
 #[test]
+fn a_compression_that_is_none_is_a_wrong_call() {
+    let place = Place::new();
+    let told = "expected none, lz4 or zstd";
+    place
+        .call(&["db", "compact", "--compression", "gzip"])
+        .with_code(2)
+        .told(&["gzip", told]);
+    std::fs::write(place.path("eciton.toml"), "compression = \"best\"\n").unwrap();
+    place
+        .call(&["db", "init"])
+        .with_code(2)
+        .told(&["eciton.toml", "best", told]);
+    assert!(!place.db().exists());
+}
+
+#[test]
 fn help_is_no_error_and_shows_examples() {
     for command in [
         &["--help"][..],

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::Place;
+use crate::support::{Ended, Place};
 
 /// A database with a few records, and the position it has then.
 fn filled(place: &Place) -> u64 {
@@ -80,16 +80,14 @@ fn backups_are_taken_verified_and_restored_to_any_position_that_they_cover() {
             .current_dir(place.path(""))
             .args(["db", "restore", "backups", "--json"]);
         command.args(args).arg("--db").arg(to);
-        crate::support::Ended::from(command.output().unwrap())
+        Ended::from(command.output().unwrap())
     };
     let scan = |db: &str| {
         let mut command = crate::support::program();
         command
             .args(["scan", "s", "--json", "--db"])
             .arg(place.path(db));
-        crate::support::Ended::from(command.output().unwrap())
-            .done()
-            .stdout
+        Ended::from(command.output().unwrap()).done().stdout
     };
     let newest = restore("newest", &[]).done().json();
     assert_eq!(newest["position"], second["position"]);
@@ -138,10 +136,44 @@ fn a_published_copy_shows_the_same_and_has_no_log() {
     command
         .args(["scan", "s", "--json", "--db"])
         .arg(place.path("published"));
-    let ended = crate::support::Ended::from(command.output().unwrap()).done();
+    let ended = Ended::from(command.output().unwrap()).done();
     assert_eq!(ended.stdout, place.records("s"));
     place
         .call(&["db", "publish", "published"])
         .with_code(2)
         .told(&["not empty"]);
+}
+
+#[test]
+fn pages_are_compressed_as_asked() {
+    let place = Place::new();
+    place.call(&["store", "create", "s"]).done();
+    let text: Vec<String> = (0..2000)
+        .map(|word| (word * word % 997).to_string())
+        .collect();
+    let value = format!("\"{}\"", text.join(" "));
+    for key in 0..20 {
+        place.call(&["put", "s", &key.to_string(), &value]).done();
+    }
+    let records = place.records("s");
+    let len = |compression: &str| {
+        let call = ["db", "compact", "--compression", compression, "--json"];
+        let outcome = place.call(&call).done().json();
+        assert_eq!(place.records("s"), records, "{compression}");
+        place.call(&["db", "verify"]).done();
+        outcome["bytes"].as_u64().unwrap()
+    };
+    let (none, lz4, zstd) = (len("none"), len("lz4"), len("zstd"));
+    assert!(zstd < lz4 && lz4 < none, "{zstd} {lz4} {none}");
+    // The same from the environment, and from the file of settings.
+    let from = |folder: &str, name: &str, value: &str| {
+        let mut command = place.command(&["db", "publish", folder, "--json"]);
+        let ended = Ended::from(command.env(name, value).output().unwrap());
+        ended.done().json()["bytes"].as_u64().unwrap()
+    };
+    let small = from("small", "ECITON_COMPRESSION", "zstd");
+    let large = from("large", "ECITON_COMPRESSION", "none");
+    assert!(small * 2 < large, "{small} {large}");
+    std::fs::write(place.path("eciton.toml"), "compression = \"zstd\"\n").unwrap();
+    assert_eq!(from("filed", "ECITON_COMPRESSION", ""), small);
 }

@@ -75,9 +75,10 @@ impl From<Output> for Ended {
 /// The program, without the settings of whoever runs the tests.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eciton"));
-    for name in ["ECITON_DB", "ECITON_WORKERS", "RUST_LOG"] {
-        command.env_remove(name);
+    for name in ["DB", "WORKERS", "COMMIT_INTERVAL", "COMPRESSION"] {
+        command.env_remove(format!("ECITON_{name}"));
     }
+    command.env_remove("RUST_LOG");
     command.stdin(Stdio::null());
     command
 }
