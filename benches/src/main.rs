@@ -16,10 +16,12 @@ use std::process::ExitCode;
 
 use eciton_compare::report::{self, Line};
 
+/// Measures with so many rows, so often.
+type Workloads = fn(u64, usize) -> Result<Vec<Line>, String>;
+
 /// What the command line says.
 struct Call {
-    workloads: String,
-    rest: Vec<String>,
+    workloads: Workloads,
     json: bool,
     rows: u64,
     runs: usize,
@@ -42,7 +44,12 @@ fn main() -> ExitCode {
         Some("engines") => return eciton_compare::main(args[1..].to_vec()),
         // What that starts in turn is this very program.
         Some(eciton_compare::CHILD) => return eciton_compare::main(args),
+        Some("child") => return child::run(&args[1..]),
         _ => {}
+    }
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
     }
     let call = match parse(args) {
         Ok(call) => call,
@@ -51,12 +58,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let lines = match call.workloads.as_str() {
-        "etl" => etl::measure(call.rows, call.runs),
-        "open" => open::measure(call.rows, call.runs),
-        "child" => return child::run(&call.rest),
-        other => Err(format!("no workloads `{other}`")),
-    };
+    let lines = (call.workloads)(call.rows, call.runs);
     match lines {
         Ok(lines) => {
             show(&lines, call.json);
@@ -70,19 +72,18 @@ fn main() -> ExitCode {
 }
 
 fn parse(args: Vec<String>) -> Result<Call, String> {
+    let mut args = args.into_iter();
+    let workloads: Workloads = match args.next().ok_or("which workloads?")?.as_str() {
+        "etl" => etl::measure,
+        "open" => open::measure,
+        other => return Err(format!("no workloads `{other}`")),
+    };
     let mut call = Call {
-        workloads: String::new(),
-        rest: Vec::new(),
+        workloads,
         json: false,
         rows: 1_000_000,
         runs: 5,
     };
-    let mut args = args.into_iter();
-    call.workloads = args.next().ok_or("which workloads?")?;
-    if call.workloads == "child" {
-        call.rest = args.collect();
-        return Ok(call);
-    }
     while let Some(arg) = args.next() {
         let mut number = || -> Result<u64, String> {
             let value = args.next().ok_or(format!("{arg} takes a number"))?;
