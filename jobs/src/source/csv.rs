@@ -9,6 +9,7 @@ use regex::Regex;
 
 use super::dialect::Dialect;
 use super::limits::BATCH_ROWS_MAX;
+use super::plain::PlainDecoder;
 use super::scan::count_csv_lines;
 
 /// How the records of a CSV source become batches.
@@ -19,8 +20,35 @@ pub(super) struct CsvFormat {
     pub(super) schema: SchemaRef,
     /// Columns wanted, by index.
     pub(super) columns: Vec<usize>,
-    /// What stands for NULL; `None`: the empty field, which is checked faster.
-    pub(super) nulls: Option<Regex>,
+    pub(super) nulls: Nulls,
+}
+
+/// What stands for NULL in a field.
+#[derive(Debug, Clone)]
+pub(super) struct Nulls {
+    values: Vec<String>,
+    /// The same for the decoder; `None`: the empty field, which it checks faster.
+    pattern: Option<Regex>,
+}
+
+impl Nulls {
+    /// The fields that are one of `values`.
+    pub(super) fn new(values: &[String]) -> Result<Nulls, regex::Error> {
+        Ok(Nulls {
+            values: values.to_vec(),
+            pattern: pattern(values)?,
+        })
+    }
+
+    /// The values.
+    pub(super) fn values(&self) -> &[String] {
+        &self.values
+    }
+
+    /// What a reader has to be told; `None`: nothing, it is the empty field.
+    pub(super) fn pattern(&self) -> Option<&Regex> {
+        self.pattern.as_ref()
+    }
 }
 
 impl CsvFormat {
@@ -29,7 +57,7 @@ impl CsvFormat {
             .with_header(false)
             .with_delimiter(self.dialect.delimiter)
             .with_quote(self.dialect.quote);
-        if let Some(nulls) = &self.nulls {
+        if let Some(nulls) = self.nulls.pattern() {
             format = format.with_null_regex(nulls.clone());
         }
         ReaderBuilder::new(self.schema.clone())
@@ -44,6 +72,8 @@ impl CsvFormat {
 #[derive(Debug)]
 pub(super) struct CsvDecoder {
     format: CsvFormat,
+    /// For the text that it knows how to decode, which is most.
+    plain: Option<PlainDecoder>,
     /// Absent until used, and after an error, which leaves a decoder unusable.
     decoder: Option<Decoder>,
 }
@@ -51,6 +81,17 @@ pub(super) struct CsvDecoder {
 impl CsvDecoder {
     pub(super) fn new(format: CsvFormat) -> Self {
         Self {
+            plain: PlainDecoder::new(&format),
+            format,
+            decoder: None,
+        }
+    }
+
+    /// One that takes no short way.
+    #[cfg(test)]
+    pub(super) fn without_plain(format: CsvFormat) -> Self {
+        Self {
+            plain: None,
             format,
             decoder: None,
         }
@@ -62,6 +103,10 @@ impl CsvDecoder {
 
     /// Decodes all of `text`, or says why it is malformed. `text` ends with a newline that ends a record.
     pub(super) fn decode(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+        let plain = self.plain.as_ref();
+        if let Some(batches) = plain.and_then(|plain| plain.decode(text, &self.format)) {
+            return Ok(batches);
+        }
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.begin()?,
@@ -98,7 +143,7 @@ impl CsvDecoder {
 }
 
 /// The pattern of the strings that stand for NULL; `None` if it is just the empty field.
-pub(super) fn null_pattern(values: &[String]) -> Result<Option<Regex>, regex::Error> {
+fn pattern(values: &[String]) -> Result<Option<Regex>, regex::Error> {
     if matches!(values, [only] if only.is_empty()) {
         return Ok(None);
     }

@@ -51,7 +51,7 @@
 //! | `files`, `schema`, `cut` | the three steps of planning; `sample`, `header`, `infer` serve `schema` |
 //! | `mend` | where the shards are after a file was mended |
 //! | `read` | the rows of a shard of any format |
-//! | `text` over `csv`, `jsonl`; `parquet`; `range` | the formats |
+//! | `text` over `csv` (over `plain`), `jsonl`; `parquet`; `range` | the formats |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
 //! | [`limits`] | every bound |
@@ -71,6 +71,7 @@ pub mod limits;
 mod locate;
 mod mend;
 mod parquet;
+mod plain;
 mod plan;
 mod range;
 mod read;

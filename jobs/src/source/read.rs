@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use eciton_proto::v1::{Format, OnError};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::csv::{CsvDecoder, CsvFormat, null_pattern};
+use super::csv::{CsvDecoder, CsvFormat, Nulls};
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::jsonl::JsonDecoder;
@@ -69,17 +69,15 @@ fn open_text(
     let decoder = if spec.format() == Format::Jsonl {
         TextDecoder::Json(Box::new(JsonDecoder::new(schema.clone())))
     } else {
-        let nulls = null_pattern(&spec.null_values).map_err(|e| plan(&e.to_string()))?;
+        let nulls = Nulls::new(&spec.null_values).map_err(|e| plan(&e.to_string()))?;
         let (schema, columns) = (source.schema().clone(), columns.to_vec());
-        {
-            let format = CsvFormat {
-                dialect,
-                schema,
-                columns,
-                nulls,
-            };
-            TextDecoder::Csv(Box::new(CsvDecoder::new(format)))
-        }
+        let format = CsvFormat {
+            dialect,
+            schema,
+            columns,
+            nulls,
+        };
+        TextDecoder::Csv(Box::new(CsvDecoder::new(format)))
     };
     let skip = spec.on_error() == OnError::Skip;
     TextShard::open(

@@ -116,6 +116,12 @@ impl Scanner {
         if !self.dialect.newlines {
             return memrchr(b'\n', text).map(|at| at + 1);
         }
+        let outside = matches!(self.state, State::Start | State::Plain);
+        if outside && memchr(self.dialect.quote, text).is_none() {
+            // Nothing in between matters where no quote is, which is most text.
+            self.state = text.last().map_or(self.state, |byte| self.after(*byte));
+            return memrchr(b'\n', text).map(|at| at + 1);
+        }
         let mut last = None;
         self.scan(text, |end| last = Some(end));
         last
@@ -259,6 +265,10 @@ mod tests {
             scanner.scan(&text[..cut], |end| pieces.push(end));
             scanner.scan(&text[cut..], |end| pieces.push(cut + end));
             prop_assert_eq!(&pieces, &ends(true, &text));
+            let mut hasty = Scanner::new(dialect(true));
+            let lasts = [hasty.last_end(&text[..cut]), hasty.last_end(&text[cut..]).map(|end| cut + end)];
+            prop_assert_eq!(lasts.into_iter().flatten().last(), pieces.last().copied());
+            prop_assert_eq!(hasty.state, scanner.state);
 
             // The parser agrees: the text up to each end has as many records as the ends say at most,
             // and reading on from an end gives the same records as reading through it.

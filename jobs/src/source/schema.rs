@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use eciton_proto::v1::{Format, SchemaField, SourceFile, SourceSpec};
 use serde_json::Value;
 
-use super::csv::null_pattern;
+use super::csv::Nulls;
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::fields::split;
@@ -99,8 +99,8 @@ fn survey_csv(
         return Err(job.error(PATHS, message));
     };
     check_declared(job, spec, file, &names)?;
-    let nulls = null_pattern(&spec.null_values).map_err(|e| job.error("source.null_values", e))?;
-    let types = csv_types(&rows.text, names.len(), dialect, nulls.as_ref());
+    let nulls = Nulls::new(&spec.null_values).map_err(|e| job.error("source.null_values", e))?;
+    let types = csv_types(&rows.text, names.len(), dialect, nulls.pattern());
     let types = types.map_err(|e| refused(job, &SourceError::Columns(e.to_string())))?;
     let declared = declared(spec);
     let fields = names.into_iter().zip(types).map(|(name, inferred)| {
