@@ -1,5 +1,6 @@
 //! Every command and flag, with its help.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -81,6 +82,17 @@ Examples:
   eciton store stats flights --db ./db
   eciton store drop airlines --db ./db";
 
+const STREAM_EXAMPLES: &str = "\
+Examples:
+  eciton stream write films garden film.mp4 --create --db ./db
+  eciton stream read films garden --from 1000000 --len 4096 --db ./db > part
+  eciton stream write films garden chapter.mp4 --replace 1000000..2000000 --db ./db
+  eciton stream cut films garden 0..4096 --db ./db
+  eciton stream ls films --db ./db
+
+A stream lies beside the record of its key; a change rewrites what it touches and not the rest, and
+takes effect whole or not at all.";
+
 const JOB_EXAMPLES: &str = "\
 Examples:
   eciton job ls --db ./db
@@ -150,6 +162,9 @@ pub(crate) enum Command {
     /// Prints records in key order
     #[command(after_help = SCAN_EXAMPLES)]
     Scan(Scan),
+    /// Reads and writes values of any length, by range
+    #[command(subcommand, after_help = STREAM_EXAMPLES)]
+    Stream(Stream),
     /// Lists, creates, drops and measures stores
     #[command(subcommand, after_help = STORE_EXAMPLES)]
     Store(Store),
@@ -302,6 +317,135 @@ pub(crate) struct Scan {
     /// Keys without their values
     #[arg(long)]
     pub(crate) keys_only: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stream {
+    /// Lists the keys of a store that have a stream, and its bytes
+    #[command(after_help = "Examples:\n  eciton stream ls films --db ./db --json")]
+    Ls {
+        /// The store
+        store: String,
+    },
+    /// Prints a stream, or a part of it
+    #[command(
+        after_help = "Examples:\n  eciton stream read films garden --out film.mp4 --db ./db\n  \
+                      eciton stream read films garden --from 10 --len 100 --db ./db"
+    )]
+    Read {
+        #[command(flatten)]
+        at: Get,
+        #[command(flatten)]
+        part: StreamPart,
+        /// Writes to a file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Writes a file, or standard input, as the stream of a key
+    #[command(
+        after_help = "Without a place it replaces all that is there.\n\nExamples:\n  \
+                      eciton stream write films garden film.mp4 --db ./db\n  \
+                      tail -c 100 more | eciton stream write films garden --append --db ./db\n  \
+                      eciton stream write films garden title.mp4 --insert 0 --db ./db"
+    )]
+    Write(StreamWrite),
+    /// Takes the bytes of a range out; what follows moves up
+    #[command(after_help = "Examples:\n  eciton stream cut films garden 100..200 --db ./db")]
+    Cut {
+        #[command(flatten)]
+        at: Get,
+        /// From the first byte to the one after the last
+        #[arg(value_name = "FROM..TO", value_parser = span)]
+        range: Span,
+    },
+    /// Deletes a stream; the record of its key stays
+    #[command(after_help = "Examples:\n  eciton stream rm films garden --db ./db")]
+    Rm {
+        #[command(flatten)]
+        at: Get,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct StreamPart {
+    /// The first byte
+    #[arg(long, value_name = "N")]
+    pub(crate) from: Option<u64>,
+    /// At most this many bytes
+    #[arg(long, value_name = "N")]
+    pub(crate) len: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StreamWrite {
+    #[command(flatten)]
+    pub(crate) at: Get,
+    /// The bytes; from standard input if not given
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Adds them at the end
+    #[arg(long, group = "place")]
+    append: bool,
+    /// Writes them over what is there, from this byte on
+    #[arg(long, value_name = "N", group = "place")]
+    over: Option<u64>,
+    /// Inserts them before this byte
+    #[arg(long, value_name = "N", group = "place")]
+    insert: Option<u64>,
+    /// Puts them in the place of these bytes
+    #[arg(long, value_name = "FROM..TO", value_parser = span, group = "place")]
+    replace: Option<Span>,
+    /// Creates the store, and the database, where absent
+    #[arg(long)]
+    pub(crate) create: bool,
+}
+
+/// Where in a stream bytes are written.
+pub(crate) enum Place {
+    /// In the place of all that is there.
+    Whole,
+    /// Behind it.
+    End,
+    /// Over what is there, from an offset on.
+    Over(u64),
+    /// Before the byte at an offset.
+    Before(u64),
+    /// In the place of a range.
+    Instead(Range<u64>),
+}
+
+impl StreamWrite {
+    /// The place that the flags name: one of them at the most.
+    pub(crate) fn place(&self) -> Place {
+        match (self.append, self.over, self.insert, self.replace) {
+            (true, ..) => Place::End,
+            (_, Some(at), ..) => Place::Over(at),
+            (_, _, Some(at), _) => Place::Before(at),
+            (_, _, _, Some(span)) => Place::Instead(span.into()),
+            (false, None, None, None) => Place::Whole,
+        }
+    }
+}
+
+/// A range of bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    from: u64,
+    to: u64,
+}
+
+impl From<Span> for Range<u64> {
+    fn from(span: Span) -> Range<u64> {
+        span.from..span.to
+    }
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    let bounds = text.split_once("..").and_then(|(from, to)| {
+        let (from, to) = (from.parse().ok()?, to.parse().ok()?);
+        (from <= to).then_some(Span { from, to })
+    });
+    bounds.ok_or_else(|| "expected two numbers like 100..200".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

@@ -44,11 +44,7 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
 ///
 /// # Errors
 /// As [`read`]; [`Error::Locked`] while another process has it.
-pub(crate) async fn write(global: &Global, absent: Absent) -> Result<Db, Failure> {
-    write_as(global, absent, Compressed::default()).await
-}
-
-async fn write_as(global: &Global, absent: Absent, compressed: Compressed) -> Result<Db, Failure> {
+async fn write(global: &Global, absent: Absent, compressed: Compressed) -> Result<Db, Failure> {
     let path = settings::database(global)?;
     let options = Options {
         create: absent == Absent::Create,
@@ -87,7 +83,7 @@ pub(crate) async fn writing_as<T, W>(
 where
     W: Future<Output = Result<T, Failure>>,
 {
-    let db = write_as(global, absent, compressed).await?;
+    let db = write(global, absent, compressed).await?;
     let done = work(db.clone()).await;
     let closed = db.close().await;
     let value = done?;

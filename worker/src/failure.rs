@@ -41,6 +41,14 @@ pub(crate) enum Failure {
         /// The store.
         store: String,
     },
+    /// There is no stream under that key.
+    #[error("no stream {key} in store `{store}`")]
+    NoStream {
+        /// The key, as JSON.
+        key: String,
+        /// The store.
+        store: String,
+    },
     /// There is no store of that name.
     #[error("no store `{name}`; {present}")]
     NoStore {
@@ -72,7 +80,10 @@ impl Failure {
         match self {
             Failure::Usage(_) | Failure::JobFile(_) | Failure::NoStore { .. } => CODE_CALL,
             Failure::Job(error) => error.exit_code().number(),
-            Failure::Absent { .. } | Failure::Work(_) | Failure::Stream(_) => CODE_FAILED,
+            Failure::Absent { .. }
+            | Failure::NoStream { .. }
+            | Failure::Work(_)
+            | Failure::Stream(_) => CODE_FAILED,
             Failure::Interrupted(_) => CODE_SIGNAL,
             Failure::Engine(error) => engine_code(error),
         }
@@ -83,7 +94,7 @@ impl Failure {
         match self {
             Failure::Usage(_) => "usage",
             Failure::JobFile(_) => "job_file",
-            Failure::Absent { .. } => "absent",
+            Failure::Absent { .. } | Failure::NoStream { .. } => "absent",
             Failure::NoStore { .. } => "no_store",
             Failure::Job(error) => job_kind(error),
             Failure::Work(_) => "work_failed",

@@ -7,6 +7,7 @@ mod record;
 mod run;
 mod scan;
 mod store;
+mod stream;
 mod version;
 
 use crate::cli::{Call, Command};
@@ -27,6 +28,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
         Command::Put(args) => block_on(record::put(global, args)),
         Command::Del(args) => block_on(record::delete(global, &args)),
         Command::Scan(args) => block_on(scan::scan(global, &args)),
+        Command::Stream(args) => block_on(stream::stream(global, args)),
         Command::Store(args) => block_on(store::store(global, args)),
         Command::Db(args) => block_on(db::db(global, &args)),
         Command::Version => version::version(global),

@@ -111,7 +111,7 @@ pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
 }
 
 /// The store to put into; created where it is absent and that was asked for.
-async fn writable(db: &Db, name: &str, create: bool) -> Result<Store, Failure> {
+pub(super) async fn writable(db: &Db, name: &str, create: bool) -> Result<Store, Failure> {
     match database::store(db, name).await {
         Err(Failure::NoStore { .. }) if create => {
             Ok(db.create_store(name, StoreSchema::default()).await?)

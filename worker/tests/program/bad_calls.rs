@@ -244,6 +244,8 @@ fn help_is_no_error_and_shows_examples() {
         &["db", "backup", "--help"],
         &["db", "restore", "--help"],
         &["db", "publish", "--help"],
+        &["stream", "--help"],
+        &["stream", "write", "--help"],
     ] {
         let ended = Ended::from(program().args(command).output().unwrap()).done();
         assert!(ended.stdout.contains("Examples:"), "{ended:#?}");

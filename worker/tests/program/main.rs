@@ -17,4 +17,5 @@ mod jobs;
 mod kill;
 mod neighbours;
 mod records;
+mod streams;
 mod support;
