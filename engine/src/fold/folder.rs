@@ -14,7 +14,7 @@ use super::cursor::{Direction, ViewCursor};
 use super::dropped::Gone;
 use super::inline::inline_limits;
 use super::manifest::LogPlace;
-use super::plan::{Size, groups};
+use super::plan::{Size, groups, order};
 use super::publish::{Fold, Piece};
 use super::sink::RunSink;
 use super::view::{Layer, RunLayer, View, ViewCell};
@@ -128,6 +128,7 @@ impl Folder {
         };
         let layers = view.layers.iter().filter(|l| is_before(l, point));
         let layers: Vec<Layer> = layers.filter(|l| is_in_scope(l)).cloned().collect();
+        let layers = in_order(&layers);
         let reaches_bottom = scope != Scope::Tail || base.runs.is_empty();
         let groups = groups(&layers.iter().map(size).collect::<Vec<_>>());
         let mut outcome = FoldOutcome {
@@ -193,7 +194,8 @@ impl Folder {
     ) -> Result<Option<Arc<RunLayer>>> {
         // Below the oldest layer there is nothing that a delete could hide or a merge could meet.
         let is_bottom = reaches_bottom && group.end == layers.len();
-        let Some(at) = layers[group.clone()].iter().map(newest).max() else {
+        // What has risen past a newer run counts as of its age, so that runs stand by age everywhere.
+        let Some(at) = layers[group.start..].iter().map(newest).max() else {
             return Ok(None);
         };
         self.write_layers(&layers[group], is_bottom, &mut sink, gone, &mut |_| {})
@@ -312,6 +314,24 @@ fn run_of(layer: &Layer, folded: Position) -> Option<SegmentId> {
         Layer::Run(run) if run.at <= folded => Some(run.reference.id),
         Layer::Table(_) | Layer::Run(_) => None,
     }
+}
+
+/// The layers as they are best folded; see [`order`].
+fn in_order(layers: &[Layer]) -> Vec<Layer> {
+    let is_apart = |table: usize, run: usize| match (&layers[table], &layers[run]) {
+        (Layer::Table(part), Layer::Run(run)) => {
+            let RunRef {
+                first_key,
+                last_key,
+                ..
+            } = &run.reference;
+            !part.table.has_key_within(first_key, last_key)
+        }
+        _ => false,
+    };
+    let sizes: Vec<Size> = layers.iter().map(size).collect();
+    let order = order(&sizes, is_apart);
+    order.into_iter().map(|at| layers[at].clone()).collect()
 }
 
 /// Bytes of the runs among `layers`.

@@ -48,7 +48,7 @@ pub struct LogPlace {
 pub struct RunEntry {
     /// The run.
     pub run: RunRef,
-    /// The newest slot whose writes are in it.
+    /// The newest slot whose writes are in it or in a run below it.
     pub at: Position,
 }
 

@@ -15,6 +15,28 @@ pub(super) struct Size {
 /// the runs that stay form a geometric series: their number is logarithmic in the database's size.
 const GROWTH_MIN: u64 = 2;
 
+/// The layers (newest first) in an order that says the same and costs less: a table goes up past runs that
+/// have none of its keys, where that brings it to the next table or to the top. Else a few writes from
+/// before a large load would have the whole load written again, just to lie in one run with them.
+///
+/// `is_apart` tells whether the run, the second, has none of the keys of the table, the first.
+pub(super) fn order(layers: &[Size], is_apart: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+    let mut order = Vec::with_capacity(layers.len());
+    for (index, layer) in layers.iter().enumerate() {
+        // A run that stays on a table as large costs nothing where it is.
+        let passes = |&run: &usize| {
+            let Size { len, table } = layers[run];
+            !table && layer.len < len.saturating_mul(GROWTH_MIN) && is_apart(index, run)
+        };
+        let runs = |&run: &usize| !layers[run].table;
+        let above = order.iter().rev().copied().take_while(runs).count();
+        let rises = layer.table && order[order.len() - above..].iter().all(passes);
+        let at = order.len() - if rises { above } else { 0 };
+        order.insert(at, index);
+    }
+    order
+}
+
 /// Cuts the layers (newest first) into groups of neighbours, each of which becomes one run. A group of
 /// one run stays untouched. Neighbours only: writes of different age must never change places.
 pub(super) fn groups(layers: &[Size]) -> Vec<std::ops::Range<usize>> {
@@ -68,6 +90,28 @@ mod tests {
             groups(&[table(1), table(1000), run(100_000)]),
             vec![0..2, 2..3]
         );
+    }
+
+    #[test]
+    fn a_table_rises_past_runs_that_have_none_of_its_keys() {
+        let table = |len| Size { len, table: true };
+        let apart = |_, _| true;
+        // The catalog, a load, what came after it; a load alone; two loads.
+        assert_eq!(order(&[table(9), run(100), table(1)], apart), [0, 2, 1]);
+        assert_eq!(order(&[run(100), table(1)], apart), [1, 0]);
+        let two = [run(100), table(2), run(50), table(1), run(7)];
+        assert_eq!(order(&two, apart), [1, 3, 0, 2, 4]);
+        // Never past what has its keys, nor a part of the way.
+        assert_eq!(
+            order(&two, |table, run| (table, run) != (1, 0)),
+            [0, 1, 3, 2, 4]
+        );
+        assert_eq!(
+            order(&two, |table, run| (table, run) != (3, 2)),
+            [1, 0, 2, 3, 4]
+        );
+        // A small run stays on a large table.
+        assert_eq!(order(&[run(100), table(200)], apart), [0, 1]);
     }
 
     #[test]

@@ -128,6 +128,12 @@ impl Table {
             .map(|entry| entry.key().clone())
     }
 
+    /// Whether a key from `first` to `last` was ever written here.
+    pub fn has_key_within(&self, first: &[u8], last: &[u8]) -> bool {
+        let bounds = (Bound::Included(first), Bound::Included(last));
+        self.map.range::<[u8], _>(bounds).next().is_some()
+    }
+
     /// Up to `count` keys within the bounds that a reader at `at` sees written here after slot `after`, in
     /// order (or in reverse), each with the one write that does what all of its writes here do.
     pub fn collect(
@@ -271,6 +277,8 @@ mod tests {
         assert_eq!(keys(false, 3, 2), vec!["a", "b"]);
         assert_eq!(keys(true, 3, 2), vec!["c", "b"]);
         assert_eq!(keys(true, 1, 9), vec!["a"]);
+        assert!(table.has_key_within(b"bb", b"c") && table.has_key_within(b"a", b"a"));
+        assert!(!table.has_key_within(b"aa", b"az") && !table.has_key_within(b"d", b"e"));
         let after = table.written_after(b"a", Bound::Excluded(b"c"), Position(1));
         assert_eq!(after, Some(Bytes::from("b")));
         assert_eq!(

@@ -63,7 +63,7 @@ impl TablePart {
 pub struct RunLayer {
     /// What refers to it.
     pub reference: RunRef,
-    /// The newest slot whose writes are in it.
+    /// The newest slot whose writes are in it, or in a run that was below it when it was folded.
     pub at: Position,
     /// The run, open.
     pub run: Arc<Run>,
