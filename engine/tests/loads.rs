@@ -155,6 +155,36 @@ fn transactions_of_any_order_are_what_a_map_would_be() {
     }
 }
 
+/// Writes that ascend go to the open run at once, however seldom anybody makes room there.
+#[test]
+fn what_ascends_is_one_run_however_seldom_it_is_relieved() {
+    const RECORDS: u64 = 20_000;
+    for relieved_every in [1, 700, 15_000] {
+        block_on(async {
+            let (outside, _spawner) = environment(1);
+            let options = options(&Dice::new(1));
+            let storage = Arc::new(MemoryStorage::new());
+            let db = Db::open_storage(storage.clone(), options, outside);
+            let db = db.await.unwrap();
+            let store = db.create_store("s", StoreSchema::default()).await.unwrap();
+            let mut transaction = db.begin();
+            let mut model = Model::new();
+            for number in 0..RECORDS {
+                let value = vec![number as u8; if number % 3_000 == 5 { 5_000 } else { 100 }];
+                let put = transaction.blind_put(&store, &key(number), value.clone());
+                put.unwrap();
+                model.insert((0, number), value);
+                if number < 1_000 || number % relieved_every == 0 {
+                    transaction.relieve().await.unwrap();
+                }
+            }
+            transaction.commit().await.unwrap();
+            assert_eq!(storage.list(Name::SEGMENT).await.unwrap().len(), 1);
+            check(&db.snapshot(), &[store], &model).await;
+        });
+    }
+}
+
 /// Runs of loads do not pile up before whoever reads, however little else is written.
 #[test]
 fn many_loads_are_folded_in_the_background() {

@@ -74,6 +74,38 @@ impl RunSink {
         builder.add_entry(key, kind, payload, inline_len_max).await
     }
 
+    /// As [`RunSink::add_entry`] if that takes no I/O now; else nothing is added. Full leaves wait for
+    /// [`RunSink::write_due`].
+    #[inline]
+    pub fn try_add(&mut self, key: &[u8], kind: OpKind, payload: &[u8]) -> bool {
+        let inline_len_max = self.limits.of(key);
+        let builder = self.builder.as_mut();
+        builder.is_some_and(|builder| builder.try_add(key, kind, payload, inline_len_max))
+    }
+
+    /// Whether there is something for [`RunSink::write_due`] to write.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        self.builder.as_ref().is_some_and(RunBuilder::is_due)
+    }
+
+    /// Writes leaves that are full, if there are enough.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub async fn write_due(&mut self) -> Result<()> {
+        match &mut self.builder {
+            Some(builder) => builder.write_due().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The greatest key that was added; empty before the first.
+    #[inline]
+    pub fn last_key(&self) -> &[u8] {
+        self.builder.as_ref().map_or(&[], RunBuilder::last_key)
+    }
+
     /// Ends the run: data and name are durable. `None` if nothing was added.
     ///
     /// # Errors

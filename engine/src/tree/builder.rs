@@ -180,6 +180,44 @@ impl RunBuilder {
         Ok(())
     }
 
+    /// Adds a write as [`RunBuilder::add_entry`] does if that takes no I/O now; else nothing is added.
+    ///
+    /// Leaves that are full wait for [`RunBuilder::write_due`], as many as two batches of them.
+    #[inline]
+    pub fn try_add(
+        &mut self,
+        key: &[u8],
+        kind: OpKind,
+        payload: &[u8],
+        inline_len_max: usize,
+    ) -> bool {
+        let lies_apart = payload.len() > inline_len_max.min(VALUE_INLINE_LEN_MAX);
+        let is_behind = key > self.last_key() || self.is_empty();
+        if lies_apart || !is_behind || key.len() > RUN_KEY_LEN_MAX || self.sealer.is_full() {
+            return false;
+        }
+        self.push(key, CellKind::of(kind, false), payload);
+        self.count(key, kind);
+        true
+    }
+
+    /// Whether there is something for [`RunBuilder::write_due`] to write.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        self.sealer.is_due()
+    }
+
+    /// Writes leaves that are full, if there are enough.
+    ///
+    /// # Errors
+    /// As [`RunBuilder::add_entry`].
+    pub async fn write_due(&mut self) -> Result<()> {
+        if self.sealer.is_due() {
+            return self.write_leaves().await;
+        }
+        Ok(())
+    }
+
     async fn add_apart(&mut self, key: &[u8], kind: OpKind, value: &[u8]) -> Result<()> {
         // Pages go before the value: what a leaf refers to stands directly before it.
         self.make_room(key, ValuePtr::ENCODED_LEN);
@@ -222,7 +260,7 @@ impl RunBuilder {
 
     /// The greatest key that was added; empty before the first.
     #[inline]
-    fn last_key(&self) -> &[u8] {
+    pub fn last_key(&self) -> &[u8] {
         self.leaf.last_key().unwrap_or(&self.trailer.last_key)
     }
 

@@ -95,6 +95,12 @@ impl Sealer {
         self.full.len() >= BATCH_LEN
     }
 
+    /// Whether no more leaves are to come before some have been written.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.full.len() >= 2 * BATCH_LEN
+    }
+
     /// Whether all that came has been given back.
     pub(super) fn is_empty(&self) -> bool {
         self.full.is_empty() && self.sealing.is_none()

@@ -149,6 +149,50 @@ fn a_run_written_with_help_is_the_same() {
     }
 }
 
+/// Nor does it who writes what is sealed, and when.
+#[test]
+fn what_is_added_without_io_is_the_same() {
+    const INLINE: usize = VALUE_INLINE_LEN_DEFAULT;
+    let ops = numbered(b"k", 40_000, |i| {
+        let len = if i % 5_000 == 7 { 2_000 } else { 90 };
+        vec![i.to_le_bytes()[0]; len]
+    });
+    let options = small_pages(Compression::Lz4);
+    let (at_once, summary) = write(options, &ops);
+    for writes_when_due in [true, false] {
+        let writer = MemoryWriter::default();
+        let mut builder = RunBuilder::new(Box::new(writer.clone()), options).with_help();
+        let (mut refused, mut due) = (0, 0);
+        let late = block_on(async {
+            for (key, op) in &ops {
+                if builder.is_due() && writes_when_due {
+                    builder.write_due().await.unwrap();
+                    assert!(!builder.is_due());
+                    due += 1;
+                }
+                assert_eq!(builder.is_empty(), key == &ops[0].0);
+                if !builder.try_add(key, op.into(), op.payload(), INLINE) {
+                    refused += 1;
+                    builder.add(key, op).await.unwrap();
+                }
+                assert_eq!(builder.last_key(), key);
+                assert!(!builder.try_add(key, OpKind::Delete, b"", INLINE));
+                assert!(!builder.try_add(b"a", OpKind::Delete, b"", INLINE));
+            }
+            let long = vec![0xff; RUN_KEY_LEN_MAX + 1];
+            assert!(!builder.try_add(&long, OpKind::Delete, b"", INLINE));
+            builder.finish().await.unwrap()
+        });
+        // Long values, and with nobody who writes what is full as often as there is no more room.
+        match writes_when_due {
+            true => assert_eq!((refused, due > 10), (8, true)),
+            false => assert!(refused > 8 && refused < 100, "{refused}"),
+        }
+        assert_eq!(late, summary);
+        assert!(writer.file().unwrap() == at_once);
+    }
+}
+
 #[test]
 fn keys_and_values_at_the_edges() {
     let long = vec![b'k'; RUN_KEY_LEN_MAX];

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::place::StreamPlace;
-use crate::base::{Result, RunRef, StoreId};
+use crate::base::{Op, Result, RunRef, StoreId};
 use crate::coord::KeyRange;
 use crate::fold::{RunSink, store_of};
 
@@ -44,22 +44,38 @@ pub(super) struct OpenRun {
     pub(super) sink: RunSink,
     pub(super) part: Part,
     pub(super) first: Bytes,
-    pub(super) last: Bytes,
+    /// Of the write under way.
+    key: Vec<u8>,
 }
 
 impl OpenRun {
     pub(super) fn new(sink: RunSink, part: Part, first: Bytes) -> OpenRun {
-        let last = first.clone();
         OpenRun {
             sink,
             part,
             first,
-            last,
+            key: Vec::new(),
         }
     }
 
+    /// The greatest key that went there.
+    pub(super) fn last(&self) -> &[u8] {
+        self.sink.last_key()
+    }
+
     pub(super) fn may_hold(&self, key: &Bytes) -> bool {
-        self.first <= *key && *key <= self.last
+        self.first <= *key && **key <= *self.last()
+    }
+
+    /// Takes a write of the key that is `prefix` and then `rest`, if that belongs here, comes behind all
+    /// others and takes no I/O now.
+    #[inline]
+    pub(super) fn try_add(&mut self, prefix: &[u8], rest: &[u8], op: &Op) -> bool {
+        self.key.clear();
+        self.key.extend_from_slice(prefix);
+        self.key.extend_from_slice(rest);
+        // A stream begins a run of its own where there may be more runs.
+        self.part.is_of(&self.key, true) && self.sink.try_add(&self.key, op.into(), op.payload())
     }
 }
 

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::context::Context;
 use super::outgoing::{OpenRun, Part, SPILL_RUNS_MAX, STREAM_RUNS_MAX, SpillWriter};
 use super::pending::Pending;
+use super::sorted::Written;
 use crate::base::checksum::checksum64;
 use crate::base::limits::POUR_LEN_MIN;
 use crate::base::writes::write_len;
@@ -76,10 +77,37 @@ impl OwnWrites {
         self.limits.set(store, len_max);
     }
 
-    /// Lays `op` over whatever is there under the key that is `prefix` and then `rest`.
+    /// Lays `op` over whatever is there under the key that is `prefix` and then `rest`: in the open run, if it
+    /// ascends and nothing is newer than that.
     #[inline]
     pub(super) fn write(&mut self, prefix: &[u8], rest: &[u8], op: &Op) {
+        if self.open.is_some() && self.try_write_open(prefix, rest, op) {
+            return;
+        }
         self.pending.push(prefix, rest, op);
+    }
+
+    fn try_write_open(&mut self, prefix: &[u8], rest: &[u8], op: &Op) -> bool {
+        let is_newest = self.is_in_runs() && !self.torn;
+        let open = self.open.as_mut().filter(|_| is_newest);
+        open.is_some_and(|open| open.try_add(prefix, rest, op))
+    }
+
+    /// Whether the open run has something to be written.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.sink.is_due())
+    }
+
+    /// Writes what the open run has to be written.
+    pub(super) async fn write_due(&mut self) -> Result<()> {
+        self.check_whole()?;
+        if let Some(open) = &mut self.open {
+            self.torn = true;
+            open.sink.write_due().await?;
+            self.torn = false;
+        }
+        Ok(())
     }
 
     /// Whether every write is where it belongs.
@@ -154,7 +182,7 @@ impl OwnWrites {
     ) -> Result<Vec<(Bytes, Op)>> {
         self.check_whole()?;
         self.settle();
-        let reaches = |open: &OpenRun| bounds.overlaps(&open.first, &open.last);
+        let reaches = |open: &OpenRun| bounds.overlaps(&open.first, open.last());
         if self.open.as_ref().is_some_and(reaches) {
             self.finish_open(context).await?;
         }
@@ -188,7 +216,8 @@ impl OwnWrites {
         if self.open.is_none() && self.runs.len() >= STREAM_RUNS_MAX {
             return Ok(());
         }
-        let after = self.open.as_ref().map(|open| open.last.clone());
+        let open = self.open.as_ref();
+        let after = open.map(|open| Bytes::copy_from_slice(open.last()));
         let pairs = self.within(range).filter(|(key, op)| {
             matches!(op, Op::Put(_)) && after.as_ref().is_none_or(|after| *key > after)
         });
@@ -210,7 +239,6 @@ impl OwnWrites {
             self.torn = false;
             self.map_len -= write_len(&key, op);
             self.map.remove(&key);
-            open.last = key;
         }
         Ok(())
     }
@@ -228,7 +256,7 @@ impl OwnWrites {
     fn ascends(&self) -> bool {
         let first = self.pending.first_key();
         let is_behind = match &self.open {
-            Some(open) => first.is_some_and(|first| *first > open.last[..]),
+            Some(open) => first.is_some_and(|first| *first > *open.last()),
             None => self.runs.is_empty(),
         };
         self.pending.ascends() && is_behind
@@ -238,10 +266,9 @@ impl OwnWrites {
     pub(super) async fn pour_all(&mut self, context: &Reach<'_>) -> Result<()> {
         self.check_whole()?;
         let pending = std::mem::take(&mut self.pending);
+        assert!(pending.ascends(), "writes in no order are poured");
         self.torn = true;
-        let mut sorted = pending.sorted();
-        while let Some(done) = sorted.next() {
-            let (key, (kind, payload)) = (done.key(), done.parts());
+        for (_, Written { key, kind, payload }) in pending.walk() {
             let own_streams = self.runs.len() < STREAM_RUNS_MAX;
             let is_open = self.open.as_ref();
             let differs = is_open.is_some_and(|open| !open.part.is_of(key, own_streams));
@@ -260,11 +287,6 @@ impl OwnWrites {
             };
             open.sink.add_entry(key, kind, payload).await?;
         }
-        let last = pending.last_key().map(Bytes::copy_from_slice);
-        if let (Some(open), Some(last)) = (&mut self.open, last) {
-            open.last = last;
-        }
-        drop(sorted);
         self.pending = pending;
         self.pending.clear();
         self.torn = false;

@@ -91,11 +91,6 @@ impl Pending {
         (self.count > 0).then(|| self.at(0).key)
     }
 
-    /// The key of the newest write.
-    pub(super) fn last_key(&self) -> Option<&[u8]> {
-        (self.count > 0).then(|| self.at(self.last).key)
-    }
-
     /// Forgets all of them and keeps the memory of a few for what comes.
     pub(super) fn clear(&mut self) {
         let mut chunks = std::mem::take(&mut self.chunks);
@@ -202,7 +197,7 @@ impl Pending {
     }
 
     /// The writes in the order in which they came, each with its place.
-    fn walk(&self) -> impl Iterator<Item = (u64, Written<'_>)> {
+    pub(super) fn walk(&self) -> impl Iterator<Item = (u64, Written<'_>)> {
         let used = self.chunks.iter().take(self.filling + 1).enumerate();
         used.flat_map(move |(number, chunk)| {
             let mut offset = 0;
@@ -417,7 +412,6 @@ mod tests {
             assert_eq!(pending.ascends(), ascends, "{key}");
         }
         assert_eq!(pending.first_key(), Some(&b"a"[..]));
-        assert_eq!(pending.last_key(), Some(&b"c"[..]));
     }
 
     #[test]

@@ -311,6 +311,9 @@ impl Transaction {
     /// call is [`Error::Invalid`]: begin again.
     #[inline]
     pub async fn relieve(&mut self) -> Result<()> {
+        if self.own.is_due() {
+            return self.own.write_due().await;
+        }
         let bounds = &self.context.folder.bounds;
         let len = self.own.len();
         if len
