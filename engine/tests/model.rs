@@ -342,16 +342,17 @@ async fn contents(snapshot: &Snapshot, stores: &Stores) -> Result<Model> {
     Ok(model)
 }
 
-/// Records that are lent, in both directions, and values that are lent, are those that are copied.
+/// Records that are lent, in both directions and both ways to go on, and values that are lent, are those that are
+/// copied.
 async fn lent(snapshot: &Snapshot, store: &Store) -> Result<()> {
-    for reverse in [false, true] {
+    for (reverse, at_once) in [(false, false), (false, true), (true, false), (true, true)] {
         let range = ScanRange {
             reverse,
             ..ScanRange::all()
         };
         let mut copied = snapshot.scan(store, &range);
         let mut scan = snapshot.scan(store, &range);
-        while scan.advance().await? {
+        while (at_once && scan.advance_in_memory()) || scan.advance().await? {
             let record = copied.next().await?.unwrap();
             assert_eq!(scan.key(), record.key.as_bytes());
             assert_eq!(scan.value(), &record.value[..], "{:?}", record.key);

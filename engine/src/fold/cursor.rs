@@ -119,17 +119,18 @@ impl ViewCursor {
     /// As [`ViewCursor::open`].
     #[inline]
     pub async fn advance(&mut self) -> Result<bool> {
-        match self.advance_in_memory() {
-            Some(moved) => Ok(moved),
-            // On the heap, so that what every step carries with it stays small.
-            None => Box::pin(self.advance_far()).await,
+        if self.advance_in_memory().is_some() {
+            return Ok(true);
         }
+        // On the heap, so that what every step carries with it stays small.
+        Box::pin(self.advance_far()).await
     }
 
-    /// As [`ViewCursor::advance`] where that needs no page and is only a step: no I/O and no yielding. On
-    /// `None` nothing has moved, and `advance` goes on.
+    /// As [`ViewCursor::advance`] where that needs no page and is only a step, and then
+    /// [`ViewCursor::presence`]: no I/O and no yielding. On `None` nothing has moved or the walk has ended, and
+    /// `advance` goes on.
     #[inline]
-    pub fn advance_in_memory(&mut self) -> Option<bool> {
+    pub fn advance_in_memory(&mut self) -> Option<Presence> {
         let here = self.here?;
         if here.shared {
             return None;
@@ -138,11 +139,14 @@ impl ViewCursor {
         if !source.step_in_memory() {
             return None;
         }
-        match here.rival {
-            None if source.key().is_some() => Some(true),
-            Some(rival) if self.comes_first(here.newest, rival) => Some(true),
-            _ => Some(self.choose()),
+        let is_first = match here.rival {
+            None => source.key().is_some(),
+            Some(rival) => self.comes_first(here.newest, rival),
+        };
+        if is_first {
+            return Some(self.sources[here.newest].presence(false));
         }
+        self.choose().then(|| self.presence())
     }
 
     /// As [`ViewCursor::advance`], passing over keys that are deleted. Reads no value.
@@ -252,17 +256,10 @@ impl ViewCursor {
     /// deleted key brings it back.
     #[inline]
     pub fn presence(&self) -> Presence {
-        let source = self.here.and_then(|here| self.sources.get(here.newest));
-        match source.map(Source::seen) {
-            Some((Some(OpKind::Put), true)) => Presence::InPlace,
-            Some((Some(OpKind::Merge), true)) if !self.is_shared() => Presence::InPlace,
-            Some((Some(OpKind::Put | OpKind::Merge), _)) => Presence::Elsewhere,
-            Some((Some(OpKind::Delete) | None, _)) | None => Presence::Deleted,
-        }
-    }
-
-    fn is_shared(&self) -> bool {
-        self.here.is_some_and(|here| here.shared)
+        let Some(here) = self.here else {
+            return Presence::Deleted;
+        };
+        self.sources[here.newest].presence(here.shared)
     }
 
     /// The value here, in place; empty but for [`Presence::InPlace`].
@@ -321,12 +318,18 @@ impl Source {
         }
     }
 
-    /// What is done to the key, and whether its bytes are at hand.
+    /// What there is under the key if this is the newest source that has it, and the only one unless it is `shared`.
     #[inline]
-    fn seen(&self) -> (Option<OpKind>, bool) {
-        match self {
+    fn presence(&self, shared: bool) -> Presence {
+        let (kind, at_hand) = match self {
             Source::Run(source) => source.cursor.seen(),
             Source::Batch(source) => (source.op().map(OpKind::from), true),
+        };
+        match kind {
+            Some(OpKind::Put) if at_hand => Presence::InPlace,
+            Some(OpKind::Merge) if at_hand && !shared => Presence::InPlace,
+            Some(OpKind::Put | OpKind::Merge) => Presence::Elsewhere,
+            Some(OpKind::Delete) | None => Presence::Deleted,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::Entry;
+use super::key_buf::KeyBuf;
 use super::leaf::{Cell, OpKind};
 use super::page::{Page, PagePtr};
 use super::run::{Run, Step};
@@ -30,9 +31,7 @@ pub struct Cursor {
     /// The branches above the leaf, root first, with the child taken.
     path: Vec<Step>,
     leaf: Option<Place>,
-    /// The key here; its first `prefix_len` bytes are the leaf's common prefix.
-    key: Vec<u8>,
-    prefix_len: usize,
+    key: KeyBuf,
 }
 
 /// An entry of a leaf.
@@ -47,10 +46,13 @@ struct Place {
 }
 
 impl Place {
+    /// Goes to entry `i` and makes `key` its key.
     #[inline]
-    fn go(&mut self, i: usize) {
+    fn go(&mut self, i: usize, key: &mut KeyBuf) {
+        let body = self.page.body();
         self.i = i;
-        self.cell = Cell::at(self.page.body(), self.offs_at, i);
+        self.cell = Cell::at(body, self.offs_at, i);
+        key.end_with(body, self.cell.suffix_range());
     }
 
     /// The value or operand, if it lies in the leaf.
@@ -74,8 +76,7 @@ impl Cursor {
             run,
             path: Vec::new(),
             leaf: None,
-            key: Vec::new(),
-            prefix_len: 0,
+            key: KeyBuf::default(),
         }
     }
 
@@ -172,11 +173,12 @@ impl Cursor {
     #[inline]
     pub fn next_in_leaf(&mut self) -> bool {
         match &mut self.leaf {
-            Some(place) if place.i + 1 < place.len => place.go(place.i + 1),
-            _ => return false,
+            Some(place) if place.i + 1 < place.len => {
+                place.go(place.i + 1, &mut self.key);
+                true
+            }
+            _ => false,
         }
-        self.take_key();
-        true
     }
 
     /// As [`Cursor::prev`] while that needs no other page: no I/O and no yielding. On false nothing
@@ -184,11 +186,12 @@ impl Cursor {
     #[inline]
     pub fn prev_in_leaf(&mut self) -> bool {
         match &mut self.leaf {
-            Some(place) if place.i > 0 => place.go(place.i - 1),
-            _ => return false,
+            Some(place) if place.i > 0 => {
+                place.go(place.i - 1, &mut self.key);
+                true
+            }
+            _ => false,
         }
-        self.take_key();
-        true
     }
 
     /// Whether the greatest key of the leaf here is less than `key`; false where the cursor stands nowhere.
@@ -211,7 +214,7 @@ impl Cursor {
     /// The key here; empty where the cursor stands nowhere.
     #[inline]
     pub fn key(&self) -> &[u8] {
-        &self.key
+        self.key.key()
     }
 
     /// What the entry here does to its key, without reading a value; `None` where the cursor stands
@@ -296,7 +299,6 @@ impl Cursor {
     fn leave(&mut self) {
         self.leaf = None;
         self.key.clear();
-        self.prefix_len = 0;
     }
 
     async fn step_leaf(&mut self, way: Way) -> Result<bool> {
@@ -346,10 +348,9 @@ impl Cursor {
 
     fn stand(&mut self, page: Page, ptr: PagePtr, i: usize) {
         let leaf = page.leaf();
-        self.key.clear();
-        self.key.extend_from_slice(leaf.prefix());
-        self.prefix_len = leaf.prefix().len();
         let (len, offs_at, cell) = (leaf.len(), leaf.offs_at(), leaf.cell(i));
+        self.key.share(leaf.prefix());
+        self.key.end_with(page.body(), cell.suffix_range());
         self.leaf = Some(Place {
             page,
             ptr,
@@ -358,16 +359,6 @@ impl Cursor {
             i,
             cell,
         });
-        self.take_key();
-    }
-
-    #[inline]
-    fn take_key(&mut self) {
-        if let Some(place) = &self.leaf {
-            self.key.truncate(self.prefix_len);
-            self.key
-                .extend_from_slice(place.cell.suffix(place.page.body()));
-        }
     }
 }
 
@@ -377,7 +368,7 @@ impl std::fmt::Debug for Cursor {
             Some(_) => write!(
                 f,
                 "Cursor(at {} of {})",
-                self.key.escape_ascii(),
+                self.key().escape_ascii(),
                 self.run.name()
             ),
             None => write!(f, "Cursor(nowhere in {})", self.run.name()),

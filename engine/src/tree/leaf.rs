@@ -16,6 +16,8 @@
 //! Either way it reads a dense array and then about one cell. The tags stand first so that a lookup
 //! finds them in the cache lines that the header brought.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::page::{Decoded, u16_at};
@@ -141,9 +143,15 @@ impl Cell {
         }
     }
 
+    /// Where the part of the key stands that the leaf's keys do not share.
+    #[inline]
+    pub(super) fn suffix_range(self) -> Range<usize> {
+        self.suffix_at..self.payload_at
+    }
+
     #[inline]
     pub(super) fn suffix(self, body: &[u8]) -> &[u8] {
-        &body[self.suffix_at..self.payload_at]
+        &body[self.suffix_range()]
     }
 
     #[inline]

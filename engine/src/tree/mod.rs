@@ -32,6 +32,7 @@ mod compress;
 mod cursor;
 mod entry;
 mod filter;
+mod key_buf;
 mod leaf;
 mod page;
 mod run;
