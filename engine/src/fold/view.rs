@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::base::checksum::checksum64;
 use crate::base::sync::{ArcSwap, Mutex};
 use crate::base::{Op, Position, Result, RunRef};
-use crate::tree::{Entry, Lookup, OpKind, Run};
+use crate::tree::{Entry, Lookup, Missing, OpKind, Run};
 
 #[cfg(feature = "shuttle")]
 use crate::base::sync::{Break, broken};
@@ -141,7 +141,9 @@ impl View {
             Found::Value(value) => Ok(Some(value)),
             Found::Nothing => Ok(None),
             // On the heap, so that what every lookup carries with it stays small.
-            Found::Below(depth) => Box::pin(self.find_below(key, hash, at, depth)).await,
+            Found::Below(depth, missing) => {
+                Box::pin(self.find_below(key, hash, at, depth, missing)).await
+            }
         }
     }
 
@@ -160,7 +162,9 @@ impl View {
                     };
                     match looked_up {
                         Lookup::Absent => None,
-                        Lookup::NotCached => return Ok(Found::Below(depth)),
+                        Lookup::NotCached(missing) => {
+                            return Ok(Found::Below(depth, Some(missing)));
+                        }
                         Lookup::Found(entry) => Some(entry.into()),
                     }
                 }
@@ -169,24 +173,33 @@ impl View {
                 None => {}
                 Some(Newest::Put(value)) => return Ok(Found::Value(value)),
                 Some(Newest::Delete) => return Ok(Found::Nothing),
-                Some(Newest::Merge) => return Ok(Found::Below(depth)),
+                Some(Newest::Merge) => return Ok(Found::Below(depth, None)),
             }
         }
         Ok(Found::Nothing)
     }
 
-    /// As [`View::find`] where all layers before `depth` have nothing of the key.
+    /// As [`View::find`] where all layers before `depth` have nothing of the key, and of that one something is
+    /// `missing`.
     async fn find_below(
         &self,
         key: &[u8],
         hash: u64,
         at: Position,
         depth: usize,
+        mut missing: Option<Missing>,
     ) -> Result<Option<Pinned>> {
         for (depth, layer) in self.layers.iter().enumerate().skip(depth) {
             let newest = match layer {
                 Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
-                Layer::Run(layer) => layer.run.entry(key, hash).await?.map(Newest::from),
+                Layer::Run(layer) => {
+                    let run = &layer.run;
+                    let entry = match missing.take() {
+                        Some(missing) => run.entry_missing(key, hash, missing).await?,
+                        None => run.entry(key, hash).await?,
+                    };
+                    entry.map(Newest::from)
+                }
             };
             match newest {
                 None => {}
@@ -248,8 +261,8 @@ impl From<Entry> for Newest {
 enum Found {
     Value(Pinned),
     Nothing,
-    /// It is to be looked for from this layer on.
-    Below(usize),
+    /// It is to be looked for from this layer on, of which this has to be read.
+    Below(usize, Option<Missing>),
 }
 
 async fn collect(layers: &[Layer], key: &[u8], at: Position, ops: &mut Vec<Op>) -> Result<()> {

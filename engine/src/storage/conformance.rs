@@ -337,8 +337,17 @@ pub(super) async fn reads_at_offsets(subject: Subject) {
         (10_000, 0),
     ] {
         let read = object.read_at(offset, len).await.unwrap();
+        let mut into = vec![7; len];
+        let done = object.read_into(offset, &mut into);
         let offset = usize::try_from(offset).unwrap();
         assert_eq!(read[..], bytes[offset..offset + len], "{len} at {offset}");
+        match done {
+            Some(done) => {
+                done.unwrap();
+                assert_eq!(into, read);
+            }
+            None => assert!(into.iter().all(|byte| *byte == 7), "nothing was read"),
+        }
     }
 }
 
@@ -355,6 +364,11 @@ pub(super) async fn reads_past_the_end_are_damage(subject: Subject) {
         (50, usize::MAX),
     ] {
         is_corrupt(object.read_at(offset, len).await, "seg/1");
+        // Nobody has the memory for the longest.
+        let into = &mut [0; 101][..len.min(101)];
+        if let Some(done) = object.read_into(offset, into).filter(|_| len <= 101) {
+            is_corrupt(done, "seg/1");
+        }
     }
 }
 

@@ -180,6 +180,17 @@ pub trait Object: Send + Sync {
     /// [`Error::Corrupt`](crate::base::Error::Corrupt) where the range passes the end: whoever
     /// refers to it read a length that was durable. [`Error::Storage`](crate::base::Error::Storage).
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes>;
+
+    /// As [`Object::read_at`], `bytes.len()` bytes into memory of the caller's, which may have use for it again.
+    /// For media that read without waiting for others to do so; `None` where this is none: then nothing was read.
+    /// After an error it is unknown what stands in `bytes`.
+    ///
+    /// # Errors
+    /// As [`Object::read_at`].
+    fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Option<Result<()>> {
+        let _ = (offset, bytes);
+        None
+    }
 }
 
 /// A write-once object on its way. After a failure every later call returns that failure again.

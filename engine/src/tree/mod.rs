@@ -57,7 +57,7 @@ pub use compress::Compression;
 pub use cursor::Cursor;
 pub use entry::Entry;
 pub use leaf::OpKind;
-pub use run::{Lookup, Run};
+pub use run::{Lookup, Missing, Run};
 
 use crate::base::checksum::checksum64;
 use crate::base::limits::KEY_LEN_MAX;

@@ -9,8 +9,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::branch::Branch;
 use super::compress::{Compression, Compressor};
 use super::leaf::Leaf;
@@ -96,7 +94,7 @@ pub(super) struct Page(Arc<Body>);
 
 impl Page {
     /// Takes apart what stands at `offset` of the file, into memory of `slabs`.
-    pub(super) fn decode(stored: &Bytes, offset: u64, slabs: &Arc<Slabs>) -> Decoded<Page> {
+    pub(super) fn decode(stored: &[u8], offset: u64, slabs: &Arc<Slabs>) -> Decoded<Page> {
         let Some((frame, rest)) = stored.split_first_chunk::<FRAME_LEN>() else {
             return Err(format!("{} bytes are too few for a page", stored.len()));
         };

@@ -1,5 +1,6 @@
 //! Reading a run: opening, and finding single keys.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -26,8 +27,32 @@ pub enum Lookup {
     Found(Entry),
     /// The run does not have the key.
     Absent,
-    /// A page or a value has to be read first: [`Run::get`] does.
-    NotCached,
+    /// A page or a value has to be read first: [`Run::entry_missing`] does.
+    NotCached(Missing),
+}
+
+/// What a lookup has to read before it can go on, so that it need not begin again.
+#[derive(Clone, Debug)]
+pub struct Missing(Unread);
+
+#[derive(Clone, Debug)]
+enum Unread {
+    Branch,
+    Leaf(PagePtr),
+    /// On the heap, so that what every lookup carries with it stays small.
+    Value(Box<(Page, Cell, PagePtr)>),
+}
+
+impl From<Unread> for Lookup {
+    fn from(unread: Unread) -> Lookup {
+        Lookup::NotCached(Missing(unread))
+    }
+}
+
+thread_local! {
+    /// Stored bytes of a page on their way to be unpacked: memory of their own for each would be allocated, filled
+    /// and given back for nothing.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An immutable run, open. Everything about it is read through [`Object`], checked, and cached.
@@ -236,7 +261,7 @@ impl Run {
         match self.entry_cached(key, hash)? {
             Lookup::Found(entry) => Ok(Some(entry)),
             Lookup::Absent => Ok(None),
-            Lookup::NotCached => self.entry_uncached(key, hash).await,
+            Lookup::NotCached(missing) => self.entry_missing(key, hash, missing).await,
         }
     }
 
@@ -265,16 +290,19 @@ impl Run {
             return Ok(Lookup::Absent);
         }
         let Some(ptr) = self.leaf_ptr_pinned(key) else {
-            return Ok(Lookup::NotCached);
+            return Ok(Unread::Branch.into());
         };
         let Some(page) = self.cache.get(self.number, ptr.offset) else {
-            return Ok(Lookup::NotCached);
+            return Ok(Unread::Leaf(ptr).into());
         };
         self.check_level(&page, ptr, 0)?;
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
             return Ok(Lookup::Absent);
         };
-        Ok(Entry::in_page(page, cell).map_or(Lookup::NotCached, Lookup::Found))
+        if cell.kind.is_apart() {
+            return Ok(Unread::Value(Box::new((page, cell, ptr))).into());
+        }
+        Ok(Entry::in_page(page, cell).map_or(Lookup::Absent, Lookup::Found))
     }
 
     /// Where the leaf for `key` stands, if all branches on the way are in memory.
@@ -293,14 +321,33 @@ impl Run {
         }
     }
 
-    #[cold]
-    async fn entry_uncached(&self, key: &[u8], hash: u64) -> Result<Option<Entry>> {
-        let mut path = Vec::new();
-        let lead = |page: &Page, _| page.branch().child_for(key);
-        let Some(ptr) = self.descend(&mut path, lead).await? else {
-            return Ok(None);
+    /// As [`Run::entry`], from where [`Run::entry_cached`] found something `missing`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Storage`].
+    pub async fn entry_missing(
+        &self,
+        key: &[u8],
+        hash: u64,
+        missing: Missing,
+    ) -> Result<Option<Entry>> {
+        let (page, ptr) = match missing.0 {
+            Unread::Value(place) => {
+                let (page, cell, ptr) = *place;
+                return self.entry_at(page, cell, ptr).await.map(Some);
+            }
+            _ if !self.may_contain(hash) => return Ok(None),
+            // Not at hand a moment ago: the cache is not asked again.
+            Unread::Leaf(ptr) => (self.page_into_cache(ptr, 0).await?, ptr),
+            Unread::Branch => {
+                let mut path = Vec::new();
+                let lead = |page: &Page, _| page.branch().child_for(key);
+                let Some(ptr) = self.descend(&mut path, lead).await? else {
+                    return Ok(None);
+                };
+                (self.leaf(ptr).await?, ptr)
+            }
         };
-        let page = self.leaf(ptr).await?;
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
             return Ok(None);
         };
@@ -382,6 +429,10 @@ impl Run {
             self.check_level(&page, ptr, level)?;
             return Ok(page);
         }
+        self.page_into_cache(ptr, level).await
+    }
+
+    async fn page_into_cache(&self, ptr: PagePtr, level: u8) -> Result<Page> {
         let page = self.read_page(ptr, level).await?;
         self.cache.insert(self.number, ptr.offset, page.clone());
         Ok(page)
@@ -395,11 +446,27 @@ impl Run {
                 "page at {offset}: its {len} bytes are not a page's"
             )));
         }
+        if let Some(page) = self.read_page_at_once(ptr, level) {
+            return page;
+        }
         let stored = self.read(ptr.offset, ptr.len as usize).await?;
         self.decode_page(&stored, ptr, level)
     }
 
-    fn decode_page(&self, stored: &Bytes, ptr: PagePtr, level: u8) -> Result<Page> {
+    /// Where the medium can: without memory of its own for what is stored.
+    fn read_page_at_once(&self, ptr: PagePtr, level: u8) -> Option<Result<Page>> {
+        STORED.with_borrow_mut(|stored| {
+            let len = ptr.len as usize;
+            if stored.len() < len {
+                stored.resize(len, 0);
+            }
+            let stored = &mut stored[..len];
+            let read = self.object.read_into(ptr.offset, stored)?;
+            Some(read.and_then(|()| self.decode_page(stored, ptr, level)))
+        })
+    }
+
+    fn decode_page(&self, stored: &[u8], ptr: PagePtr, level: u8) -> Result<Page> {
         let page = Page::decode(stored, ptr.offset, self.cache.slabs())
             .map_err(|what| self.corrupt(&format!("page at {}: {what}", ptr.offset)))?;
         self.check_level(&page, ptr, level)?;

@@ -30,7 +30,7 @@ fn get_cached(run: &Run, key: &[u8]) -> Result<Option<Op>, &'static str> {
     match run.entry_cached(key, key_hash(key)).unwrap() {
         Lookup::Found(entry) => Ok(Some(entry.into_op())),
         Lookup::Absent => Ok(None),
-        Lookup::NotCached => Err("not cached"),
+        Lookup::NotCached(_) => Err("not cached"),
     }
 }
 

@@ -17,6 +17,19 @@ pub(super) struct LocalObject {
     pub(super) len: u64,
 }
 
+impl LocalObject {
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        read_exact_at(&self.file, bytes, offset).map_err(|cause| {
+            if cause.kind() != io::ErrorKind::UnexpectedEof {
+                return Operation::ReadAt.error(&self.name, &cause);
+            }
+            let metadata = self.file.metadata();
+            let now = metadata.map_or(self.len, |metadata| metadata.len());
+            past_end(&self.name, offset, bytes.len(), now)
+        })
+    }
+}
+
 #[async_trait]
 impl Object for LocalObject {
     fn len(&self) -> u64 {
@@ -27,16 +40,12 @@ impl Object for LocalObject {
         // Before the allocation: a damaged reference must not ask for the memory of the machine.
         check_range(&self.name, offset, len, self.len)?;
         let mut bytes = vec![0; len];
-        match read_exact_at(&self.file, &mut bytes, offset) {
-            Ok(()) => Ok(bytes.into()),
-            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
-                let now = self
-                    .file
-                    .metadata()
-                    .map_or(self.len, |metadata| metadata.len());
-                Err(past_end(&self.name, offset, len, now))
-            }
-            Err(cause) => Err(Operation::ReadAt.error(&self.name, &cause)),
-        }
+        self.read(offset, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Option<Result<()>> {
+        let in_range = check_range(&self.name, offset, bytes.len(), self.len);
+        Some(in_range.and_then(|_end| self.read(offset, bytes)))
     }
 }

@@ -23,13 +23,8 @@ pub(super) struct MemoryObject {
     pub(super) len: u64,
 }
 
-#[async_trait]
-impl Object for MemoryObject {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+impl MemoryObject {
+    fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
         let mut state = self.state.lock();
         state
             .faults
@@ -40,6 +35,22 @@ impl Object for MemoryObject {
         let end = in_memory(end);
         state.bytes_read += len as u64;
         Ok(content.read_range(end - len..end))
+    }
+}
+
+#[async_trait]
+impl Object for MemoryObject {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        self.read(offset, len)
+    }
+
+    fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Option<Result<()>> {
+        let read = self.read(offset, bytes.len());
+        Some(read.map(|read| bytes.copy_from_slice(&read)))
     }
 }
 
