@@ -159,7 +159,7 @@ pub(crate) struct OurReader<'s> {
 impl OurReader<'_> {
     fn each(&self, range: &ScanRange, mut found: impl FnMut(&[u8], &[u8])) -> Result<()> {
         let mut scan = self.snapshot.scan(self.store, range);
-        while wait(scan.advance()).map_err(text)? {
+        while scan.advance_in_memory() || wait(scan.advance()).map_err(text)? {
             let key = scan.key().get(KEY_PREFIX_LEN..);
             found(key.unwrap_or_default(), scan.value());
         }
