@@ -163,3 +163,74 @@ fn limits_of_stores_are_held_at_their_edge() {
         assert!(matches!(error, Err(Error::Invalid(_))));
     });
 }
+
+/// Going on after a step that was given up would pass over the records that it had passed.
+#[test]
+fn a_scan_whose_step_was_given_up_says_so() {
+    block_on(async {
+        let storage = MemoryStorage::new();
+        let db = Db::open_storage(Arc::new(storage.clone()), options(), environment(1).0);
+        let db = db.await.unwrap();
+        let store = db.create_store("values", schema(100)).await.unwrap();
+        let mut transaction = db.begin();
+        for number in 0..RECORDS {
+            transaction.put(&store, &key(number), value(1000)).unwrap();
+        }
+        transaction.commit().await.unwrap();
+        db.fold().await.unwrap();
+        db.close().await.unwrap();
+        let (storage, counts) = CountingStorage::new(storage.read_only(), NEEDLE);
+        let opened = Db::open_storage_read_only(storage, options(), environment(2).0);
+        let db = opened.await.unwrap();
+        let store = db.store("values").await.unwrap().unwrap();
+        let mut scan = db.snapshot().scan(&store, &ScanRange::all());
+        assert!(scan.advance().await.unwrap());
+        counts.wait(true);
+        {
+            let step = std::pin::pin!(scan.advance());
+            assert!(futures::poll!(step).is_pending());
+        }
+        assert!(!scan.advance_in_memory());
+        for _ in 0..2 {
+            let error = scan.advance().await;
+            assert!(matches!(error, Err(Error::Invalid(_))), "{error:?}");
+            assert_eq!((scan.key(), scan.value()), (&b""[..], &b""[..]));
+        }
+        // Whoever waits for a slow medium gets everything.
+        let mut scan = db.snapshot().scan(&store, &ScanRange::all());
+        let mut records = 0;
+        while scan.advance().await.unwrap() {
+            assert_eq!(scan.key(), key(records).as_bytes());
+            assert_eq!(scan.value(), value(1000));
+            records += 1;
+        }
+        assert_eq!(records, RECORDS);
+    });
+}
+
+/// A step that found a value apart stays there until somebody has read it, whichever call comes next.
+#[test]
+fn steps_in_memory_pass_over_no_value_that_lies_apart() {
+    block_on(async {
+        let storage = Arc::new(MemoryStorage::new());
+        let db = Db::open_storage(storage, options(), environment(1).0);
+        let db = db.await.unwrap();
+        let store = db.create_store("values", schema(100)).await.unwrap();
+        let mut transaction = db.begin();
+        let len = |number: i128| if number % 3 == 0 { 1000 } else { 10 };
+        for number in 0..RECORDS {
+            let value = value(len(number));
+            transaction.put(&store, &key(number), value).unwrap();
+        }
+        transaction.commit().await.unwrap();
+        db.fold().await.unwrap();
+        let mut scan = db.snapshot().scan(&store, &ScanRange::all());
+        let mut records = 0;
+        while scan.advance_in_memory() || scan.advance().await.unwrap() {
+            assert_eq!(scan.key(), key(records).as_bytes());
+            assert_eq!(scan.value(), value(len(records)));
+            records += 1;
+        }
+        assert_eq!(records, RECORDS);
+    });
+}

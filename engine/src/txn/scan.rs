@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use super::store::Store;
 use crate::base::limits::STORE_PREFIX_LEN;
-use crate::base::{Key, Op, Position, Result};
+use crate::base::{Error, Key, Op, Position, Result};
 use crate::coord::KeyRange;
 use crate::fold::{Direction, Presence, View, ViewCursor, full_key};
 
@@ -102,6 +102,8 @@ pub struct Scan {
     held: Option<Bytes>,
     /// Set where the cursor has gone on to a value that has not been read yet.
     unread: bool,
+    /// Set while a step goes far, and for good if that was given up on the way: the cursor went with it.
+    moving: bool,
 }
 
 impl Scan {
@@ -123,6 +125,7 @@ impl Scan {
             cursor: None,
             held: None,
             unread: false,
+            moving: false,
         }
     }
 
@@ -147,7 +150,8 @@ impl Scan {
     /// Yields only where a page or a value has to be read.
     ///
     /// # Errors
-    /// As [`Scan::next`]; afterwards the scan stands nowhere.
+    /// As [`Scan::next`]; afterwards the scan stands nowhere. [`Error::Invalid`] where the future of an earlier
+    /// step was dropped before it had ended: records may have been passed.
     #[inline]
     pub fn advance(&mut self) -> impl Future<Output = Result<bool>> + Send {
         Advance {
@@ -171,7 +175,8 @@ impl Scan {
         let Some(cursor) = &mut self.cursor else {
             return false;
         };
-        if self.left == 0 {
+        // The one that was found last is still to be read.
+        if self.left == 0 || self.unread {
             return false;
         }
         while let Some(presence) = cursor.advance_in_memory() {
@@ -192,43 +197,46 @@ impl Scan {
     }
 
     async fn advance_far(&mut self) -> Result<bool> {
-        self.held = None;
-        if self.left == 0 {
+        if std::mem::replace(&mut self.moving, true) {
+            return Err(Error::Invalid(
+                "a step of this scan was given up before it had ended; begin a new scan".to_owned(),
+            ));
+        }
+        let moved = self.step_far().await;
+        self.moving = false;
+        if !matches!(moved, Ok(true)) {
+            // After an error there may be records that the cursor has lost: there is no going on.
+            self.left = 0;
             self.cursor = None;
+        }
+        moved
+    }
+
+    async fn step_far(&mut self) -> Result<bool> {
+        self.held = None;
+        if self.left == 0 || self.range.is_empty() {
             return Ok(false);
         }
         let (keys_only, unread) = (self.keys_only, std::mem::take(&mut self.unread));
-        let cursor = match &mut self.cursor {
+        // Out of reach until it stands again: whoever gives the step up must not find it between two records.
+        let mut cursor = match self.cursor.take() {
             Some(cursor) => cursor,
-            None => match self.open().await? {
-                Some(cursor) => cursor,
-                None => return Ok(false),
-            },
+            None => self.open().await?,
         };
-        match next_alive(cursor, keys_only, unread).await {
-            Ok(Some(held)) => {
-                self.left -= 1;
-                self.held = held;
-                Ok(true)
-            }
-            // After an error there may be records that the cursor has lost: there is no going on.
-            end => {
-                self.left = 0;
-                self.cursor = None;
-                end.map(|_| false)
-            }
-        }
+        let Some(held) = next_alive(&mut cursor, keys_only, unread).await? else {
+            return Ok(false);
+        };
+        self.cursor = Some(cursor);
+        self.held = held;
+        self.left -= 1;
+        Ok(true)
     }
 
     #[cold]
-    async fn open(&mut self) -> Result<Option<&mut ViewCursor>> {
-        if self.range.is_empty() {
-            return Ok(None);
-        }
+    async fn open(&mut self) -> Result<ViewCursor> {
         let own = std::mem::take(&mut self.own);
         let layers = &self.view.layers;
-        let cursor = ViewCursor::open(own, layers, self.at, &self.range, self.direction).await?;
-        Ok(Some(self.cursor.insert(cursor)))
+        ViewCursor::open(own, layers, self.at, &self.range, self.direction).await
     }
 
     /// The encoded key of the record here; [`Key::from_bytes`] takes it apart. Empty where the scan stands

@@ -1,7 +1,9 @@
-//! A medium that counts what goes through it, looks for bytes in what is read, and refuses runs when told to.
+//! A medium that counts what goes through it, looks for bytes in what is read, and when told to refuses runs or
+//! takes its time to read them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +21,7 @@ pub(crate) struct Counts {
     seen: AtomicU64,
     needle: Vec<u8>,
     refuses: AtomicBool,
+    waits: AtomicBool,
 }
 
 impl Counts {
@@ -37,6 +40,23 @@ impl Counts {
     /// From now on writing large objects fails, or works again.
     pub(crate) fn refuse(&self, refuses: bool) {
         self.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// From now on a read of a large object is not done when it is first asked, or is again.
+    pub(crate) fn wait(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    async fn waited(&self) {
+        let mut asked = !self.waits.load(Ordering::Relaxed);
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut asked, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     fn add_read(&self, bytes: &[u8]) {
@@ -151,6 +171,7 @@ impl Object for CountingObject {
     }
 
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        self.counts.waited().await;
         let bytes = self.inner.read_at(offset, len).await?;
         self.counts.add_read(&bytes);
         Ok(bytes)
