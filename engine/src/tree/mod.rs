@@ -7,13 +7,14 @@
 //! | file | is |
 //! |---|---|
 //! | `page`, `slab` | what stands before a page's body in the file; the memory that bodies take |
+//! | `compress` | as they are, LZ4, Zstandard |
 //! | `leaf`, `branch` | the bodies of pages, searched in place |
 //! | `search` | order by 32-bit heads, shared by both |
 //! | `value` | values too long for a leaf, in blocks of their own |
 //! | `filter` | which keys a run cannot have |
 //! | `trailer` | the end of the file, where reading begins |
 //! | `builder`, `seal`, `sink` | writing |
-//! | `cache`, `run`, `entry`, `cursor` | reading |
+//! | `cache`, `run`, `entry`, `cursor`, `key_buf` | reading |
 //! | `check` | proofreading |
 //!
 //! What reading relies on:
