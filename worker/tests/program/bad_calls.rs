@@ -52,6 +52,19 @@ fn sql_that_does_not_parse_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_source_that_cannot_be_read_is_refused_with_its_line() {
+    let place = Place::new();
+    place.write("m.csv", measurements(50));
+    place.write("job.toml", aggregation("1KiB"));
+    std::os::unix::fs::symlink("/nowhere/m.csv", place.path("n.csv")).unwrap();
+    for command in ["run", "submit"] {
+        let words = ["job.toml:4", "source.paths", "n.csv", "cannot be read"];
+        place.call(&[command, "job.toml"]).with_code(2).told(&words);
+        assert!(!place.db().exists(), "a refused job left a database");
+    }
+}
+
+#[test]
 fn a_missing_column_is_refused_with_its_line() {
     refused(
         "station, level, flow",
