@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_back_and_nothing_else_does() {
-        let plain: Vec<u8> = (0..40_000_u32).map(|i| (i * i >> 9) as u8 % 8).collect();
+        let plain: Vec<u8> = (0..40_000_u32)
+            .map(|i| ((i * i) >> 9).to_le_bytes()[0] % 8)
+            .collect();
         for compression in Compression::ALL {
             let mut compressor = Compressor::new(compression);
             for len in [0, 1, 100, 8192, plain.len()] {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use eciton_engine::base::{Error, Result as EngineResult};
 use eciton_engine::db::{Db, Encoding, Store, StoreSchema};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{Get, Global, Put};
 use crate::database::{self, Absent};
@@ -103,6 +103,11 @@ pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
         Ok((store.key_to_json(&key)?, found))
     })
     .await?;
+    tell_deleted(global, &key, found)
+}
+
+/// Tells, with `--json`, whether there was something to delete.
+pub(super) fn tell_deleted(global: &Global, key: &Value, found: bool) -> Result<(), Failure> {
     let mut output = Output::new(global);
     if output.is_json() {
         output.line(&json!({"key": key, "deleted": found}).to_string())?;

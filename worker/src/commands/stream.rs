@@ -10,7 +10,7 @@ use eciton_engine::base::{Key, Position};
 use eciton_engine::db::{Db, Store, StreamWriter};
 use serde_json::{Value, json};
 
-use super::record::{refuse_system, writable};
+use super::record::{refuse_system, tell_deleted, writable};
 use crate::cli::{Get, Global, Place, Stream, StreamPart, StreamWrite};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
@@ -191,11 +191,7 @@ async fn remove(global: &Global, at: &Get) -> Result<(), Failure> {
         Ok((store.key_to_json(&key)?, found))
     })
     .await?;
-    let mut output = Output::new(global);
-    if output.is_json() {
-        output.line(&json!({"key": key, "deleted": found}).to_string())?;
-    }
-    Ok(output.finish()?)
+    tell_deleted(global, &key, found)
 }
 
 /// Changes a stream in a transaction of its own and tells what it is afterwards. `change` says how many
