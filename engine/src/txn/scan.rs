@@ -132,7 +132,7 @@ impl Scan {
     /// The next record, copied; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::base::Error::Corrupt) naming what is damaged; what the storage refuses.
+    /// [`Error::Corrupt`] naming what is damaged; what the storage refuses.
     pub async fn next(&mut self) -> Result<Option<Record>> {
         if !self.advance().await? {
             return Ok(None);
