@@ -4,22 +4,30 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quick_cache::Weighter;
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, Weighter};
 
 use super::page::Page;
 use super::slab::Slabs;
 use crate::base::limits::PAGE_LEN;
 
 /// Bytes that a cached page takes besides its body: key, entry, shared counter.
-const ENTRY_OVERHEAD_LEN: usize = 128;
+const ENTRY_OVERHEAD_LEN: usize = 256;
+
+/// Parts of all pages in each of which one is put in at a time.
+const INSERT_STRIPES: usize = 16;
 
 /// Pages of runs, shared by everybody who reads a database.
 ///
 /// Eviction is that of `quick_cache`, a descendant of Clock-PRO: one long scan does not push out
-/// what is read again and again. A page that is in use stays in memory until it no longer is.
+/// what is read again and again. Lookups that find a leaf beside its branch do not ask here; the page
+/// remembers it, stays one round longer for it, and the next lookup asks and is counted.
+/// A page that is in use stays in memory until it no longer is.
 pub struct PageCache {
-    pages: Cache<(u64, u64), Page, PageWeighter, PageHasher>,
+    pages: Cache<(u64, u64), Page, PageWeighter, PageHasher, Release>,
+    /// Held by whoever puts in a page of that part of all.
+    inserting: [Mutex<()>; INSERT_STRIPES],
     runs: AtomicU64,
     slabs: Arc<Slabs>,
 }
@@ -34,8 +42,9 @@ impl PageCache {
                 len_max as u64,
                 PageWeighter,
                 PageHasher(0),
-                quick_cache::sync::DefaultLifecycle::default(),
+                Release,
             ),
+            inserting: std::array::from_fn(|_| Mutex::new(())),
             runs: AtomicU64::new(0),
             slabs: Arc::default(),
         }
@@ -66,8 +75,26 @@ impl PageCache {
         self.pages.get(&(run, offset))
     }
 
-    pub(super) fn insert(&self, run: u64, offset: u64, page: Page) {
-        self.pages.insert((run, offset), page);
+    /// Whether `page` is what is held at that place; counts nothing.
+    pub(super) fn holds(&self, run: u64, offset: u64, page: &Page) -> bool {
+        let held = self.pages.peek(&(run, offset));
+        held.is_some_and(|held| held.is(page))
+    }
+
+    /// Puts `page` in, unless somebody was quicker; what is held then.
+    pub(super) fn insert(&self, run: u64, offset: u64, page: Page) -> Page {
+        let place = (run, offset);
+        // A page that replaced another would leave that one beside its branch, and nobody would take it away.
+        let stripe = PageHasher(0).hash_one(place) % self.inserting.len() as u64;
+        let one_at_a_time = usize::try_from(stripe)
+            .ok()
+            .map(|stripe| self.inserting[stripe].lock());
+        if let Some(held) = self.pages.peek(&place) {
+            return held;
+        }
+        self.pages.insert(place, page.clone());
+        drop(one_at_a_time);
+        page
     }
 }
 
@@ -88,6 +115,22 @@ struct PageWeighter;
 impl Weighter<(u64, u64), Page> for PageWeighter {
     fn weight(&self, _key: &(u64, u64), page: &Page) -> u64 {
         (page.held_len() + ENTRY_OVERHEAD_LEN) as u64
+    }
+}
+
+/// What leaves the cache leaves its place beside its branch, too.
+#[derive(Clone, Debug)]
+struct Release;
+
+impl Lifecycle<(u64, u64), Page> for Release {
+    type RequestState = ();
+
+    fn is_pinned(&self, _key: &(u64, u64), page: &Page) -> bool {
+        page.shared().take_used()
+    }
+
+    fn on_evict(&self, _state: &mut (), _key: (u64, u64), page: Page) {
+        page.shared().leave();
     }
 }
 

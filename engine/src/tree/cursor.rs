@@ -279,7 +279,7 @@ impl Cursor {
             return Err(Error::Invalid("the cursor stands on no entry".to_owned()));
         };
         self.run
-            .entry_at(place.page.clone(), place.cell, place.ptr)
+            .entry_at(place.page.clone().into(), place.cell, place.ptr)
             .await
     }
 

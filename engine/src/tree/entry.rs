@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::leaf::{Cell, CellKind, OpKind};
-use super::page::Page;
+use super::lent::LentPage;
 use crate::base::Op;
 
 /// One write: of what kind, and with which bytes. Bytes that lie in a page are not copied: the page
@@ -13,14 +13,14 @@ pub struct Entry(Held);
 
 #[derive(Clone, Debug)]
 enum Held {
-    InPage(Page, Cell),
+    InPage(LentPage, Cell),
     Apart(OpKind, Bytes),
 }
 
 impl Entry {
     /// The entry at `cell` of `page`, unless its value lies apart.
     #[inline]
-    pub(super) fn in_page(page: Page, cell: Cell) -> Option<Entry> {
+    pub(super) fn in_page(page: LentPage, cell: Cell) -> Option<Entry> {
         (!cell.kind.is_apart()).then_some(Entry(Held::InPage(page, cell)))
     }
 

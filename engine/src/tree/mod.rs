@@ -14,7 +14,7 @@
 //! | `filter` | which keys a run cannot have |
 //! | `trailer` | the end of the file, where reading begins |
 //! | `builder`, `seal`, `sink` | writing |
-//! | `cache`, `run`, `entry`, `cursor`, `key_buf` | reading |
+//! | `cache`, `lent`, `run`, `entry`, `cursor`, `key_buf` | reading |
 //! | `check` | proofreading |
 //!
 //! What reading relies on:
@@ -35,6 +35,7 @@ mod entry;
 mod filter;
 mod key_buf;
 mod leaf;
+mod lent;
 mod page;
 mod run;
 mod seal;

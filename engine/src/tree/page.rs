@@ -12,7 +12,8 @@ use std::sync::Arc;
 use super::branch::Branch;
 use super::compress::{Compression, Compressor};
 use super::leaf::Leaf;
-use super::slab::{Body, Slabs};
+use super::lent::Shared;
+use super::slab::Slabs;
 use crate::base::checksum::checksum64;
 
 /// Bytes of a frame.
@@ -90,7 +91,7 @@ pub(super) fn place(page: &mut [u8], offset: u64) {
 
 /// The body of a page, decompressed and checked. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Page(Arc<Body>);
+pub(super) struct Page(Arc<Shared>);
 
 impl Page {
     /// Takes apart what stands at `offset` of the file, into memory of `slabs`.
@@ -117,10 +118,10 @@ impl Page {
         }
         let mut body = slabs.take(body_len);
         Compression::from_code(code)?.unpack(rest, &mut body)?;
-        let page = Page(Arc::new(body));
+        let page = Page(Arc::new(Shared::new(body)));
         match page.level() {
-            0 => drop(Leaf::parse(&page.0)?),
-            _ => drop(Branch::parse(&page.0)?),
+            0 => drop(Leaf::parse(page.body())?),
+            _ => drop(Branch::parse(page.body())?),
         }
         Ok(page)
     }
@@ -128,32 +129,55 @@ impl Page {
     /// 0 for a leaf; a branch is one level above what it refers to.
     #[inline]
     pub(super) fn level(&self) -> u8 {
-        self.0.first().copied().unwrap_or(0)
+        self.body().first().copied().unwrap_or(0)
     }
 
     /// Bytes of memory held.
     pub(super) fn held_len(&self) -> usize {
-        self.0.held_len()
+        self.0.body.held_len()
     }
 
     /// The page as a leaf: only for a page of level 0.
     #[inline]
     pub(super) fn leaf(&self) -> Leaf<'_> {
         debug_assert_eq!(self.level(), 0, "a branch taken for a leaf");
-        Leaf::of_checked(&self.0)
+        Leaf::of_checked(self.body())
     }
 
     /// The page as a branch: only for a page above level 0.
     #[inline]
     pub(super) fn branch(&self) -> Branch<'_> {
         debug_assert_ne!(self.level(), 0, "a leaf taken for a branch");
-        Branch::of_checked(&self.0)
+        Branch::of_checked(self.body())
     }
 
     /// The body.
     #[inline]
     pub(super) fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The page that is shared so.
+    #[cfg(test)]
+    pub(super) fn of_shared(shared: Arc<Shared>) -> Page {
+        Page(shared)
+    }
+
+    /// What is shared by all clones.
+    #[inline]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0
+    }
+
+    /// As [`Page::shared`], without counting anew.
+    #[inline]
+    pub(super) fn into_shared(self) -> Arc<Shared> {
+        self.0
+    }
+
+    /// Whether both are the same in memory.
+    pub(super) fn is(&self, other: &Page) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

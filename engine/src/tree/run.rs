@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::branch::Branch;
 use super::cache::PageCache;
 use super::entry::Entry;
 use super::filter::Filter;
 use super::leaf::{Cell, tag_of};
+use super::lent::{Leaves, LentPage};
 use super::page::{Page, PagePtr};
 use super::trailer::{TAIL_LEN, Trailer};
 use super::value::ValuePtr;
@@ -40,7 +42,7 @@ enum Unread {
     Branch,
     Leaf(PagePtr),
     /// On the heap, so that what every lookup carries with it stays small.
-    Value(Box<(Page, Cell, PagePtr)>),
+    Value(Box<(LentPage, Cell, PagePtr)>),
 }
 
 impl From<Unread> for Lookup {
@@ -84,24 +86,43 @@ struct Node {
     page: Page,
     /// One place a child where the children are branches too, none where they are leaves.
     children: Box<[OnceLock<Box<Node>>]>,
+    /// The same where they are leaves.
+    leaves: Arc<Leaves>,
 }
 
 impl Node {
     fn new(page: Page) -> Node {
-        let places = if page.level() > 1 {
-            page.branch().len()
+        let count = page.branch().len();
+        let (branches, leaves) = if page.level() > 1 {
+            (count, 0)
         } else {
-            0
+            (0, count)
         };
         Node {
             page,
-            children: (0..places).map(|_| OnceLock::new()).collect(),
+            children: (0..branches).map(|_| OnceLock::new()).collect(),
+            leaves: Arc::new(Leaves::new(leaves)),
         }
+    }
+
+    /// Bytes of memory that keeping the branch at `ptr` takes, about.
+    fn kept_len(ptr: PagePtr, page: &Page) -> u64 {
+        u64::from(ptr.len) + Leaves::PLACE_LEN * page.branch().len() as u64
     }
 
     fn child(&self, i: usize) -> Option<&Node> {
         Some(self.children.get(i)?.get()?)
     }
+}
+
+/// Where the leaf for a key is.
+enum Place<'a> {
+    /// Below a branch that is not in memory.
+    Unread,
+    /// It is this child of a branch in memory.
+    Child(&'a Arc<Leaves>, usize, Branch<'a>),
+    /// It is the root.
+    Root(PagePtr),
 }
 
 /// A step of a descent: a branch, and which of its children was taken.
@@ -289,13 +310,25 @@ impl Run {
         if self.is_empty() {
             return Ok(Lookup::Absent);
         }
-        let Some(ptr) = self.leaf_ptr_pinned(key) else {
-            return Ok(Unread::Branch.into());
+        let (page, ptr) = match self.leaf_place(key) {
+            Place::Unread => return Ok(Unread::Branch.into()),
+            Place::Child(leaves, i, branch) => match leaves.get(i) {
+                Some(page) => (page, branch.child(i)),
+                None => {
+                    let ptr = branch.child(i);
+                    let Some(page) = self.cached_leaf(ptr)? else {
+                        return Ok(Unread::Leaf(ptr).into());
+                    };
+                    let is_cached = || self.cache.holds(self.number, ptr.offset, &page);
+                    leaves.keep(i, &page, is_cached);
+                    (page.into(), ptr)
+                }
+            },
+            Place::Root(ptr) => match self.cached_leaf(ptr)? {
+                Some(page) => (page.into(), ptr),
+                None => return Ok(Unread::Leaf(ptr).into()),
+            },
         };
-        let Some(page) = self.cache.get(self.number, ptr.offset) else {
-            return Ok(Unread::Leaf(ptr).into());
-        };
-        self.check_level(&page, ptr, 0)?;
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
             return Ok(Lookup::Absent);
         };
@@ -305,19 +338,30 @@ impl Run {
         Ok(Entry::in_page(page, cell).map_or(Lookup::Absent, Lookup::Found))
     }
 
-    /// Where the leaf for `key` stands, if all branches on the way are in memory.
+    fn cached_leaf(&self, ptr: PagePtr) -> Result<Option<Page>> {
+        let Some(page) = self.cache.get(self.number, ptr.offset) else {
+            return Ok(None);
+        };
+        self.check_level(&page, ptr, 0)?;
+        Ok(Some(page))
+    }
+
+    /// Where the leaf for `key` is, as far as the branches on the way are in memory.
     #[inline]
-    fn leaf_ptr_pinned(&self, key: &[u8]) -> Option<PagePtr> {
+    fn leaf_place(&self, key: &[u8]) -> Place<'_> {
         let Some(mut node) = self.root.as_ref() else {
-            return self.trailer.root;
+            return self.trailer.root.map_or(Place::Unread, Place::Root);
         };
         loop {
             let branch = node.page.branch();
             let i = branch.child_for(key);
             if node.page.level() == 1 {
-                return Some(branch.child(i));
+                return Place::Child(&node.leaves, i, branch);
             }
-            node = node.child(i)?;
+            match node.child(i) {
+                Some(child) => node = child,
+                None => return Place::Unread,
+            }
         }
     }
 
@@ -331,7 +375,7 @@ impl Run {
         hash: u64,
         missing: Missing,
     ) -> Result<Option<Entry>> {
-        let (page, ptr) = match missing.0 {
+        let (page, ptr): (Page, PagePtr) = match missing.0 {
             Unread::Value(place) => {
                 let (page, cell, ptr) = *place;
                 return self.entry_at(page, cell, ptr).await.map(Some);
@@ -351,11 +395,11 @@ impl Run {
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
             return Ok(None);
         };
-        self.entry_at(page, cell, ptr).await.map(Some)
+        self.entry_at(page.into(), cell, ptr).await.map(Some)
     }
 
     /// The entry at `cell` of the leaf `page` that stands at `ptr`, its value read if it is apart.
-    pub(super) async fn entry_at(&self, page: Page, cell: Cell, ptr: PagePtr) -> Result<Entry> {
+    pub(super) async fn entry_at(&self, page: LentPage, cell: Cell, ptr: PagePtr) -> Result<Entry> {
         if let Some(entry) = Entry::in_page(page.clone(), cell) {
             return Ok(entry);
         }
@@ -405,12 +449,12 @@ impl Run {
         let Some(place) = place else {
             return Ok((self.page(ptr, level).await?, None));
         };
-        let page_len = u64::from(ptr.len);
         let kept_len = self.pinned_len.load(Ordering::Relaxed);
-        if kept_len.saturating_add(page_len) > self.pinned_len_max {
+        if kept_len.saturating_add(u64::from(ptr.len)) > self.pinned_len_max {
             return Ok((self.page(ptr, level).await?, None));
         }
         let page = self.read_page(ptr, level).await?;
+        let page_len = Node::kept_len(ptr, &page);
         if place.set(Box::new(Node::new(page.clone()))).is_ok() {
             self.pinned_len.fetch_add(page_len, Ordering::Relaxed);
         }
@@ -434,8 +478,7 @@ impl Run {
 
     async fn page_into_cache(&self, ptr: PagePtr, level: u8) -> Result<Page> {
         let page = self.read_page(ptr, level).await?;
-        self.cache.insert(self.number, ptr.offset, page.clone());
-        Ok(page)
+        Ok(self.cache.insert(self.number, ptr.offset, page))
     }
 
     /// A page that must be of `level`, past the cache.
@@ -495,6 +538,31 @@ impl Run {
         let stored = self.read(at, ptr.stored_len as usize).await?;
         ptr.unpack(stored)
             .map_err(|what| self.corrupt(&format!("value at {at}: {what}")))
+    }
+
+    /// For each leaf that a branch in memory leads to past the cache: whether the cache has it too.
+    #[cfg(test)]
+    pub(super) fn lent_leaves(&self) -> Vec<bool> {
+        let mut nodes: Vec<&Node> = self.root.iter().collect();
+        let mut lent = Vec::new();
+        while let Some(node) = nodes.pop() {
+            nodes.extend(
+                node.children
+                    .iter()
+                    .filter_map(OnceLock::get)
+                    .map(AsRef::as_ref),
+            );
+            if node.page.level() == 1 {
+                let branch = node.page.branch();
+                let here = (0..branch.len()).filter_map(|i| Some((i, node.leaves.page(i)?)));
+                lent.extend(
+                    here.map(|(i, page)| {
+                        self.cache.holds(self.number, branch.child(i).offset, &page)
+                    }),
+                );
+            }
+        }
+        lent
     }
 
     pub(super) fn trailer(&self) -> &Trailer {

@@ -41,7 +41,13 @@ pub(super) fn bound<'a>(
     };
     let head = head_of(suffix);
     let low = heads.partition_point(|at| u32::from_le_bytes(*at) < head);
-    let ties = heads[low..].partition_point(|at| u32::from_le_bytes(*at) == head);
+    // Most heads are one of a kind, and then the next one says so.
+    let ties = match heads[low..].first() {
+        Some(at) if u32::from_le_bytes(*at) == head => {
+            heads[low..].partition_point(|at| u32::from_le_bytes(*at) == head)
+        }
+        _ => 0,
+    };
     let (mut from, mut to) = (low, low + ties);
     while from < to {
         let middle = from + (to - from) / 2;

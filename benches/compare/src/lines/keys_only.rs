@@ -10,7 +10,7 @@ use super::{Place, Sample};
 pub(super) const NAME: &str = "scan_keys_of_10kb_values";
 
 /// The first pass warms up and does not count.
-const PASSES: u64 = 10;
+const PASSES: u64 = 200;
 
 pub(super) fn run<E: Engine>(place: Place<'_>) -> Result<Vec<Sample>> {
     let records = place.records;
