@@ -561,3 +561,26 @@ async fn stores_that_are_created_at_the_same_time_share_slots_and_have_numbers_o
     let distinct: std::collections::BTreeSet<_> = stores.iter().map(Store::id).collect();
     assert_eq!(distinct.len() as u64, 1 + TASKS * STORES + 1000);
 }
+
+/// Closing returned while a fold that the last commit had started held the lock: who opened again at once was told
+/// that another process, itself, had the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lock_is_free_when_closing_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        // Every commit starts a fold.
+        fold_len_min: 1,
+        ..Options::default()
+    };
+    for round in 0..40 {
+        let db = Db::open(folder.path(), options.clone()).await.unwrap();
+        let store = db.create_store("s", StoreSchema::default()).await.unwrap();
+        let mut transaction = db.begin();
+        transaction.put(&store, &key(round), "1").unwrap();
+        transaction.commit().await.unwrap();
+        drop(store);
+        db.close().await.unwrap();
+    }
+    let (db, store) = open(folder.path()).await;
+    assert_eq!(count(&db, &store).await, 40);
+}

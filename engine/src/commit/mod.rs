@@ -6,8 +6,10 @@
 //! - `combiner`: follows the log, writes what was accepted as its next slot, and applies both.
 //! - `submit`: hands an intent over and waits, or combines for everyone who waits.
 //! - `upkeep`: folds what has been committed, in the background.
+//! - `background`: waits for what runs there.
 //! - `space`: collects what nothing refers to, and compacts.
 
+mod background;
 mod chain;
 mod combiner;
 mod judge;

@@ -228,11 +228,13 @@ impl Upkeep {
         let (told, result) = oneshot::channel();
         let folder = self.folder.clone();
         // The lock of the database is held until this ends.
-        let upkeep = Arc::clone(self);
+        let (running, upkeep) = (self.background.begin(), Arc::clone(self));
         self.spawner.spawn(Box::pin(async move {
-            // Whoever asked may have gone away.
-            drop(told.send(folder.compact(point).await));
+            let compacted = folder.compact(point).await;
             drop(upkeep);
+            // Whoever asked may have gone away.
+            drop(told.send(compacted));
+            drop(running);
         }));
         let gone = |_| Error::Halted {
             cause: "background work was dropped".to_owned(),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::background::Background;
 use super::space::Spent;
 use super::submit::Committer;
 use crate::base::clock::Clock;
@@ -46,6 +47,8 @@ pub struct Upkeep {
     pub(super) spent: Spent,
     /// A background fold has been started and has not ended.
     started: AtomicBool,
+    /// What runs in the background and keeps this alive, and with it the lock.
+    pub(super) background: Background,
     /// Why the last fold failed; told to whoever has to wait for one.
     failure: Mutex<Option<Error>>,
 }
@@ -74,6 +77,7 @@ impl Upkeep {
             folding: AsyncMutex::new(()),
             compacting: AsyncMutex::new(()),
             started: AtomicBool::new(false),
+            background: Background::default(),
             failure: Mutex::new(None),
         }
     }
@@ -112,7 +116,7 @@ impl Upkeep {
         if !self.is_due() || self.started.swap(true, Ordering::AcqRel) {
             return;
         }
-        let upkeep = Arc::clone(self);
+        let (running, upkeep) = (self.background.begin(), Arc::clone(self));
         self.spawner.spawn(Box::pin(async move {
             let result = upkeep.fold_if_due().await;
             if let Err(error) = &result {
@@ -121,6 +125,8 @@ impl Upkeep {
             }
             *upkeep.failure.lock() = result.err();
             upkeep.started.store(false, Ordering::Release);
+            drop(upkeep);
+            drop(running);
         }));
     }
 
@@ -227,11 +233,13 @@ impl Upkeep {
         result
     }
 
-    /// Waits for background folding to end, and ends writing in good order.
+    /// Waits for background folding to end, that has begun or is about to, and ends writing in good order.
+    /// Afterwards nothing in the background keeps the lock.
     ///
     /// # Errors
     /// What the storage refuses; every committed slot is durable all the same.
     pub async fn close(&self) -> Result<()> {
+        self.background.idle().await;
         let _turn = self.folding.lock().await;
         self.committer.combiner().await.close().await
     }
