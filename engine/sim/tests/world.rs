@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Mutant, Position, TxId};
-use eciton_engine::coord::Bus;
+use eciton_engine::coord::{Answered, Bus, Mailbox, Offered};
 use eciton_engine::storage::{Created, Name, Storage};
 use eciton_sim::campaign::{Campaign, Summary};
 use eciton_sim::executor::ProcessId;
@@ -91,10 +91,12 @@ async fn busy(storage: Arc<dyn Storage>, bus: Arc<dyn Bus>, own: u64) {
             drop(storage.remove(&path).await);
         }
         let (txid, bytes) = (TxId(u128::from(round)), Bytes::from_static(b"message"));
-        bus.publish(OF, txid, bytes.clone()).await;
-        bus.intents(OF, 10, 1_000).await;
-        bus.settle(OF, vec![(txid, bytes.clone())]).await;
-        bus.answer(OF, txid, 5).await;
+        let (own_box, other_box) = (Mailbox(u128::from(own)), Mailbox(u128::from(1 - own)));
+        bus.publish(OF, own_box, txid, bytes.clone()).await;
+        bus.intents(OF, own_box, 10, 1_000).await;
+        let answer = Some((other_box, bytes.clone()));
+        bus.settle(OF, vec![Answered { txid, answer }]).await;
+        bus.answers(OF, own_box, 5).await;
         bus.offer_slot(OF, Position(round), bytes).await;
         bus.slot(OF, Position(round)).await;
         bus.claim(OF, "claim", u128::from(own), 10).await;
@@ -344,20 +346,36 @@ fn the_bus_delivers_what_it_is_given_when_nothing_goes_wrong() {
     let mut world = world(1, Rates::none());
     let (a, b) = (world.bus(A), world.bus(B));
     let waits = world.bus(B);
+    let (nobody, by) = (Mailbox(0), Mailbox(1));
     world.spawn(A, async move {
-        let early = waits.answer(OF, TxId(2), 100_000).await;
-        assert_eq!(early.unwrap(), "two");
+        let early = waits.answers(OF, by, 100_000).await;
+        assert_eq!(early, [(TxId(2), Bytes::from("two"))]);
     });
     run(&mut world, B, async move {
         for (txid, bytes) in [(2, "b"), (1, "a"), (3, "c")] {
-            b.publish(OF, TxId(txid), Bytes::from(bytes)).await;
+            b.publish(OF, by, TxId(txid), Bytes::from(bytes)).await;
         }
-        assert_eq!(a.intents(OF, 2, 100).await, ["b", "a"], "oldest first");
-        assert_eq!(a.intents(OF, 9, 2).await, ["b", "a"], "bounded in bytes");
-        assert!(a.intents(InstanceId(2), 9, 100).await.is_empty());
-        a.settle(OF, vec![(TxId(2), Bytes::from("two"))]).await;
-        assert_eq!(a.intents(OF, 9, 100).await, ["a", "c"]);
-        assert_eq!(b.answer(OF, TxId(3), 50).await, None);
+        let offered = |bytes: &[&'static str]| -> Vec<Offered> {
+            let offered = |bytes: &&'static str| Offered {
+                by,
+                intent: Bytes::from(*bytes),
+            };
+            bytes.iter().map(offered).collect()
+        };
+        let two = offered(&["b", "a"]);
+        assert_eq!(a.intents(OF, nobody, 2, 100).await, two, "oldest first");
+        assert_eq!(a.intents(OF, nobody, 9, 2).await, two, "bounded in bytes");
+        assert!(a.intents(OF, by, 9, 100).await.is_empty(), "one's own");
+        assert!(a.intents(InstanceId(2), nobody, 9, 100).await.is_empty());
+        let answer = |id, answer| Answered {
+            txid: TxId(id),
+            answer,
+        };
+        a.settle(OF, vec![answer(2, Some((by, Bytes::from("two"))))])
+            .await;
+        a.settle(OF, vec![answer(1, None)]).await;
+        assert_eq!(a.intents(OF, nobody, 9, 100).await, offered(&["c"]));
+        assert_eq!(b.answers(OF, nobody, 50).await, []);
         assert!(a.claim(OF, "fold", 1, 100).await);
         assert!(!b.claim(OF, "fold", 2, 100).await);
         b.release(OF, "fold", 2).await;

@@ -90,3 +90,13 @@ pub const STREAM_NODE_ENTRIES_MAX: usize = 128;
 pub const STREAM_BUFFERED_LEN_MAX: usize = 4 * STREAM_CHUNK_LEN_MAX;
 /// Runs of bulk records above what has been folded that start a fold: fewer are left to the next one.
 pub const UNFOLDED_RUNS_MAX: usize = 8;
+/// Intents that a bus shows at most; the oldest go.
+pub const BUS_INTENTS_MAX: usize = 8192;
+/// Bytes of the intents that a bus shows at most; the oldest go.
+pub const BUS_INTENTS_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Slots that a bus keeps at most; the oldest go.
+pub const BUS_SLOTS_MAX: usize = 256;
+/// Bytes of the slots that a bus keeps at most; the oldest go, and a longer one is not kept at all.
+pub const BUS_SLOTS_LEN_MAX: usize = 32 * 1024 * 1024;
+/// Answers that a mailbox holds at most; the oldest go.
+pub const BUS_ANSWERS_MAX: usize = 16 * 1024;

@@ -2,14 +2,17 @@
 //! it may lose, repeat, delay or forget anything at any moment; the log alone decides. The worst that
 //! follows is delay.
 
+mod board;
 mod bus;
+mod inbox;
 mod intent;
 mod local;
 mod shared;
 mod silence;
 pub mod wire;
 
-pub use bus::Bus;
+pub use board::Board;
+pub use bus::{Answered, Bus, Mailbox, Offered};
 pub use intent::{Intent, KeyRange, Origin, ReadSet, Writes};
 pub use local::LocalCoordinator;
 pub use shared::SharedCoordinator;

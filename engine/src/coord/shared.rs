@@ -1,15 +1,18 @@
 //! The coordinator of many processes: what they hand each other goes over a [`Bus`], which may lose
 //! it, so every process keeps its own intents until it knows what became of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::bus::{Answered, Mailbox};
 use super::wire::{Heard, decode_answer, decode_intent, encode_answer, encode_intent};
 use super::{Answer, Bus, Coordinator, Intent, Lease, Origin, Token, Turn};
 use crate::base::clock::Clock;
@@ -21,16 +24,20 @@ use crate::base::{InstanceId, Position, TxId};
 const COMBINER: &str = "combine";
 /// How many average slots a submitter waits for its answer before it combines itself (S4).
 const PATIENCE_SLOTS: u64 = 3;
+/// How often a combiner lets the tasks of its process go first, as long as more of them publish.
+const GATHER_TURNS_MAX: u32 = 32;
+const NS_A_MS: u64 = 1_000_000;
 
 /// Hands intents from process to process.
 ///
-/// Within the process one task at a time deals with the bus: it waits for an answer, or combines for
-/// all of them. Between processes nothing is excluded: two may combine at once, and the log decides.
+/// Within the process one task at a time deals with the bus: it waits for the answers of all its tasks, or
+/// combines for all of them. Between processes nothing is excluded: two may combine at once, and the log
+/// decides.
 pub struct SharedCoordinator {
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// Names this process where it claims something.
+    /// Names this process where it claims something, and is the mailbox for its answers.
     owner: u128,
     of: Mutex<InstanceId>,
     state: Arc<Mutex<State>>,
@@ -50,6 +57,10 @@ struct State {
     waiting: BTreeMap<u64, (TxId, oneshot::Sender<Turn>)>,
     /// Answers that came before their submitter asked.
     settled: HashMap<TxId, Answer>,
+    /// Its own that another process says it refused, which is no more than a reason to look oneself.
+    refused: HashSet<TxId>,
+    /// Who published what was taken last from the bus.
+    senders: HashMap<TxId, Mailbox>,
     /// A task of this process has the turn.
     combining: bool,
 }
@@ -61,6 +72,29 @@ impl State {
             self.waiting.remove(&place);
         }
         self.settled.remove(&txid);
+        self.refused.remove(&txid);
+    }
+
+    /// Tells whoever published `txid` what became of it, or keeps it until it asks. Nothing for what is
+    /// settled already or was never its own.
+    fn settle(&mut self, txid: TxId, answer: Answer) {
+        let Some(place) = self.places.get(&txid).copied() else {
+            return;
+        };
+        if self.mine.remove(&place).is_none() {
+            return;
+        }
+        self.refused.remove(&txid);
+        match self.waiting.remove(&place) {
+            // A submitter that has gone away does not want to know.
+            Some((_, waiting)) => drop(waiting.send(Turn::Settled(answer))),
+            None => drop(self.settled.insert(txid, answer)),
+        }
+    }
+
+    fn is_open(&self, txid: TxId) -> bool {
+        let place = self.places.get(&txid);
+        place.is_some_and(|place| self.mine.contains_key(place))
     }
 }
 
@@ -119,18 +153,73 @@ impl SharedCoordinator {
         Elected::Wait(receiver)
     }
 
-    /// With this process's turn: combine now, or be answered by another process that does.
+    /// With this process's turn: combine now, or be answered by another process that does. Whatever answers
+    /// come meanwhile go to all who wait for them here.
     async fn alone(&self, txid: TxId, token: Token) -> Turn {
         let of = self.of();
-        let patience_ms = self.patience_ms();
-        if self.bus.claim(of, COMBINER, self.owner, patience_ms).await {
+        if !self.state.lock().refused.is_empty() {
             return Turn::Combine(token);
         }
-        let heard = self.bus.answer(of, txid, patience_ms).await;
-        match heard.and_then(|bytes| decode_answer(of, txid, &bytes)) {
-            Some(Heard::Committed(n)) => Turn::Settled(Answer::Committed(n)),
+        let patience_ms = self.patience_ms();
+        let deadline_ns = self.clock.monotonic_ns() + patience_ms * NS_A_MS;
+        // Whenever something was heard, whoever combined may be done.
+        while !self.bus.claim(of, COMBINER, self.owner, patience_ms).await {
+            let left_ns = deadline_ns.saturating_sub(self.clock.monotonic_ns());
+            if left_ns == 0 {
+                break;
+            }
+            let (mailbox, left_ms) = (Mailbox(self.owner), left_ns.div_ceil(NS_A_MS));
+            let heard = self.bus.answers(of, mailbox, left_ms).await;
+            let (own, is_refused) = self.hear(of, txid, heard);
+            if let Some(answer) = own {
+                return Turn::Settled(answer);
+            }
             // A refusal is a hint: combining oneself reads the log and finds out.
-            Some(Heard::Rejected) | None => Turn::Combine(token),
+            if is_refused {
+                break;
+            }
+        }
+        Turn::Combine(token)
+    }
+
+    /// Tells everybody here what was heard, first the others; what became of `txid`, and whether anything of
+    /// this process is said to be refused.
+    fn hear(
+        &self,
+        of: InstanceId,
+        txid: TxId,
+        heard: Vec<(TxId, Bytes)>,
+    ) -> (Option<Answer>, bool) {
+        let mut state = self.state.lock();
+        for (txid, bytes) in heard {
+            match decode_answer(of, txid, &bytes) {
+                Some(Heard::Committed(n)) => state.settle(txid, Answer::Committed(n)),
+                Some(Heard::Rejected) if state.is_open(txid) => drop(state.refused.insert(txid)),
+                Some(Heard::Rejected) | None => {}
+            }
+        }
+        (state.settled.remove(&txid), !state.refused.is_empty())
+    }
+
+    /// Lets those publish who are about to: whoever was just answered comes back with the next at once, and the
+    /// first of them would have a slot to itself.
+    async fn gather(&self) {
+        let mut before = 0;
+        for _ in 0..GATHER_TURNS_MAX {
+            let now = self.state.lock().mine.len();
+            if now == before {
+                return;
+            }
+            before = now;
+            let mut is_back = false;
+            poll_fn(|context| {
+                if std::mem::replace(&mut is_back, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
         }
     }
 
@@ -194,7 +283,8 @@ impl Coordinator for SharedCoordinator {
         }
         let of = self.of();
         let bytes = encode_intent(of, intent);
-        self.bus.publish(of, intent.txid, bytes).await;
+        let by = Mailbox(self.owner);
+        self.bus.publish(of, by, intent.txid, bytes).await;
     }
 
     async fn turn(&self, txid: TxId) -> Turn {
@@ -215,34 +305,38 @@ impl Coordinator for SharedCoordinator {
         self.taken_ns
             .store(self.clock.monotonic_ns().max(1), Ordering::Relaxed);
         let of = self.of();
+        let but = Mailbox(self.owner);
+        let offered = self.bus.intents(of, but, records_max, len_max).await;
+        self.gather().await;
         let mut taken: Vec<Arc<Intent>> = Vec::new();
         let mut len = 0;
-        let fits = |taken: &Vec<_>, len: &mut usize, intent: &Intent| {
-            *len += intent.len;
-            taken.is_empty() || (taken.len() < records_max && *len <= len_max)
+        let mut fits = |taken: &Vec<_>, intent: &Intent| {
+            len += intent.len;
+            taken.is_empty() || (taken.len() < records_max && len <= len_max)
         };
-        for intent in self.state.lock().mine.values() {
-            if !fits(&taken, &mut len, intent) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.senders.clear();
+        // Its own first, whatever was published until now.
+        for intent in state.mine.values() {
+            if !fits(&taken, intent) {
                 return taken;
             }
+            state.refused.remove(&intent.txid);
             taken.push(Arc::clone(intent));
         }
-        let seen: BTreeSet<TxId> = taken.iter().map(|intent| intent.txid).collect();
-        let room = records_max.saturating_sub(taken.len());
-        for bytes in self
-            .bus
-            .intents(of, room, len_max.saturating_sub(len))
-            .await
-        {
-            let Some(intent) = decode_intent(of, &bytes) else {
+        let mut seen: HashSet<TxId> = taken.iter().map(|intent| intent.txid).collect();
+        for offered in offered {
+            let Some(intent) = decode_intent(of, &offered.intent) else {
                 continue;
             };
-            // Published by this process since its own were looked at: as a foreign one it might be
-            // refused for good although others can still commit it.
-            if self.state.lock().places.contains_key(&intent.txid) {
+            // Published by this process, on a bus that does not know: as a foreign one it might be refused
+            // for good although others can still commit it.
+            if state.places.contains_key(&intent.txid) {
                 continue;
             }
-            if !seen.contains(&intent.txid) && fits(&taken, &mut len, &intent) {
+            if seen.insert(intent.txid) && fits(&taken, &intent) {
+                state.senders.insert(intent.txid, offered.by);
                 taken.push(Arc::new(intent));
             }
         }
@@ -252,7 +346,7 @@ impl Coordinator for SharedCoordinator {
     async fn answer(&self, answers: Vec<(TxId, Answer)>) {
         self.learn();
         let of = self.of();
-        let mut others = Vec::with_capacity(answers.len());
+        let mut answered = Vec::with_capacity(answers.len());
         {
             let mut state = self.state.lock();
             for (txid, answer) in answers {
@@ -260,19 +354,16 @@ impl Coordinator for SharedCoordinator {
                     Answer::Committed(n) => Heard::Committed(*n),
                     Answer::Rejected(_) => Heard::Rejected,
                 };
-                others.push((txid, encode_answer(of, txid, heard)));
-                let Some(place) = state.places.get(&txid).copied() else {
-                    continue;
-                };
-                state.mine.remove(&place);
-                match state.waiting.remove(&place) {
-                    // A submitter that has gone away does not want to know.
-                    Some((_, waiting)) => drop(waiting.send(Turn::Settled(answer))),
-                    None => drop(state.settled.insert(txid, answer)),
-                }
+                let sender = state.senders.remove(&txid);
+                let answer_to = sender.map(|to| (to, encode_answer(of, txid, heard)));
+                answered.push(Answered {
+                    txid,
+                    answer: answer_to,
+                });
+                state.settle(txid, answer);
             }
         }
-        self.bus.settle(of, others).await;
+        self.bus.settle(of, answered).await;
         self.bus.release(of, COMBINER, self.owner).await;
     }
 
@@ -305,7 +396,7 @@ mod tests {
     use futures::FutureExt;
     use futures::executor::block_on;
 
-    use super::super::{ReadSet, Writes};
+    use super::super::{Board, Offered, ReadSet, Writes};
     use super::*;
     use crate::base::Error;
     use crate::base::clock::SystemClock;
@@ -313,69 +404,70 @@ mod tests {
 
     const OF: InstanceId = InstanceId(3);
 
-    /// A bus that loses nothing and answers at once.
-    #[derive(Default)]
-    struct Board {
-        intents: Mutex<BTreeMap<TxId, Bytes>>,
-        answers: Mutex<HashMap<TxId, Bytes>>,
-        claimed: Mutex<Option<u128>>,
-        slots: Mutex<HashMap<Position, Bytes>>,
-        /// Published by somebody else while intents are listed.
+    /// A board on which `meanwhile` is published by somebody else while intents are listed.
+    struct Scene {
+        board: Board,
         meanwhile: Mutex<Option<(Arc<SharedCoordinator>, Arc<Intent>)>>,
     }
 
+    impl Scene {
+        fn new() -> Arc<Scene> {
+            Arc::new(Scene {
+                board: Board::new(Arc::new(SystemClock::new())),
+                meanwhile: Mutex::new(None),
+            })
+        }
+    }
+
     #[async_trait]
-    impl Bus for Board {
-        async fn publish(&self, _of: InstanceId, txid: TxId, intent: Bytes) {
-            self.intents.lock().insert(txid, intent);
+    impl Bus for Scene {
+        async fn publish(&self, of: InstanceId, by: Mailbox, txid: TxId, intent: Bytes) {
+            self.board.publish(of, by, txid, intent).await;
         }
 
-        async fn intents(&self, _of: InstanceId, count_max: usize, _len_max: usize) -> Vec<Bytes> {
+        async fn intents(
+            &self,
+            of: InstanceId,
+            but: Mailbox,
+            count_max: usize,
+            len_max: usize,
+        ) -> Vec<Offered> {
             let meanwhile = self.meanwhile.lock().take();
             if let Some((coordinator, intent)) = meanwhile {
                 coordinator.publish(&intent).await;
             }
-            self.intents
-                .lock()
-                .values()
-                .take(count_max)
-                .cloned()
-                .collect()
+            // As a bus does that leaves nobody's out.
+            let nobody = Mailbox(but.0 + 1);
+            self.board.intents(of, nobody, count_max, len_max).await
         }
 
-        async fn settle(&self, _of: InstanceId, answers: Vec<(TxId, Bytes)>) {
-            for (txid, answer) in answers {
-                self.intents.lock().remove(&txid);
-                self.answers.lock().insert(txid, answer);
-            }
+        async fn settle(&self, of: InstanceId, answered: Vec<Answered>) {
+            self.board.settle(of, answered).await;
         }
 
-        async fn answer(&self, _of: InstanceId, txid: TxId, _ms_max: u64) -> Option<Bytes> {
-            self.answers.lock().get(&txid).cloned()
+        async fn answers(&self, of: InstanceId, to: Mailbox, ms_max: u64) -> Vec<(TxId, Bytes)> {
+            self.board.answers(of, to, ms_max).await
         }
 
-        async fn claim(&self, _of: InstanceId, _name: &str, owner: u128, _ms: u64) -> bool {
-            *self.claimed.lock().get_or_insert(owner) == owner
+        async fn claim(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> bool {
+            self.board.claim(of, name, owner, ms).await
         }
 
-        async fn release(&self, _of: InstanceId, _name: &str, owner: u128) {
-            let mut claimed = self.claimed.lock();
-            if *claimed == Some(owner) {
-                *claimed = None;
-            }
+        async fn release(&self, of: InstanceId, name: &str, owner: u128) {
+            self.board.release(of, name, owner).await;
         }
 
-        async fn offer_slot(&self, _of: InstanceId, n: Position, slot: Bytes) {
-            self.slots.lock().insert(n, slot);
+        async fn offer_slot(&self, of: InstanceId, n: Position, slot: Bytes) {
+            self.board.offer_slot(of, n, slot).await;
         }
 
-        async fn slot(&self, _of: InstanceId, n: Position) -> Option<Bytes> {
-            self.slots.lock().get(&n).cloned()
+        async fn slot(&self, of: InstanceId, n: Position) -> Option<Bytes> {
+            self.board.slot(of, n).await
         }
     }
 
-    fn process(board: &Arc<Board>, seed: u64) -> Arc<SharedCoordinator> {
-        let bus: Arc<dyn Bus> = Arc::clone(board) as _;
+    fn process(scene: &Arc<Scene>, seed: u64) -> Arc<SharedCoordinator> {
+        let bus: Arc<dyn Bus> = Arc::clone(scene) as _;
         let entropy = Arc::new(SeededEntropy::new(seed));
         let coordinator = SharedCoordinator::new(bus, Arc::new(SystemClock::new()), entropy);
         coordinator.attach(OF);
@@ -403,14 +495,38 @@ mod tests {
             .collect()
     }
 
+    /// `there` combines, and this becomes of what it took.
+    fn combine(there: &SharedCoordinator, answers: &[(u128, Answer)]) {
+        assert!(block_on(there.bus.claim(OF, COMBINER, there.owner, 60_000)));
+        taken(there);
+        let answers = answers
+            .iter()
+            .map(|(id, answer)| (TxId(*id), answer.clone()));
+        block_on(there.answer(answers.collect()));
+        // It goes on with the next.
+        assert!(block_on(there.bus.claim(OF, COMBINER, there.owner, 60_000)));
+    }
+
+    fn committed(n: u64) -> Answer {
+        Answer::Committed(Position(n))
+    }
+
+    fn position(turn: Turn) -> Option<u64> {
+        match turn {
+            Turn::Settled(Answer::Committed(n)) => Some(n.0),
+            Turn::Settled(Answer::Rejected(error)) => panic!("{error}"),
+            Turn::Combine(_) => None,
+        }
+    }
+
     #[test]
     fn an_intent_is_own_here_and_foreign_there_until_it_is_settled() {
-        let board = Arc::new(Board::default());
-        let (here, there) = (process(&board, 1), process(&board, 2));
+        let scene = Scene::new();
+        let (here, there) = (process(&scene, 1), process(&scene, 2));
         block_on(here.publish(&intent(7)));
         assert_eq!(taken(&here), [(7, Origin::Own)]);
         assert_eq!(taken(&there), [(7, Origin::Foreign)]);
-        block_on(there.answer(vec![(TxId(7), Answer::Committed(Position(4)))]));
+        block_on(there.answer(vec![(TxId(7), committed(4))]));
         assert_eq!(taken(&there), []);
         // The bus may have lost it: who published it keeps it until it knows.
         assert_eq!(taken(&here), [(7, Origin::Own)]);
@@ -420,36 +536,80 @@ mod tests {
     /// such, which is a hint, and its submitter took that for final. Another process committed it.
     #[test]
     fn an_own_intent_never_comes_back_as_a_foreign_one() {
-        let board = Arc::new(Board::default());
-        let here = process(&board, 1);
-        *board.meanwhile.lock() = Some((Arc::clone(&here), intent(8)));
-        assert_eq!(taken(&here), []);
+        let scene = Scene::new();
+        let here = process(&scene, 1);
+        *scene.meanwhile.lock() = Some((Arc::clone(&here), intent(8)));
         assert_eq!(taken(&here), [(8, Origin::Own)]);
     }
 
     #[test]
     fn a_refusal_by_another_process_is_only_a_reason_to_look() {
-        let board = Arc::new(Board::default());
-        let (here, there) = (process(&board, 1), process(&board, 2));
+        let scene = Scene::new();
+        let (here, there) = (process(&scene, 1), process(&scene, 2));
         block_on(here.publish(&intent(9)));
-        assert!(block_on(there.bus.claim(OF, COMBINER, there.owner, 1)));
-        let refused = Answer::Rejected(Error::ReadOnly);
-        block_on(there.answer(vec![(TxId(9), refused)]));
-        *board.claimed.lock() = Some(there.owner);
-        assert!(matches!(block_on(here.turn(TxId(9))), Turn::Combine(_)));
+        combine(&there, &[(9, Answer::Rejected(Error::ReadOnly))]);
+        assert_eq!(position(block_on(here.turn(TxId(9)))), None);
+        assert_eq!(taken(&here), [(9, Origin::Own)]);
         block_on(here.publish(&intent(10)));
-        let heard = encode_answer(OF, TxId(10), Heard::Committed(Position(5)));
-        board.answers.lock().insert(TxId(10), heard);
-        assert!(matches!(
-            block_on(here.turn(TxId(10))),
-            Turn::Settled(Answer::Committed(Position(5)))
-        ));
+        combine(&there, &[(10, committed(5))]);
+        assert_eq!(position(block_on(here.turn(TxId(10)))), Some(5));
+    }
+
+    /// Each used to ask for its own: as many claims and answers in turn as clients.
+    #[test]
+    fn answers_settle_everybody_who_waits_here() {
+        let scene = Scene::new();
+        let (here, there) = (process(&scene, 1), process(&scene, 2));
+        for id in 1..=4 {
+            block_on(here.publish(&intent(id)));
+        }
+        assert!(block_on(scene.claim(OF, COMBINER, there.owner, 60_000)));
+        let mut first = Box::pin(here.alone(TxId(1), here.token()));
+        here.state.lock().combining = true;
+        let mut second = Box::pin(here.turn(TxId(2)));
+        let mut third = Box::pin(here.turn(TxId(3)));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        combine(
+            &there,
+            &[(1, committed(7)), (2, committed(7)), (4, committed(7))],
+        );
+        assert_eq!(first.as_mut().now_or_never().and_then(position), Some(7));
+        assert_eq!(second.now_or_never().and_then(position), Some(7));
+        // It came before its submitter asked.
+        assert_eq!(position(block_on(here.turn(TxId(4)))), Some(7));
+        drop(first);
+        combine(&there, &[(3, committed(8))]);
+        assert_eq!(position(block_on(third)), Some(8));
+        assert_eq!(taken(&here), []);
+    }
+
+    #[test]
+    fn a_refusal_of_one_has_whoever_waits_look_for_it() {
+        let scene = Scene::new();
+        let (here, there) = (process(&scene, 1), process(&scene, 2));
+        block_on(here.publish(&intent(1)));
+        block_on(here.publish(&intent(2)));
+        let refused = Answer::Rejected(Error::ReadOnly);
+        combine(&there, &[(2, refused.clone()), (1, committed(3))]);
+        // The first is answered, so the next one who gets the turn combines, whoever it is.
+        assert_eq!(position(block_on(here.turn(TxId(1)))), Some(3));
+        assert_eq!(position(block_on(here.turn(TxId(2)))), None);
+        assert_eq!(taken(&here), [(2, Origin::Own)]);
+        assert!(here.state.lock().refused.is_empty());
+        block_on(here.publish(&intent(2)));
+        combine(&there, &[(2, refused)]);
+        let heard = block_on(scene.answers(OF, Mailbox(here.owner), 1));
+        assert!(here.hear(OF, TxId(9), heard).1);
+        // Who has gone away does not keep others busy.
+        here.forget(TxId(2));
+        assert!(here.state.lock().refused.is_empty());
     }
 
     #[test]
     fn one_task_of_a_process_deals_with_the_bus_and_passes_its_turn_on() {
-        let board = Arc::new(Board::default());
-        let here = process(&board, 1);
+        let scene = Scene::new();
+        let here = process(&scene, 1);
         block_on(here.publish(&intent(1)));
         block_on(here.publish(&intent(2)));
         let Turn::Combine(token) = block_on(here.turn(TxId(1))) else {

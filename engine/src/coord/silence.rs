@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::Bus;
+use super::bus::{Answered, Bus, Mailbox, Offered};
 use crate::base::{InstanceId, Position, TxId};
 
 /// A bus that carries nothing. Every process commits its own transactions over the shared storage alone:
@@ -13,16 +13,22 @@ pub struct Silence;
 
 #[async_trait]
 impl Bus for Silence {
-    async fn publish(&self, _of: InstanceId, _txid: TxId, _intent: Bytes) {}
+    async fn publish(&self, _of: InstanceId, _by: Mailbox, _txid: TxId, _intent: Bytes) {}
 
-    async fn intents(&self, _of: InstanceId, _count_max: usize, _len_max: usize) -> Vec<Bytes> {
+    async fn intents(
+        &self,
+        _of: InstanceId,
+        _but: Mailbox,
+        _count_max: usize,
+        _len_max: usize,
+    ) -> Vec<Offered> {
         Vec::new()
     }
 
-    async fn settle(&self, _of: InstanceId, _answers: Vec<(TxId, Bytes)>) {}
+    async fn settle(&self, _of: InstanceId, _answered: Vec<Answered>) {}
 
-    async fn answer(&self, _of: InstanceId, _txid: TxId, _ms_max: u64) -> Option<Bytes> {
-        None
+    async fn answers(&self, _of: InstanceId, _to: Mailbox, _ms_max: u64) -> Vec<(TxId, Bytes)> {
+        Vec::new()
     }
 
     async fn claim(&self, _of: InstanceId, _name: &str, _owner: u128, _ms: u64) -> bool {

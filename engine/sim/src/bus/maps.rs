@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Position, TxId};
+use eciton_engine::coord::{Mailbox, Offered};
 
 /// Answers and slots that are kept an instance; the oldest go first.
 const KEPT_MAX: usize = 256;
@@ -18,8 +19,8 @@ pub(super) struct Snapshot {
 #[derive(Clone, Debug, Default)]
 struct Instance {
     /// By age, then by name.
-    intents: BTreeMap<(u64, TxId), Bytes>,
-    answers: Vec<(TxId, Bytes)>,
+    intents: BTreeMap<(u64, TxId), Offered>,
+    answers: Vec<(Mailbox, TxId, Bytes)>,
     slots: BTreeMap<Position, Bytes>,
     /// Owner and end of each claim.
     claims: BTreeMap<String, (u128, u64)>,
@@ -28,7 +29,7 @@ struct Instance {
 #[derive(Debug, Default)]
 pub(super) struct Maps {
     all: Snapshot,
-    waiting: Vec<(InstanceId, TxId, Waker)>,
+    waiting: Vec<(InstanceId, Mailbox, Waker)>,
 }
 
 impl Maps {
@@ -44,9 +45,9 @@ impl Maps {
         self.all.instances.entry(of).or_default()
     }
 
-    pub(super) fn add_intent(&mut self, of: InstanceId, txid: TxId, bytes: Bytes, age: u64) {
+    pub(super) fn add_intent(&mut self, of: InstanceId, txid: TxId, offered: Offered, age: u64) {
         self.remove_intent(of, txid);
-        self.of(of).intents.insert((age, txid), bytes);
+        self.of(of).intents.insert((age, txid), offered);
     }
 
     pub(super) fn remove_intent(&mut self, of: InstanceId, txid: TxId) {
@@ -56,40 +57,42 @@ impl Maps {
     pub(super) fn intents(
         &mut self,
         of: InstanceId,
+        but: Mailbox,
         count_max: usize,
         len_max: usize,
-    ) -> Vec<Bytes> {
+    ) -> Vec<Offered> {
         let mut len = 0;
-        let fits = |bytes: &&Bytes| {
-            len += bytes.len();
+        let fits = |offered: &&Offered| {
+            len += offered.intent.len();
             len <= len_max
         };
-        let intents = self.of(of).intents.values().take(count_max);
-        intents.take_while(fits).cloned().collect()
+        let all = self.of(of).intents.values();
+        let others = all.filter(|offered| offered.by != but).take(count_max);
+        others.take_while(fits).cloned().collect()
     }
 
-    pub(super) fn add_answer(&mut self, of: InstanceId, txid: TxId, bytes: Bytes) {
+    pub(super) fn add_answer(&mut self, of: InstanceId, to: Mailbox, txid: TxId, bytes: Bytes) {
         let answers = &mut self.of(of).answers;
-        answers.retain(|(other, _)| *other != txid);
         if answers.len() >= KEPT_MAX {
             answers.remove(0);
         }
-        answers.push((txid, bytes));
+        answers.push((to, txid, bytes));
     }
 
-    pub(super) fn answer(&mut self, of: InstanceId, txid: TxId) -> Option<Bytes> {
-        let answers = &self.of(of).answers;
-        let found = answers.iter().find(|(other, _)| *other == txid);
-        found.map(|(_, bytes)| bytes.clone())
+    /// Takes what is in a mailbox.
+    pub(super) fn take_answers(&mut self, of: InstanceId, mailbox: Mailbox) -> Vec<(TxId, Bytes)> {
+        let answers = &mut self.of(of).answers;
+        let taken = answers.extract_if(.., |(to, _, _)| *to == mailbox);
+        taken.map(|(_, txid, bytes)| (txid, bytes)).collect()
     }
 
-    /// Wakes the waker once there is an answer.
-    pub(super) fn wait(&mut self, of: InstanceId, txid: TxId, waker: &Waker) {
-        let is_same = |(other, name, old): &(InstanceId, TxId, Waker)| {
-            *other == of && *name == txid && old.will_wake(waker)
+    /// Wakes the waker once there is anything in the mailbox.
+    pub(super) fn wait(&mut self, of: InstanceId, mailbox: Mailbox, waker: &Waker) {
+        let is_same = |(other, name, old): &(InstanceId, Mailbox, Waker)| {
+            *other == of && *name == mailbox && old.will_wake(waker)
         };
         if !self.waiting.iter().any(is_same) {
-            self.waiting.push((of, txid, waker.clone()));
+            self.waiting.push((of, mailbox, waker.clone()));
         }
     }
 
@@ -99,9 +102,9 @@ impl Maps {
             return Vec::new();
         }
         let all = &self.all;
-        let has_come = |(of, txid, _): &mut (InstanceId, TxId, Waker)| {
+        let has_come = |(of, mailbox, _): &mut (InstanceId, Mailbox, Waker)| {
             let answers = all.instances.get(of).map(|instance| &instance.answers);
-            answers.is_some_and(|answers| answers.iter().any(|(other, _)| other == txid))
+            answers.is_some_and(|answers| answers.iter().any(|(to, _, _)| to == mailbox))
         };
         let woken = self.waiting.extract_if(.., has_come);
         woken.map(|(_, _, waker)| waker).collect()

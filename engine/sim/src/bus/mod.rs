@@ -11,7 +11,7 @@ use std::task::Poll;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Position, TxId};
-use eciton_engine::coord::Bus;
+use eciton_engine::coord::{Answered, Bus, Mailbox, Offered};
 use futures::FutureExt;
 use parking_lot::Mutex;
 
@@ -50,17 +50,16 @@ pub struct BusHub {
 /// A message of any kind.
 #[derive(Clone)]
 enum Message {
-    Intent(TxId, Bytes),
-    Answer(TxId, Bytes),
+    Intent(TxId, Offered),
+    Answer(Mailbox, TxId, Bytes),
     Slot(Position, Bytes),
 }
 
 impl Message {
     fn bytes_mut(&mut self) -> &mut Bytes {
         match self {
-            Message::Intent(_, bytes) | Message::Answer(_, bytes) | Message::Slot(_, bytes) => {
-                bytes
-            }
+            Message::Intent(_, offered) => &mut offered.intent,
+            Message::Answer(_, _, bytes) | Message::Slot(_, bytes) => bytes,
         }
     }
 }
@@ -68,8 +67,10 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Intent(txid, bytes) => write!(f, "intent {txid}: {} bytes", bytes.len()),
-            Message::Answer(txid, bytes) => write!(f, "answer {txid}: {} bytes", bytes.len()),
+            Message::Intent(txid, offered) => {
+                write!(f, "intent {txid}: {} bytes", offered.intent.len())
+            }
+            Message::Answer(_, txid, bytes) => write!(f, "answer {txid}: {} bytes", bytes.len()),
             Message::Slot(n, bytes) => write!(f, "slot {n}: {} bytes", bytes.len()),
         }
     }
@@ -127,8 +128,8 @@ impl BusHub {
         let woken = {
             let mut maps = self.maps.lock();
             match message {
-                Message::Intent(txid, bytes) => maps.add_intent(of, txid, bytes, order),
-                Message::Answer(txid, bytes) => maps.add_answer(of, txid, bytes),
+                Message::Intent(txid, offered) => maps.add_intent(of, txid, offered, order),
+                Message::Answer(to, txid, bytes) => maps.add_answer(of, to, txid, bytes),
                 Message::Slot(n, bytes) => maps.add_slot(of, n, bytes),
             }
             maps.take_waiting()
@@ -227,17 +228,18 @@ impl SimBus {
         }
     }
 
-    /// Waits until there is an answer, or until that time has gone by.
-    async fn wait(&self, of: InstanceId, txid: TxId, ms_max: u64) -> Option<Bytes> {
+    /// Waits until there are answers, or until that time has gone by.
+    async fn wait(&self, of: InstanceId, mailbox: Mailbox, ms_max: u64) -> Vec<(TxId, Bytes)> {
         let mut deadline = sleep(&self.shared().kernel, ms_max);
         poll_fn(|context| {
             let mut maps = self.hub.maps.lock();
-            if let Some(bytes) = maps.answer(of, txid) {
-                return Poll::Ready(Some(bytes));
+            let answers = maps.take_answers(of, mailbox);
+            if !answers.is_empty() {
+                return Poll::Ready(answers);
             }
-            maps.wait(of, txid, context.waker());
+            maps.wait(of, mailbox, context.waker());
             drop(maps);
-            deadline.poll_unpin(context).map(|()| None)
+            deadline.poll_unpin(context).map(|()| Vec::new())
         })
         .await
     }
@@ -256,45 +258,57 @@ fn corrupted(bytes: &Bytes, bits: u64) -> Bytes {
 
 #[async_trait]
 impl Bus for SimBus {
-    async fn publish(&self, of: InstanceId, txid: TxId, intent: Bytes) {
+    async fn publish(&self, of: InstanceId, by: Mailbox, txid: TxId, intent: Bytes) {
         if self.reach().await {
-            self.send(of, Message::Intent(txid, intent));
+            self.send(of, Message::Intent(txid, Offered { by, intent }));
             self.shared().gap().await;
         }
     }
 
-    async fn intents(&self, of: InstanceId, count_max: usize, len_max: usize) -> Vec<Bytes> {
+    async fn intents(
+        &self,
+        of: InstanceId,
+        but: Mailbox,
+        count_max: usize,
+        len_max: usize,
+    ) -> Vec<Offered> {
         if !self.reach().await {
             return Vec::new();
         }
-        let intents = self.hub.maps.lock().intents(of, count_max, len_max);
+        let intents = self.hub.maps.lock().intents(of, but, count_max, len_max);
         self.log(format_args!("{} intents", intents.len()));
-        let received = intents
-            .into_iter()
-            .filter_map(|bytes| self.receive("an intent", Some(bytes)));
+        let received = intents.into_iter().filter_map(|Offered { by, intent }| {
+            let intent = self.receive("an intent", Some(intent))?;
+            Some(Offered { by, intent })
+        });
         received.collect()
     }
 
-    async fn settle(&self, of: InstanceId, answers: Vec<(TxId, Bytes)>) {
+    async fn settle(&self, of: InstanceId, answered: Vec<Answered>) {
         if !self.reach().await {
             return;
         }
-        for (txid, bytes) in answers {
+        for Answered { txid, answer } in answered {
             self.hub.maps.lock().remove_intent(of, txid);
-            self.send(of, Message::Answer(txid, bytes));
+            if let Some((to, bytes)) = answer {
+                self.send(of, Message::Answer(to, txid, bytes));
+            }
         }
         self.shared().gap().await;
     }
 
-    async fn answer(&self, of: InstanceId, txid: TxId, ms_max: u64) -> Option<Bytes> {
+    async fn answers(&self, of: InstanceId, mailbox: Mailbox, ms_max: u64) -> Vec<(TxId, Bytes)> {
         if !self.reach().await {
             sleep(&self.shared().kernel, ms_max).await;
-            return None;
+            return Vec::new();
         }
-        let answer = self.wait(of, txid, ms_max).await;
-        let has = if answer.is_some() { "an" } else { "no" };
-        self.log(format_args!("{has} answer {txid}"));
-        self.receive(format_args!("answer {txid}"), answer)
+        let answers = self.wait(of, mailbox, ms_max).await;
+        self.log(format_args!("{} answers", answers.len()));
+        let received = answers.into_iter().filter_map(|(txid, bytes)| {
+            let bytes = self.receive(format_args!("answer {txid}"), Some(bytes))?;
+            Some((txid, bytes))
+        });
+        received.collect()
     }
 
     async fn claim(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> bool {
