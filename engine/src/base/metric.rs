@@ -42,6 +42,24 @@ pub fn count_fold(ns: u64, lag_len: usize) {
     gauge!("eciton_fold_lag_bytes").set(lag_len as f64);
 }
 
+/// Whether the coordinator's server can be reached.
+#[cfg(feature = "redis")]
+pub(crate) fn set_coordinator_up(is_up: bool) {
+    gauge!("eciton_coordinator_up").set(f64::from(u8::from(is_up)));
+}
+
+/// The coordinator's server can be reached again.
+#[cfg(feature = "redis")]
+pub(crate) fn count_coordinator_reconnect() {
+    counter!("eciton_coordinator_reconnects_total").increment(1);
+}
+
+/// The coordinator's server refused a call, which was dropped.
+#[cfg(feature = "redis")]
+pub(crate) fn count_coordinator_error(code: &str) {
+    counter!("eciton_coordinator_errors_total", "code" => code.to_owned()).increment(1);
+}
+
 #[allow(clippy::cast_precision_loss, reason = "a duration for people")]
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9

@@ -7,6 +7,8 @@ mod bus;
 mod inbox;
 mod intent;
 mod local;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod shared;
 mod silence;
 pub mod wire;

@@ -2,7 +2,12 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod bus;
 pub(crate) mod counting;
+#[cfg(feature = "redis")]
+pub(crate) mod link;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 
 use std::sync::{Arc, Mutex};
 

@@ -1,0 +1,304 @@
+//! The task behind a link: connects, sends what is queued in one go, and begins again when the connection
+//! is lost. While there is none, nothing is queued and nobody waits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::future::{Either, select};
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::dial::{Address, Dialer, Pushed};
+use super::link::{Job, Shared};
+use super::options::RedisOptions;
+use super::parcel::{bytes, unpack_answers};
+use super::script::Call;
+use crate::base::clock::Clock;
+use crate::base::entropy::Entropy;
+use crate::base::metric;
+
+/// Calls that are sent in one go at most.
+const PIPELINE_MAX: usize = 512;
+const NS_A_MS: u64 = 1_000_000;
+/// What a server answers that cannot do its work: another one may, or this one later.
+const UNFIT: [&str; 8] = [
+    "READONLY",
+    "MOVED",
+    "LOADING",
+    "NOAUTH",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+];
+/// Before version 7 what a script met is told in the text of a general error.
+const SCRIPT_ERROR: &str = "ERR";
+
+/// Connects a link, again and again.
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) options: RedisOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
+/// Why a connection was given up.
+enum Ended {
+    /// Nobody calls any more.
+    Unused,
+    /// The server said so, or the connection broke.
+    Lost(String, Option<Address>),
+}
+
+type Waiting = (Call, Option<oneshot::Sender<Value>>);
+
+impl Driver {
+    pub(super) async fn run(mut self) {
+        let (mut attempt, mut failures, mut known) = (0, 0, None);
+        let mut is_again = false;
+        loop {
+            let lost = Arc::new(Notify::new());
+            let (pushed, dialer) = (self.pushed(&lost), Arc::clone(&self.dialer));
+            let key = self.shared.names.claim("");
+            let dialed = dialer.dial(known.as_ref(), attempt, &key, &pushed);
+            let Some(dialed) = self.idle(dialed).await else {
+                return;
+            };
+            known = None;
+            let cause = match dialed {
+                Ok(mut connection) => {
+                    if is_again {
+                        metric::count_coordinator_reconnect();
+                        tracing::info!("Redis is back");
+                    }
+                    is_again = true;
+                    let since = self.clock.monotonic_ns();
+                    let ended = self.serve(&mut connection, &lost).await;
+                    let lived_ms = (self.clock.monotonic_ns() - since) / NS_A_MS;
+                    // One that lives for a moment only must not be called every moment.
+                    if lived_ms >= self.options.backoff_ms_max {
+                        failures = 0;
+                    }
+                    match ended {
+                        Ended::Unused => return,
+                        Ended::Lost(cause, address) => {
+                            known = address;
+                            cause
+                        }
+                    }
+                }
+                Err(error) => {
+                    attempt += 1;
+                    error.to_string()
+                }
+            };
+            metric::set_coordinator_up(false);
+            if failures == 0 {
+                tracing::warn!(
+                    cause,
+                    "Redis is away; commits go on over the folder alone, slower"
+                );
+            }
+            let pause_ms = self.pause_ms(failures);
+            failures += 1;
+            let clock = Arc::clone(&self.clock);
+            if self.idle(clock.sleep_ms(pause_ms)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Longer from failure to failure, and never the same for all processes.
+    fn pause_ms(&self, failures: u32) -> u64 {
+        let doubled = self.options.backoff_ms_min.max(1) << failures.min(16);
+        let pause = doubled.min(self.options.backoff_ms_max.max(1));
+        let jitter = self.entropy.next_u128() % u128::from(pause / 2 + 1);
+        pause - u64::try_from(jitter).unwrap_or(0)
+    }
+
+    /// Does `work` while whatever is queued comes to nothing; `None` once nobody calls any more.
+    async fn idle<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let job = {
+                let next = std::pin::pin!(self.jobs.recv());
+                match select(work.as_mut(), next).await {
+                    Either::Left((done, _)) => return Some(done),
+                    Either::Right((job, _)) => job?,
+                }
+            };
+            self.take_off(&job);
+        }
+    }
+
+    fn take_off(&self, job: &Job) {
+        self.shared
+            .queued_len
+            .fetch_sub(job.len(), Ordering::Relaxed);
+    }
+
+    /// Puts answers into their mailboxes as they come, and notices the end of the connection.
+    fn pushed(&self, lost: &Arc<Notify>) -> Pushed {
+        let (shared, lost) = (Arc::clone(&self.shared), Arc::clone(lost));
+        Arc::new(move |info: PushInfo| match info.kind {
+            PushKind::Disconnection => lost.notify_one(),
+            PushKind::Message => deliver(&shared, info.data),
+            _ => {}
+        })
+    }
+
+    async fn serve(&mut self, connection: &mut MultiplexedConnection, lost: &Notify) -> Ended {
+        // First up, then listening: who comes in between is in the map or in the queue.
+        self.shared.is_up.store(true, Ordering::SeqCst);
+        let ended = match self.listen(connection).await {
+            Ok(()) => self.send_all(connection, lost).await,
+            Err(error) => ended_by(&error),
+        };
+        self.shared.is_up.store(false, Ordering::SeqCst);
+        while let Ok(job) = self.jobs.try_recv() {
+            self.take_off(&job);
+        }
+        self.shared.nudge_all();
+        ended
+    }
+
+    async fn listen(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mailboxes: Vec<_> = self.shared.inboxes.lock().keys().copied().collect();
+        for mailbox in mailboxes {
+            let channel = self.shared.names.channel(mailbox);
+            connection.subscribe(channel).await?;
+        }
+        metric::set_coordinator_up(true);
+        Ok(())
+    }
+
+    async fn send_all(&mut self, connection: &mut MultiplexedConnection, lost: &Notify) -> Ended {
+        let clock = Arc::clone(&self.clock);
+        let mut jobs = Vec::with_capacity(PIPELINE_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                () = lost.notified() => {
+                    return Ended::Lost("the connection was closed".to_owned(), None);
+                }
+                count = self.jobs.recv_many(&mut jobs, PIPELINE_MAX) => {
+                    if count == 0 {
+                        return Ended::Unused;
+                    }
+                }
+                () = clock.sleep_ms(self.options.ping_ms) => {}
+            }
+            for job in &jobs {
+                self.take_off(job);
+            }
+            if let Err(error) = self.send(connection, jobs.drain(..)).await {
+                return ended_by(&error);
+            }
+        }
+    }
+
+    /// Sends jobs in one go, and replies; an error says that the connection is of no use any more. Without
+    /// any it finds out whether it still is.
+    async fn send(
+        &self,
+        connection: &mut MultiplexedConnection,
+        jobs: impl Iterator<Item = Job>,
+    ) -> RedisResult<()> {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Call(mut call, None) => {
+                    let is_absorbed = match waiting.last_mut() {
+                        Some((last, None)) => last.absorb(&mut call),
+                        _ => false,
+                    };
+                    if !is_absorbed {
+                        waiting.push((call, None));
+                    }
+                }
+                Job::Call(call, reply) => waiting.push((call, reply)),
+                Job::Listen(mailbox) => {
+                    let channel = self.shared.names.channel(mailbox);
+                    connection.subscribe(channel).await?;
+                }
+            }
+        }
+        if waiting.is_empty() {
+            let ping = redis::cmd("PING");
+            return ping.query_async(connection).await;
+        }
+        let unknown = self.send_calls(connection, waiting, false).await?;
+        if !unknown.is_empty() {
+            self.send_calls(connection, unknown, true).await?;
+        }
+        Ok(())
+    }
+
+    /// The calls whose script the server does not know come back.
+    async fn send_calls(
+        &self,
+        connection: &mut MultiplexedConnection,
+        calls: Vec<Waiting>,
+        is_whole: bool,
+    ) -> RedisResult<Vec<Waiting>> {
+        let mut pipeline = Pipeline::with_capacity(calls.len());
+        for (call, _) in &calls {
+            pipeline.add_command(call.command(is_whole));
+        }
+        pipeline.ignore_errors();
+        let replies: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
+        let mut unknown = Vec::new();
+        let mut unfit = None;
+        for ((call, waiting), reply) in calls.into_iter().zip(replies) {
+            match reply {
+                Ok(value) => {
+                    // Who has gone away does not want to know.
+                    drop(waiting.map(|waiting| waiting.send(value)));
+                }
+                Err(error) if !is_whole && is(&error, "NOSCRIPT") => unknown.push((call, waiting)),
+                Err(error) => {
+                    metric::count_coordinator_error(error.code().unwrap_or("other"));
+                    if is(&error, "WRONGTYPE") {
+                        call.clear().query_async::<()>(connection).await?;
+                    }
+                    if UNFIT.iter().any(|code| is(&error, code)) {
+                        unfit = Some(error);
+                    } else {
+                        tracing::debug!(%error, "Redis refuses a call");
+                    }
+                }
+            }
+        }
+        unfit.map_or(Ok(unknown), Err)
+    }
+}
+
+/// Whether that is the error, told by its code or within a script's.
+fn is(error: &RedisError, code: &str) -> bool {
+    let found = error.code() == Some(code);
+    let within = || error.detail().is_some_and(|detail| detail.contains(code));
+    found || error.code() == Some(SCRIPT_ERROR) && within()
+}
+
+fn ended_by(error: &RedisError) -> Ended {
+    Ended::Lost(error.to_string(), Address::named_by(error))
+}
+
+fn deliver(shared: &Shared, data: Vec<Value>) {
+    let mut parts = data.into_iter().map(bytes);
+    let (Some(Some(channel)), Some(Some(message))) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let Some(mailbox) = shared.names.mailbox(&channel) else {
+        return;
+    };
+    let inbox = shared.inboxes.lock().get(&mailbox).cloned();
+    match inbox {
+        Some(inbox) if message.is_empty() => inbox.nudge(),
+        Some(inbox) => inbox.put(unpack_answers(message)),
+        None => {}
+    }
+}

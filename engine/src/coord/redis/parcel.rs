@@ -1,0 +1,105 @@
+//! What Redis holds and hands out, as bytes. Everything that comes back may be anything.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use redis::Value;
+
+use crate::base::TxId;
+use crate::coord::{Mailbox, Offered};
+
+/// Bytes of a mailbox's name before an intent.
+const MAILBOX_LEN: usize = 16;
+/// Bytes before each answer of a message: whose it is, and how many bytes.
+const ANSWER_HEAD_LEN: usize = 16 + 4;
+
+/// An intent, after who published it.
+pub(super) fn pack_offered(by: Mailbox, intent: &Bytes) -> Bytes {
+    let mut out = BytesMut::with_capacity(MAILBOX_LEN + intent.len());
+    out.put_u128(by.0);
+    out.put_slice(intent);
+    out.freeze()
+}
+
+/// What is an intent of what came back.
+pub(super) fn unpack_offered(value: Value) -> Vec<Offered> {
+    let Value::Array(values) = value else {
+        return Vec::new();
+    };
+    let one = |value| {
+        let mut bytes = bytes(value)?;
+        let by = Mailbox(bytes.try_get_u128().ok()?);
+        Some(Offered { by, intent: bytes })
+    };
+    values.into_iter().filter_map(one).collect()
+}
+
+/// Appends an answer to a message.
+pub(super) fn pack_answer(out: &mut BytesMut, txid: TxId, answer: &Bytes) {
+    let len = u32::try_from(answer.len()).unwrap_or(0);
+    if len as usize == answer.len() {
+        out.put_u128_le(txid.0);
+        out.put_u32_le(len);
+        out.put_slice(answer);
+    }
+}
+
+/// The answers of a message, as far as it is one.
+pub(super) fn unpack_answers(mut message: Bytes) -> Vec<(TxId, Bytes)> {
+    let mut answers = Vec::new();
+    while message.len() >= ANSWER_HEAD_LEN {
+        let txid = TxId(message.get_u128_le());
+        let len = message.get_u32_le() as usize;
+        if len > message.len() {
+            break;
+        }
+        answers.push((txid, message.split_to(len)));
+    }
+    answers
+}
+
+/// The bytes of a reply, if it has any.
+pub(super) fn bytes(value: Value) -> Option<Bytes> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_round_trip_and_what_is_cut_off_is_dropped() {
+        let mut out = BytesMut::new();
+        let answers: Vec<_> = (0..3)
+            .map(|id| (TxId(id), Bytes::from(vec![7; usize::try_from(id).unwrap()])))
+            .collect();
+        for (txid, answer) in &answers {
+            pack_answer(&mut out, *txid, answer);
+        }
+        let message = out.freeze();
+        assert_eq!(unpack_answers(message.clone()), answers);
+        for len in 0..message.len() {
+            let some = unpack_answers(message.slice(..len));
+            assert!(some.len() < 3 && some == answers[..some.len()], "{len}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_an_intent_is_one() {
+        let offered = Offered {
+            by: Mailbox(1 << 90),
+            intent: Bytes::from("intent"),
+        };
+        let packed = pack_offered(offered.by, &offered.intent);
+        let values = vec![
+            Value::Nil,
+            Value::Int(3),
+            Value::BulkString(vec![1; 15]),
+            Value::BulkString(packed.to_vec()),
+            Value::Array(vec![Value::Okay]),
+        ];
+        assert_eq!(unpack_offered(Value::Array(values)), [offered]);
+        assert_eq!(unpack_offered(Value::Okay), []);
+    }
+}

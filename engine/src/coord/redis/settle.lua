@@ -1,0 +1,17 @@
+-- Takes settled ones away, and tells whoever waits.
+-- KEYS: values (hash), order (sorted set), bytes (number)
+-- ARGV: how many names, names..., then channel and message, in turn
+local values, order, bytes = KEYS[1], KEYS[2], KEYS[3]
+local last = tonumber(ARGV[1]) + 1
+for at = 2, last do
+  if redis.call('ZREM', order, ARGV[at]) == 1 then
+    if redis.call('EXISTS', bytes) == 1 then
+      redis.call('DECRBY', bytes, redis.call('HSTRLEN', values, ARGV[at]))
+    end
+    redis.call('HDEL', values, ARGV[at])
+  end
+end
+for at = last + 1, #ARGV, 2 do
+  redis.call('PUBLISH', ARGV[at], ARGV[at + 1])
+end
+return 1

@@ -1,0 +1,194 @@
+//! What every bus must do that is at hand: within its bounds, and while nothing goes wrong.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eciton_engine::base::clock::{Clock, SystemClock};
+use eciton_engine::base::{InstanceId, Position, TxId};
+use eciton_engine::coord::{Answered, Bus, Mailbox, Offered};
+
+const OF: InstanceId = InstanceId(0x0ec1);
+const OTHER: InstanceId = InstanceId(0x0ec2);
+/// Longer than any test takes.
+const LONG_MS: u64 = 60_000;
+const LEN_MAX: usize = 1_000_000;
+
+/// One process of several on one bus.
+pub(crate) struct Process {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) mailbox: Mailbox,
+    /// What must live as long as the test.
+    pub(crate) _keep: Option<Arc<dyn Send + Sync>>,
+}
+
+impl Process {
+    pub(crate) async fn publish(&self, id: u128, text: &'static str) {
+        let (txid, intent) = (TxId(id), Bytes::from_static(text.as_bytes()));
+        self.bus.publish(OF, self.mailbox, txid, intent).await;
+        self.arrived().await;
+    }
+
+    /// Whatever was called before has reached the bus.
+    async fn arrived(&self) {
+        self.bus.slot(OF, Position(0)).await;
+    }
+
+    async fn seen(&self, count_max: usize, len_max: usize) -> Vec<Bytes> {
+        let but = self.mailbox;
+        let offered = self.bus.intents(OF, but, count_max, len_max).await;
+        offered.into_iter().map(|offered| offered.intent).collect()
+    }
+
+    async fn settle(&self, id: u128, answer: Option<(Mailbox, &'static str)>) {
+        let answer = answer.map(|(to, text)| (to, Bytes::from_static(text.as_bytes())));
+        let txid = TxId(id);
+        self.bus.settle(OF, vec![Answered { txid, answer }]).await;
+        self.arrived().await;
+    }
+
+    async fn answers(&self, ms_max: u64) -> Vec<(TxId, Bytes)> {
+        self.bus.answers(OF, self.mailbox, ms_max).await
+    }
+}
+
+#[allow(unused_macros, reason = "one of the tests uses it")]
+/// One test of each property for the bus on which `$processes` makes two processes.
+macro_rules! bus_suite {
+    ($processes:path) => {
+        bus_suite! { $processes:
+            intents_are_seen_by_others_oldest_first_until_they_are_settled,
+            an_intent_replaces_its_own, intents_come_within_bounds,
+            an_answer_goes_to_its_mailbox_before_or_after_somebody_waits,
+            answers_come_together, waiting_ends, a_claim_excludes_others_until_it_is_over,
+            slots_are_found_again, databases_see_nothing_of_each_other,
+        }
+    };
+    ($processes:path: $($property:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $property() {
+                let (here, there) = $processes().await;
+                $crate::support::bus::$property(&here, &there).await;
+            }
+        )*
+    };
+}
+#[allow(unused_imports, reason = "one of the tests uses it")]
+pub(crate) use bus_suite;
+
+pub(crate) async fn intents_are_seen_by_others_oldest_first_until_they_are_settled(
+    here: &Process,
+    there: &Process,
+) {
+    // Not in the order of their names.
+    for (id, text) in [(5, "first"), (3, "second"), (9, "third")] {
+        here.publish(id, text).await;
+        // Within one millisecond they are of one age.
+        SystemClock::new().sleep_ms(3).await;
+    }
+    there.publish(4, "its own").await;
+    assert_eq!(there.seen(10, LEN_MAX).await, ["first", "second", "third"]);
+    assert_eq!(here.seen(10, LEN_MAX).await, ["its own"]);
+    let offered = here.bus.intents(OF, here.mailbox, 10, LEN_MAX).await;
+    let expected = Offered {
+        by: there.mailbox,
+        intent: Bytes::from("its own"),
+    };
+    assert_eq!(offered, [expected]);
+    there.settle(3, Some((here.mailbox, "done"))).await;
+    here.settle(9, None).await;
+    assert_eq!(there.seen(10, LEN_MAX).await, ["first"]);
+}
+
+pub(crate) async fn an_intent_replaces_its_own(here: &Process, there: &Process) {
+    here.publish(1, "before").await;
+    here.publish(1, "after").await;
+    assert_eq!(there.seen(10, LEN_MAX).await, ["after"]);
+}
+
+pub(crate) async fn intents_come_within_bounds(here: &Process, there: &Process) {
+    for id in 0..300 {
+        here.publish(id, "0123456789").await;
+    }
+    assert_eq!(there.seen(7, LEN_MAX).await.len(), 7);
+    assert_eq!(there.seen(1000, LEN_MAX).await.len(), 300);
+    // A bus may count what it has around them, too.
+    let few = there.seen(1000, 100).await.len();
+    assert!((3..=10).contains(&few), "{few}");
+    assert_eq!(there.seen(0, LEN_MAX).await.len(), 0);
+    assert_eq!(there.seen(10, 5).await.len(), 0);
+}
+
+pub(crate) async fn an_answer_goes_to_its_mailbox_before_or_after_somebody_waits(
+    here: &Process,
+    there: &Process,
+) {
+    here.publish(1, "one").await;
+    here.publish(2, "two").await;
+    there.publish(3, "three").await;
+    let answer = |text: &'static str| Some((here.mailbox, text));
+    there.settle(1, answer("early")).await;
+    assert_eq!(here.answers(LONG_MS).await, [(TxId(1), "early".into())]);
+    let (waited, ()) = tokio::join!(here.answers(LONG_MS), there.settle(2, answer("late")));
+    assert_eq!(waited, [(TxId(2), "late".into())]);
+    assert_eq!(there.answers(1).await, []);
+}
+
+pub(crate) async fn answers_come_together(here: &Process, there: &Process) {
+    here.publish(0, "opens the mailbox").await;
+    let answer = |id: u128| Answered {
+        txid: TxId(id),
+        answer: Some((here.mailbox, Bytes::from("done"))),
+    };
+    there.bus.settle(OF, (0..64).map(answer).collect()).await;
+    let mut answers = here.answers(LONG_MS).await;
+    while answers.len() < 64 {
+        answers.extend(here.answers(LONG_MS).await);
+    }
+    let txids: Vec<u128> = answers.iter().map(|(txid, _)| txid.0).collect();
+    assert_eq!(txids, (0..64).collect::<Vec<u128>>());
+}
+
+pub(crate) async fn waiting_ends(here: &Process, _: &Process) {
+    assert_eq!(here.answers(0).await, []);
+    assert_eq!(here.answers(5).await, []);
+}
+
+pub(crate) async fn a_claim_excludes_others_until_it_is_over(here: &Process, there: &Process) {
+    let (here, there) = (&here.bus, &there.bus);
+    assert!(here.claim(OF, "work", 1, LONG_MS).await);
+    assert!(here.claim(OF, "work", 1, LONG_MS).await);
+    assert!(!there.claim(OF, "work", 2, LONG_MS).await);
+    assert!(there.claim(OF, "other", 2, LONG_MS).await);
+    there.release(OF, "work", 2).await;
+    there.slot(OF, Position(0)).await;
+    assert!(!there.claim(OF, "work", 2, LONG_MS).await);
+    here.release(OF, "work", 1).await;
+    here.slot(OF, Position(0)).await;
+    assert!(there.claim(OF, "work", 2, 20).await);
+    // It ends by itself.
+    while !here.claim(OF, "work", 1, LONG_MS).await {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(crate) async fn slots_are_found_again(here: &Process, there: &Process) {
+    for n in 1..=20 {
+        let slot = Bytes::from(vec![u8::try_from(n).unwrap(); 100]);
+        here.bus.offer_slot(OF, Position(n), slot).await;
+    }
+    here.arrived().await;
+    let found = there.bus.slot(OF, Position(17)).await;
+    assert_eq!(found, Some(Bytes::from(vec![17; 100])));
+    assert_eq!(there.bus.slot(OF, Position(21)).await, None);
+}
+
+pub(crate) async fn databases_see_nothing_of_each_other(here: &Process, there: &Process) {
+    here.publish(1, "one").await;
+    here.bus.offer_slot(OF, Position(1), "slot".into()).await;
+    assert!(here.bus.claim(OF, "work", 1, LONG_MS).await);
+    let seen = there.bus.intents(OTHER, there.mailbox, 10, LEN_MAX).await;
+    assert_eq!(seen, []);
+    assert_eq!(there.bus.slot(OTHER, Position(1)).await, None);
+    assert!(there.bus.claim(OTHER, "work", 2, LONG_MS).await);
+}
