@@ -18,7 +18,7 @@ Examples:
   eciton scan delay_by_carrier --prefix AA --db ./db
   eciton job show delay-by-carrier --db ./db --json
 
-Settings come from flags, then the environment (ECITON_DB, ECITON_WORKERS, ECITON_COMPRESSION), then `eciton.toml` in the
+Settings come from flags, then the environment (ECITON_DB, ECITON_REDIS, ECITON_WORKERS, ECITON_COMPRESSION), then `eciton.toml` in the
 working directory (db = \"...\", workers = 4).
 
 Exit codes: 0 done; 1 the work failed, the database is broken or the record is absent; 2 the call was
@@ -29,6 +29,10 @@ Examples:
   eciton run job.toml --db ./db
   eciton run job.toml --db ./db --workers 8 --show
   eciton run job.toml --db ./db --json
+  eciton run job.toml --db /mnt/shared/db --redis redis://redis.local:6379
+
+With --redis any number of processes, on any machines that see the folder, may run the same job at once: they share
+its shards, and each ends when the job has. Redis only makes it quicker: it may be flushed or away.
 
 Run it again after an interruption, a crash or a full disk: it goes on where it stopped, and what was
 done stays done exactly once. On a finished job it says so and changes nothing.
@@ -134,6 +138,14 @@ pub(crate) struct Global {
         help = "The database, a folder [env: ECITON_DB]"
     )]
     pub(crate) db: Option<PathBuf>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "Shares the database with other processes that name this Redis; of a cluster several addresses, with \
+                commas [env: ECITON_REDIS]"
+    )]
+    pub(crate) redis: Option<String>,
     /// Prints machine-readable lines on stdout and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,

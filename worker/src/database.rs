@@ -1,9 +1,12 @@
 //! Opening a database the way a command needs it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use eciton_engine::base::Error;
-use eciton_engine::db::{Db, Options, Store};
+use eciton_engine::coord::SharedCoordinator;
+use eciton_engine::coord::redis::{RedisBus, RedisOptions};
+use eciton_engine::db::{Db, Environment, Mode, Options, Store};
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
@@ -40,18 +43,41 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
         .map_err(with_hint)
 }
 
-/// Opens for writing, with the lock.
+/// Opens for writing: alone, or together with all others that are told of a Redis.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Locked`] while another process has it.
+/// As [`read`]; [`Error::Locked`] while a process has it that this one cannot share it with.
 async fn write(global: &Global, absent: Absent, compressed: Compressed) -> Result<Db, Failure> {
     let path = settings::database(global)?;
+    let redis = settings::redis(global)?;
     let options = Options {
         create: absent == Absent::Create,
         compression: settings::compression(compressed)?,
+        mode: match redis {
+            Some(_) => Mode::Clustered,
+            None => Mode::Standalone,
+        },
         ..Options::default()
     };
-    Db::open(&path, options).await.map_err(with_hint)
+    let environment = match redis {
+        Some(redis) => among_others(redis)?,
+        None => Environment::default(),
+    };
+    let opened = Db::open_among(&path, options, environment).await;
+    opened.map_err(with_hint)
+}
+
+/// Hands transactions to other processes over Redis, and takes theirs. Nobody waits for it to be there.
+fn among_others(redis: RedisOptions) -> Result<Environment, Failure> {
+    let environment = Environment::default();
+    let (clock, entropy) = (&environment.clock, &environment.entropy);
+    let bus = RedisBus::new(redis, Arc::clone(clock), Arc::clone(entropy))
+        .map_err(|error| Failure::Usage(format!("redis: {error}")))?;
+    let coordinator = SharedCoordinator::new(Arc::new(bus), Arc::clone(clock), Arc::clone(entropy));
+    Ok(Environment {
+        coordinator: Arc::new(coordinator),
+        ..environment
+    })
 }
 
 /// Writes with the lock, and closes whatever the writing said. The first failure is the one told: what

@@ -8,6 +8,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::db::Options;
 use eciton_engine::tree::Compression;
 use eciton_jobs::run::COMMIT_INTERVAL;
@@ -29,6 +30,7 @@ struct File {
     workers: Option<u16>,
     commit_interval: Option<String>,
     compression: Option<String>,
+    redis: Option<RedisOptions>,
 }
 
 /// The database's folder.
@@ -51,6 +53,35 @@ pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
         )));
     }
     Ok(path)
+}
+
+/// Where Redis is, and how it is used; `None`: this process has the database alone. A flag or variable says
+/// where, and `[redis]` in the file the rest.
+///
+/// # Errors
+/// [`Failure::Usage`] for a file that cannot be read.
+pub(crate) fn redis(global: &Global) -> Result<Option<RedisOptions>, Failure> {
+    let urls = global
+        .redis
+        .clone()
+        .or_else(|| from_environment("ECITON_REDIS"));
+    let in_file = read_file()?.redis;
+    let mut options = match (urls, in_file) {
+        (None, None) => return Ok(None),
+        (Some(urls), in_file) => RedisOptions {
+            urls: RedisOptions::at(&urls).urls,
+            ..in_file.unwrap_or_default()
+        },
+        (None, Some(options)) => options,
+    };
+    let given = |name: &str, setting: &mut Option<String>| {
+        if let Some(value) = from_environment(name) {
+            *setting = Some(value);
+        }
+    };
+    given("ECITON_REDIS_USERNAME", &mut options.username);
+    given("ECITON_REDIS_PASSWORD", &mut options.password);
+    Ok(Some(options))
 }
 
 /// How pages that are written are compressed; those that are there stay as they are.
@@ -182,5 +213,8 @@ mod tests {
         assert!(message("workers = 0\n").contains("from 1 to 1024"));
         assert!(message("workers = 1025\n").contains("from 1 to 1024"));
         assert_eq!(parse("workers = 1024\n").unwrap().workers, Some(1024));
+        let redis = parse("[redis]\nurls = [\"redis://a\"]\n").unwrap().redis;
+        assert_eq!(redis, Some(RedisOptions::at("redis://a")));
+        assert!(message("[redis]\nurl = \"redis://a\"\n").starts_with("eciton.toml:2: "));
     }
 }

@@ -1,5 +1,6 @@
 //! Developer automation: `cargo xtask <command>`. No dependencies, so that it is there in a second.
 
+mod needs;
 mod steps;
 mod tidy;
 
@@ -15,7 +16,8 @@ cargo xtask <command>
   tidy       module ranks, file lengths, stray marks and paths, lints inherited, links
   clippy     no warning in any target
   docs       the documentation builds without a warning
-  test       every test and every documented example; starts whatever it needs by itself
+  test       every test and every documented example; installs (Debian's redis-server) and starts whatever it
+             needs by itself
   sim        the deterministic simulator: `sim --seeds N [--from S]`, `sim --seed S --trace`,
              `sim --mutants [NAME...]`; more with `sim --help`
   schedules  the group commit and the shared view under many more drawn schedules than in `test`

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::needs;
+
 /// A step that did not pass, for people.
 #[derive(Debug)]
 pub(crate) struct Failed(pub(crate) String);
@@ -131,6 +133,7 @@ const SIM_MUTANTS: [&str; 14] = [
 
 /// Every test, then some schedules, then every documented example.
 pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
+    needs::install()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if !has_nextest() {
         let mut all = vec!["test", "--workspace", "--locked", "--no-fail-fast"];

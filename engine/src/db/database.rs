@@ -47,6 +47,19 @@ impl Db {
     /// [`Error::Locked`] with the holder; [`Error::NotADatabase`]; [`Error::Corrupt`] and
     /// [`Error::FormatTooNew`] naming the object; what the storage refuses.
     pub async fn open(folder: &Path, options: Options) -> Result<Db> {
+        Db::open_among(folder, options, Environment::default()).await
+    }
+
+    /// As [`Db::open`], with what else the engine takes from outside: with [`Mode::Clustered`] and a
+    /// [`SharedCoordinator`](crate::coord::SharedCoordinator), together with other processes.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub async fn open_among(
+        folder: &Path,
+        options: Options,
+        environment: Environment,
+    ) -> Result<Db> {
         if !options.create && !folder.is_dir() {
             let why = "there is no such folder".to_owned();
             return Err(Error::NotADatabase {
@@ -55,7 +68,7 @@ impl Db {
             });
         }
         let storage = Arc::new(LocalStorage::open(folder, Access::ReadWrite)?);
-        Db::open_storage(storage, options, Environment::default()).await
+        Db::open_storage(storage, options, environment).await
     }
 
     /// Opens a folder for reading. Takes no lock and writes nothing, so it works beside a running
@@ -359,6 +372,24 @@ impl Db {
     /// failed; what the storage refuses.
     pub async fn refresh(&self) -> Result<()> {
         self.upkeep()?.committer().refresh().await
+    }
+
+    /// Whether other processes may write to this database, too: it was opened [clustered](Mode::Clustered).
+    pub fn is_shared(&self) -> bool {
+        self.context.folder.shared
+    }
+
+    /// Claims a piece of work by name for `ms` milliseconds, so that other processes that ask leave it alone;
+    /// `false` where another one has claimed it and its time is not over. Claiming again prolongs it.
+    ///
+    /// A hint, which saves work and proves nothing: it may be lost at any moment, and where processes
+    /// cannot hear of each other each has whatever it asks for. It knows processes, not tasks: a
+    /// [standalone](Mode::Standalone) database has one, which has everything.
+    pub async fn lease(&self, name: &str, ms: u64) -> bool {
+        match &self.context.upkeep {
+            Some(upkeep) if self.is_shared() => upkeep.committer().lease(name, ms).await.is_some(),
+            _ => true,
+        }
     }
 
     /// Makes visible everything up to `min_position`, which somebody has told of: so a session reads its own

@@ -146,7 +146,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Locked`](crate::base::Error::Locked) with a holder of a mode that excludes this one,
-    /// at once.
+    /// at once. [`Error::Invalid`](crate::base::Error::Invalid) where the medium is not fit for being shared, and why.
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>>;
 

@@ -184,6 +184,13 @@ impl Ledger {
         })
     }
 
+    /// A shard's state as it can be seen now; the default if it was never tried.
+    pub(super) async fn shard_now(&self, name: &str, shard: u64) -> Result<ShardState, JobError> {
+        let snapshot = self.db.snapshot();
+        let found = self.get(&snapshot, name, SHARD, Some(shard)).await?;
+        Ok(found.unwrap_or_default())
+    }
+
     pub(super) fn put_registry(
         &self,
         tx: &mut Transaction,

@@ -41,6 +41,12 @@
 //! files' contents are fixed, transforms that do not repeat are refused), and results are operands
 //! that commute, so the order in which shards commit does not show either.
 //!
+//! # Several processes
+//! Where the database is shared, any number of processes may [`run()`] the same job at once. Each takes a lease of a
+//! shard before it computes it and prolongs it while it does, so that they do different ones; who finds only
+//! shards at which others are waits, and takes over what is left by those who were killed, once their leases are over. Leases are hints:
+//! without them the commits decide, and only work is lost.
+//!
 //! # Resources
 //! A worker is a thread that computes one shard at a time. It holds a batch of rows, the groups so far (see
 //! [`AGGREGATE_LEN_MAX`](crate::aggregate::AGGREGATE_LEN_MAX)), and computed shards with results up to
@@ -50,6 +56,7 @@
 mod attempt;
 mod batch;
 mod cancel;
+mod claims;
 mod commit;
 mod difference;
 mod error;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use super::claims::{Claims, idle, in_own_order};
 use super::error::JobError;
 use super::last::Last;
 use super::ledger::{Job, Ledger, damaged};
@@ -21,6 +22,7 @@ use super::results::RESULTS_LEN_MAX;
 use super::status::{ShardCounts, Tally, of_job};
 use super::stop::Stop;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
+use crate::spec::limits::LEASE_MS_DEFAULT;
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
 /// a killed process has to compute again.
@@ -56,6 +58,9 @@ impl Default for RunOptions {
 /// stop, or the database fails. Running it again goes on where it stopped; a job that has ended is
 /// left as it is. Failed shards stay failed until a [retry](super::retry()).
 ///
+/// In a shared database other processes may run it too: they share its shards, and each returns when the whole
+/// job has ended.
+///
 /// Needs a tokio runtime with time; computing takes its blocking threads.
 ///
 /// # Errors
@@ -63,27 +68,43 @@ impl Default for RunOptions {
 /// what was committed stays, and running again goes on. A shard that fails is no error of the run:
 /// see [`End::Failed`].
 pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, JobError> {
+    let mut had_ended = true;
     loop {
-        let (ledger, job) = Ledger::with_job(db, name).await?;
-        if let Some(end) = ended(job.state.phase()) {
-            let status = of_job(&ledger, name, &job).await?;
-            return Ok(JobReport {
-                end,
-                had_ended: true,
-                status,
-            });
+        if db.is_shared() {
+            db.refresh().await?;
         }
-        let Some(end) = run_plan(&ledger, name, &job, &options).await? else {
-            continue;
+        let (ledger, job) = Ledger::with_job(db, name).await?;
+        let end = match ended(job.state.phase()) {
+            Some(end) => end,
+            None => {
+                had_ended = false;
+                let Some(end) = run_plan(&ledger, name, &job, &options).await? else {
+                    continue;
+                };
+                if end == End::Stopped && db.is_shared() && !options.stop.is_requested() {
+                    // Others are at what is left, or were when they were killed.
+                    let idle = idle(lease_ms(&job));
+                    tokio::select! {
+                        () = tokio::time::sleep(idle) => {}
+                        () = options.stop.requested() => {}
+                    }
+                    continue;
+                }
+                end
+            }
         };
         let (ledger, job) = Ledger::with_job(db, name).await?;
         let status = of_job(&ledger, name, &job).await?;
         return Ok(JobReport {
             end,
-            had_ended: false,
+            had_ended,
             status,
         });
     }
+}
+
+fn lease_ms(job: &Job) -> u64 {
+    job.spec.run.map_or(LEASE_MS_DEFAULT, |run| run.lease_ms)
 }
 
 fn ended(phase: JobPhase) -> Option<End> {
@@ -107,12 +128,24 @@ async fn run_plan(
         return Ok(Some(End::Cancelled));
     }
     let workers = options.workers.clamp(1, crew.queue.left().max(1));
+    let prolonging = Arc::clone(&crew);
+    let mut prolonging = std::pin::pin!(async move {
+        match &prolonging.claims {
+            Some(claims) => claims.renew().await,
+            None => std::future::pending().await,
+        }
+    });
     let mut threads = JoinSet::new();
     for _ in 0..workers {
         let crew = Arc::clone(&crew);
         threads.spawn_blocking(move || crew.work());
     }
-    while let Some(joined) = threads.join_next().await {
+    loop {
+        let joined = tokio::select! {
+            joined = threads.join_next() => joined,
+            () = &mut prolonging => continue,
+        };
+        let Some(joined) = joined else { break };
         if let Err(error) = joined {
             // The others finish their shards first.
             let failed = Ending::Failed(JobError::Worker(error.to_string()));
@@ -162,6 +195,7 @@ pub(super) async fn crew(
             ..counts
         },
     });
+    let claims = Claims::new(&ledger.db, job.state.number, lease_ms(job));
     Ok(Crew {
         ledger: ledger.clone(),
         name: name.to_owned(),
@@ -170,7 +204,11 @@ pub(super) async fn crew(
         max_attempts: job.spec.run.map_or(1, |run| run.max_attempts).max(1),
         pipeline,
         store,
-        queue: Queue::new(left(total, &ended)),
+        queue: Queue::new(match claims {
+            Some(_) => in_own_order(left(total, &ended)),
+            None => left(total, &ended),
+        }),
+        claims,
         observer: Arc::clone(&options.observer),
         runtime: Handle::current(),
         results_len_max: RESULTS_LEN_MAX,

@@ -7,12 +7,14 @@ use eciton_engine::base::clock::{Clock, SystemClock};
 use eciton_engine::base::{Action, Error as EngineError, Key};
 use eciton_engine::db::{Store, Transaction};
 use eciton_engine::merge::Operand;
+use eciton_proto::v1::Outcome;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, AttemptError, Computed};
 use super::batch::{Batch, Ready};
+use super::claims::Claims;
 use super::commit::{Admission, Failure, Settled};
 use super::error::JobError;
 use super::last::Last;
@@ -45,6 +47,8 @@ pub(super) struct Crew {
     pub(super) pipeline: Pipeline,
     pub(super) store: Store,
     pub(super) queue: Queue,
+    /// `None` where no other process writes to the database.
+    pub(super) claims: Option<Claims>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) runtime: Handle,
     /// [`RESULTS_LEN_MAX`](super::results::RESULTS_LEN_MAX), less in tests.
@@ -98,6 +102,9 @@ impl Crew {
             let Some(shard) = self.queue.next() else {
                 break;
             };
+            if !self.is_left(shard)? {
+                continue;
+            }
             self.observer.observe(&Event::ShardStarted { shard });
             self.do_shard(shard, Some(batch))?;
             if batch.is_due(self.commit_interval, self.results_len_max) {
@@ -105,6 +112,31 @@ impl Crew {
             }
         }
         Ok(())
+    }
+
+    /// Whether a shard is for this process to do: nobody else is known to be at it, or to have ended it.
+    fn is_left(&self, shard: u64) -> Result<bool, Ending> {
+        let Some(claims) = &self.claims else {
+            return Ok(true);
+        };
+        let taken = self.runtime.block_on(claims.take(shard));
+        if !taken.map_err(JobError::from)? {
+            return Ok(false);
+        }
+        let state = self.ledger.shard_now(&self.name, shard);
+        if self.runtime.block_on(state)?.outcome() == Outcome::Unspecified {
+            return Ok(true);
+        }
+        claims.end(shard);
+        self.observer.observe(&Event::ShardDropped { shard });
+        Ok(false)
+    }
+
+    /// A shard has ended, or another process has seen to that.
+    fn ended(&self, shard: u64) {
+        if let Some(claims) = &self.claims {
+            claims.end(shard);
+        }
     }
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
@@ -236,6 +268,7 @@ impl Crew {
         match settled {
             Settled::Done { conflicts } => {
                 for shard in shards {
+                    self.ended(shard.number);
                     self.observer.observe(&Event::ShardDone {
                         shard: shard.number,
                         rows_read: shard.rows_read,
@@ -258,6 +291,7 @@ impl Crew {
     fn refused(&self, shards: &[u64], admission: Admission) -> Result<bool, Stopped> {
         match (admission, shards) {
             (Admission::Ended, [shard]) => {
+                self.ended(*shard);
                 self.observer
                     .observe(&Event::ShardDropped { shard: *shard });
                 Ok(true)
@@ -279,6 +313,7 @@ impl Crew {
         let recorded = self.record_failure(shard, error, transient, started_ms);
         match self.runtime.block_on(recorded)? {
             Failure::Final(attempts) => {
+                self.ended(shard);
                 self.observer.observe(&Event::ShardFailed {
                     shard,
                     attempts,

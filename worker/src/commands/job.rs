@@ -3,7 +3,7 @@
 use eciton_engine::db::Db;
 use eciton_jobs::run::{self as jobs, JobError, JobStatus};
 
-use super::run::{Ending, to_the_end, word};
+use super::run::{Ending, among, to_the_end, word};
 use crate::cli::{Global, Job, Retry};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
@@ -72,7 +72,8 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
     let crew = settings::crew(&args.workers)?;
     let name = args.job.as_str();
     let db_word = word(&settings::database(global)?);
-    let again = format!("eciton job retry {name} --db {db_word}");
+    let among = among(global);
+    let again = format!("eciton job retry {name} --db {db_word}{among}");
     database::writing(global, Absent::Refuse, async |db: Db| {
         jobs::retry(&db, name).await?;
         if args.record_only {

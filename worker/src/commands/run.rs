@@ -28,7 +28,8 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let crew = settings::crew(&args.workers)?;
     let db_word = word(&settings::database(global)?);
     let file = JobFile::load(&args.file)?;
-    let again = format!("eciton run {} --db {db_word}", word(&args.file));
+    let among = among(global);
+    let again = format!("eciton run {} --db {db_word}{among}", word(&args.file));
     let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
         let submitted = record(&db, &file, checked).await?;
@@ -199,6 +200,15 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
 /// A line on stderr. Nobody may be reading there: that must not end the work.
 fn say(line: &str) {
     writeln!(io::stderr(), "{line}").ok();
+}
+
+/// How the present call says that it shares its database, for calls that go on with it; without a password.
+pub(super) fn among(global: &Global) -> String {
+    match &global.redis {
+        Some(urls) if urls.contains('@') => " --redis ...".to_owned(),
+        Some(urls) => format!(" --redis {}", word(Path::new(urls))),
+        None => String::new(),
+    }
 }
 
 /// A path as one word for a shell.

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod among;
 mod answers;
 mod bad_calls;
 mod copies;
@@ -17,5 +18,8 @@ mod jobs;
 mod kill;
 mod neighbours;
 mod records;
+#[path = "../../../engine/tests/support/redis.rs"]
+#[allow(dead_code, reason = "the engine's tests need more of it")]
+mod redis;
 mod streams;
 mod support;

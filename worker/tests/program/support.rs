@@ -75,7 +75,15 @@ impl From<Output> for Ended {
 /// The program, without the settings of whoever runs the tests.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eciton"));
-    for name in ["DB", "WORKERS", "COMMIT_INTERVAL", "COMPRESSION"] {
+    for name in [
+        "DB",
+        "WORKERS",
+        "COMMIT_INTERVAL",
+        "COMPRESSION",
+        "REDIS",
+        "REDIS_USERNAME",
+        "REDIS_PASSWORD",
+    ] {
         command.env_remove(format!("ECITON_{name}"));
     }
     command.env_remove("RUST_LOG");

@@ -18,6 +18,7 @@ mod append;
 mod dirs;
 mod folder;
 mod lock;
+mod mount;
 mod object;
 mod platform;
 mod storage;

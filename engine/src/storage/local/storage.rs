@@ -12,6 +12,7 @@ use super::append::LocalAppendFile;
 use super::block;
 use super::folder::Folder;
 use super::lock;
+use super::mount;
 use super::object::LocalObject;
 use super::platform::{identity, uninterrupted};
 use super::temp::Temp;
@@ -215,6 +216,9 @@ impl Storage for LocalStorage {
 
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>> {
         self.folder.writable()?;
+        if mode == LockMode::Shared {
+            block(|| mount::check_shareable(&self.folder.root))?;
+        }
         let held = block(|| lock::acquire(&self.folder, mode))?;
         Ok(Box::new(held))
     }

@@ -3,4 +3,5 @@ mod mending;
 mod panics;
 mod plans;
 mod runs;
+mod shared;
 mod support;
