@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p eciton-benches -- WORKLOADS [--json] [--rows N] [--runs N]`
 //!
-//! `engines` has a crate of its own, `eciton-compare`, and is only called from here; the features `peers` and
+//! `engines` and `cluster` have a crate of their own, `eciton-compare`, and are only called from here; the features `peers` and
 //! `rocksdb` bring the engines to compare with.
 //!
 //! Every measurement runs in a process of its own, ours and the peers' in turn, and the median counts.
@@ -29,10 +29,12 @@ struct Call {
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
+       eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
   etl      an aggregation over CSV into 10,000 groups, beside DataFusion alone
   open     opening a database of many records: time and memory
   engines  the storage engine beside others: `engines --help` tells its arguments
+  cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
   --runs N   runs of each, the median counts (default 5)
@@ -42,8 +44,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("engines") => return eciton_compare::main(args[1..].to_vec()),
-        // What that starts in turn is this very program.
-        Some(eciton_compare::CHILD) => return eciton_compare::main(args),
+        // What these start in turn is this very program.
+        Some("cluster" | eciton_compare::CHILD | eciton_compare::cluster::CHILD) => {
+            return eciton_compare::main(args);
+        }
         Some("child") => return child::run(&args[1..]),
         _ => {}
     }

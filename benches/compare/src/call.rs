@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::child::{self, CHILD};
+use crate::cluster;
 use crate::engine::{Result, text};
 use crate::engines;
 use crate::harness;
@@ -26,7 +27,9 @@ pub const USAGE: &str =
   --lines NAMES  beginnings of the names of lines, separated by commas
   --dir PATH     where databases are made (default: the folder for temporary files)
   --json         the last line on stdout is the result as JSON
-  --out FILE     writes the result as JSON to this file";
+  --out FILE     writes the result as JSON to this file
+
+or `cluster`, many processes at one database: `cluster --help` tells its arguments";
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -47,6 +50,11 @@ pub(crate) struct Call {
 
 /// Runs the comparison that `args` ask for, or, called by itself, one part of it.
 pub fn main(args: Vec<String>) -> ExitCode {
+    match args.first().map(String::as_str) {
+        Some("cluster") => return cluster::main(args[1..].to_vec()),
+        Some(cluster::CHILD) => return cluster::main(args),
+        _ => {}
+    }
     if args.first().is_some_and(|arg| arg == CHILD) {
         return match child::run(&args[1..]) {
             Ok(told) => {

@@ -11,6 +11,7 @@
 
 mod call;
 mod child;
+pub mod cluster;
 mod engine;
 mod engines;
 mod floor;

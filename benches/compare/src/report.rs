@@ -26,7 +26,10 @@ impl Line {
     pub fn ratio_to_best(&self) -> Option<f64> {
         let ours = self.ours?;
         let ratios = self.peers.iter().map(|(_, peer)| {
-            if self.higher_is_better {
+            // Nothing beside nothing, conflicts for instance, is the same.
+            if (ours - peer).abs() < f64::EPSILON {
+                1.0
+            } else if self.higher_is_better {
                 ours / peer
             } else {
                 peer / ours

@@ -128,3 +128,39 @@ fn what_cannot_be_done_is_an_error() {
     );
     assert!(run(&["--help"]).status.success());
 }
+
+#[test]
+fn processes_that_share_a_database_leave_in_it_what_they_were_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let sizes = [
+        "--processes",
+        "1,2",
+        "--clients",
+        "4",
+        "--seconds",
+        "1",
+        "--runs",
+        "1",
+    ];
+    let report = report(&[&["cluster", "--json", "--dir", dir], &sizes[..]].concat());
+    let lines = report["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 4 * 2 * 7, "{report}");
+    for line in lines {
+        let (name, ours) = (
+            line["workload"].as_str().unwrap(),
+            line["ours"].as_f64().unwrap(),
+        );
+        if name.ends_with("_commits") {
+            assert!(ours > 0.0, "{line}");
+        }
+        // Keys of one's own and operands never conflict.
+        if name.ends_with("_conflicts") && !name.starts_with("replace") {
+            assert!(ours.abs() < f64::EPSILON, "{line}");
+        }
+    }
+    for args in [&["cluster", "--fast"][..], &["cluster", "--processes", "0"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}

@@ -1,0 +1,70 @@
+//! A Redis server of the measurement's own: on a free port, without persistence, ended with it.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::engine::{Result, text};
+
+/// Looks whether it is there, 10 ms apart.
+const LOOKS_MAX: u32 = 500;
+
+/// The server.
+pub(crate) struct Redis {
+    child: Child,
+    port: u16,
+}
+
+impl Redis {
+    /// # Errors
+    /// It is not installed, or does not come up.
+    pub(crate) fn start() -> Result<Redis> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(text)?;
+        let port = listener.local_addr().map_err(text)?.port();
+        drop(listener);
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("redis-server: {error}; apt-get install redis-server"))?;
+        let mut redis = Redis { child, port };
+        for _ in 0..LOOKS_MAX {
+            if redis.answers() {
+                return Ok(redis);
+            }
+            if let Ok(Some(status)) = redis.child.try_wait() {
+                return Err(format!("redis-server ended: {status}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("redis-server does not come up".to_owned())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
+            return false;
+        };
+        let mut answer = [0; 7];
+        let asked = stream
+            .write_all(b"PING\r\n")
+            .and_then(|()| stream.read_exact(&mut answer));
+        asked.is_ok() && &answer == b"+PONG\r\n"
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // What is gone already need not be ended.
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait().map(drop))
+            .unwrap_or(());
+    }
+}
