@@ -16,7 +16,7 @@ use crate::log::{Floors, LogEnd, LogStart, LogWriter, Replay, SlotLog, Strictnes
 use crate::storage::{LockGuard, LockMode, Name, Storage};
 
 /// Milliseconds before it is looked again whether whoever creates the database, or makes a copy its own,
-/// is done.
+/// is done, at first.
 const PREPARED_MS: u64 = 10;
 
 /// Opens for reading and writing, together with others; the shared lock is held from here on.
@@ -26,13 +26,13 @@ pub(super) async fn read_write(
     environment: &Environment,
 ) -> Result<Opened> {
     let mut failure = None;
-    for _ in 0..RELOADS_MAX {
+    for attempt in 0..RELOADS_MAX {
         let lock = match storage.lock(LockMode::Shared).await {
             Ok(lock) => lock,
             // Whoever creates the database holds it alone for a moment.
             Err(error @ Error::Locked { .. }) => {
                 failure = Some(error);
-                environment.clock.sleep_ms(PREPARED_MS).await;
+                environment.clock.sleep_ms(patience_ms(attempt)).await;
                 continue;
             }
             Err(error) => return Err(error),
@@ -63,6 +63,12 @@ pub(super) async fn read_write(
         }
     }
     Err(failure.unwrap_or_else(|| open::no_database(&*storage)))
+}
+
+/// Milliseconds before another attempt: short at first, since creating takes some ten, and some five seconds in all,
+/// since on a busy machine it takes a hundred times that.
+fn patience_ms(attempt: u32) -> u64 {
+    PREPARED_MS * u64::from(1 + attempt / 10)
 }
 
 /// Creates the database, or makes a copy its own: alone, since names are given that must be given once.

@@ -160,9 +160,17 @@ mod tests {
         i.to_le_bytes().repeat(13)
     }
 
+    /// Bytes that the cache of these tests may hold.
+    const BUDGET: usize = ROOM * (PAGE_LEN + 256);
+
     fn run() -> Run {
+        let cache = Arc::new(PageCache::new(BUDGET));
+        run_with(&cache)
+    }
+
+    fn run_with(cache: &Arc<PageCache>) -> Run {
         let (file, _) = write(RunOptions::default(), &numbered(b"r", RECORDS, value));
-        let cache = Arc::new(PageCache::new(ROOM * (PAGE_LEN + 256)));
+        let cache = Arc::clone(cache);
         let run = Run::open(MemoryObject::new(file), cache, "seg/test".to_owned());
         block_on(run).unwrap()
     }
@@ -249,5 +257,29 @@ mod tests {
         let hash = key_hash(&key(7));
         let found = run.entry_cached(&key(7), hash).unwrap();
         assert!(matches!(found, Lookup::Found(_)), "{found:?}");
+    }
+
+    /// A page that was looked at stays one round longer; even where all have been, none comes in beyond the budget.
+    #[test]
+    fn the_budget_holds_although_every_page_is_looked_at_before_the_next_comes() {
+        let cache = Arc::new(PageCache::new(BUDGET));
+        let run = run_with(&cache);
+        let mut looked_at = 0;
+        for next in 0..10 * ROOM as u64 {
+            for leaf in 0..next {
+                let key = key(leaf * 80);
+                // Found past the cache from the second time on.
+                for _ in 0..2 {
+                    let found = run.entry_cached(&key, key_hash(&key)).unwrap();
+                    looked_at += u64::from(matches!(found, Lookup::Found(_)));
+                }
+            }
+            assert_found(&run, next * 80);
+            assert!(cache.len() <= BUDGET as u64, "{cache:?} at leaf {next}");
+        }
+        assert!(
+            looked_at > 0 && cache.len() > BUDGET as u64 / 2,
+            "{looked_at}, {cache:?}"
+        );
     }
 }

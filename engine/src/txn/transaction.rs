@@ -358,7 +358,8 @@ impl Transaction {
     /// A transaction that wrote nothing has read one consistent state and needs no slot.
     ///
     /// # Errors
-    /// [`Error::Conflict`] and [`Error::TooOld`]: nothing was written; begin again.
+    /// [`Error::Conflict`] and [`Error::TooOld`]: nothing was written; begin again. So it is with
+    /// [`Error::SnapshotTooOld`]: others have collected a run that the transaction read or wrote.
     /// [`Error::CommitUnknown`]: the medium failed in the middle. [`Error::Storage`]: the medium
     /// refused, nothing was written. [`Error::Halted`]: an earlier failure ended writing.
     pub async fn commit(mut self) -> Result<Committed> {

@@ -21,7 +21,8 @@ const IDLE_MAX: Duration = Duration::from_millis(500);
 /// The leases of one process for the shards of one job.
 pub(super) struct Claims {
     db: Db,
-    job: u64,
+    /// What the names of leases begin with.
+    prefix: String,
     lease: Duration,
     /// What is to be prolonged.
     held: Mutex<BTreeSet<u64>>,
@@ -29,11 +30,12 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// `None` where this process alone writes to the database.
-    pub(super) fn new(db: &Db, job: u64, lease_ms: u64) -> Option<Claims> {
+    /// For a job by its number and how often it was retried: what was held before a retry stands in nobody's
+    /// way. `None` where this process alone writes to the database.
+    pub(super) fn new(db: &Db, (job, retries): (u64, u32), lease_ms: u64) -> Option<Claims> {
         db.is_shared().then(|| Claims {
             db: db.clone(),
-            job,
+            prefix: format!("job/{job}/{retries}"),
             lease: Duration::from_millis(lease_ms),
             held: Mutex::default(),
             looked: Mutex::default(),
@@ -83,7 +85,7 @@ impl Claims {
 
     async fn lease(&self, shard: u64) -> bool {
         let ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
-        let name = format!("job/{}/{shard}", self.job);
+        let name = format!("{}/{shard}", self.prefix);
         self.db.lease(&name, ms).await
     }
 }

@@ -195,7 +195,8 @@ pub(super) async fn crew(
             ..counts
         },
     });
-    let claims = Claims::new(&ledger.db, job.state.number, lease_ms(job));
+    let number = (job.state.number, job.state.retries);
+    let claims = Claims::new(&ledger.db, number, lease_ms(job));
     Ok(Crew {
         ledger: ledger.clone(),
         name: name.to_owned(),

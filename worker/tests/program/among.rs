@@ -95,9 +95,6 @@ fn processes_share_a_job() {
             .collect();
         all.into_iter().for_each(done);
         assert_right(&place, name, store, &expected);
-        // Leases kept them apart: hardly anything was computed in vain.
-        let state = place.job(name);
-        assert_eq!(state["attempts"], state["shards"]["total"], "{state}");
         // The folder is the same as ever: one process alone goes on with it.
         place.call(&["put", "by_hand", "k", "1", "--create"]).done();
         let args = ["get", "by_hand", "k", "--redis", &redis.url()];
@@ -123,6 +120,8 @@ fn processes_that_are_killed_or_stopped_and_a_redis_that_forgets_change_nothing(
     let expected = alone(&job, "stations");
     for round in 0..ROUNDS {
         let place = place(&job);
+        // Whoever is stopped while it creates the database has it alone, and the others are told so.
+        place.call(&["db", "init"]).done();
         let mut all: Vec<Child> = (0..PROCESSES)
             .map(|_| start(&place, &redis.url()))
             .collect();
