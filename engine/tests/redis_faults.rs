@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use eciton_engine::base::{Error, InstanceId, Position, TxId};
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
-use eciton_engine::coord::{Answered, Bus, Mailbox};
+use eciton_engine::coord::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId};
 use support::link::{LONG_MS, bus};
 use support::redis::{Certificates, RedisCluster, RedisServer};
 
@@ -28,25 +28,21 @@ async fn seen(bus: &RedisBus, of: InstanceId) -> usize {
 }
 
 async fn publish(bus: &RedisBus, of: InstanceId, id: u128) {
-    bus.publish(of, THERE, TxId(id), Bytes::from("intent"))
+    bus.publish(of, THERE, OfferId(id), Bytes::from("intents"))
         .await;
 }
 
 /// Everything works: intents, claims, slots and answers.
 async fn works(bus: &RedisBus, of: InstanceId) -> bool {
     publish(bus, of, 1).await;
-    let answer = Some((THERE, Bytes::from("answer")));
     let is_seen = seen(bus, of).await == 1;
-    let answered = vec![Answered {
+    let answered = Answered {
+        to: THERE,
         txid: TxId(1),
-        answer,
-    }];
-    bus.settle(of, answered).await;
-    // Once more where somebody had let go of a claim: that has who waits look, too.
-    let mut answers = bus.answers(of, THERE, 2000).await;
-    if answers.is_empty() {
-        answers = bus.answers(of, THERE, 2000).await;
-    }
+        answer: Bytes::from("answer"),
+    };
+    bus.settle(of, vec![OfferId(1)], vec![answered]).await;
+    let answers = bus.answers(of, THERE, 2000).await;
     bus.offer_slot(of, Position(4), Bytes::from("slot")).await;
     let has_slot = bus.slot(of, Position(4)).await.is_some();
     let is_excluded =
@@ -54,7 +50,15 @@ async fn works(bus: &RedisBus, of: InstanceId) -> bool {
     // The second has it where the first call came to nothing.
     bus.release(of, "works", 1).await;
     bus.release(of, "works", 2).await;
-    is_seen && answers.len() == 1 && has_slot && is_excluded
+    // A line for a claim: one holds it, the next stands behind, and it is free once both have gone.
+    let first = bus.stand(of, COMBINING, 1, 60_000).await;
+    let second = bus.stand(of, COMBINING, 2, 60_000).await;
+    let is_in_line = first == Claimed::Held && second == Claimed::Behind(0);
+    bus.release(of, COMBINING, 2).await;
+    bus.release(of, COMBINING, 1).await;
+    let is_free = bus.claim(of, COMBINING, 3, 60_000).await;
+    bus.release(of, COMBINING, 3).await;
+    is_seen && answers.len() == 1 && has_slot && is_excluded && is_in_line && is_free
 }
 
 /// It is at hand, and works at the latest once whatever was in between is over.
@@ -138,14 +142,14 @@ async fn what_is_left_there_is_bounded_and_the_oldest_goes() {
     assert!(bus.connected(OF, LONG_MS).await);
     let text = |len: usize| Bytes::from(vec![b'x'; len]);
     for id in 0..50 {
-        bus.publish(OF, THERE, TxId(id), text(10)).await;
+        bus.publish(OF, THERE, OfferId(id), text(10)).await;
     }
     assert!(seen(&bus, OF).await <= 10);
     for id in 100..110 {
-        bus.publish(OF, THERE, TxId(id), text(300)).await;
+        bus.publish(OF, THERE, OfferId(id), text(300)).await;
     }
     assert!(seen(&bus, OF).await <= 3);
-    bus.publish(OF, THERE, TxId(200), text(1001)).await;
+    bus.publish(OF, THERE, OfferId(200), text(1001)).await;
     assert_eq!(seen(&bus, OF).await, 0);
     publish(&bus, OF, 201).await;
     // They are not visible for ever.
@@ -259,7 +263,7 @@ async fn a_password_is_needed_and_the_rights_that_are_documented_suffice() {
     let server = RedisServer::start();
     let rights = "+@scripting +@pubsub +hello +ping +client +time +exists +get +set +del +unlink \
         +pexpire +decrby +hset +hget +hmget +hdel +hlen +hstrlen +zadd +zrem +zcard +zrange \
-        +zrangebyscore";
+        +zrangebyscore +zrank +zpopmin";
     let mut args = vec![
         "ACL",
         "SETUSER",
@@ -378,8 +382,7 @@ async fn of_a_cluster_one_node_has_a_database_and_the_others_live_without_it() {
     assert!(here.claim(first, "work", 1, LONG_MS).await);
     is_silent(&here, first).await;
     assert_eq!(seen(&there, second).await, 1);
-    let (txid, answer) = (TxId(3), None);
-    there.settle(second, vec![Answered { txid, answer }]).await;
+    there.settle(second, vec![OfferId(3)], Vec::new()).await;
     comes_back(&there, second).await;
     comes_back(&here, second).await;
     cluster.nodes[0].restart();

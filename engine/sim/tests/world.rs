@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Mutant, Position, TxId};
-use eciton_engine::coord::{Answered, Bus, Mailbox, Offered};
+use eciton_engine::coord::{Answered, Bus, Mailbox, OfferId, Offered};
 use eciton_engine::storage::{Created, Name, Storage};
 use eciton_sim::campaign::{Campaign, Summary};
 use eciton_sim::executor::ProcessId;
@@ -92,10 +92,15 @@ async fn busy(storage: Arc<dyn Storage>, bus: Arc<dyn Bus>, own: u64) {
         }
         let (txid, bytes) = (TxId(u128::from(round)), Bytes::from_static(b"message"));
         let (own_box, other_box) = (Mailbox(u128::from(own)), Mailbox(u128::from(1 - own)));
-        bus.publish(OF, own_box, txid, bytes.clone()).await;
+        let id = OfferId(txid.0);
+        bus.publish(OF, own_box, id, bytes.clone()).await;
         bus.intents(OF, own_box, 10, 1_000).await;
-        let answer = Some((other_box, bytes.clone()));
-        bus.settle(OF, vec![Answered { txid, answer }]).await;
+        let answered = Answered {
+            to: other_box,
+            txid,
+            answer: bytes.clone(),
+        };
+        bus.settle(OF, vec![id], vec![answered]).await;
         bus.answers(OF, own_box, 5).await;
         bus.offer_slot(OF, Position(round), bytes).await;
         bus.slot(OF, Position(round)).await;
@@ -352,29 +357,30 @@ fn the_bus_delivers_what_it_is_given_when_nothing_goes_wrong() {
         assert_eq!(early, [(TxId(2), Bytes::from("two"))]);
     });
     run(&mut world, B, async move {
-        for (txid, bytes) in [(2, "b"), (1, "a"), (3, "c")] {
-            b.publish(OF, by, TxId(txid), Bytes::from(bytes)).await;
+        for (id, bytes) in [(2, "b"), (1, "a"), (3, "c")] {
+            b.publish(OF, by, OfferId(id), Bytes::from(bytes)).await;
         }
-        let offered = |bytes: &[&'static str]| -> Vec<Offered> {
-            let offered = |bytes: &&'static str| Offered {
+        let offered = |offers: &[(u128, &'static str)]| -> Vec<Offered> {
+            let offered = |(id, bytes): &(u128, &'static str)| Offered {
                 by,
-                intent: Bytes::from(*bytes),
+                id: OfferId(*id),
+                intents: Bytes::from(*bytes),
             };
-            bytes.iter().map(offered).collect()
+            offers.iter().map(offered).collect()
         };
-        let two = offered(&["b", "a"]);
+        let two = offered(&[(2, "b"), (1, "a")]);
         assert_eq!(a.intents(OF, nobody, 2, 100).await, two, "oldest first");
         assert_eq!(a.intents(OF, nobody, 9, 2).await, two, "bounded in bytes");
         assert!(a.intents(OF, by, 9, 100).await.is_empty(), "one's own");
         assert!(a.intents(InstanceId(2), nobody, 9, 100).await.is_empty());
-        let answer = |id, answer| Answered {
-            txid: TxId(id),
-            answer,
+        let answered = Answered {
+            to: by,
+            txid: TxId(2),
+            answer: Bytes::from("two"),
         };
-        a.settle(OF, vec![answer(2, Some((by, Bytes::from("two"))))])
-            .await;
-        a.settle(OF, vec![answer(1, None)]).await;
-        assert_eq!(a.intents(OF, nobody, 9, 100).await, offered(&["c"]));
+        a.settle(OF, vec![OfferId(2)], vec![answered]).await;
+        a.settle(OF, vec![OfferId(1)], Vec::new()).await;
+        assert_eq!(a.intents(OF, nobody, 9, 100).await, offered(&[(3, "c")]));
         assert_eq!(b.answers(OF, nobody, 50).await, []);
         assert!(a.claim(OF, "fold", 1, 100).await);
         assert!(!b.claim(OF, "fold", 2, 100).await);

@@ -192,11 +192,16 @@ impl Committer {
     /// Another process may have written slot `n`: reads on, so that it is visible here too. Where reading
     /// fails it is durable all the same, and visible as soon as the log is read.
     async fn see(&self, n: Position) -> Result<Position> {
-        if self.view.snapshot().1 < n {
-            let followed = self.combiner.lock().await.follow().await;
-            if let Err(error) = followed {
-                tracing::warn!(%error, "slot {n} is committed and could not be read yet");
-            }
+        let is_seen = || self.view.snapshot().1 >= n;
+        if is_seen() {
+            return Ok(n);
+        }
+        let mut combiner = self.combiner.lock().await;
+        // The first of those who were answered together has read on for all of them.
+        if !is_seen()
+            && let Err(error) = combiner.follow().await
+        {
+            tracing::warn!(%error, "slot {n} is committed and could not be read yet");
         }
         Ok(n)
     }

@@ -1,13 +1,13 @@
 //! A bus within one program: what several handles at one database have in common there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::bus::{Answered, Bus, Mailbox, Offered};
+use super::bus::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
 use super::inbox::Inbox;
 use crate::base::clock::Clock;
 use crate::base::limits::{BUS_INTENTS_LEN_MAX, BUS_INTENTS_MAX, BUS_SLOTS_LEN_MAX, BUS_SLOTS_MAX};
@@ -25,22 +25,57 @@ pub struct Board {
 #[derive(Default)]
 struct Database {
     /// By age.
-    intents: BTreeMap<u64, (TxId, Offered)>,
-    places: HashMap<TxId, u64>,
+    offers: BTreeMap<u64, Offered>,
+    places: HashMap<OfferId, u64>,
     place_next: u64,
-    intents_len: usize,
+    offers_len: usize,
     slots: BTreeMap<Position, Bytes>,
     slots_len: usize,
     /// Owner and end of each claim.
     claims: HashMap<String, (u128, u64)>,
+    /// Who waits for each, in order, and for how many milliseconds it is then claimed.
+    lines: HashMap<String, VecDeque<(u128, u64)>>,
 }
 
 impl Database {
-    fn remove(&mut self, txid: TxId) {
-        let place = self.places.remove(&txid);
-        if let Some((_, offered)) = place.and_then(|place| self.intents.remove(&place)) {
-            self.intents_len -= offered.intent.len();
+    fn remove(&mut self, id: OfferId) {
+        let place = self.places.remove(&id);
+        if let Some(offered) = place.and_then(|place| self.offers.remove(&place)) {
+            self.offers_len -= offered.intents.len();
         }
+    }
+
+    /// Whether `owner` has the claim now.
+    fn claim(&mut self, name: &str, owner: u128, now: u64, ms: u64) -> bool {
+        self.claims.retain(|_, (_, until)| *until > now);
+        let holder = self.claims.get(name);
+        let is_free = holder.is_none_or(|(holder, _)| *holder == owner);
+        if is_free {
+            let until = now.saturating_add(ms.saturating_mul(NS_A_MS));
+            self.claims.insert(name.to_owned(), (owner, until));
+            self.leave(name, owner);
+        }
+        is_free
+    }
+
+    fn leave(&mut self, name: &str, owner: u128) {
+        if let Some(line) = self.lines.get_mut(name) {
+            line.retain(|(waits, _)| *waits != owner);
+        }
+    }
+
+    /// Whose turn it is to look, after `owner` let go of a claim.
+    fn release(&mut self, name: &str, owner: u128, now: u64) -> Option<Mailbox> {
+        self.leave(name, owner);
+        let is_own = |(holder, _): &(u128, u64)| *holder == owner;
+        if !self.claims.get(name).is_some_and(is_own) {
+            return None;
+        }
+        self.claims.remove(name);
+        let line = self.lines.get_mut(name);
+        let (heir, ms) = line.and_then(VecDeque::pop_front)?;
+        self.claim(name, heir, now, ms);
+        Some(Mailbox(heir))
     }
 }
 
@@ -61,21 +96,20 @@ impl Board {
 
 #[async_trait]
 impl Bus for Board {
-    async fn publish(&self, of: InstanceId, by: Mailbox, txid: TxId, intent: Bytes) {
-        if intent.len() > BUS_INTENTS_LEN_MAX {
+    async fn publish(&self, of: InstanceId, by: Mailbox, id: OfferId, intents: Bytes) {
+        if intents.len() > BUS_INTENTS_LEN_MAX {
             return;
         }
         let mut databases = self.databases.lock();
         let database = databases.entry(of).or_default();
-        database.remove(txid);
-        database.intents_len += intent.len();
-        database.places.insert(txid, database.place_next);
-        let offered = (txid, Offered { by, intent });
-        database.intents.insert(database.place_next, offered);
+        database.remove(id);
+        database.offers_len += intents.len();
+        database.places.insert(id, database.place_next);
+        let offered = Offered { by, id, intents };
+        database.offers.insert(database.place_next, offered);
         database.place_next += 1;
-        while database.intents.len() > BUS_INTENTS_MAX || database.intents_len > BUS_INTENTS_LEN_MAX
-        {
-            let Some(oldest) = database.intents.first_entry().map(|oldest| oldest.get().0) else {
+        while database.offers.len() > BUS_INTENTS_MAX || database.offers_len > BUS_INTENTS_LEN_MAX {
+            let Some(oldest) = database.offers.first_entry().map(|oldest| oldest.get().id) else {
                 break;
             };
             database.remove(oldest);
@@ -94,23 +128,26 @@ impl Bus for Board {
             return Vec::new();
         };
         let mut len = 0;
-        let others = database.intents.values().map(|(_, offered)| offered);
-        let others = others.filter(|offered| offered.by != but).take(count_max);
+        let offers = database.offers.values();
+        let others = offers.filter(|offered| offered.by != but).take(count_max);
         let fits = others.take_while(|offered| {
-            len += offered.intent.len();
+            len += offered.intents.len();
             len <= len_max
         });
         fits.cloned().collect()
     }
 
-    async fn settle(&self, of: InstanceId, answered: Vec<Answered>) {
-        for Answered { txid, answer } in answered {
-            if let Some(database) = self.databases.lock().get_mut(&of) {
-                database.remove(txid);
+    async fn settle(&self, of: InstanceId, settled: Vec<OfferId>, answers: Vec<Answered>) {
+        if let Some(database) = self.databases.lock().get_mut(&of) {
+            for id in settled {
+                database.remove(id);
             }
-            if let Some((to, answer)) = answer {
-                self.inbox(to).put([(txid, answer)]);
+            for answered in &answers {
+                database.leave(COMBINING, answered.to.0);
             }
+        }
+        for Answered { to, txid, answer } in answers {
+            self.inbox(to).put([(txid, answer)]);
         }
     }
 
@@ -122,32 +159,36 @@ impl Bus for Board {
     async fn claim(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> bool {
         let now = self.clock.monotonic_ns();
         let mut databases = self.databases.lock();
-        let claims = &mut databases.entry(of).or_default().claims;
-        claims.retain(|_, (_, until)| *until > now);
-        let is_free = claims.get(name).is_none_or(|(holder, _)| *holder == owner);
-        if is_free {
-            let until = now.saturating_add(ms.saturating_mul(NS_A_MS));
-            claims.insert(name.to_owned(), (owner, until));
+        let database = databases.entry(of).or_default();
+        database.claim(name, owner, now, ms)
+    }
+
+    async fn stand(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> Claimed {
+        let now = self.clock.monotonic_ns();
+        let mut databases = self.databases.lock();
+        let database = databases.entry(of).or_default();
+        if database.claim(name, owner, now, ms) {
+            return Claimed::Held;
         }
-        is_free
+        let line = database.lines.entry(name.to_owned()).or_default();
+        let own = line.iter().position(|(waits, _)| *waits == owner);
+        let before = own.unwrap_or(line.len());
+        match line.get_mut(before) {
+            Some(own) => own.1 = ms,
+            None => line.push_back((owner, ms)),
+        }
+        Claimed::Behind(before as u64)
     }
 
     async fn release(&self, of: InstanceId, name: &str, owner: u128) {
-        let oldest = {
+        let now = self.clock.monotonic_ns();
+        let next = {
             let mut databases = self.databases.lock();
-            let Some(database) = databases.get_mut(&of) else {
-                return;
-            };
-            let is_own = |(holder, _): &(u128, u64)| *holder == owner;
-            if !database.claims.get(name).is_some_and(is_own) {
-                return;
-            }
-            database.claims.remove(name);
-            let oldest = database.intents.first_key_value();
-            oldest.map(|(_, (_, offered))| offered.by)
+            let database = databases.get_mut(&of);
+            database.and_then(|database| database.release(name, owner, now))
         };
-        if let Some(by) = oldest {
-            self.inbox(by).nudge();
+        if let Some(next) = next {
+            self.inbox(next).nudge();
         }
     }
 

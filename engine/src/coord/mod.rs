@@ -4,6 +4,7 @@
 
 mod board;
 mod bus;
+mod desk;
 mod inbox;
 mod intent;
 mod local;
@@ -14,7 +15,7 @@ mod silence;
 pub mod wire;
 
 pub use board::Board;
-pub use bus::{Answered, Bus, Mailbox, Offered};
+pub use bus::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
 pub use intent::{Intent, KeyRange, Origin, ReadSet, Writes};
 pub use local::LocalCoordinator;
 pub use shared::SharedCoordinator;

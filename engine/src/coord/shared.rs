@@ -1,7 +1,6 @@
 //! The coordinator of many processes: what they hand each other goes over a [`Bus`], which may lose
 //! it, so every process keeps its own intents until it knows what became of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,16 +11,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::bus::{Answered, Mailbox};
-use super::wire::{Heard, decode_answer, decode_intent, encode_answer, encode_intent};
+use super::bus::{COMBINING, Claimed, Mailbox, OfferId};
+use super::desk::Desk;
+use super::wire::{decode_answer, decode_intents, encode_intents};
 use super::{Answer, Bus, Coordinator, Intent, Lease, Origin, Token, Turn};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{PATIENCE_MS_MAX, PATIENCE_MS_MIN};
 use crate::base::{InstanceId, Position, TxId};
 
-/// The claim of whoever combines now.
-const COMBINER: &str = "combine";
 /// How many average slots a submitter waits for its answer before it combines itself (S4).
 const PATIENCE_SLOTS: u64 = 3;
 /// How often a combiner lets the tasks of its process go first, as long as more of them publish.
@@ -31,8 +29,9 @@ const NS_A_MS: u64 = 1_000_000;
 /// Hands intents from process to process.
 ///
 /// Within the process one task at a time deals with the bus: it waits for the answers of all its tasks, or
-/// combines for all of them. Between processes nothing is excluded: two may combine at once, and the log
-/// decides.
+/// combines for all of them. Only what it waits for is offered to others, as much as there is in one go; what
+/// it combines itself never is, which costs nobody anything. Processes that want to combine stand in line, so
+/// that each has its turn. Between them nothing is excluded: two may combine at once, and the log decides.
 pub struct SharedCoordinator {
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
@@ -40,62 +39,11 @@ pub struct SharedCoordinator {
     /// Names this process where it claims something, and is the mailbox for its answers.
     owner: u128,
     of: Mutex<InstanceId>,
-    state: Arc<Mutex<State>>,
+    desk: Arc<Mutex<Desk>>,
     /// The moving average of what a slot takes, in microseconds.
     slot_us: AtomicU64,
     /// When this process last took intents, on the monotonic clock.
     taken_ns: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    /// What this process has published and not seen settled, in order.
-    mine: BTreeMap<u64, Arc<Intent>>,
-    places: HashMap<TxId, u64>,
-    place_next: u64,
-    /// Submitters that wait for their turn, in the order of their intents.
-    waiting: BTreeMap<u64, (TxId, oneshot::Sender<Turn>)>,
-    /// Answers that came before their submitter asked.
-    settled: HashMap<TxId, Answer>,
-    /// Its own that another process says it refused, which is no more than a reason to look oneself.
-    refused: HashSet<TxId>,
-    /// Who published what was taken last from the bus.
-    senders: HashMap<TxId, Mailbox>,
-    /// A task of this process has the turn.
-    combining: bool,
-}
-
-impl State {
-    fn forget(&mut self, txid: TxId) {
-        if let Some(place) = self.places.remove(&txid) {
-            self.mine.remove(&place);
-            self.waiting.remove(&place);
-        }
-        self.settled.remove(&txid);
-        self.refused.remove(&txid);
-    }
-
-    /// Tells whoever published `txid` what became of it, or keeps it until it asks. Nothing for what is
-    /// settled already or was never its own.
-    fn settle(&mut self, txid: TxId, answer: Answer) {
-        let Some(place) = self.places.get(&txid).copied() else {
-            return;
-        };
-        if self.mine.remove(&place).is_none() {
-            return;
-        }
-        self.refused.remove(&txid);
-        match self.waiting.remove(&place) {
-            // A submitter that has gone away does not want to know.
-            Some((_, waiting)) => drop(waiting.send(Turn::Settled(answer))),
-            None => drop(self.settled.insert(txid, answer)),
-        }
-    }
-
-    fn is_open(&self, txid: TxId) -> bool {
-        let place = self.places.get(&txid);
-        place.is_some_and(|place| self.mine.contains_key(place))
-    }
 }
 
 impl SharedCoordinator {
@@ -112,7 +60,7 @@ impl SharedCoordinator {
             entropy,
             owner,
             of: Mutex::new(InstanceId(0)),
-            state: Arc::default(),
+            desk: Arc::default(),
             slot_us: AtomicU64::new(PATIENCE_MS_MIN * 1000),
             taken_ns: AtomicU64::new(0),
         }
@@ -132,38 +80,39 @@ impl SharedCoordinator {
     }
 
     fn token(&self) -> Token {
-        let state = Arc::clone(&self.state);
-        Token::new(move || pass_on(&state))
+        let desk = Arc::clone(&self.desk);
+        Token::new(move || pass_on(&desk))
     }
 
     /// The token if nobody of this process has it, else what to wait for.
     fn elect(&self, txid: TxId) -> Elected {
-        let mut state = self.state.lock();
-        if let Some(answer) = state.settled.remove(&txid) {
+        let mut desk = self.desk.lock();
+        if let Some(answer) = desk.take_settled(txid) {
             return Elected::Settled(answer);
         }
-        if !state.combining {
-            state.combining = true;
-            drop(state);
+        if !desk.combining {
+            desk.combining = true;
+            drop(desk);
             return Elected::Turn(self.token());
         }
-        let (sender, receiver) = oneshot::channel();
-        let place = state.places.get(&txid).copied().unwrap_or(u64::MAX);
-        state.waiting.insert(place, (txid, sender));
-        Elected::Wait(receiver)
+        Elected::Wait(desk.wait(txid))
     }
 
     /// With this process's turn: combine now, or be answered by another process that does. Whatever answers
     /// come meanwhile go to all who wait for them here.
     async fn alone(&self, txid: TxId, token: Token) -> Turn {
         let of = self.of();
-        if !self.state.lock().refused.is_empty() {
+        if self.desk.lock().has_refused() {
             return Turn::Combine(token);
         }
         let patience_ms = self.patience_ms();
         let deadline_ns = self.clock.monotonic_ns() + patience_ms * NS_A_MS;
-        // Whenever something was heard, whoever combined may be done.
-        while !self.bus.claim(of, COMBINER, self.owner, patience_ms).await {
+        let mut led = None;
+        // Whenever something was heard, it may be one's turn.
+        while let Claimed::Behind(_) = self.bus.stand(of, COMBINING, self.owner, patience_ms).await
+        {
+            led.get_or_insert_with(|| Led::new(&self.desk));
+            self.offer().await;
             let left_ns = deadline_ns.saturating_sub(self.clock.monotonic_ns());
             if left_ns == 0 {
                 break;
@@ -182,6 +131,24 @@ impl SharedCoordinator {
         Turn::Combine(token)
     }
 
+    /// Shows others whatever is open here and not on the bus, together with what is about to come: several tasks
+    /// that publish at once leave it to the first.
+    async fn offer(&self) {
+        if std::mem::replace(&mut self.desk.lock().is_offering, true) {
+            return;
+        }
+        let offering = Offering { desk: &self.desk };
+        self.gather().await;
+        drop(offering);
+        let name = || OfferId(self.entropy.next_u128());
+        let offers = self.desk.lock().offer(name);
+        let (of, by) = (self.of(), Mailbox(self.owner));
+        for (id, intents) in offers {
+            let bytes = encode_intents(of, intents.iter().map(|intent| &**intent));
+            self.bus.publish(of, by, id, bytes).await;
+        }
+    }
+
     /// Tells everybody here what was heard, first the others; what became of `txid`, and whether anything of
     /// this process is said to be refused.
     fn hear(
@@ -190,15 +157,13 @@ impl SharedCoordinator {
         txid: TxId,
         heard: Vec<(TxId, Bytes)>,
     ) -> (Option<Answer>, bool) {
-        let mut state = self.state.lock();
+        let mut desk = self.desk.lock();
         for (txid, bytes) in heard {
-            match decode_answer(of, txid, &bytes) {
-                Some(Heard::Committed(n)) => state.settle(txid, Answer::Committed(n)),
-                Some(Heard::Rejected) if state.is_open(txid) => drop(state.refused.insert(txid)),
-                Some(Heard::Rejected) | None => {}
+            if let Some(heard) = decode_answer(of, txid, &bytes) {
+                desk.hear(txid, heard);
             }
         }
-        (state.settled.remove(&txid), !state.refused.is_empty())
+        (desk.take_settled(txid), desk.has_refused())
     }
 
     /// Lets those publish who are about to: whoever was just answered comes back with the next at once, and the
@@ -206,7 +171,7 @@ impl SharedCoordinator {
     async fn gather(&self) {
         let mut before = 0;
         for _ in 0..GATHER_TURNS_MAX {
-            let now = self.state.lock().mine.len();
+            let now = self.desk.lock().open_len();
             if now == before {
                 return;
             }
@@ -236,6 +201,35 @@ impl SharedCoordinator {
     }
 }
 
+/// As long as a task waits for another process.
+struct Led<'a> {
+    desk: &'a Mutex<Desk>,
+}
+
+impl<'a> Led<'a> {
+    fn new(desk: &'a Mutex<Desk>) -> Led<'a> {
+        desk.lock().is_led = true;
+        Led { desk }
+    }
+}
+
+impl Drop for Led<'_> {
+    fn drop(&mut self) {
+        self.desk.lock().is_led = false;
+    }
+}
+
+/// Whoever was about to offer and went away leaves it to others.
+struct Offering<'a> {
+    desk: &'a Mutex<Desk>,
+}
+
+impl Drop for Offering<'_> {
+    fn drop(&mut self) {
+        self.desk.lock().is_offering = false;
+    }
+}
+
 enum Elected {
     Settled(Answer),
     Turn(Token),
@@ -243,15 +237,10 @@ enum Elected {
 }
 
 /// Gives the token to whoever of this process has waited longest.
-fn pass_on(state: &Arc<Mutex<State>>) {
-    let heir = {
-        let mut guard = state.lock();
-        let heir = guard.waiting.pop_first();
-        guard.combining = heir.is_some();
-        heir
-    };
-    if let Some((_, (_, heir))) = heir {
-        let again = Arc::clone(state);
+fn pass_on(desk: &Arc<Mutex<Desk>>) {
+    let heir = desk.lock().next();
+    if let Some(heir) = heir {
+        let again = Arc::clone(desk);
         // If the heir has gone away, the token dropped with the message passes itself on.
         drop(heir.send(Turn::Combine(Token::new(move || pass_on(&again)))));
     }
@@ -268,23 +257,10 @@ impl Coordinator for SharedCoordinator {
     }
 
     async fn publish(&self, intent: &Arc<Intent>) {
-        {
-            let mut state = self.state.lock();
-            let place = match state.places.get(&intent.txid) {
-                Some(place) => *place,
-                None => {
-                    let place = state.place_next;
-                    state.place_next += 1;
-                    state.places.insert(intent.txid, place);
-                    place
-                }
-            };
-            state.mine.insert(place, Arc::clone(intent));
+        let is_wanted = self.desk.lock().publish(intent);
+        if is_wanted {
+            self.offer().await;
         }
-        let of = self.of();
-        let bytes = encode_intent(of, intent);
-        let by = Mailbox(self.owner);
-        self.bus.publish(of, by, intent.txid, bytes).await;
     }
 
     async fn turn(&self, txid: TxId) -> Turn {
@@ -308,67 +284,30 @@ impl Coordinator for SharedCoordinator {
         let but = Mailbox(self.owner);
         let offered = self.bus.intents(of, but, records_max, len_max).await;
         self.gather().await;
-        let mut taken: Vec<Arc<Intent>> = Vec::new();
+        let offered = offered.into_iter().map(|offered| {
+            let intents = decode_intents(of, &offered.intents);
+            (offered.by, offered.id, intents)
+        });
         let mut len = 0;
-        let mut fits = |taken: &Vec<_>, intent: &Intent| {
+        let fits = |taken: usize, intent: &Intent| {
             len += intent.len;
-            taken.is_empty() || (taken.len() < records_max && len <= len_max)
+            taken == 0 || (taken < records_max && len <= len_max)
         };
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        state.senders.clear();
-        // Its own first, whatever was published until now.
-        for intent in state.mine.values() {
-            if !fits(&taken, intent) {
-                return taken;
-            }
-            state.refused.remove(&intent.txid);
-            taken.push(Arc::clone(intent));
-        }
-        let mut seen: HashSet<TxId> = taken.iter().map(|intent| intent.txid).collect();
-        for offered in offered {
-            let Some(intent) = decode_intent(of, &offered.intent) else {
-                continue;
-            };
-            // Published by this process, on a bus that does not know: as a foreign one it might be refused
-            // for good although others can still commit it.
-            if state.places.contains_key(&intent.txid) {
-                continue;
-            }
-            if seen.insert(intent.txid) && fits(&taken, &intent) {
-                state.senders.insert(intent.txid, offered.by);
-                taken.push(Arc::new(intent));
-            }
-        }
-        taken
+        self.desk.lock().take(offered.collect(), fits)
     }
 
     async fn answer(&self, answers: Vec<(TxId, Answer)>) {
         self.learn();
         let of = self.of();
-        let mut answered = Vec::with_capacity(answers.len());
-        {
-            let mut state = self.state.lock();
-            for (txid, answer) in answers {
-                let heard = match &answer {
-                    Answer::Committed(n) => Heard::Committed(*n),
-                    Answer::Rejected(_) => Heard::Rejected,
-                };
-                let sender = state.senders.remove(&txid);
-                let answer_to = sender.map(|to| (to, encode_answer(of, txid, heard)));
-                answered.push(Answered {
-                    txid,
-                    answer: answer_to,
-                });
-                state.settle(txid, answer);
-            }
+        let (settled, told) = self.desk.lock().answer(of, answers);
+        if !(settled.is_empty() && told.is_empty()) {
+            self.bus.settle(of, settled, told).await;
         }
-        self.bus.settle(of, answered).await;
-        self.bus.release(of, COMBINER, self.owner).await;
+        self.bus.release(of, COMBINING, self.owner).await;
     }
 
     fn forget(&self, txid: TxId) {
-        self.state.lock().forget(txid);
+        self.desk.lock().forget(txid);
     }
 
     async fn offer_slot(&self, n: Position, slot: Bytes) {
@@ -396,7 +335,8 @@ mod tests {
     use futures::FutureExt;
     use futures::executor::block_on;
 
-    use super::super::{Board, Offered, ReadSet, Writes};
+    use super::super::bus::{Answered, Offered};
+    use super::super::{Board, ReadSet, Writes};
     use super::*;
     use crate::base::Error;
     use crate::base::clock::SystemClock;
@@ -421,8 +361,8 @@ mod tests {
 
     #[async_trait]
     impl Bus for Scene {
-        async fn publish(&self, of: InstanceId, by: Mailbox, txid: TxId, intent: Bytes) {
-            self.board.publish(of, by, txid, intent).await;
+        async fn publish(&self, of: InstanceId, by: Mailbox, id: OfferId, intents: Bytes) {
+            self.board.publish(of, by, id, intents).await;
         }
 
         async fn intents(
@@ -441,8 +381,8 @@ mod tests {
             self.board.intents(of, nobody, count_max, len_max).await
         }
 
-        async fn settle(&self, of: InstanceId, answered: Vec<Answered>) {
-            self.board.settle(of, answered).await;
+        async fn settle(&self, of: InstanceId, settled: Vec<OfferId>, answers: Vec<Answered>) {
+            self.board.settle(of, settled, answers).await;
         }
 
         async fn answers(&self, of: InstanceId, to: Mailbox, ms_max: u64) -> Vec<(TxId, Bytes)> {
@@ -451,6 +391,10 @@ mod tests {
 
         async fn claim(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> bool {
             self.board.claim(of, name, owner, ms).await
+        }
+
+        async fn stand(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> Claimed {
+            self.board.stand(of, name, owner, ms).await
         }
 
         async fn release(&self, of: InstanceId, name: &str, owner: u128) {
@@ -497,14 +441,31 @@ mod tests {
 
     /// `there` combines, and this becomes of what it took.
     fn combine(there: &SharedCoordinator, answers: &[(u128, Answer)]) {
-        assert!(block_on(there.bus.claim(OF, COMBINER, there.owner, 60_000)));
+        assert!(block_on(there.bus.claim(
+            OF,
+            COMBINING,
+            there.owner,
+            60_000
+        )));
         taken(there);
         let answers = answers
             .iter()
             .map(|(id, answer)| (TxId(*id), answer.clone()));
         block_on(there.answer(answers.collect()));
         // It goes on with the next.
-        assert!(block_on(there.bus.claim(OF, COMBINER, there.owner, 60_000)));
+        assert!(block_on(there.bus.claim(
+            OF,
+            COMBINING,
+            there.owner,
+            60_000
+        )));
+    }
+
+    /// Publishes while another process combines.
+    fn offer(here: &SharedCoordinator, id: u128) {
+        let led = Led::new(&here.desk);
+        block_on(here.publish(&intent(id)));
+        drop(led);
     }
 
     fn committed(n: u64) -> Answer {
@@ -523,7 +484,7 @@ mod tests {
     fn an_intent_is_own_here_and_foreign_there_until_it_is_settled() {
         let scene = Scene::new();
         let (here, there) = (process(&scene, 1), process(&scene, 2));
-        block_on(here.publish(&intent(7)));
+        offer(&here, 7);
         assert_eq!(taken(&here), [(7, Origin::Own)]);
         assert_eq!(taken(&there), [(7, Origin::Foreign)]);
         block_on(there.answer(vec![(TxId(7), committed(4))]));
@@ -546,11 +507,11 @@ mod tests {
     fn a_refusal_by_another_process_is_only_a_reason_to_look() {
         let scene = Scene::new();
         let (here, there) = (process(&scene, 1), process(&scene, 2));
-        block_on(here.publish(&intent(9)));
+        offer(&here, 9);
         combine(&there, &[(9, Answer::Rejected(Error::ReadOnly))]);
         assert_eq!(position(block_on(here.turn(TxId(9)))), None);
         assert_eq!(taken(&here), [(9, Origin::Own)]);
-        block_on(here.publish(&intent(10)));
+        offer(&here, 10);
         combine(&there, &[(10, committed(5))]);
         assert_eq!(position(block_on(here.turn(TxId(10)))), Some(5));
     }
@@ -561,11 +522,11 @@ mod tests {
         let scene = Scene::new();
         let (here, there) = (process(&scene, 1), process(&scene, 2));
         for id in 1..=4 {
-            block_on(here.publish(&intent(id)));
+            offer(&here, id);
         }
-        assert!(block_on(scene.claim(OF, COMBINER, there.owner, 60_000)));
+        assert!(block_on(scene.claim(OF, COMBINING, there.owner, 60_000)));
         let mut first = Box::pin(here.alone(TxId(1), here.token()));
-        here.state.lock().combining = true;
+        here.desk.lock().combining = true;
         let mut second = Box::pin(here.turn(TxId(2)));
         let mut third = Box::pin(here.turn(TxId(3)));
         assert!(second.as_mut().now_or_never().is_none());
@@ -574,7 +535,7 @@ mod tests {
             &there,
             &[(1, committed(7)), (2, committed(7)), (4, committed(7))],
         );
-        assert_eq!(first.as_mut().now_or_never().and_then(position), Some(7));
+        assert_eq!(position(block_on(first.as_mut())), Some(7));
         assert_eq!(second.now_or_never().and_then(position), Some(7));
         // It came before its submitter asked.
         assert_eq!(position(block_on(here.turn(TxId(4)))), Some(7));
@@ -588,22 +549,46 @@ mod tests {
     fn a_refusal_of_one_has_whoever_waits_look_for_it() {
         let scene = Scene::new();
         let (here, there) = (process(&scene, 1), process(&scene, 2));
-        block_on(here.publish(&intent(1)));
-        block_on(here.publish(&intent(2)));
+        offer(&here, 1);
+        offer(&here, 2);
         let refused = Answer::Rejected(Error::ReadOnly);
         combine(&there, &[(2, refused.clone()), (1, committed(3))]);
         // The first is answered, so the next one who gets the turn combines, whoever it is.
         assert_eq!(position(block_on(here.turn(TxId(1)))), Some(3));
         assert_eq!(position(block_on(here.turn(TxId(2)))), None);
         assert_eq!(taken(&here), [(2, Origin::Own)]);
-        assert!(here.state.lock().refused.is_empty());
-        block_on(here.publish(&intent(2)));
+        assert!(!here.desk.lock().has_refused());
+        offer(&here, 2);
         combine(&there, &[(2, refused)]);
         let heard = block_on(scene.answers(OF, Mailbox(here.owner), 1));
         assert!(here.hear(OF, TxId(9), heard).1);
         // Who has gone away does not keep others busy.
         here.forget(TxId(2));
-        assert!(here.state.lock().refused.is_empty());
+        assert!(!here.desk.lock().has_refused());
+    }
+
+    #[tokio::test]
+    async fn what_a_process_combines_itself_is_never_offered() {
+        let scene = Scene::new();
+        let (here, there) = (process(&scene, 1), process(&scene, 2));
+        here.publish(&intent(1)).await;
+        assert_eq!(taken(&there), []);
+        // Another one combines: it is offered, and so is what comes as long as somebody waits.
+        assert!(scene.claim(OF, COMBINING, there.owner, 60_000).await);
+        let mut waits = Box::pin(here.turn(TxId(1)));
+        // It lets others publish first.
+        for _ in 0..GATHER_TURNS_MAX {
+            assert!(waits.as_mut().now_or_never().is_none());
+        }
+        here.publish(&intent(2)).await;
+        let foreign = [(1, Origin::Foreign), (2, Origin::Foreign)];
+        assert_eq!(taken(&there), foreign);
+        drop(waits);
+        here.publish(&intent(3)).await;
+        assert_eq!(taken(&there), foreign);
+        let answers = vec![(TxId(1), committed(4)), (TxId(3), committed(4))];
+        here.answer(answers).await;
+        assert_eq!(taken(&there), [(2, Origin::Foreign)]);
     }
 
     #[test]

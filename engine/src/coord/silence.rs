@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::bus::{Answered, Bus, Mailbox, Offered};
+use super::bus::{Answered, Bus, Mailbox, OfferId, Offered};
 use crate::base::{InstanceId, Position, TxId};
 
 /// A bus that carries nothing. Every process commits its own transactions over the shared storage alone:
@@ -13,7 +13,7 @@ pub struct Silence;
 
 #[async_trait]
 impl Bus for Silence {
-    async fn publish(&self, _of: InstanceId, _by: Mailbox, _txid: TxId, _intent: Bytes) {}
+    async fn publish(&self, _of: InstanceId, _by: Mailbox, _id: OfferId, _intents: Bytes) {}
 
     async fn intents(
         &self,
@@ -25,7 +25,7 @@ impl Bus for Silence {
         Vec::new()
     }
 
-    async fn settle(&self, _of: InstanceId, _answered: Vec<Answered>) {}
+    async fn settle(&self, _of: InstanceId, _settled: Vec<OfferId>, _answers: Vec<Answered>) {}
 
     async fn answers(&self, _of: InstanceId, _to: Mailbox, _ms_max: u64) -> Vec<(TxId, Bytes)> {
         Vec::new()

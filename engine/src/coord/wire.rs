@@ -73,6 +73,28 @@ pub fn encode_intent(of: InstanceId, intent: &Intent) -> Bytes {
     end(out)
 }
 
+/// The bytes of several intents.
+pub fn encode_intents<'a>(of: InstanceId, intents: impl IntoIterator<Item = &'a Intent>) -> Bytes {
+    let mut out = Vec::new();
+    for intent in intents {
+        put_sized(&mut out, &encode_intent(of, intent));
+    }
+    out.into()
+}
+
+/// Reads several intents, as far as they are some of this database's.
+pub fn decode_intents(of: InstanceId, bytes: &Bytes) -> Vec<Intent> {
+    let mut reader = Reader::new(bytes);
+    let mut intents = Vec::new();
+    while !reader.is_done() {
+        let Ok(intent) = reader.sized(bytes.len()) else {
+            break;
+        };
+        intents.extend(decode_intent(of, &intent));
+    }
+    intents
+}
+
 /// Reads an intent; `None` for anything that is not one of this database.
 pub fn decode_intent(of: InstanceId, bytes: &Bytes) -> Option<Intent> {
     let body = open(bytes, INTENT_MAGIC, of)?;
@@ -251,6 +273,25 @@ mod tests {
             for len in 0..bytes.len() {
                 assert!(decode_intent(OF, &bytes.slice(..len)).is_none(), "{len}");
             }
+        }
+    }
+
+    #[test]
+    fn of_several_intents_those_that_are_whole_are_read() {
+        let several = intents();
+        let bytes = encode_intents(OF, &several);
+        let text = |intents: &[Intent]| format!("{intents:?}");
+        assert_eq!(text(&decode_intents(OF, &bytes)), text(&several));
+        for len in 0..bytes.len() {
+            let some = decode_intents(OF, &bytes.slice(..len));
+            assert!(some.len() < several.len(), "{len}");
+            assert_eq!(text(&some), text(&several[..some.len()]), "{len}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let some = decode_intents(OF, &flipped.into());
+            assert!(some.len() < several.len(), "bit {bit}");
         }
     }
 

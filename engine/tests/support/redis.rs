@@ -117,6 +117,15 @@ impl RedisServer {
     /// Stops it in the middle of whatever it does: connections stay, and nothing answers.
     pub(crate) fn stop(&self) {
         self.signal("-STOP");
+        // Until then it may still answer.
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let is_stopped = |stat: String| {
+            stat.rsplit_once(')')
+                .is_some_and(|(_, s)| s.starts_with(" T"))
+        };
+        while !std::fs::read_to_string(&stat).is_ok_and(is_stopped) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets it go on.

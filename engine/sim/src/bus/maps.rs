@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Position, TxId};
-use eciton_engine::coord::{Mailbox, Offered};
+use eciton_engine::coord::{Mailbox, OfferId, Offered};
 
 /// Answers and slots that are kept an instance; the oldest go first.
 const KEPT_MAX: usize = 256;
@@ -19,7 +19,7 @@ pub(super) struct Snapshot {
 #[derive(Clone, Debug, Default)]
 struct Instance {
     /// By age, then by name.
-    intents: BTreeMap<(u64, TxId), Offered>,
+    offers: BTreeMap<(u64, OfferId), Offered>,
     answers: Vec<(Mailbox, TxId, Bytes)>,
     slots: BTreeMap<Position, Bytes>,
     /// Owner and end of each claim.
@@ -45,16 +45,16 @@ impl Maps {
         self.all.instances.entry(of).or_default()
     }
 
-    pub(super) fn add_intent(&mut self, of: InstanceId, txid: TxId, offered: Offered, age: u64) {
-        self.remove_intent(of, txid);
-        self.of(of).intents.insert((age, txid), offered);
+    pub(super) fn add_offer(&mut self, of: InstanceId, offered: Offered, age: u64) {
+        self.remove_offer(of, offered.id);
+        self.of(of).offers.insert((age, offered.id), offered);
     }
 
-    pub(super) fn remove_intent(&mut self, of: InstanceId, txid: TxId) {
-        self.of(of).intents.retain(|(_, other), _| *other != txid);
+    pub(super) fn remove_offer(&mut self, of: InstanceId, id: OfferId) {
+        self.of(of).offers.retain(|(_, other), _| *other != id);
     }
 
-    pub(super) fn intents(
+    pub(super) fn offers(
         &mut self,
         of: InstanceId,
         but: Mailbox,
@@ -63,10 +63,10 @@ impl Maps {
     ) -> Vec<Offered> {
         let mut len = 0;
         let fits = |offered: &&Offered| {
-            len += offered.intent.len();
+            len += offered.intents.len();
             len <= len_max
         };
-        let all = self.of(of).intents.values();
+        let all = self.of(of).offers.values();
         let others = all.filter(|offered| offered.by != but).take(count_max);
         others.take_while(fits).cloned().collect()
     }

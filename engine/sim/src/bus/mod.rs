@@ -11,7 +11,7 @@ use std::task::Poll;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Position, TxId};
-use eciton_engine::coord::{Answered, Bus, Mailbox, Offered};
+use eciton_engine::coord::{Answered, Bus, Mailbox, OfferId, Offered};
 use futures::FutureExt;
 use parking_lot::Mutex;
 
@@ -50,7 +50,7 @@ pub struct BusHub {
 /// A message of any kind.
 #[derive(Clone)]
 enum Message {
-    Intent(TxId, Offered),
+    Offer(Offered),
     Answer(Mailbox, TxId, Bytes),
     Slot(Position, Bytes),
 }
@@ -58,7 +58,7 @@ enum Message {
 impl Message {
     fn bytes_mut(&mut self) -> &mut Bytes {
         match self {
-            Message::Intent(_, offered) => &mut offered.intent,
+            Message::Offer(offered) => &mut offered.intents,
             Message::Answer(_, _, bytes) | Message::Slot(_, bytes) => bytes,
         }
     }
@@ -67,8 +67,9 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Intent(txid, offered) => {
-                write!(f, "intent {txid}: {} bytes", offered.intent.len())
+            Message::Offer(offered) => {
+                let (id, len) = (offered.id.0, offered.intents.len());
+                write!(f, "offer {id:032x}: {len} bytes")
             }
             Message::Answer(_, txid, bytes) => write!(f, "answer {txid}: {} bytes", bytes.len()),
             Message::Slot(n, bytes) => write!(f, "slot {n}: {} bytes", bytes.len()),
@@ -128,7 +129,7 @@ impl BusHub {
         let woken = {
             let mut maps = self.maps.lock();
             match message {
-                Message::Intent(txid, offered) => maps.add_intent(of, txid, offered, order),
+                Message::Offer(offered) => maps.add_offer(of, offered, order),
                 Message::Answer(to, txid, bytes) => maps.add_answer(of, to, txid, bytes),
                 Message::Slot(n, bytes) => maps.add_slot(of, n, bytes),
             }
@@ -258,9 +259,9 @@ fn corrupted(bytes: &Bytes, bits: u64) -> Bytes {
 
 #[async_trait]
 impl Bus for SimBus {
-    async fn publish(&self, of: InstanceId, by: Mailbox, txid: TxId, intent: Bytes) {
+    async fn publish(&self, of: InstanceId, by: Mailbox, id: OfferId, intents: Bytes) {
         if self.reach().await {
-            self.send(of, Message::Intent(txid, Offered { by, intent }));
+            self.send(of, Message::Offer(Offered { by, id, intents }));
             self.shared().gap().await;
         }
     }
@@ -275,24 +276,26 @@ impl Bus for SimBus {
         if !self.reach().await {
             return Vec::new();
         }
-        let intents = self.hub.maps.lock().intents(of, but, count_max, len_max);
-        self.log(format_args!("{} intents", intents.len()));
-        let received = intents.into_iter().filter_map(|Offered { by, intent }| {
-            let intent = self.receive("an intent", Some(intent))?;
-            Some(Offered { by, intent })
-        });
+        let offers = self.hub.maps.lock().offers(of, but, count_max, len_max);
+        self.log(format_args!("{} offers", offers.len()));
+        let received = offers
+            .into_iter()
+            .filter_map(|Offered { by, id, intents }| {
+                let intents = self.receive("an offer", Some(intents))?;
+                Some(Offered { by, id, intents })
+            });
         received.collect()
     }
 
-    async fn settle(&self, of: InstanceId, answered: Vec<Answered>) {
+    async fn settle(&self, of: InstanceId, settled: Vec<OfferId>, answers: Vec<Answered>) {
         if !self.reach().await {
             return;
         }
-        for Answered { txid, answer } in answered {
-            self.hub.maps.lock().remove_intent(of, txid);
-            if let Some((to, bytes)) = answer {
-                self.send(of, Message::Answer(to, txid, bytes));
-            }
+        for id in settled {
+            self.hub.maps.lock().remove_offer(of, id);
+        }
+        for Answered { to, txid, answer } in answers {
+            self.send(of, Message::Answer(to, txid, answer));
         }
         self.shared().gap().await;
     }

@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use redis::Value;
 
-use super::bus::{Answered, Bus, Mailbox, Offered};
+use super::bus::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{INTENT_LEN_MAX, SLOT_RECORDS_MAX};
@@ -33,12 +33,14 @@ use driver::Driver;
 use link::Link;
 use names::Names;
 use parcel::{bytes, pack_answer, pack_offered, unpack_offered};
-use script::{CLAIM, Call, GET, PUT, RELEASE, SETTLE, TAKE};
+use script::{CLAIM, Call, GET, PUT, RELEASE, SETTLE, STAND, TAKE};
 
-/// Bytes of an intent on the bus at most, what it read included; a larger one is combined by who submits it.
+/// Bytes of an offer on the bus at most, what its intents read included; a larger one is combined by who submits it.
 const OFFERED_LEN_MAX: usize = 2 * INTENT_LEN_MAX;
 /// Milliseconds between two looks whether a link is up.
 const LOOK_MS: u64 = 2;
+/// Milliseconds for which a claim passes to whoever is next in line, unless it claims for longer.
+const HEIR_MS: u64 = 20;
 
 /// Hints between processes over Redis: see the module.
 pub struct RedisBus {
@@ -113,17 +115,17 @@ impl RedisBus {
 
 #[async_trait]
 impl Bus for RedisBus {
-    async fn publish(&self, of: InstanceId, by: Mailbox, txid: TxId, intent: Bytes) {
+    async fn publish(&self, of: InstanceId, by: Mailbox, id: OfferId, intents: Bytes) {
         let link = self.link(of);
-        // Before the intent: whoever answers it finds somebody listening.
+        // Before the intents: whoever answers them finds somebody listening.
         link.inbox(by);
-        if intent.len() > OFFERED_LEN_MAX || !link.is_up() {
+        if intents.len() > OFFERED_LEN_MAX || !link.is_up() {
             return;
         }
         let bounds = (self.options.intents_max, self.options.intents_len_max);
         let call = self.put(link.shared.names.intents(), bounds).arg("");
-        let call = call.arg(txid.0.to_be_bytes().to_vec());
-        link.tell(call.arg(pack_offered(by, &intent)));
+        let call = call.arg(id.0.to_be_bytes().to_vec());
+        link.tell(call.arg(pack_offered(&Offered { by, id, intents })));
     }
 
     async fn intents(
@@ -144,16 +146,22 @@ impl Bus for RedisBus {
         offered
     }
 
-    async fn settle(&self, of: InstanceId, answered: Vec<Answered>) {
+    async fn settle(&self, of: InstanceId, settled: Vec<OfferId>, answers: Vec<Answered>) {
         let link = self.link(of);
-        for answered in answered.chunks(SLOT_RECORDS_MAX) {
-            let mut call = Call::new(&SETTLE, link.shared.names.intents()).count(answered.len());
+        let mut keys = link.shared.names.intents();
+        keys.push(link.shared.names.line(COMBINING));
+        let (mut settled, mut answers) = (&settled[..], &answers[..]);
+        while !(settled.is_empty() && answers.is_empty()) {
+            let (ids, later) = settled.split_at(settled.len().min(SLOT_RECORDS_MAX));
+            let (told, then) = answers.split_at(answers.len().min(SLOT_RECORDS_MAX));
+            (settled, answers) = (later, then);
+            let mut call = Call::new(&SETTLE, keys.clone()).count(ids.len());
+            for id in ids {
+                call = call.arg(id.0.to_be_bytes().to_vec());
+            }
             let mut messages: BTreeMap<Mailbox, BytesMut> = BTreeMap::new();
-            for Answered { txid, answer } in answered {
-                call = call.arg(txid.0.to_be_bytes().to_vec());
-                if let Some((to, answer)) = answer {
-                    pack_answer(messages.entry(*to).or_default(), *txid, answer);
-                }
+            for Answered { to, txid, answer } in told {
+                pack_answer(messages.entry(*to).or_default(), *txid, answer);
             }
             for (to, message) in messages {
                 call = call
@@ -183,13 +191,29 @@ impl Bus for RedisBus {
         !matches!(link.ask(call).await, Some(Value::Int(0)))
     }
 
+    async fn stand(&self, of: InstanceId, name: &str, owner: u128, ms: u64) -> Claimed {
+        let link = self.link(of);
+        // Before the claim passes: whoever is nudged listens.
+        link.inbox(Mailbox(owner));
+        let names = &link.shared.names;
+        let key_ms_max = self.options.key_ms_max.max(1);
+        let call = Call::new(&STAND, vec![names.claim(name), names.line(name)])
+            .arg(owner.to_be_bytes().to_vec())
+            .number(ms.clamp(1, key_ms_max));
+        match link.ask(call.number(key_ms_max)).await {
+            Some(Value::Int(before)) => {
+                u64::try_from(before).map_or(Claimed::Held, Claimed::Behind)
+            }
+            _ => Claimed::Held,
+        }
+    }
+
     async fn release(&self, of: InstanceId, name: &str, owner: u128) {
         let link = self.link(of);
         let names = &link.shared.names;
-        let mut keys = names.intents();
-        keys.push(names.claim(name));
-        let call = Call::new(&RELEASE, keys).arg(owner.to_be_bytes().to_vec());
-        link.tell(call.arg(names.channels()));
+        let call = Call::new(&RELEASE, vec![names.claim(name), names.line(name)])
+            .arg(owner.to_be_bytes().to_vec());
+        link.tell(call.arg(names.channels()).number(HEIR_MS));
     }
 
     async fn offer_slot(&self, of: InstanceId, n: Position, slot: Bytes) {

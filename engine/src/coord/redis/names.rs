@@ -42,6 +42,11 @@ impl Names {
         format!("{}:claim:{name}", self.tag)
     }
 
+    /// Who waits for a claim, in order.
+    pub(super) fn line(&self, name: &str) -> String {
+        format!("{}:line:{name}", self.tag)
+    }
+
     /// What the names of channels begin with; the mailbox's 16 bytes follow.
     pub(super) fn channels(&self) -> Vec<u8> {
         format!("{}:answers:", self.tag).into_bytes()

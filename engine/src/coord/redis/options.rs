@@ -14,7 +14,7 @@ use crate::base::limits::{BUS_INTENTS_LEN_MAX, BUS_INTENTS_MAX, BUS_SLOTS_LEN_MA
 /// memory limit of Redis should leave room for `intents_len_max` and `slots_len_max` a database.
 ///
 /// A user needs `+@scripting +@pubsub +hello +ping +client +time +exists +get +set +del +unlink +pexpire
-/// +decrby +hset +hget +hmget +hdel +hlen +hstrlen +zadd +zrem +zcard +zrange +zrangebyscore`, the
+/// +decrby +hset +hget +hmget +hdel +hlen +hstrlen +zadd +zrem +zcard +zrange +zrangebyscore +zrank +zpopmin`, the
 /// keys `~{eciton:*` and the channels `&{eciton:*`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

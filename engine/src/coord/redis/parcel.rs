@@ -4,22 +4,24 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redis::Value;
 
 use crate::base::TxId;
-use crate::coord::{Mailbox, Offered};
+use crate::coord::{Mailbox, OfferId, Offered};
 
-/// Bytes of a mailbox's name before an intent.
-const MAILBOX_LEN: usize = 16;
+/// Bytes before intents: a mailbox's name, which scripts look at, and an offer's.
+const OFFER_HEAD_LEN: usize = 16 + 16;
 /// Bytes before each answer of a message: whose it is, and how many bytes.
 const ANSWER_HEAD_LEN: usize = 16 + 4;
 
-/// An intent, after who published it.
-pub(super) fn pack_offered(by: Mailbox, intent: &Bytes) -> Bytes {
-    let mut out = BytesMut::with_capacity(MAILBOX_LEN + intent.len());
+/// Intents, after who published them and what they are called.
+pub(super) fn pack_offered(offered: &Offered) -> Bytes {
+    let Offered { by, id, intents } = offered;
+    let mut out = BytesMut::with_capacity(OFFER_HEAD_LEN + intents.len());
     out.put_u128(by.0);
-    out.put_slice(intent);
+    out.put_u128(id.0);
+    out.put_slice(intents);
     out.freeze()
 }
 
-/// What is an intent of what came back.
+/// What is an offer of what came back.
 pub(super) fn unpack_offered(value: Value) -> Vec<Offered> {
     let Value::Array(values) = value else {
         return Vec::new();
@@ -27,7 +29,12 @@ pub(super) fn unpack_offered(value: Value) -> Vec<Offered> {
     let one = |value| {
         let mut bytes = bytes(value)?;
         let by = Mailbox(bytes.try_get_u128().ok()?);
-        Some(Offered { by, intent: bytes })
+        let id = OfferId(bytes.try_get_u128().ok()?);
+        Some(Offered {
+            by,
+            id,
+            intents: bytes,
+        })
     };
     values.into_iter().filter_map(one).collect()
 }
@@ -86,16 +93,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_an_intent_is_one() {
+    fn only_what_can_be_an_offer_is_one() {
         let offered = Offered {
             by: Mailbox(1 << 90),
-            intent: Bytes::from("intent"),
+            id: OfferId(1 << 80),
+            intents: Bytes::from("intents"),
         };
-        let packed = pack_offered(offered.by, &offered.intent);
+        let packed = pack_offered(&offered);
         let values = vec![
             Value::Nil,
             Value::Int(3),
-            Value::BulkString(vec![1; 15]),
+            Value::BulkString(vec![1; 31]),
             Value::BulkString(packed.to_vec()),
             Value::Array(vec![Value::Okay]),
         ];

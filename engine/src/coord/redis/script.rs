@@ -25,6 +25,7 @@ text!(PUT, "put.lua");
 text!(TAKE, "take.lua");
 text!(SETTLE, "settle.lua");
 text!(CLAIM, "claim.lua");
+text!(STAND, "stand.lua");
 text!(RELEASE, "release.lua");
 text!(GET, "get.lua");
 
