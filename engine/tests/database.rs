@@ -126,6 +126,51 @@ async fn concurrent_transfers_conserve_the_total() {
     );
 }
 
+/// All add to one record that each reads first: nothing is lost, and whoever loses takes turns with the others, so
+/// that there are not many more tries than commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_change_that_loses_is_made_again_and_in_turn() {
+    const TASKS: u32 = 32;
+    const CHANGES: u32 = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let (db, store) = open(folder.path()).await;
+    let tasks = (0..TASKS).map(|_| {
+        let (db, store) = (db.clone(), store.clone());
+        tokio::spawn(async move {
+            let mut lost = 0;
+            for _ in 0..CHANGES {
+                let mut retry = db.retry();
+                loop {
+                    let mut transaction = retry.begin();
+                    let before = transaction.get(&store, &key(1)).await.unwrap();
+                    let before = before.map_or(0, |text| {
+                        std::str::from_utf8(&text).unwrap().parse::<u32>().unwrap()
+                    });
+                    let after = (before + 1).to_string();
+                    transaction.put(&store, &key(1), after).unwrap();
+                    if retry.commit(transaction).await.unwrap().is_some() {
+                        break;
+                    }
+                }
+                lost += retry.lost_tries();
+            }
+            lost
+        })
+    });
+    let mut lost = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        lost += task.await.unwrap();
+    }
+    let total = db.snapshot().get(&store, &key(1)).await.unwrap().unwrap();
+    assert_eq!(total, (TASKS * CHANGES).to_string());
+    assert!(lost > 0, "nobody ever lost: the test tests nothing");
+    assert!(lost < TASKS * CHANGES * 4, "{lost} tries lost");
+    // What no other try could mend is told at once.
+    let mut retry = db.retry();
+    let refused = retry.lost(Error::ReadOnly).await;
+    assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
+}
+
 #[tokio::test]
 async fn what_conflicts_and_what_does_not() {
     let folder = tempfile::tempdir().unwrap();

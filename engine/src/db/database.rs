@@ -21,7 +21,7 @@ use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{CompactOutcome, Settled, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
 use crate::storage::{Access, LocalStorage, Storage};
-use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, TxOptions};
+use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, Turns, TxOptions};
 
 /// How often an operation of the catalog is tried when others change the catalog at the same time.
 const CATALOG_TRIES_MAX: usize = 1000;
@@ -136,6 +136,11 @@ impl Db {
             instance,
             ids: Arc::new(AsyncMutex::new(0..0)),
         }
+    }
+
+    /// Whose turn it is among the transactions that have conflicted.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.context.turns
     }
 
     /// Begins a read-write transaction on the state of this moment.

@@ -30,6 +30,7 @@ mod open;
 mod options;
 mod progress;
 mod publish;
+mod retry;
 #[cfg(test)]
 mod stream_damage;
 mod verify;
@@ -51,6 +52,7 @@ pub use info::Info;
 pub use options::{Environment, Mode, Options};
 pub use progress::{OnProgress, Progress};
 pub use publish::{Published, publish, publish_folder};
+pub use retry::Retry;
 pub use verify::{Broken, VerifyReport, verify, verify_folder};
 
 /// The version of the database format as a whole.

@@ -14,7 +14,7 @@ use crate::fold::{Claims, Folder, View, ViewCell};
 use crate::log::{Floors, LogEnd, LogWriter, Replay, Strictness, Tail};
 use crate::storage::{LockGuard, LockMode, Name, Storage};
 use crate::tree::{PageCache, RunOptions};
-use crate::txn::Context;
+use crate::txn::{Context, Turns};
 
 /// A database that has been read up to the end of its log.
 pub(super) struct Opened {
@@ -88,6 +88,7 @@ pub(super) async fn read_only(
         entropy: Arc::clone(&environment.entropy),
         upkeep: None,
         pending: Arc::default(),
+        turns: Turns::default(),
     };
     Ok(Opened {
         context: Arc::new(context),
@@ -178,6 +179,7 @@ pub(super) fn context(
         entropy: Arc::clone(&environment.entropy),
         upkeep: Some(upkeep),
         pending: Arc::default(),
+        turns: Turns::default(),
     })
 }
 

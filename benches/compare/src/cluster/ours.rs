@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use eciton_engine::base::{Action, Error, KeyBuilder};
+use eciton_engine::base::{Error, Key, KeyBuilder};
 use eciton_engine::coord::SharedCoordinator;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
-use eciton_engine::db::{Db, Encoding, Environment, Mode, Options, ScanRange, Store, StoreSchema};
+use eciton_engine::db::{
+    Db, Encoding, Environment, Mode, Options, ScanRange, Store, StoreSchema, Transaction,
+};
 use eciton_engine::merge::{self, Column, Kind, Operator, States};
 use tokio::runtime::{Builder, Runtime};
 
@@ -129,13 +131,20 @@ async fn one(
     let mut number = 0;
     while !is_over.load(Ordering::Relaxed) {
         let start = Instant::now();
+        builder.clear();
+        for part in work.key(client, number) {
+            builder.push_int(i128::from(part)).map_err(text)?;
+        }
+        let key = builder.to_key().map_err(text)?;
+        let mut retry = db.retry();
         loop {
-            match commit(&db, &store, &mut builder, work, client, number).await {
-                Ok(()) => break,
-                Err(error) if error.action() == Action::Retry => done.conflicts += 1,
-                Err(error) => return Err(text(error)),
+            let mut transaction = retry.begin();
+            write(&mut transaction, &store, &key, work, client, number).map_err(text)?;
+            if retry.commit(transaction).await.map_err(text)?.is_some() {
+                break;
             }
         }
+        done.conflicts += u64::from(retry.lost_tries());
         done.commits += 1;
         if !is_over.load(Ordering::Relaxed) {
             done.in_time += 1;
@@ -146,28 +155,20 @@ async fn one(
     Ok(done)
 }
 
-async fn commit(
-    db: &Db,
+fn write(
+    transaction: &mut Transaction,
     store: &Store,
-    builder: &mut KeyBuilder,
+    key: &Key,
     work: Work,
     client: Client,
     number: u64,
 ) -> std::result::Result<(), Error> {
-    builder.clear();
-    for part in work.key(client, number) {
-        builder.push_int(i128::from(part))?;
-    }
-    let key = builder.to_key()?;
-    let mut transaction = db.begin();
     if work == Work::Add {
         let mut states = States::new(&store.schema().columns);
         states[0].add_rows(1);
-        transaction.merge(store, &key, &states.to_operand()?)?;
-    } else {
-        transaction.put(store, &key, Work::value(client, number).to_vec())?;
+        return transaction.merge(store, key, &states.to_operand()?);
     }
-    transaction.commit().await.map(drop)
+    transaction.put(store, key, Work::value(client, number).to_vec())
 }
 
 fn count(folder: &Path, work: Work) -> Result<u64> {
