@@ -19,7 +19,8 @@ pub const USAGE: &str =
   --clients N      clients of each, which commit one record after the other (default 64)
   --seconds N      how long each measurement lasts (default 5)
   --runs N         runs of everything, the median counts (default 3)
-  --only NAMES     sides, separated by commas
+  --only NAMES     sides, separated by commas: ours, and sqlite and postgres where they are compiled in; sop, which needs
+                   Python's sop4py, only by name
   --work NAMES     disjoint_keys, keys_of_one_node, add_to_one_key, replace_one_key
   --dir PATH       where databases are made (default: the folder for temporary files)
   --json           the last line on stdout is the result as JSON
@@ -81,7 +82,7 @@ fn measure(call: &Call) -> Result<()> {
         .prefix("eciton-cluster-")
         .tempdir_in(&call.dir);
     let folder = folder.map_err(|error| format!("{}: {error}", call.dir.display()))?;
-    let mut all = Vec::new();
+    let (mut all, mut notes) = (Vec::new(), Vec::new());
     for &work in &call.work {
         for &processes in &call.processes {
             let size = Size {
@@ -94,7 +95,9 @@ fn measure(call: &Call) -> Result<()> {
                 // Another one is first in each run.
                 for at in 0..SIDES.len() {
                     let side = &SIDES[(at + run) % SIDES.len()];
-                    if !call.only.is_empty() && !call.only.iter().any(|name| name == side.name) {
+                    let is_named = call.only.iter().any(|name| name == side.name);
+                    let is_usual = call.only.is_empty() && !side.by_name;
+                    if !is_named && !is_usual {
                         continue;
                     }
                     let place = folder.path().join(format!(
@@ -105,6 +108,10 @@ fn measure(call: &Call) -> Result<()> {
                     let outcome = swarm::run(side, work, size, &place)?;
                     std::fs::remove_dir_all(&place).map_err(text)?;
                     let (name, rate) = (side.name, outcome.rate());
+                    if let Some(wrong) = &outcome.wrong {
+                        eprintln!("wrong: {wrong}");
+                        notes.push(format!("{processes} processes, {wrong}"));
+                    }
                     eprintln!(
                         "run {}, {}, {processes} processes, {name}: {rate:.0} commits/s",
                         run + 1,
@@ -117,7 +124,8 @@ fn measure(call: &Call) -> Result<()> {
         }
     }
     eprintln!("\n{}", table(&all));
-    let json = json(&all);
+    let mut json = json(&all);
+    json["wrong"] = notes.into();
     if let Some(out) = &call.out {
         std::fs::write(out, format!("{json}\n"))
             .map_err(|error| format!("{}: {error}", out.display()))?;

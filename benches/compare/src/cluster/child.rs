@@ -23,7 +23,7 @@ impl Orders {
         let numbers = [self.process, self.clients].map(|number| number.to_string());
         let [process, clients] = numbers;
         let ms = self.lasts.as_millis().to_string();
-        let (work, redis) = (self.work.name().to_owned(), self.redis.clone());
+        let (work, server) = (self.work.name().to_owned(), self.server.clone());
         [
             CHILD.to_owned(),
             side.to_owned(),
@@ -32,13 +32,13 @@ impl Orders {
             clients,
             ms,
             folder,
-            redis,
+            server,
         ]
         .into()
     }
 
     fn decode(args: &[String]) -> Option<Orders> {
-        let [work, process, clients, ms, folder, redis] = args else {
+        let [work, process, clients, ms, folder, server] = args else {
             return None;
         };
         Some(Orders {
@@ -47,7 +47,7 @@ impl Orders {
             clients: clients.parse().ok()?,
             lasts: Duration::from_millis(ms.parse().ok()?),
             folder: PathBuf::from(folder),
-            redis: redis.clone(),
+            server: server.clone(),
         })
     }
 }
@@ -131,7 +131,7 @@ mod tests {
             clients: 64,
             lasts: Duration::from_millis(250),
             folder: "/tmp/a b".into(),
-            redis: "redis://x:1".to_owned(),
+            server: "redis://x:1".to_owned(),
         };
         let args = orders.encode("ours");
         assert_eq!(args[..2], [CHILD, "ours"]);

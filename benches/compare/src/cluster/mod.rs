@@ -1,15 +1,19 @@
 //! Many processes at one database, each with many clients that commit one small record after the other, durably.
 //!
-//! Ours is one folder and a Redis of its own; the peer that several processes may write to at once without a
-//! server, SQLite in WAL mode, is one file. Every side gets the same processes and clients, and afterwards the
-//! database must hold exactly what was acknowledged.
+//! Ours is one folder and a Redis of its own; SQLite in WAL mode, which several processes may write to at once without a
+//! server, is one file; `PostgreSQL` is a server; SOP is a folder and a Redis, like ours. Every side gets the same
+//! processes and clients, and afterwards the database must hold exactly what was acknowledged.
 
 mod call;
 mod child;
 mod histogram;
 mod ours;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod redis;
 mod report;
+mod server;
+mod sop;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod swarm;
@@ -21,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::Result;
+use server::Server;
 
 /// Bytes of a value.
 const VALUE_LEN: usize = 100;
@@ -94,8 +99,26 @@ pub(crate) struct Orders {
     pub(crate) clients: u64,
     pub(crate) lasts: Duration,
     pub(crate) folder: PathBuf,
-    /// Where Redis is.
-    pub(crate) redis: String,
+    /// Where the server is, if there is one.
+    pub(crate) server: String,
+}
+
+impl Orders {
+    /// Where the database is.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            folder: self.folder.clone(),
+            server: self.server.clone(),
+        }
+    }
+}
+
+/// Where a database is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    /// Where the server is, if there is one.
+    pub(crate) server: String,
 }
 
 /// What clients have done.
@@ -120,16 +143,23 @@ impl Done {
     }
 }
 
+/// What comes of starting a server: none where a side needs none.
+pub(crate) type Served = Result<Option<Box<dyn Server>>>;
+
 /// A side of the comparison.
 #[derive(Clone, Copy)]
 pub(crate) struct Side {
     pub(crate) name: &'static str,
+    /// Needs more than is there on most machines: measured only where it is asked for by name.
+    pub(crate) by_name: bool,
+    /// Starts what it needs beside its processes.
+    pub(crate) serve: fn(&Path) -> Served,
     /// Makes the database.
-    pub(crate) prepare: fn(&Path, Work) -> Result<()>,
+    pub(crate) prepare: fn(&Place, Work) -> Result<()>,
     /// Opens it, says that it is ready, and lets clients work.
     pub(crate) work: fn(&Orders) -> Result<Done>,
     /// What the database holds: records, or what was added.
-    pub(crate) count: fn(&Path, Work) -> Result<u64>,
+    pub(crate) count: fn(&Place, Work) -> Result<u64>,
 }
 
 /// Ours first.
@@ -137,4 +167,7 @@ pub(crate) const SIDES: &[Side] = &[
     ours::SIDE,
     #[cfg(feature = "sqlite")]
     sqlite::SIDE,
+    #[cfg(feature = "postgres")]
+    postgres::SIDE,
+    sop::SIDE,
 ];

@@ -1,6 +1,5 @@
 //! This project's engine: one folder, opened clustered, and Redis between the processes.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -15,11 +14,13 @@ use eciton_engine::merge::{self, Column, Kind, Operator, States};
 use tokio::runtime::{Builder, Runtime};
 
 use super::child::wait_for_the_word;
-use super::{Client, Done, Orders, Side, Work};
+use super::{Client, Done, Orders, Place, Side, Work};
 use crate::engine::{Result, text};
 
 pub(super) const SIDE: Side = Side {
     name: "ours",
+    by_name: false,
+    serve: super::redis::serve,
     prepare,
     work,
     count,
@@ -53,9 +54,11 @@ fn schema(work: Work) -> Result<StoreSchema> {
     })
 }
 
-fn prepare(folder: &Path, work: Work) -> Result<()> {
+fn prepare(place: &Place, work: Work) -> Result<()> {
     runtime()?.block_on(async {
-        let db = Db::open(folder, Options::default()).await.map_err(text)?;
+        let db = Db::open(&place.folder, Options::default())
+            .await
+            .map_err(text)?;
         db.create_store(STORE, schema(work)?).await.map_err(text)?;
         db.close().await.map_err(text)
     })
@@ -68,7 +71,7 @@ fn work(orders: &Orders) -> Result<Done> {
             Arc::clone(&environment.clock),
             Arc::clone(&environment.entropy),
         );
-        let redis = RedisOptions::at(&orders.redis);
+        let redis = RedisOptions::at(&orders.server);
         let bus = RedisBus::new(redis, Arc::clone(&clock), Arc::clone(&entropy)).map_err(text)?;
         let bus = Arc::new(bus);
         let coordinator = SharedCoordinator::new(Arc::clone(&bus) as _, clock, entropy);
@@ -171,9 +174,9 @@ fn write(
     transaction.put(store, key, Work::value(client, number).to_vec())
 }
 
-fn count(folder: &Path, work: Work) -> Result<u64> {
+fn count(place: &Place, work: Work) -> Result<u64> {
     runtime()?.block_on(async {
-        let db = Db::open_read_only(folder, Options::default())
+        let db = Db::open_read_only(&place.folder, Options::default())
             .await
             .map_err(text)?;
         let store = db

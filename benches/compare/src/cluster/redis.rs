@@ -1,11 +1,14 @@
 //! A Redis server of the measurement's own: on a free port, without persistence, ended with it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::engine::{Result, text};
+use super::Served;
+use super::server::{Server, free_port};
+use crate::engine::Result;
 
 /// Looks whether it is there, 10 ms apart.
 const LOOKS_MAX: u32 = 500;
@@ -16,13 +19,18 @@ pub(crate) struct Redis {
     port: u16,
 }
 
+/// Starts one, as what a side needs.
+pub(super) fn serve(_folder: &Path) -> Served {
+    Ok(Some(Box::new(Redis::start()?)))
+}
+
 impl Redis {
+    /// Starts one.
+    ///
     /// # Errors
     /// It is not installed, or does not come up.
     pub(crate) fn start() -> Result<Redis> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(text)?;
-        let port = listener.local_addr().map_err(text)?.port();
-        drop(listener);
+        let port = free_port()?;
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no"])
@@ -43,10 +51,6 @@ impl Redis {
         Err("redis-server does not come up".to_owned())
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
     fn answers(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
             return false;
@@ -56,6 +60,16 @@ impl Redis {
             .write_all(b"PING\r\n")
             .and_then(|()| stream.read_exact(&mut answer));
         asked.is_ok() && &answer == b"+PONG\r\n"
+    }
+}
+
+impl Server for Redis {
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn process(&self) -> &Child {
+        &self.child
     }
 }
 

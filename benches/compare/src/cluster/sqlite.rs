@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::child::wait_for_the_word;
-use super::{Client, Done, Orders, Side, Work};
+use super::{Client, Done, Orders, Place, Side, Work};
 use crate::engine::{Result, text};
 
 pub(super) const SIDE: Side = Side {
     name: "sqlite",
+    by_name: false,
+    serve: |_| Ok(None),
     prepare,
     work,
     count,
@@ -35,8 +37,8 @@ fn connect(folder: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-fn prepare(folder: &Path, _work: Work) -> Result<()> {
-    connect(folder)?.execute_batch(TABLES).map_err(text)
+fn prepare(place: &Place, _work: Work) -> Result<()> {
+    connect(&place.folder)?.execute_batch(TABLES).map_err(text)
 }
 
 fn work(orders: &Orders) -> Result<Done> {
@@ -111,11 +113,11 @@ fn commit(
     transaction.commit()
 }
 
-fn count(folder: &Path, work: Work) -> Result<u64> {
+fn count(place: &Place, work: Work) -> Result<u64> {
     let sql = match work {
         Work::Add => "SELECT n FROM counters WHERE key = 0",
         Work::Disjoint | Work::Near | Work::Replace => "SELECT count(*) FROM records",
     };
-    let counted = connect(folder)?.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let counted = connect(&place.folder)?.query_row(sql, [], |row| row.get::<_, i64>(0));
     u64::try_from(counted.map_err(text)?).map_err(text)
 }

@@ -6,8 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use super::child::{READY, Told};
-use super::redis::Redis;
-use super::{Done, Orders, Side, Work};
+use super::{Done, Orders, Place, SIDES, Side, Work};
 use crate::engine::{Result, text};
 
 /// How many, and for how long.
@@ -26,8 +25,11 @@ pub(super) struct Outcome {
     /// Commits of each process, in time.
     pub(super) each: Vec<u64>,
     pub(super) seconds: f64,
+    /// Of the processes and of the server.
     pub(super) cpu_seconds: f64,
     pub(super) written: u64,
+    /// What a peer's database holds and must not, or the reverse.
+    pub(super) wrong: Option<String>,
 }
 
 impl Outcome {
@@ -62,11 +64,18 @@ impl Drop for Process {
 /// Makes a database in `folder`, lets the processes work on it, and compares what it holds with what they were told.
 ///
 /// # Errors
-/// What a process tells; what the database holds and must not.
+/// What a process tells; what our database holds and must not.
 pub(super) fn run(side: &Side, work: Work, size: Size, folder: &Path) -> Result<Outcome> {
     std::fs::create_dir_all(folder).map_err(text)?;
-    (side.prepare)(folder, work)?;
-    let redis = Redis::start()?;
+    let server = (side.serve)(folder)?;
+    let place = Place {
+        folder: folder.to_owned(),
+        server: server
+            .as_ref()
+            .map(|server| server.url())
+            .unwrap_or_default(),
+    };
+    (side.prepare)(&place, work)?;
     let mut processes = Vec::new();
     for process in 0..size.processes {
         let orders = Orders {
@@ -75,7 +84,7 @@ pub(super) fn run(side: &Side, work: Work, size: Size, folder: &Path) -> Result<
             clients: size.clients,
             lasts: size.lasts,
             folder: folder.to_owned(),
-            redis: redis.url(),
+            server: place.server.clone(),
         };
         processes.push(start(&orders.encode(side.name))?);
     }
@@ -85,6 +94,7 @@ pub(super) fn run(side: &Side, work: Work, size: Size, folder: &Path) -> Result<
             return Err(format!("{}: it told `{line}`", side.name));
         }
     }
+    let served_before = server.as_ref().map_or(0.0, |server| server.cpu_seconds());
     for process in &mut processes {
         let stdin = process.child.stdin.as_mut().ok_or("no pipe")?;
         writeln!(stdin, "go").map_err(text)?;
@@ -95,6 +105,7 @@ pub(super) fn run(side: &Side, work: Work, size: Size, folder: &Path) -> Result<
         seconds: size.lasts.as_secs_f64(),
         cpu_seconds: 0.0,
         written: 0,
+        wrong: None,
     };
     for process in &mut processes {
         let line = line_of(process)?;
@@ -104,16 +115,23 @@ pub(super) fn run(side: &Side, work: Work, size: Size, folder: &Path) -> Result<
         outcome.cpu_seconds += told.cpu_seconds;
         outcome.written += told.written;
     }
-    check(side, work, folder, &outcome.done)?;
+    // Those of a server that were for these clients have ended, or count with it.
+    drop(processes);
+    let served = server.as_ref().map_or(0.0, |server| server.cpu_seconds());
+    outcome.cpu_seconds += served - served_before;
+    match check(side, work, &place, &outcome.done) {
+        Err(wrong) if side.name != SIDES[0].name => outcome.wrong = Some(wrong),
+        checked => checked?,
+    }
     Ok(outcome)
 }
 
-fn check(side: &Side, work: Work, folder: &Path, done: &Done) -> Result<()> {
+fn check(side: &Side, work: Work, place: &Place, done: &Done) -> Result<()> {
     let expected = match work {
         Work::Disjoint | Work::Near | Work::Add => done.commits,
         Work::Replace => 1,
     };
-    let found = (side.count)(folder, work)?;
+    let found = (side.count)(place, work)?;
     if found == expected {
         return Ok(());
     }
