@@ -23,11 +23,13 @@
 //! | [`medium`], [`disk`] | what loses power |
 //! | [`dice`] | randomness, by a seed |
 //! | [`program`] | the command line |
+//! | [`among`] | the other harness: many processes at one folder |
 //!
 //! On other systems than Linux this crate is empty.
 
 #![cfg(target_os = "linux")]
 
+pub mod among;
 pub mod checker;
 pub mod dice;
 pub mod disk;

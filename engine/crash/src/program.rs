@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::among;
+use crate::among::seat::WORK_AMONG;
+use crate::among::worker::Orders;
 use crate::checker::{self, Look};
 use crate::dice::Dice;
 use crate::medium::Medium;
@@ -28,7 +31,12 @@ eciton-crash [options]
   --folder   in a plain folder, without power losses
   --lying    the file system ignores syncs: must be caught
   --hasty    the worker acknowledges before it commits: must be caught
+
+eciton-crash among [options]
+             many processes at one folder, over a Redis: `eciton-crash among --help`
 ";
+/// The word that makes the program the harness of many processes.
+const AMONG: &str = "among";
 /// Says that the program runs where its mounts are its own.
 const INNER: &str = "ECITON_CRASH_INNER";
 
@@ -45,6 +53,8 @@ pub fn main() -> ExitCode {
     match args.split_first() {
         Some((word, rest)) if word == WORK => work(rest),
         Some((word, rest)) if word == CHECK => check(rest),
+        Some((word, rest)) if word == WORK_AMONG => work_among(rest),
+        Some((word, rest)) if word == AMONG => among::args::main(rest),
         _ => match parse(&args) {
             Ok(parsed) => {
                 if std::env::var_os(INNER).is_none() {
@@ -225,6 +235,18 @@ fn work(args: &[String]) -> ExitCode {
             println!("note {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn work_among(args: &[String]) -> ExitCode {
+    follow_parent();
+    let (Some(orders), Ok(runtime)) = (Orders::from_args(args), runtime()) else {
+        eprintln!("error: these are no orders: {args:?}");
+        return ExitCode::from(2);
+    };
+    match runtime.block_on(among::worker::work(orders)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -1,0 +1,67 @@
+//! The command line: `among [--processes N] [--minutes M | --seconds S] [--seed X]`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::run::{self, Scale};
+use super::worker::Fault;
+
+const HELP: &str = "\
+eciton-crash among [options]
+
+  --processes N  how many at one folder (default 16)
+  --minutes M    how long (default 10)
+  --seconds S    how long, instead
+  --seed X       decides what is struck when (default: drawn)
+  --rate R       transactions a second of all together, at most, on average (default 80); judging
+                 takes memory by the square of their number
+  --hasty        processes acknowledge before they commit: must be caught
+  --stale        processes read what may be old where it must not be: must be caught
+";
+
+/// Does one run as the arguments say.
+pub fn main(args: &[String]) -> ExitCode {
+    match parse(args) {
+        Ok(scale) => run::main(&scale),
+        Err(why) => {
+            eprint!("{why}{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Scale, String> {
+    let mut scale = Scale {
+        processes: 16,
+        lasting: Duration::from_mins(10),
+        seed: drawn(),
+        rate: 80,
+        fault: None,
+    };
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let mut number = |from: u64, to: u64| {
+            let number = words.next().and_then(|word| word.parse().ok());
+            let number = number.filter(|number| (from..=to).contains(number));
+            number.ok_or_else(|| format!("error: `{word}` takes a number from {from} to {to}\n\n"))
+        };
+        match word.as_str() {
+            "--processes" => scale.processes = number(1, 500)?,
+            "--minutes" => scale.lasting = Duration::from_secs(number(1, 10_000)? * 60),
+            "--seconds" => scale.lasting = Duration::from_secs(number(1, 600_000)?),
+            "--seed" => scale.seed = number(0, u64::MAX)?,
+            "--rate" => scale.rate = number(1, 100_000)?,
+            "--help" | "-h" => return Err(String::new()),
+            other => match Fault::parse(other) {
+                Some(fault) => scale.fault = Some(fault),
+                None => return Err(format!("error: no option `{other}`\n\n")),
+            },
+        }
+    }
+    Ok(scale)
+}
+
+/// A seed that is short enough to be typed.
+fn drawn() -> u64 {
+    super::journal::now_ns() % 1_000_000
+}

@@ -1,0 +1,58 @@
+//! The short form of the harness of many processes, and that it notices what is broken on purpose.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::process::{Command, Output};
+
+fn among(args: &[&str]) -> (Output, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eciton-crash"));
+    let done = command.arg("among").args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    println!("{said}{}", String::from_utf8_lossy(&done.stderr));
+    (done, said)
+}
+
+fn last_line(said: &str) -> &str {
+    said.lines().last().unwrap_or_default()
+}
+
+#[test]
+fn processes_and_redis_are_struck_and_everything_has_one_order() {
+    let (done, said) = among(&["--processes", "5", "--seconds", "20", "--rate", "60"]);
+    assert!(last_line(&said).ends_with(" violations 0"));
+    assert!(done.status.success());
+}
+
+#[test]
+fn processes_that_acknowledge_too_early_are_noticed() {
+    let (done, said) = among(&["--processes", "4", "--seconds", "6", "--hasty"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(said.contains("is lost, it was acknowledged"));
+}
+
+#[test]
+fn stale_reads_are_noticed() {
+    let (done, said) = among(&["--processes", "4", "--seconds", "6", "--stale"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(said.contains("was over before it began"));
+    assert!(said.contains("not strictly serializable"));
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eciton-crash"));
+    let done = command
+        .args(["among", "--processes", "2", "--seconds", "3"])
+        .env("TMPDIR", temp.path())
+        .output()
+        .unwrap();
+    println!("{}", String::from_utf8_lossy(&done.stdout));
+    assert!(done.status.success());
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
+}
