@@ -158,7 +158,11 @@ fn what_is_read_has_an_order() {
     miscounted
         .lines
         .extend([begin(16, 80, &[Step::Count(1, 3, 3)]), done(16, 90, 4)]);
-    miscounted.shows("read 3 rows of counter 1");
+    miscounted.shows("read 3 rows of 3 in counter 1");
+    let mut off = run();
+    off.lines
+        .extend([begin(16, 41, &[Step::Count(1, 1, 6)]), done(16, 49, 3)]);
+    off.shows("read 1 rows of 6 in counter 1");
     let mut never = run();
     never
         .lines

@@ -8,7 +8,7 @@
 //! | balances, counters and lists are what the transactions that are there make of them | the marks |
 //! | slots keep to real time: later transactions stand in later slots, and see them | positions |
 //! | counters were read as the slots before made them | positions |
-//! | there is one order of all transactions that explains everything anybody read, and keeps to real time | [`eciton_sim::history`], by two checkers |
+//! | one order explains all reads and keeps to real time | [`eciton_sim::history`], twice |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +72,15 @@ pub fn history(said: &Said, remains: &Remains) -> History {
 struct Case<'a> {
     said: &'a Said,
     remains: &'a Remains,
+}
+
+/// The merges into one counter.
+#[derive(Default)]
+struct Merges {
+    /// Slot and amount of those whose client was told, by slot.
+    known: Vec<(u64, i64)>,
+    /// How many stand in slots that nobody was told.
+    unknown: usize,
 }
 
 impl Case<'_> {
@@ -227,44 +236,52 @@ impl Case<'_> {
 
     /// Counters were read as the merges of all slots up to that of the read make them.
     fn counters_read(&self) -> Vec<String> {
-        // Counter to the slots of its merges, and how many stand in slots that nobody was told.
-        let mut merges: BTreeMap<u64, (Vec<u64>, usize)> = BTreeMap::new();
-        for (id, told) in self.there() {
-            for step in &told.steps {
-                if let Step::Add(counter, _) = step {
-                    let entry = merges.entry(*counter).or_default();
-                    match self.position(id) {
-                        Some(position) => entry.0.push(position),
-                        None => entry.1 += 1,
-                    }
-                }
-            }
-        }
-        for (positions, _) in merges.values_mut() {
-            positions.sort_unstable();
-        }
+        let merges = self.merges();
         let mut wrong = Vec::new();
         for (id, told) in &self.said.told {
             let Some(position) = self.position(*id) else {
                 continue;
             };
             for step in &told.steps {
-                let Step::Count(counter, rows, _) = step else {
+                let Step::Count(counter, rows, sum) = step else {
                     continue;
                 };
-                let none = (Vec::new(), 0);
-                let (positions, unknown) = merges.get(counter).unwrap_or(&none);
-                let least = positions.partition_point(|at| *at <= position);
+                let none = Merges::default();
+                let merges = merges.get(counter).unwrap_or(&none);
+                let least = merges.known.partition_point(|(at, _)| *at <= position);
+                let known: i64 = merges.known[..least].iter().map(|(_, amount)| amount).sum();
                 let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
-                if rows < least || rows > least + unknown {
+                let is_off = rows == least && *sum != known;
+                if rows < least || rows > least + merges.unknown || is_off {
                     wrong.push(format!(
-                        "transaction {id} read {rows} rows of counter {counter} in slot {position}, \
-                         expected {least} and up to {unknown} more"
+                        "transaction {id} read {rows} rows of {sum} in counter {counter} in slot \
+                         {position}, expected {least} of {known} and up to {} rows more",
+                        merges.unknown
                     ));
                 }
             }
         }
         wrong
+    }
+
+    /// All merges that are there, by counter.
+    fn merges(&self) -> BTreeMap<u64, Merges> {
+        let mut merges: BTreeMap<u64, Merges> = BTreeMap::new();
+        for (id, told) in self.there() {
+            for step in &told.steps {
+                if let Step::Add(counter, amount) = step {
+                    let entry = merges.entry(*counter).or_default();
+                    match self.position(id) {
+                        Some(position) => entry.known.push((position, *amount)),
+                        None => entry.unknown += 1,
+                    }
+                }
+            }
+        }
+        for one in merges.values_mut() {
+            one.known.sort_unstable();
+        }
+        merges
     }
 
     fn transaction(&self, id: u64, told: &Told) -> Option<Transaction> {
