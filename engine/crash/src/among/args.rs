@@ -1,5 +1,6 @@
 //! The command line: `among [--processes N] [--minutes M | --seconds S] [--seed X]`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,12 +16,18 @@ eciton-crash among [options]
   --seed X       decides what is struck when (default: drawn)
   --rate R       transactions a second of all together, at most, on average (default 80); judging
                  takes memory by the square of their number
+  --judge DIR    only judge once more what a run with violations has left
   --hasty        processes acknowledge before they commit: must be caught
   --stale        processes read what may be old where it must not be: must be caught
 ";
 
 /// Does one run as the arguments say.
 pub fn main(args: &[String]) -> ExitCode {
+    if let [word, left] = args
+        && word == "--judge"
+    {
+        return run::judge_again(Path::new(left));
+    }
     match parse(args) {
         Ok(scale) => run::main(&scale),
         Err(why) => {

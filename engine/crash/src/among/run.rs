@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::cells::{ACCOUNTS, SETUP};
-use super::journal::{Journal, Step, now_ns};
+use super::journal::{Entry, Journal, Step, now_ns};
 use super::judge;
 use super::redis::Redis;
 use super::remains::{self, Remains};
-use super::said::{Outcome, Said, Told};
+use super::said::Said;
 use super::seat::Seat;
 use super::strikes::{self, Strike};
 use super::worker::{Fault, Orders};
@@ -118,7 +118,8 @@ fn play(scale: &Scale) -> io::Result<usize> {
     let set_up = set_up.map_err(|error| io::Error::other(format!("setting up: {error}")))?;
 
     let mut redis = Redis::start(temp.path())?;
-    let mut said = begun(set_up);
+    let mut said = Said::default();
+    note_set_up(&journals, set_up)?;
     let mut field = Field::new(scale, &folder, &journals, &redis)?;
     field.strike(scale, &mut redis, &mut said.wrong)?;
     field.end(&mut redis, &mut said.wrong)?;
@@ -173,18 +174,47 @@ fn tell(scale: &Scale, said: &Said, wrong: &[String]) {
     }
 }
 
-/// What was said before the first process.
-fn begun((from_ns, at_ns, position): (u64, u64, u64)) -> Said {
-    let mut said = Said::default();
-    let told = Told {
-        worker: u64::MAX,
+/// Notes in a journal what was done before the first process.
+fn note_set_up(journals: &Path, (from_ns, at_ns, position): (u64, u64, u64)) -> io::Result<()> {
+    let journal = Journal::create(&journals.join(format!("{}-0", u64::MAX)))?;
+    journal.say(&Entry::Begin {
+        id: SETUP,
         fresh: true,
         from_ns,
         steps: (0..ACCOUNTS).map(Step::Set).collect(),
-        outcome: Outcome::Done { at_ns, position },
+    });
+    journal.say(&Entry::Done {
+        id: SETUP,
+        at_ns,
+        position,
+    });
+    Ok(())
+}
+
+/// Judges once more what a run has left.
+pub fn judge_again(left: &Path) -> ExitCode {
+    let judged = || -> io::Result<usize> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut said = Said::default();
+        hear(&left.join("journals"), &mut said)?;
+        let remains = runtime.block_on(Remains::read(&left.join("db")));
+        let remains = remains.map_err(|error| io::Error::other(error.to_string()))?;
+        let wrong = weigh(&said, &remains);
+        for what in &wrong {
+            println!("VIOLATION: {what}");
+        }
+        println!("violations {}", wrong.len());
+        Ok(wrong.len())
     };
-    said.told.insert(SETUP, told);
-    said
+    match judged() {
+        Ok(violations) => ExitCode::from(u8::from(violations > 0)),
+        Err(cause) => {
+            eprintln!("{}: cannot be judged: {cause}", left.display());
+            ExitCode::from(3)
+        }
+    }
 }
 
 /// Reads all journals.
