@@ -21,11 +21,54 @@ fn last_line(said: &str) -> &str {
     said.lines().last().unwrap_or_default()
 }
 
+/// The number after a word in the last line.
+fn number(said: &str, word: &str) -> u64 {
+    let rest = last_line(said).split_once(&format!(" {word} ")).unwrap().1;
+    let digits = rest.split(' ').next().unwrap();
+    digits.parse().unwrap()
+}
+
 #[test]
 fn processes_and_redis_are_struck_and_everything_has_one_order() {
     let (done, said) = among(&["--processes", "5", "--seconds", "20", "--rate", "60"]);
     assert!(last_line(&said).ends_with(" violations 0"));
     assert!(done.status.success());
+}
+
+#[test]
+fn masters_of_a_cluster_are_struck_and_everything_has_one_order() {
+    let args = ["--cluster", "--processes", "5", "--seconds", "20"];
+    let (done, said) = among(&args);
+    assert!(last_line(&said).ends_with(" violations 0"));
+    assert!(done.status.success());
+    assert!(number(&said, "redis kills") + number(&said, "redis stops") > 0);
+}
+
+#[test]
+fn links_are_cut_and_everything_has_one_order() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test makes network namespaces: it must run as root, with `ip` of iproute2"
+    );
+    let args = ["--split", "--processes", "6", "--seconds", "20"];
+    let (done, said) = among(&args);
+    assert!(last_line(&said).ends_with(" violations 0"));
+    assert!(done.status.success());
+    assert!(number(&said, "cuts") > 0);
+}
+
+#[test]
+fn nothing_is_split_without_namespaces() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eciton-crash"));
+    let done = command
+        .args(["among", "--split", "--seconds", "1"])
+        // Without `ip`, as without the right to make namespaces.
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("network namespaces cannot be made: this needs root, and `ip`"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::run::{self, Scale};
+use super::strikes::Form;
 use super::worker::Fault;
 
 const HELP: &str = "\
@@ -16,6 +17,8 @@ eciton-crash among [options]
   --seed X       decides what is struck when (default: drawn)
   --rate R       transactions a second of all together, at most, on average (default 80); judging
                  takes memory by the square of their number
+  --cluster      a Redis Cluster, three masters with a replica each, and masters are struck
+  --split        processes in two network namespaces, and their links to Redis are cut; needs root
   --judge DIR    only judge once more what a run with violations has left
   --hasty        processes acknowledge before they commit: must be caught
   --stale        processes read what may be old where it must not be: must be caught
@@ -43,6 +46,7 @@ fn parse(args: &[String]) -> Result<Scale, String> {
         lasting: Duration::from_mins(10),
         seed: drawn(),
         rate: 80,
+        form: Form::One,
         fault: None,
     };
     let mut words = args.iter();
@@ -59,9 +63,13 @@ fn parse(args: &[String]) -> Result<Scale, String> {
             "--seed" => scale.seed = number(0, u64::MAX)?,
             "--rate" => scale.rate = number(1, 100_000)?,
             "--help" | "-h" => return Err(String::new()),
-            other => match Fault::parse(other) {
-                Some(fault) => scale.fault = Some(fault),
-                None => return Err(format!("error: no option `{other}`\n\n")),
+            other => match (Fault::parse(other), Form::parse(other)) {
+                (Some(fault), _) => scale.fault = Some(fault),
+                (_, Some(_)) if scale.form != Form::One => {
+                    return Err("error: a cluster, or links that are cut\n\n".to_owned());
+                }
+                (_, Some(form)) => scale.form = form,
+                (None, None) => return Err(format!("error: no option `{other}`\n\n")),
             },
         }
     }

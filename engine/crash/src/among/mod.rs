@@ -11,20 +11,24 @@
 //! writes leaves its number in a store, so the end settles what became of those that were under way when
 //! their process died.
 //!
+//! What is between the processes comes in three forms: one Redis; a Redis Cluster, whose masters are killed
+//! and stopped so that replicas take their places; and network namespaces, whose links to Redis are cut.
+//!
 //! The same seed makes the same strikes at the same moments, and tasks that draw the same things; how far
 //! each is when it is struck is the machine's affair.
 //!
 //! | module | is |
 //! |---|---|
 //! | [`args`], [`run`] | the command line, one run |
-//! | [`strikes`] | what is done to whom, by a seed |
-//! | [`seat`], [`redis`] | the processes that are struck |
+//! | [`strikes`], [`field`], [`tally`] | what is done to whom, by a seed, and what happened |
+//! | [`seat`], [`redis`], [`servers`], [`split`] | the processes and links that are struck |
 //! | [`worker`], [`task`], [`cells`] | what such a process does |
 //! | [`journal`] | what it says |
 //! | [`said`], [`remains`], [`judge`] | what they said, what is there in the end, and whether it is right |
 
 pub mod args;
 pub mod cells;
+pub mod field;
 pub mod journal;
 pub mod judge;
 pub mod redis;
@@ -32,6 +36,9 @@ pub mod remains;
 pub mod run;
 pub mod said;
 pub mod seat;
+pub mod servers;
+pub mod split;
 pub mod strikes;
+pub mod tally;
 pub mod task;
 pub mod worker;

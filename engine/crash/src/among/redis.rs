@@ -1,12 +1,16 @@
-//! A Redis of the run's own: on a free port of this machine, without persistence, ended with the run.
+//! A Redis of the run's own: without persistence, ended with the run. The harness asks it over a socket in
+//! its folder, so it is reached whatever becomes of the network between it and the processes.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::split::command_in;
 
 /// Tries at a free port, and looks whether the server is there.
 const TRIES_MAX: u32 = 20;
@@ -14,31 +18,46 @@ const LOOKS_MAX: u32 = 2000;
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the server may take for an answer.
 const ANSWER: Duration = Duration::from_secs(1);
+/// Bytes of an answer that are read.
+const ANSWER_LEN_MAX: usize = 4096;
+/// From a port to that over which the nodes of a cluster talk to each other.
+const BUS_PORT: u16 = 10_000;
 const MISSING: &str = "redis-server does not start; install it with `apt-get install -y --no-install-recommends redis-server`";
+
+/// Where a server stands and what it is.
+#[derive(Clone, Debug)]
+pub struct Stand {
+    /// The network namespace, if it is not that of the harness.
+    pub namespace: Option<String>,
+    /// Its addresses there.
+    pub addresses: Vec<Ipv4Addr>,
+    /// More arguments.
+    pub args: &'static [&'static str],
+}
 
 /// A server that is killed when this is dropped.
 #[derive(Debug)]
 pub struct Redis {
     /// None while it is down.
     child: Option<Child>,
+    stand: Stand,
     port: u16,
     folder: PathBuf,
 }
 
 impl Redis {
-    /// A server; `folder` is where it stands, and stays empty.
+    /// A server; `folder` is created, for what it needs of its own.
     ///
     /// # Errors
     /// It is not installed, or does not come up.
-    pub fn start(folder: &Path) -> io::Result<Redis> {
+    pub fn start(folder: &Path, stand: &Stand) -> io::Result<Redis> {
+        std::fs::create_dir(folder)?;
         for _ in 0..TRIES_MAX {
             // Somebody else may take the port in between; then it is tried again with another.
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-                .local_addr()?
-                .port();
             let mut redis = Redis {
                 child: None,
-                port,
+                stand: stand.clone(),
+                port: free_port()?,
                 folder: folder.to_owned(),
             };
             redis.restart()?;
@@ -49,9 +68,16 @@ impl Redis {
         Err(io::Error::other("redis-server does not come up"))
     }
 
-    /// Its address.
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How it is reached at one of its addresses.
+    pub fn url(&self, at: usize) -> String {
+        let addresses = &self.stand.addresses;
+        let address = addresses.get(at).unwrap_or(&Ipv4Addr::LOCALHOST);
+        format!("redis://{address}:{}", self.port)
     }
 
     /// Starts it, with nothing in it, after it was killed. Does not wait until it answers.
@@ -60,9 +86,15 @@ impl Redis {
     /// It is not installed.
     pub fn restart(&mut self) -> io::Result<()> {
         self.kill();
-        let child = Command::new("redis-server")
-            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+        let namespace = self.stand.namespace.as_deref();
+        let child = command_in(namespace, Path::new("redis-server"))
+            .args(["--save", "", "--appendonly", "no"])
             .args(["--port", &self.port.to_string()])
+            .arg("--unixsocket")
+            .arg(self.socket())
+            .arg("--bind")
+            .args(self.stand.addresses.iter().map(Ipv4Addr::to_string))
+            .args(self.stand.args)
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -71,6 +103,10 @@ impl Redis {
         let missing = |cause| io::Error::other(format!("{MISSING} ({cause})"));
         self.child = Some(child.map_err(missing)?);
         Ok(())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("socket")
     }
 
     /// Kills it, as a machine does that fails.
@@ -109,6 +145,14 @@ impl Redis {
     /// # Errors
     /// It cannot be looked after.
     pub fn comes_up(&mut self) -> io::Result<bool> {
+        self.comes_to("PING", "+PONG")
+    }
+
+    /// Whether its answer to this comes to contain that.
+    ///
+    /// # Errors
+    /// It cannot be looked after.
+    pub fn comes_to(&mut self, question: &str, answer: &str) -> io::Result<bool> {
         for _ in 0..LOOKS_MAX {
             let ended = match &mut self.child {
                 Some(child) => child.try_wait()?.is_some(),
@@ -117,7 +161,7 @@ impl Redis {
             if ended {
                 return Ok(false);
             }
-            if self.ask("PING").is_ok_and(|told| told.starts_with("+PONG")) {
+            if self.ask(question).is_ok_and(|told| told.contains(answer)) {
                 return Ok(true);
             }
             std::thread::sleep(LOOK);
@@ -125,12 +169,16 @@ impl Redis {
         Ok(false)
     }
 
-    fn ask(&self, what: &str) -> io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+    /// The beginning of its answer, as it comes.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn ask(&self, what: &str) -> io::Result<String> {
+        let mut stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(ANSWER))?;
+        stream.set_write_timeout(Some(ANSWER))?;
         stream.write_all(format!("{what}\r\n").as_bytes())?;
-        let mut told = [0; 64];
+        let mut told = vec![0; ANSWER_LEN_MAX];
         let len = stream.read(&mut told)?;
         Ok(String::from_utf8_lossy(&told[..len]).into_owned())
     }
@@ -139,5 +187,18 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// One whose partner for the bus of a cluster is a free port, too.
+fn free_port() -> io::Result<u16> {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        if let Some(bus) = port.checked_add(BUS_PORT)
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok()
+        {
+            return Ok(port);
+        }
     }
 }

@@ -6,11 +6,12 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::split::command_in;
 use super::worker::Orders;
 
 /// The word that makes the program a process among others.
@@ -25,6 +26,8 @@ pub struct Seat {
     orders: Orders,
     /// Where the journals go.
     journals: PathBuf,
+    /// The network namespace, if it is not that of the harness.
+    namespace: Option<String>,
     child: Option<Child>,
     /// When it goes on, while it stands still.
     still_until: Option<Instant>,
@@ -34,11 +37,12 @@ pub struct Seat {
 
 impl Seat {
     /// A place without a process; `orders` are those of the first.
-    pub fn new(program: &Path, orders: Orders, journals: &Path) -> Seat {
+    pub fn new(program: &Path, orders: Orders, journals: &Path, namespace: Option<String>) -> Seat {
         Seat {
             program: program.to_owned(),
             orders,
             journals: journals.to_owned(),
+            namespace,
             child: None,
             still_until: None,
             away_until: None,
@@ -52,7 +56,7 @@ impl Seat {
     pub fn start(&mut self) -> io::Result<()> {
         let name = format!("{}-{}", self.orders.worker, self.orders.life);
         self.orders.journal = self.journals.join(name);
-        let child = Command::new(&self.program)
+        let child = command_in(self.namespace.as_deref(), &self.program)
             .arg(WORK_AMONG)
             .args(self.orders.to_args())
             .process_group(0)
