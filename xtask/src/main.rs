@@ -16,13 +16,14 @@ cargo xtask <command>
   tidy       module ranks, file lengths, stray marks and paths, lints inherited, links
   clippy     no warning in any target
   docs       the documentation builds without a warning
-  test       every test and every documented example; installs (Debian's redis-server) and starts whatever it
-             needs by itself
+  test       every test and every documented example; installs (Debian's redis-server and iproute2) and starts
+             whatever it needs by itself
   sim        the deterministic simulator: `sim --seeds N [--from S]`, `sim --seed S --trace`,
              `sim --mutants [NAME...]`; more with `sim --help`
   schedules  the group commit and the shared view under many more drawn schedules than in `test`
   crash      kills real processes and loses power, not part of ci; its short form is one of the tests:
              cargo xtask crash [--runs N] [--from S]
+             cargo xtask crash among [--minutes M] [--cluster | --split]
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";

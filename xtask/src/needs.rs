@@ -7,18 +7,29 @@ use crate::steps::Failed;
 /// A program that tests start, and where it comes from.
 struct Need {
     program: &'static str,
+    /// What it takes to say its version.
+    version: &'static str,
     package: &'static str,
 }
 
 /// What is there on no machine by itself.
-const NEEDS: [Need; 1] = [Need {
-    program: "redis-server",
-    package: "redis-server",
-}];
+const NEEDS: [Need; 2] = [
+    Need {
+        program: "redis-server",
+        version: "--version",
+        package: "redis-server",
+    },
+    // Of the network namespaces of `crash`, which take root, too.
+    Need {
+        program: "ip",
+        version: "-V",
+        package: "iproute2",
+    },
+];
 
 /// Installs what is missing.
 pub(crate) fn install() -> Result<(), Failed> {
-    let is_missing = |need: &&Need| !is_there(need.program);
+    let is_missing = |need: &&Need| !is_there(need.program, need.version);
     let missing: Vec<&str> = NEEDS
         .iter()
         .filter(is_missing)
@@ -50,9 +61,9 @@ pub(crate) fn install() -> Result<(), Failed> {
     }
 }
 
-fn is_there(program: &str) -> bool {
+fn is_there(program: &str, version: &str) -> bool {
     let quiet = Command::new(program)
-        .arg("--version")
+        .arg(version)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -61,7 +72,7 @@ fn is_there(program: &str) -> bool {
 
 /// Runs a program of the system, as root where that takes asking.
 fn run(program: &str, args: &[&str]) -> bool {
-    let mut command = match is_there("sudo") {
+    let mut command = match is_there("sudo", "--version") {
         true => {
             let mut command = Command::new("sudo");
             command.args(["-n", program]);

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn among(args: &[&str]) -> (Output, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eciton-crash"));
@@ -50,11 +50,18 @@ fn links_are_cut_and_everything_has_one_order() {
         rustix::process::geteuid().is_root(),
         "this test makes network namespaces: it must run as root, with `ip` of iproute2"
     );
-    let args = ["--split", "--processes", "6", "--seconds", "20"];
-    let (done, said) = among(&args);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eciton-crash"));
+    let args = ["among", "--split", "--processes", "6", "--seconds", "20"];
+    let child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let namespaces = format!("eciton-among-{}-", child.id());
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    println!("{said}");
     assert!(last_line(&said).ends_with(" violations 0"));
     assert!(done.status.success());
     assert!(number(&said, "cuts") > 0);
+    let listed = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&listed.stdout).contains(&namespaces));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub fn judge(said: &Said, remains: &Remains) -> Vec<String> {
 }
 
 /// What has no order that explains it: what the simulator's checker finds in the whole, and what `adya` does
-/// in windows of [`WINDOW`] transactions that overlap by half. What only more of them show together is found
+/// in windows of a thousand transactions that overlap by half. What only more of them show together is found
 /// by the first alone.
 pub fn judge_history(history: &History) -> Vec<String> {
     let mut wrong = Vec::new();
