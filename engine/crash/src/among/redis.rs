@@ -89,6 +89,8 @@ impl Redis {
         let namespace = self.stand.namespace.as_deref();
         let child = command_in(namespace, Path::new("redis-server"))
             .args(["--save", "", "--appendonly", "no"])
+            // Else it turns away whoever comes from another namespace.
+            .args(["--protected-mode", "no"])
             .args(["--port", &self.port.to_string()])
             .arg("--unixsocket")
             .arg(self.socket())
