@@ -186,7 +186,7 @@ impl Field {
     /// Everything is whole again and everybody goes on, is asked to end, and does; what happened.
     ///
     /// # Errors
-    /// Redis does not come back.
+    /// Redis does not come back, or something cannot be waited for.
     pub fn end(mut self, wrong: &mut Vec<String>) -> io::Result<Tally> {
         self.mend(true)?;
         self.servers.bring_back(true)?;
@@ -198,6 +198,9 @@ impl Field {
             seat.go_on()?;
         }
         self.look(wrong)?;
+        if !self.servers.come_into_use() {
+            wrong.push("in the end no process listens to Redis".to_owned());
+        }
         for seat in &mut self.seats {
             seat.ask_to_end()?;
         }

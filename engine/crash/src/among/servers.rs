@@ -29,6 +29,10 @@ const NODE_ARGS: &[&str] = &[
 /// Of so many strikes one is at any master, and the others are at the one that has the database.
 const ANY_ONCE_IN: u64 = 4;
 
+/// Looks whether somebody uses them.
+const LOOKS_MAX: u32 = 2000;
+const LOOK: Duration = Duration::from_millis(5);
+
 /// The servers, of which at most one is away at a time.
 #[derive(Debug)]
 pub struct Servers {
@@ -164,6 +168,21 @@ impl Servers {
             }
         }
         Ok(true)
+    }
+
+    /// Whether some process comes to listen to one of them: in the end it must, or nothing was shown.
+    pub fn come_into_use(&self) -> bool {
+        (0..LOOKS_MAX).any(|_| {
+            let is_heard = |node: &Redis| {
+                let told = node.ask("PUBSUB CHANNELS").unwrap_or_default();
+                number(&told, "*") > 0
+            };
+            let is_used = self.nodes.iter().any(is_heard);
+            if !is_used {
+                std::thread::sleep(LOOK);
+            }
+            is_used
+        })
     }
 
     /// How often the nodes of a cluster have agreed on another master, mostly.
