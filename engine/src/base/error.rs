@@ -42,7 +42,8 @@ pub enum Error {
         /// The oldest position that is still judged.
         oldest: Position,
     },
-    /// An object of the snapshot has been collected; a newer snapshot will do.
+    /// An object of the snapshot has been collected; a newer snapshot will do, in a bucket after
+    /// [`Db::refresh`](crate::db::Db::refresh).
     #[error("snapshot too old: {object} has been collected")]
     SnapshotTooOld {
         /// The object that is gone.

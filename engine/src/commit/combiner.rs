@@ -411,7 +411,7 @@ impl Combiner {
         &mut self,
         generation: Generation,
         instance: InstanceId,
-    ) -> Result<Position> {
+    ) -> Result<Option<Position>> {
         let txid = TxId(self.entropy.next_u128());
         let body = Body::Generation {
             generation,
@@ -427,12 +427,9 @@ impl Combiner {
             Ok(Attempt::Won(_)) => {
                 let (n, hash) = self.tail.last();
                 self.apply(n, before, hash, &[record], Vec::new());
-                Ok(n)
+                Ok(Some(n))
             }
-            Ok(Attempt::Lost) => {
-                let message = "another process writes to this copy".to_owned();
-                Err(Error::Invalid(message))
-            }
+            Ok(Attempt::Lost) => Ok(None),
             Err(AppendError::NotWritten(error) | AppendError::Unknown(error)) => Err(error),
         }
     }

@@ -17,7 +17,7 @@ use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
 use crate::base::spawn::Spawner;
 use crate::base::{Error, Result, metric};
 use crate::fold::{FoldOutcome, FoldPoint, Folder, Scope, ViewCell};
-use crate::storage::LockGuard;
+use crate::storage::{LockGuard, Medium};
 
 /// The claim of whoever merges runs now, and collects what that leaves.
 pub(super) const MERGER: &str = "merge-runs";
@@ -231,6 +231,24 @@ impl Upkeep {
             }
         }
         result
+    }
+
+    /// Makes visible whatever other processes have committed. Where nothing keeps a run that was collected, it
+    /// also takes over what others have folded since, once they have said that they collect.
+    ///
+    /// # Errors
+    /// As [`Committer::refresh`]; what the storage refuses.
+    pub async fn refresh(&self) -> Result<()> {
+        self.committer.refresh().await?;
+        if self.folder.storage.medium() != Medium::Bucket {
+            return Ok(());
+        }
+        let collected = self.committer.combiner().await.collected();
+        if collected <= self.view.load().manifest.id {
+            return Ok(());
+        }
+        let _turn = self.folding.lock().await;
+        self.adopt_newest().await
     }
 
     /// Waits for background folding to end, that has begun or is about to, and ends writing in good order.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::FORMAT;
+use super::bucket;
 use super::info::Info;
 use super::instance::Instance;
 use super::open::{self, Opened};
@@ -13,7 +14,7 @@ use crate::commit::Combiner;
 use crate::fold::{View, ViewCell};
 use crate::log::file::is_begun;
 use crate::log::{Floors, LogEnd, LogStart, LogWriter, Replay, SlotLog, Strictness, Tail};
-use crate::storage::{LockGuard, LockMode, Name, Storage};
+use crate::storage::{LockGuard, LockMode, Medium, Name, Storage};
 
 /// Milliseconds before it is looked again whether whoever creates the database, or makes a copy its own,
 /// is done, at first.
@@ -77,6 +78,9 @@ async fn prepare(
     options: &Options,
     environment: &Environment,
 ) -> Result<()> {
+    if storage.medium() == Medium::Bucket {
+        return bucket::prepare(storage, options, environment).await;
+    }
     // Folding is for those who go on.
     let options = &Options {
         fold_len_min: usize::MAX,
@@ -125,7 +129,10 @@ async fn join(
     let (end, _) = open::replay_into(&mut replay, &folder, &view, Strictness::Whole).await?;
     // Its opening makes durable what an earlier process left at the end of its file, which is about to be
     // exposed.
-    LogWriter::open(Arc::clone(storage), &end).await?;
+    // (Nothing in a bucket can be unsynced.)
+    if storage.medium() == Medium::Folder {
+        LogWriter::open(Arc::clone(storage), &end).await?;
+    }
     let last = (end.last, end.hash);
     if let Some(witness) = &environment.witness {
         witness.restarts(last.0, last.1);

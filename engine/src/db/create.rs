@@ -13,6 +13,21 @@ use crate::storage::{Name, Operation, Storage};
 
 /// Creates an empty database. `INSTANCE` comes last: what is there before is not a database yet.
 pub(super) async fn create(storage: &dyn Storage, environment: &Environment) -> Result<Instance> {
+    begin(storage).await?;
+    new_instance(environment).store(storage).await
+}
+
+/// Who a new database is.
+pub(super) fn new_instance(environment: &Environment) -> Instance {
+    Instance {
+        id: InstanceId(environment.entropy.next_u128()),
+        identity: 0,
+        closed: None,
+    }
+}
+
+/// Writes all of an empty database but `INSTANCE`.
+pub(super) async fn begin(storage: &dyn Storage) -> Result<()> {
     let first = Manifest::first();
     let name = Name::manifest(first.id);
     let manifests = storage.list(Name::MANIFEST).await?;
@@ -30,14 +45,7 @@ pub(super) async fn create(storage: &dyn Storage, environment: &Environment) -> 
         let lost = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Operation::SyncNames.error(&name, &lost));
     }
-    let id = InstanceId(environment.entropy.next_u128());
-    Instance {
-        id,
-        identity: 0,
-        closed: None,
-    }
-    .store(storage)
-    .await
+    Ok(())
 }
 
 /// What a place holds that is being filled and is no database yet.
@@ -118,18 +126,15 @@ pub(super) async fn become_own(
     combiner: &mut Combiner,
     environment: &Environment,
 ) -> Result<(Instance, Generation)> {
-    let id = InstanceId(environment.entropy.next_u128());
+    let instance = new_instance(environment);
     let generation = Generation(combiner.generation().0 + 1);
-    combiner.begin_generation(generation, id).await?;
-    tracing::info!(%id, "this folder is a copy; it goes on as a database of its own");
-    let instance = Instance {
-        id,
-        identity: 0,
-        closed: None,
+    let begun = combiner.begin_generation(generation, instance.id).await?;
+    if begun.is_none() {
+        let message = "another process writes to this copy".to_owned();
+        return Err(Error::Invalid(message));
     }
-    .store(storage)
-    .await?;
-    Ok((instance, generation))
+    tracing::info!(id = %instance.id, "this folder is a copy; it goes on as a database of its own");
+    Ok((instance.store(storage).await?, generation))
 }
 
 async fn remove(storage: &dyn Storage, name: &Name) -> Result<()> {

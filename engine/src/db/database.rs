@@ -372,11 +372,14 @@ impl Db {
     /// Makes visible whatever other processes have committed: everything that had committed anywhere when
     /// this was called can be read when it returns. With one process there is nothing to do.
     ///
+    /// In a bucket nothing keeps what others have collected: after [`Error::SnapshotTooOld`] this finds the
+    /// newest state that is all there.
+    ///
     /// # Errors
     /// [`Error::ReadOnly`]; [`Error::Corrupt`] naming the object; [`Error::Halted`] after a sync that
     /// failed; what the storage refuses.
     pub async fn refresh(&self) -> Result<()> {
-        self.upkeep()?.committer().refresh().await
+        self.upkeep()?.refresh().await
     }
 
     /// Whether other processes may write to this database, too: it was opened [clustered](Mode::Clustered).

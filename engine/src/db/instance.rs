@@ -5,7 +5,7 @@ use serde_json::json;
 use super::FORMAT;
 use crate::base::checksum::checksum64;
 use crate::base::{Error, InstanceId, Position, Result};
-use crate::storage::{Name, Storage};
+use crate::storage::{Created, Name, Storage};
 
 /// How often `INSTANCE` is read again when it is replaced at the same time.
 const READS_MAX: usize = 100;
@@ -51,17 +51,26 @@ impl Instance {
 
     /// Writes `INSTANCE`, atomically and durably; its identity becomes that of the new object.
     pub(super) async fn store(&self, storage: &dyn Storage) -> Result<Instance> {
-        let (id, closed) = (self.id, self.closed);
-        let content = move |identity| {
-            Instance {
-                id,
-                identity,
-                closed,
-            }
-            .encode()
-        };
+        let content = self.content();
         let identity = storage.replace(&Name::instance(), &content).await?;
         Ok(Instance { identity, ..*self })
+    }
+
+    /// Writes `INSTANCE` unless there is one: where several may create a database at once, it is the first's.
+    pub(super) async fn create(&self, storage: &dyn Storage) -> Result<Created> {
+        let content = self.content();
+        storage.create_with(&Name::instance(), &content).await
+    }
+
+    fn content(&self) -> impl Fn(u128) -> Vec<u8> + Send + Sync + use<> {
+        let instance = *self;
+        move |identity| {
+            Instance {
+                identity,
+                ..instance
+            }
+            .encode()
+        }
     }
 
     fn encode(&self) -> Vec<u8> {

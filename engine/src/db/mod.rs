@@ -20,6 +20,7 @@
 //! ```
 
 mod backup;
+mod bucket;
 mod catalog;
 mod clustered;
 mod create;

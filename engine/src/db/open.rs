@@ -12,7 +12,7 @@ use crate::base::{Error, ManifestId, Mutant, Position, Result};
 use crate::commit::{Combiner, Committer, Parts, Upkeep, apply};
 use crate::fold::{Claims, Folder, View, ViewCell};
 use crate::log::{Floors, LogEnd, LogWriter, Replay, Strictness, Tail};
-use crate::storage::{LockGuard, LockMode, Name, Storage};
+use crate::storage::{LockGuard, LockMode, Medium, Name, Storage, no_exclusion};
 use crate::tree::{PageCache, RunOptions};
 use crate::txn::{Context, Turns};
 
@@ -29,6 +29,9 @@ pub(super) async fn read_write(
     options: &Options,
     environment: &Environment,
 ) -> Result<Opened> {
+    if storage.medium() == Medium::Bucket {
+        return Err(no_exclusion(&*storage));
+    }
     let lock = storage.lock(LockMode::Exclusive).await?;
     let (instance, copied) = match Instance::load(&*storage).await? {
         Some(found) => found,

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::base::{Mutant, Result};
-use crate::storage::{Created, Name, Storage};
+use crate::storage::{Created, Medium, Name, Storage};
 
 /// Bytes from the front of an object that tell it from any other under its name: they hold a nonce or a
 /// checksum of the rest.
@@ -56,6 +56,12 @@ async fn owner(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<Owner
 /// # Errors
 /// What the storage refuses. After a sync that failed this process must not write any more.
 pub async fn confirm(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<bool> {
+    if storage.medium() == Medium::Bucket {
+        // What stands there is durable, and never loses its name but by a removal.
+        storage.sync_names(name).await?;
+        let head = head(storage, name).await?;
+        return Ok(head.is_some_and(|head| is_head_of(&head, bytes)));
+    }
     let before = storage.stat(name).await?;
     let Some(before) = before else {
         return Ok(false);

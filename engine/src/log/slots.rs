@@ -11,7 +11,7 @@ use super::once::{Owner, confirm, create_once};
 use super::record::{Body, Record};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
 use crate::base::{Error, Generation, Mutant, Position, Result};
-use crate::storage::{Name, Operation, Storage};
+use crate::storage::{Medium, Name, Operation, Storage};
 
 /// What became of a slot that this process tried to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,10 +158,15 @@ impl SlotLog {
     /// Whether a slot that was only read is durable: because its successor names exactly these bytes, or
     /// because it is synced now and stands there after that (I1).
     async fn durable(&mut self, name: &Name, slot: &Slot, bytes: &Bytes) -> Result<bool> {
-        if Mutant::ReadNoSync.on() || self.has_successor(slot).await? {
+        if Mutant::ReadNoSync.on() || self.is_durable_at_once() || self.has_successor(slot).await? {
             return Ok(true);
         }
         self.confirm(name, bytes).await
+    }
+
+    /// Whether what a call has created or read here is durable by that alone, name included.
+    fn is_durable_at_once(&self) -> bool {
+        self.storage.medium() == Medium::Bucket
     }
 
     async fn has_successor(&self, slot: &Slot) -> Result<bool> {
@@ -243,7 +248,7 @@ impl SlotLog {
         }
         if Mutant::EarlyAnswer.on() {
             self.late = Some((name.clone(), bytes.clone()));
-        } else if !Mutant::NoDirectorySync.on() {
+        } else if !Mutant::NoDirectorySync.on() && !self.is_durable_at_once() {
             let confirmed = self.confirm(&name, &bytes).await;
             if !confirmed.map_err(AppendError::Unknown)? {
                 return Ok(Attempt::Lost);

@@ -22,10 +22,10 @@ macro_rules! suite {
             lists_in_order_and_depth, lists_only_directories, identity_tells_objects_apart,
             removed_is_gone_but_stays_open, writer_publishes_at_the_end, writer_loses_to_a_name,
             dropped_writer_leaves_nothing, reads_at_offsets, reads_past_the_end_are_damage,
+            replace_whoever_has_it, create_with_its_identity, read_only_changes_nothing,
             append_file_round_trip, append_file_stays_within, append_file_grows_under_a_reader,
-            truncated_under_a_reader, replace_whoever_has_it, lock_excludes_and_lets_go,
+            truncated_under_a_reader, lock_excludes_and_lets_go,
             shared_locks_exclude_only_the_exclusive_one,
-            read_only_changes_nothing,
         }
     };
     ($subject:path: $($property:ident),* $(,)?) => {
@@ -44,6 +44,31 @@ macro_rules! suite {
     };
 }
 pub(super) use suite;
+
+/// Every property that a bucket has too, one after the other: a store that has to be started first is
+/// started once. A property of a database is shown in one of its own, which `$subject` makes. The race of
+/// creates is for those stores whose creates are atomic.
+#[cfg(feature = "object-store")]
+macro_rules! suite_of_buckets {
+    ($subject:expr) => {
+        $crate::storage::conformance::suite_of_buckets! { $subject =>
+            create_once_and_for_all, empty_objects, create_is_whole_at_once,
+            lists_in_order_and_depth, lists_only_directories, identity_tells_objects_apart,
+            removed_is_gone_but_stays_open, writer_publishes_at_the_end, writer_loses_to_a_name,
+            dropped_writer_leaves_nothing, reads_at_offsets, reads_past_the_end_are_damage,
+            replace_whoever_has_it, create_with_its_identity, read_only_changes_nothing,
+            no_append_files_and_no_exclusion,
+        }
+    };
+    ($subject:expr => $($property:ident),* $(,)?) => {
+        $(
+            println!("{}", stringify!($property));
+            $crate::storage::conformance::$property($subject.await).await;
+        )*
+    };
+}
+#[cfg(feature = "object-store")]
+pub(super) use suite_of_buckets;
 
 fn name(path: &str) -> Name {
     Name::parse(path).unwrap()
@@ -206,7 +231,7 @@ pub(super) async fn lists_in_order_and_depth(subject: Subject) {
     all.extend(log);
     all.extend(["logs/a", "seg/1"]);
     // The lock and what is on its way are no objects.
-    let _lock = storage.lock(LockMode::Exclusive).await.unwrap();
+    let _lock = storage.lock(LockMode::Shared).await.unwrap();
     let mut writer = storage.writer(&name("seg/2")).await.unwrap();
     writer.write(b"part").await.unwrap();
     assert_eq!(list(storage, "").await, all);
@@ -489,6 +514,53 @@ pub(super) async fn replace_whoever_has_it(subject: Subject) {
     );
 }
 
+pub(super) async fn create_with_its_identity(subject: Subject) {
+    let storage = &*subject.storage;
+    let instance = Name::instance();
+    let content = |identity: u128| identity.to_string().into_bytes();
+    assert_eq!(
+        storage.create_with(&instance, &content).await.unwrap(),
+        Created::New
+    );
+    let identity = storage.stat(&instance).await.unwrap().unwrap().identity;
+    let expected = identity.to_string();
+    assert_eq!(
+        read(storage, "INSTANCE").await.unwrap(),
+        expected.as_bytes()
+    );
+    assert_eq!(
+        storage.create_with(&instance, &content).await.unwrap(),
+        Created::Exists
+    );
+    assert_eq!(
+        read(storage, "INSTANCE").await.unwrap(),
+        expected.as_bytes()
+    );
+    let identity = storage.replace(&instance, &content).await.unwrap();
+    let found = storage.stat(&instance).await.unwrap().unwrap().identity;
+    assert_eq!(found, identity);
+}
+
+#[cfg(feature = "object-store")]
+pub(super) async fn no_append_files_and_no_exclusion(subject: Subject) {
+    let storage = &*subject.storage;
+    assert_eq!(storage.medium(), super::Medium::Bucket);
+    let refused = storage.append_file(&name("log/1")).await.err();
+    let kind = std::io::ErrorKind::Unsupported;
+    assert!(
+        matches!(&refused, Some(Error::Storage { kind: found, .. }) if *found == kind),
+        "{refused:?}"
+    );
+    let refused = storage.lock(LockMode::Exclusive).await.err();
+    assert!(matches!(refused, Some(Error::Invalid(_))), "{refused:?}");
+    let other = (subject.open)(Access::ReadWrite);
+    let _both = (
+        storage.lock(LockMode::Shared).await.unwrap(),
+        other.lock(LockMode::Shared).await.unwrap(),
+    );
+    assert!(list(storage, "").await.is_empty());
+}
+
 pub(super) async fn lock_excludes_and_lets_go(subject: Subject) {
     let other = (subject.open)(Access::ReadWrite);
     for _ in 0..3 {
@@ -528,7 +600,7 @@ pub(super) async fn shared_locks_exclude_only_the_exclusive_one(subject: Subject
 pub(super) async fn read_only_changes_nothing(subject: Subject) {
     let storage = &*subject.storage;
     storage.create(&name("log/1"), b"there").await.unwrap();
-    let lock = storage.lock(LockMode::Exclusive).await.unwrap();
+    let lock = storage.lock(LockMode::Shared).await.unwrap();
     let before = storage.stat(&name("log/1")).await.unwrap();
     let reader = (subject.open)(Access::ReadOnly);
     let (there, absent) = (name("log/1"), name("new/2"));

@@ -1,4 +1,4 @@
-//! Media behind one trait: a local folder, memory; later object stores. One conformance suite for all.
+//! Media behind one trait: a local folder, memory, object stores. One conformance suite for all.
 //!
 //! A database is a set of named, mostly write-once objects. What the trait promises is only what
 //! every medium can keep; what it leaves open (is the *name* durable?) is the commit protocol's work.
@@ -12,11 +12,15 @@ mod conformance;
 mod local;
 mod memory;
 mod name;
+#[cfg(feature = "object-store")]
+mod object;
 mod operation;
 
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 pub use name::Name;
+#[cfg(feature = "object-store")]
+pub use object::{ObjectOptions, ObjectStorage};
 pub use operation::Operation;
 
 use std::sync::Arc;
@@ -33,6 +37,16 @@ pub enum Access {
     ReadWrite,
     /// Reading only: nothing is created, changed, synced or locked, so a medium without write permission will do.
     ReadOnly,
+}
+
+/// What sort of medium this is, where the commit protocol has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// A folder: it has append files and the exclusive lock, and names are durable after a sync.
+    Folder,
+    /// A bucket of an object store: what a call has done is durable when it returns, names included. There
+    /// are no append files and no exclusive lock, so a database in it is opened clustered only.
+    Bucket,
 }
 
 /// How a create-if-absent ended.
@@ -64,6 +78,11 @@ pub type ContentOf<'a> = dyn Fn(u128) -> Vec<u8> + Send + Sync + 'a;
 /// Nothing is retried but interrupted system calls: whether to try again is the protocol's decision.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
+    /// What sort of medium this is.
+    fn medium(&self) -> Medium {
+        Medium::Folder
+    }
+
     /// Creates `name` with `bytes` if it is absent; never replaces, never shows a part.
     /// On `New` the *data* is durable; the *name* is after [`Storage::sync_names`].
     ///
@@ -71,6 +90,20 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::Storage`](crate::base::Error::Storage): whether the name was created is unknown,
     /// read it back. [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created>;
+
+    /// As [`Storage::create`], with bytes that are to hold the identity that the new object has.
+    ///
+    /// As it stands here, for media where the one who calls holds the exclusive lock.
+    ///
+    /// # Errors
+    /// As [`Storage::create`].
+    async fn create_with(&self, name: &Name, content: &ContentOf) -> Result<Created> {
+        if self.stat(name).await?.is_some() {
+            return Ok(Created::Exists);
+        }
+        self.replace(name, content).await?;
+        Ok(Created::New)
+    }
 
     /// Makes durable every name, and every removal of a name, in the directory of `name`, and that
     /// directory's own name upwards. It does so for names that other processes created, too.
@@ -94,7 +127,8 @@ pub trait Storage: Send + Sync + 'static {
     async fn read(&self, name: &Name) -> Result<Option<Bytes>>;
 
     /// Opens an immutable object for reads at offsets, `None` where there is none. It stays readable
-    /// when its name is removed.
+    /// when its name is removed; where the medium cannot keep it, a read says
+    /// [`Error::SnapshotTooOld`](crate::base::Error::SnapshotTooOld).
     ///
     /// # Errors
     /// [`Error::Storage`](crate::base::Error::Storage).
@@ -146,7 +180,8 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Locked`](crate::base::Error::Locked) with a holder of a mode that excludes this one,
-    /// at once. [`Error::Invalid`](crate::base::Error::Invalid) where the medium is not fit for being shared, and why.
+    /// at once. [`Error::Invalid`](crate::base::Error::Invalid) where the medium is not fit for that, and why:
+    /// for the exclusive lock of a [`Medium::Bucket`], for sharing a folder that hides what others write.
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>>;
 
@@ -261,6 +296,14 @@ pub enum LockMode {
 
 /// The lock of a database; dropping it lets go.
 pub trait LockGuard: Send + Sync {}
+
+/// A medium without an exclusive lock was asked for it.
+pub(crate) fn no_exclusion(storage: &dyn Storage) -> crate::base::Error {
+    let location = storage.location();
+    crate::base::Error::Invalid(format!(
+        "{location}: an object store has no lock that would keep other writers out: open it clustered"
+    ))
+}
 
 /// The range of an append file must lie in what is allocated.
 fn check_allocated(name: &Name, end: Option<u64>, allocated: u64) -> Result<()> {

@@ -1,0 +1,46 @@
+//! Where requests run: on threads of their own, one runtime for the process.
+//!
+//! A request needs a runtime with sockets and timers. Whoever calls may have another one, which ends before
+//! a background fold does, or none at all, as a fold on a pool of plain threads; on the threads here every
+//! call makes progress whoever waits for it, and however.
+
+use std::future::Future;
+use std::io;
+
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// They wait for sockets most of the time.
+const THREADS: usize = 2;
+
+/// Lives as long as the process.
+static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
+
+/// Runs `work`, which goes on even if nobody waits for it any more: what has been sent has been sent.
+pub(super) async fn run<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> io::Result<T> {
+    let done = handle()?.spawn(work);
+    done.await.map_err(io::Error::other)
+}
+
+/// Runs `work`, for which nobody waits.
+pub(super) fn leave(work: impl Future<Output = ()> + Send + 'static) {
+    match handle() {
+        Ok(handle) => drop(handle.spawn(work)),
+        Err(cause) => tracing::warn!(%cause, "work was not begun"),
+    }
+}
+
+pub(super) fn handle() -> io::Result<Handle> {
+    let mut runtime = RUNTIME.lock();
+    if let Some(runtime) = &*runtime {
+        return Ok(runtime.handle().clone());
+    }
+    let begun = Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("eciton-object")
+        .enable_all()
+        .build()?;
+    Ok(runtime.insert(begun).handle().clone())
+}
