@@ -135,7 +135,7 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "DIR",
-        help = "The database, a folder [env: ECITON_DB]"
+        help = "The database: a folder, or a bucket and a prefix as s3://bucket/prefix [env: ECITON_DB]"
     )]
     pub(crate) db: Option<PathBuf>,
     #[arg(

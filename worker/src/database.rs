@@ -4,9 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use eciton_engine::base::Error;
-use eciton_engine::coord::SharedCoordinator;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
+use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
 use eciton_engine::db::{Db, Environment, Mode, Options, Store};
+use eciton_engine::storage::{Access, LocalStorage, ObjectOptions, ObjectStorage, Storage};
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
@@ -38,9 +39,31 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// [`Failure::Usage`] where no database is named, the engine's errors otherwise.
 pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
     let path = settings::database(global)?;
-    Db::open_read_only(&path, Options::default())
-        .await
-        .map_err(with_hint)
+    let opened = match settings::bucket(&path) {
+        Some(url) => {
+            let bucket = in_bucket(url, Access::ReadOnly).await?;
+            Db::open_storage_read_only(bucket, Options::default(), Environment::default()).await
+        }
+        None => Db::open_read_only(&path, Options::default()).await,
+    };
+    opened.map_err(with_hint)
+}
+
+/// The storage of a database, for reading it as it lies there.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure> {
+    let path = settings::database(global)?;
+    match settings::bucket(&path) {
+        Some(url) => in_bucket(url, Access::ReadOnly).await,
+        None => Ok(Arc::new(LocalStorage::open(&path, Access::ReadOnly)?)),
+    }
+}
+
+async fn in_bucket(url: &str, access: Access) -> Result<Arc<dyn Storage>, Failure> {
+    let bucket = ObjectStorage::open(url, &ObjectOptions::default(), access).await?;
+    Ok(Arc::new(bucket))
 }
 
 /// Opens for writing: alone, or together with all others that are told of a Redis.
@@ -50,30 +73,44 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
 async fn write(global: &Global, absent: Absent, compressed: Compressed) -> Result<Db, Failure> {
     let path = settings::database(global)?;
     let redis = settings::redis(global)?;
+    let bucket = settings::bucket(&path);
+    let is_shared = redis.is_some() || bucket.is_some();
     let options = Options {
         create: absent == Absent::Create,
         compression: settings::compression(compressed)?,
-        mode: match redis {
-            Some(_) => Mode::Clustered,
-            None => Mode::Standalone,
+        mode: match is_shared {
+            true => Mode::Clustered,
+            false => Mode::Standalone,
         },
         ..Options::default()
     };
-    let environment = match redis {
-        Some(redis) => among_others(redis)?,
-        None => Environment::default(),
+    let environment = match is_shared {
+        true => among_others(redis)?,
+        false => Environment::default(),
     };
-    let opened = Db::open_among(&path, options, environment).await;
+    let opened = match bucket {
+        Some(url) => {
+            let bucket = in_bucket(url, Access::ReadWrite).await?;
+            Db::open_storage(bucket, options, environment).await
+        }
+        None => Db::open_among(&path, options, environment).await,
+    };
     opened.map_err(with_hint)
 }
 
-/// Hands transactions to other processes over Redis, and takes theirs. Nobody waits for it to be there.
-fn among_others(redis: RedisOptions) -> Result<Environment, Failure> {
+/// Hands transactions to other processes over Redis, and takes theirs. Nobody waits for it to be there, and without
+/// any each process commits its own.
+fn among_others(redis: Option<RedisOptions>) -> Result<Environment, Failure> {
     let environment = Environment::default();
     let (clock, entropy) = (&environment.clock, &environment.entropy);
-    let bus = RedisBus::new(redis, Arc::clone(clock), Arc::clone(entropy))
-        .map_err(|error| Failure::Usage(format!("redis: {error}")))?;
-    let coordinator = SharedCoordinator::new(Arc::new(bus), Arc::clone(clock), Arc::clone(entropy));
+    let bus: Arc<dyn Bus> = match redis {
+        Some(redis) => {
+            let bus = RedisBus::new(redis, Arc::clone(clock), Arc::clone(entropy));
+            Arc::new(bus.map_err(|error| Failure::Usage(format!("redis: {error}")))?)
+        }
+        None => Arc::new(Silence),
+    };
+    let coordinator = SharedCoordinator::new(bus, Arc::clone(clock), Arc::clone(entropy));
     Ok(Environment {
         coordinator: Arc::new(coordinator),
         ..environment

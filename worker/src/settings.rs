@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use eciton_engine::coord::redis::RedisOptions;
@@ -33,10 +33,29 @@ struct File {
     redis: Option<RedisOptions>,
 }
 
-/// The database's folder.
+/// The database's folder, for what is done to folders alone.
 ///
 /// # Errors
-/// [`Failure::Usage`] where none was given, or one that is no folder's path.
+/// As [`database`]; [`Failure::Usage`] for a bucket.
+pub(crate) fn folder(global: &Global) -> Result<PathBuf, Failure> {
+    let path = database(global)?;
+    match bucket(&path) {
+        Some(url) => Err(Failure::Usage(format!(
+            "database `{url}`: this is done to folders only; a bucket keeps versions and copies by its own means"
+        ))),
+        None => Ok(path),
+    }
+}
+
+/// The address of a database in a bucket, if that is what the path says.
+pub(crate) fn bucket(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.contains("://"))
+}
+
+/// The database: a folder's path, or the address of a bucket and a prefix.
+///
+/// # Errors
+/// [`Failure::Usage`] where none was given.
 pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
     let path = match (&global.db, from_environment("ECITON_DB")) {
         (Some(path), _) => path.clone(),
@@ -46,12 +65,6 @@ pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
             Failure::Usage(format!("no database named: {ways}"))
         })?,
     };
-    if let Some((scheme, _)) = path.to_str().and_then(|path| path.split_once("://")) {
-        return Err(Failure::Usage(format!(
-            "database `{}`: this version has no storage `{scheme}://`, expected a folder",
-            path.display()
-        )));
-    }
     Ok(path)
 }
 

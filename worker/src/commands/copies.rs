@@ -38,7 +38,7 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
 /// # Errors
 /// As [`db::backup`].
 pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result<(), Failure> {
-    let path = settings::database(global)?;
+    let path = settings::folder(global)?;
     let meter = Meter::new("backing up");
     let taken = db::backup_folder(&path, folder, full, &meter.progress()).await;
     meter.finish();
@@ -65,7 +65,7 @@ pub(super) async fn restore(
     folder: &Path,
     position: Option<u64>,
 ) -> Result<(), Failure> {
-    let path = settings::database(global)?;
+    let path = settings::folder(global)?;
     let meter = Meter::new("restoring");
     let position = position.map(Position);
     let restored = db::restore_folder(folder, &path, position, &meter.progress()).await;
@@ -94,7 +94,7 @@ pub(super) async fn publish(
     folder: &Path,
     compressed: Compressed,
 ) -> Result<(), Failure> {
-    let path = settings::database(global)?;
+    let path = settings::folder(global)?;
     let meter = Meter::new("publishing");
     let options = Options {
         compression: settings::compression(compressed)?,

@@ -93,7 +93,13 @@ async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> 
         }
         None => {
             let path = settings::database(global)?;
-            let report = db::verify_folder(&path, &meter.progress()).await;
+            let report = match settings::bucket(&path) {
+                Some(_) => {
+                    let storage = database::storage(global).await?;
+                    db::verify(storage, &meter.progress()).await
+                }
+                None => db::verify_folder(&path, &meter.progress()).await,
+            };
             (path, report)
         }
     };

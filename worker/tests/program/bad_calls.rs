@@ -170,10 +170,10 @@ fn a_call_without_a_database_says_how_to_name_one() {
     Ended::from(command.output().unwrap())
         .with_code(2)
         .told(&["--db", "ECITON_DB", "eciton.toml"]);
-    command.env("ECITON_DB", "s3://bucket/prefix");
+    command.env("ECITON_DB", "ftp://bucket/prefix");
     Ended::from(command.output().unwrap())
         .with_code(2)
-        .told(&["s3://", "a folder"]);
+        .told(&["ftp://bucket/prefix", "no address of a bucket"]);
 }
 
 #[test]

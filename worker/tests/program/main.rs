@@ -12,6 +12,9 @@
 mod among;
 mod answers;
 mod bad_calls;
+#[path = "../../../engine/tests/support/bucket.rs"]
+mod bucket;
+mod buckets;
 mod copies;
 mod full_disk;
 mod jobs;
