@@ -18,7 +18,7 @@ Examples:
   eciton scan delay_by_carrier --prefix AA --db ./db
   eciton job show delay-by-carrier --db ./db --json
 
-Settings come from flags, then the environment (ECITON_DB, ECITON_REDIS, ECITON_WORKERS, ECITON_COMPRESSION), then `eciton.toml` in the
+Settings come from flags, then the environment (ECITON_DB, ECITON_REDIS, ECITON_CACHE, ECITON_WORKERS, ECITON_COMPRESSION), then `eciton.toml` in the
 working directory (db = \"...\", workers = 4).
 
 Exit codes: 0 done; 1 the work failed, the database is broken or the record is absent; 2 the call was
@@ -146,6 +146,13 @@ pub(crate) struct Global {
                 commas [env: ECITON_REDIS]"
     )]
     pub(crate) redis: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help = "Keeps what was read of a database in a bucket in this folder of a local disk [env: ECITON_CACHE]"
+    )]
+    pub(crate) cache: Option<PathBuf>,
     /// Prints machine-readable lines on stdout and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,

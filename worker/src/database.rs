@@ -7,7 +7,9 @@ use eciton_engine::base::Error;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
 use eciton_engine::db::{Db, Environment, Mode, Options, Store};
-use eciton_engine::storage::{Access, LocalStorage, ObjectOptions, ObjectStorage, Storage};
+use eciton_engine::storage::{
+    Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage,
+};
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
@@ -41,7 +43,7 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
     let path = settings::database(global)?;
     let opened = match settings::bucket(&path) {
         Some(url) => {
-            let bucket = in_bucket(url, Access::ReadOnly).await?;
+            let bucket = in_bucket(url, Access::ReadOnly, settings::cache(global)?).await?;
             Db::open_storage_read_only(bucket, Options::default(), Environment::default()).await
         }
         None => Db::open_read_only(&path, Options::default()).await,
@@ -56,13 +58,22 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
 pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure> {
     let path = settings::database(global)?;
     match settings::bucket(&path) {
-        Some(url) => in_bucket(url, Access::ReadOnly).await,
+        // Not what a cache has of it.
+        Some(url) => in_bucket(url, Access::ReadOnly, None).await,
         None => Ok(Arc::new(LocalStorage::open(&path, Access::ReadOnly)?)),
     }
 }
 
-async fn in_bucket(url: &str, access: Access) -> Result<Arc<dyn Storage>, Failure> {
-    let bucket = ObjectStorage::open(url, &ObjectOptions::default(), access).await?;
+async fn in_bucket(
+    url: &str,
+    access: Access,
+    cache: Option<CacheOptions>,
+) -> Result<Arc<dyn Storage>, Failure> {
+    let options = ObjectOptions {
+        cache,
+        ..ObjectOptions::default()
+    };
+    let bucket = ObjectStorage::open(url, &options, access).await?;
     Ok(Arc::new(bucket))
 }
 
@@ -90,7 +101,7 @@ async fn write(global: &Global, absent: Absent, compressed: Compressed) -> Resul
     };
     let opened = match bucket {
         Some(url) => {
-            let bucket = in_bucket(url, Access::ReadWrite).await?;
+            let bucket = in_bucket(url, Access::ReadWrite, settings::cache(global)?).await?;
             Db::open_storage(bucket, options, environment).await
         }
         None => Db::open_among(&path, options, environment).await,

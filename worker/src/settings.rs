@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::db::Options;
+use eciton_engine::storage::CacheOptions;
 use eciton_engine::tree::Compression;
 use eciton_jobs::run::COMMIT_INTERVAL;
 use serde::Deserialize;
@@ -31,6 +32,16 @@ struct File {
     commit_interval: Option<String>,
     compression: Option<String>,
     redis: Option<RedisOptions>,
+    cache: Option<Cache>,
+}
+
+/// `[cache]`: where what was read of a bucket is kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cache {
+    dir: Option<PathBuf>,
+    /// Bytes.
+    size: Option<u64>,
 }
 
 /// The database's folder, for what is done to folders alone.
@@ -95,6 +106,22 @@ pub(crate) fn redis(global: &Global) -> Result<Option<RedisOptions>, Failure> {
     given("ECITON_REDIS_USERNAME", &mut options.username);
     given("ECITON_REDIS_PASSWORD", &mut options.password);
     Ok(Some(options))
+}
+
+/// Where what is read of a bucket is kept, and how much of it; `None`: nowhere. A flag or variable says where, and
+/// `[cache]` in the file the rest.
+///
+/// # Errors
+/// [`Failure::Usage`] for a file that cannot be read.
+pub(crate) fn cache(global: &Global) -> Result<Option<CacheOptions>, Failure> {
+    let in_file = read_file()?.cache.unwrap_or_default();
+    let given = global.cache.clone();
+    let given = given.or_else(|| from_environment("ECITON_CACHE").map(PathBuf::from));
+    let len_max = in_file.size.unwrap_or(CacheOptions::LEN_MAX);
+    let options = given
+        .or(in_file.dir)
+        .map(|folder| CacheOptions { folder, len_max });
+    Ok(options)
 }
 
 /// How pages that are written are compressed; those that are there stay as they are.
@@ -228,6 +255,10 @@ mod tests {
         assert_eq!(parse("workers = 1024\n").unwrap().workers, Some(1024));
         let redis = parse("[redis]\nurls = [\"redis://a\"]\n").unwrap().redis;
         assert_eq!(redis, Some(RedisOptions::at("redis://a")));
+        let cache = parse("[cache]\ndir = \"x\"\nsize = 5\n").unwrap().cache;
+        let cache = cache.map(|cache| (cache.dir, cache.size));
+        assert_eq!(cache, Some((Some(PathBuf::from("x")), Some(5))));
+        assert!(message("[cache]\nsize = -1\n").starts_with("eciton.toml:2: "));
         assert!(message("[redis]\nurl = \"redis://a\"\n").starts_with("eciton.toml:2: "));
     }
 }

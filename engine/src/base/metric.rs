@@ -60,6 +60,13 @@ pub(crate) fn count_coordinator_error(code: &str) {
     counter!("eciton_coordinator_errors_total", "code" => code.to_owned()).increment(1);
 }
 
+/// So many pieces of segments were found in a cache on a local disk, and so many asked of the bucket.
+#[cfg(feature = "object-store")]
+pub(crate) fn count_disk_cache(hits: u64, misses: u64) {
+    counter!("eciton_cache_hits_total", "tier" => "disk").increment(hits);
+    counter!("eciton_cache_misses_total", "tier" => "disk").increment(misses);
+}
+
 #[allow(clippy::cast_precision_loss, reason = "a duration for people")]
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9

@@ -20,7 +20,7 @@ pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 pub use name::Name;
 #[cfg(feature = "object-store")]
-pub use object::{ObjectOptions, ObjectStorage};
+pub use object::{CacheOptions, ObjectOptions, ObjectStorage};
 pub use operation::Operation;
 
 use std::sync::Arc;

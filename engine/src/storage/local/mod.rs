@@ -20,7 +20,7 @@ mod folder;
 mod lock;
 mod mount;
 mod object;
-mod platform;
+pub(super) mod platform;
 mod storage;
 mod temp;
 #[cfg(test)]

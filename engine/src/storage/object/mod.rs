@@ -23,7 +23,15 @@
 //! condition in the client library, so it is looked just before whether the name is free. Only segments get
 //! so long, and a segment's name holds 128 random bits: nobody else writes it. What is shorter is put with
 //! the condition.
+//!
+//! # What is kept on a local disk
+//! Segments, if a folder is given for it: a segment's name is drawn once and never given again, so there is nothing
+//! that could be out of date. Slots, manifests, floors and `INSTANCE` are asked of the bucket every time: whether
+//! they are there, still or again, is what those ask who read them. A segment of which a part is kept may be opened
+//! here after it was collected, as one in a folder can be read as long as it is open.
 
+mod cache;
+mod cached;
 mod client;
 mod create;
 mod failure;
@@ -38,5 +46,6 @@ mod storage;
 mod tests;
 mod writer;
 
+pub use cache::CacheOptions;
 pub use options::ObjectOptions;
 pub use storage::ObjectStorage;

@@ -1,5 +1,6 @@
 //! An immutable object, open.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +8,8 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error as Failure, GetOptions, GetRange, ObjectStore};
 
+use super::cache::PIECE_LEN;
+use super::cached::CachedSegment;
 use super::failure::{error, gone, present};
 use super::mark::look;
 use super::runtime;
@@ -23,19 +26,46 @@ pub(super) struct BucketObject {
     name: Name,
     path: Path,
     len: u64,
+    /// `None` too for what was opened in the cache, which has only what never changes.
     e_tag: Option<String>,
     head: Bytes,
+    cached: Option<CachedSegment>,
 }
 
 impl BucketObject {
+    /// Opens what the cache has the beginning of.
+    pub(super) fn cached(
+        store: Arc<dyn ObjectStore>,
+        name: Name,
+        path: Path,
+        len: u64,
+        head: Bytes,
+        cached: Option<CachedSegment>,
+    ) -> BucketObject {
+        BucketObject {
+            store,
+            name,
+            path,
+            len,
+            e_tag: None,
+            head: beginning(head),
+            cached,
+        }
+    }
+
     /// Opens `path`; `None` where nothing is.
     pub(super) async fn open(
         store: Arc<dyn ObjectStore>,
         name: Name,
         path: Path,
+        cached: Option<CachedSegment>,
     ) -> object_store::Result<Option<BucketObject>> {
+        let head_len = match &cached {
+            Some(_) => PIECE_LEN as u64,
+            None => HEAD_LEN,
+        };
         let options = GetOptions {
-            range: Some(GetRange::Bounded(0..HEAD_LEN)),
+            range: Some(GetRange::Bounded(0..head_len)),
             ..GetOptions::default()
         };
         let got = match present(store.get_opts(&path, options).await) {
@@ -52,6 +82,7 @@ impl BucketObject {
                         len: 0,
                         e_tag: None,
                         head: Bytes::new(),
+                        cached: None,
                     })),
                     Some(_) => Err(failure),
                     None => Ok(None),
@@ -60,15 +91,61 @@ impl BucketObject {
         };
         let (len, e_tag) = (got.meta.size, got.meta.e_tag.clone());
         let head = got.bytes().await?;
+        if let Some(cached) = &cached {
+            cached.keep(0, &head, len);
+        }
         Ok(Some(BucketObject {
             store,
             name,
             path,
             len,
             e_tag,
-            head,
+            head: beginning(head),
+            cached,
         }))
     }
+
+    /// Asks the bucket.
+    async fn request(&self, range: Range<u64>) -> Result<Bytes> {
+        let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        let (start, wanted) = (range.start, range.end - range.start);
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            if_match: self.e_tag.clone(),
+            ..GetOptions::default()
+        };
+        let (cached, len) = (self.cached.clone(), self.len);
+        let read = runtime::run(async move {
+            let bytes = store.get_opts(&path, options).await?.bytes().await?;
+            if let Some(cached) = cached.filter(|_| bytes.len() as u64 == wanted) {
+                cached.keep(start, &bytes, len);
+            }
+            Ok(bytes)
+        });
+        match read.await {
+            Ok(Ok(bytes)) if bytes.len() as u64 == wanted => Ok(bytes),
+            Ok(Ok(bytes)) => {
+                let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+                let now = start + bytes.len() as u64;
+                Err(past_end(&self.name, start, wanted, now))
+            }
+            Ok(Err(Failure::NotFound { .. } | Failure::Precondition { .. })) => {
+                Err(gone(&self.name))
+            }
+            Ok(Err(failure)) => Err(error(Operation::ReadAt, self.name.as_str(), &failure)),
+            Err(cause) => Err(Operation::ReadAt.error(&self.name, &cause)),
+        }
+    }
+}
+
+/// What of the first bytes is held in memory.
+fn beginning(mut head: Bytes) -> Bytes {
+    let len = usize::try_from(HEAD_LEN).unwrap_or(usize::MAX);
+    if head.len() > len {
+        // A copy: a slice would hold the rest, too.
+        head = Bytes::copy_from_slice(&head[..len]);
+    }
+    head
 }
 
 #[async_trait]
@@ -87,26 +164,18 @@ impl Object for BucketObject {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let (store, path) = (Arc::clone(&self.store), self.path.clone());
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(offset..end)),
-            if_match: self.e_tag.clone(),
-            ..GetOptions::default()
+        let Some(cached) = &self.cached else {
+            return self.request(offset..end).await;
         };
-        let read = runtime::run(async move { store.get_opts(&path, options).await?.bytes().await });
-        match read.await {
-            Ok(Ok(bytes)) if bytes.len() == len => Ok(bytes),
-            Ok(Ok(bytes)) => Err(past_end(
-                &self.name,
-                offset,
-                len,
-                offset + bytes.len() as u64,
-            )),
-            Ok(Err(Failure::NotFound { .. } | Failure::Precondition { .. })) => {
-                Err(gone(&self.name))
-            }
-            Ok(Err(failure)) => Err(error(Operation::ReadAt, self.name.as_str(), &failure)),
-            Err(cause) => Err(Operation::ReadAt.error(&self.name, &cause)),
+        let mut read = cached.read(&(offset..end), self.len);
+        let missing = offset + read.len() as u64..end;
+        if !missing.is_empty() {
+            let around = cached.around(&missing, self.len);
+            let got = self.request(around.clone()).await?;
+            let at = usize::try_from(missing.start - around.start).unwrap_or(usize::MAX);
+            let left = len - read.len();
+            read.extend_from_slice(&got[at..at + left]);
         }
+        Ok(read.freeze())
     }
 }

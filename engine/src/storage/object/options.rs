@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::cache::CacheOptions;
+
 /// How an object store is reached. What is not set here is taken from the environment, by the names that the
 /// stores' own tools use:
 ///
@@ -33,6 +35,9 @@ pub struct ObjectOptions {
     pub retries_max: usize,
     /// How long after its first try a request is no more sent again.
     pub retry_timeout: Duration,
+    /// Where pieces of segments are kept on a local disk once they have been read; nowhere if this is not set.
+    /// What is kept there is a copy of what the bucket has, and may be removed at any time.
+    pub cache: Option<CacheOptions>,
 }
 
 impl Default for ObjectOptions {
@@ -47,6 +52,7 @@ impl Default for ObjectOptions {
             request_timeout: Duration::from_secs(30),
             retries_max: 6,
             retry_timeout: Duration::from_mins(1),
+            cache: None,
         }
     }
 }
@@ -63,6 +69,7 @@ impl std::fmt::Debug for ObjectOptions {
             .field("request_timeout", &self.request_timeout)
             .field("retries_max", &self.retries_max)
             .field("retry_timeout", &self.retry_timeout)
+            .field("cache", &self.cache)
             .finish()
     }
 }

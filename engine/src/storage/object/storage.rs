@@ -8,6 +8,8 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
+use super::cache::DiskCache;
+use super::cached::CachedSegment;
 use super::client::client;
 use super::create::create;
 use super::failure::{error, present, request};
@@ -48,6 +50,7 @@ pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
     place: Place,
     access: Access,
+    cache: Option<Arc<DiskCache>>,
 }
 
 impl ObjectStorage {
@@ -64,10 +67,12 @@ impl ObjectStorage {
         if access == Access::ReadWrite {
             probe(&store, &place).await?;
         }
+        let cache = options.cache.as_ref().and_then(DiskCache::open);
         Ok(ObjectStorage {
             store,
             place,
             access,
+            cache: cache.map(Arc::new),
         })
     }
 
@@ -135,7 +140,13 @@ impl Storage for ObjectStorage {
 
     async fn open(&self, name: &Name) -> Result<Option<Arc<dyn Object>>> {
         let (store, path) = self.at(name)?;
-        let opened = BucketObject::open(store, name.clone(), path);
+        let cached = self.cache.as_ref();
+        let cached = cached.and_then(|cache| CachedSegment::new(cache, &self.place, name));
+        if let Some((len, head)) = cached.as_ref().and_then(CachedSegment::head) {
+            let object = BucketObject::cached(store, name.clone(), path, len, head, cached);
+            return Ok(Some(Arc::new(object)));
+        }
+        let opened = BucketObject::open(store, name.clone(), path, cached);
         let opened = request(Operation::Open, name.as_str(), opened).await?;
         Ok(opened.map(|object| Arc::new(object) as Arc<dyn Object>))
     }

@@ -1,5 +1,6 @@
 //! Against real stores, and through a proxy that loses their answers.
 
+mod cache;
 mod conformance;
 mod environment;
 mod faults;
