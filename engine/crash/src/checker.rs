@@ -7,6 +7,7 @@ use eciton_engine::base::{Error, Result};
 use eciton_engine::db::{Db, Options, verify_folder};
 
 use crate::state::State;
+use crate::worker::open;
 
 /// How to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub async fn look(folder: &Path, look: Look) -> Result<State> {
         Look::Beside => beside(folder).await,
         Look::ReadWrite | Look::Close => {
             let mut broken = verify(folder, "as it was left").await?;
-            let db = Db::open(folder, Options::default()).await?;
+            let db = open(folder, Options::default()).await?;
             let mut state = State::read(&db).await?;
             if look == Look::Close {
                 db.close().await?;
@@ -61,7 +62,7 @@ pub async fn look(folder: &Path, look: Look) -> Result<State> {
 }
 
 async fn beside(folder: &Path) -> Result<State> {
-    let excluded = Db::open(folder, Options::default()).await;
+    let excluded = open(folder, Options::default()).await;
     let db = Db::open_read_only(folder, Options::default()).await?;
     let mut state = State::read(&db).await?;
     match excluded {

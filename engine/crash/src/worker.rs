@@ -1,12 +1,13 @@
 //! The process that is killed: several tasks that commit, and say before and after each commit what
 //! they do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eciton_engine::base::{Error, Result};
-use eciton_engine::db::{Committed, Db, Options, Store, Transaction};
+use eciton_engine::db::{Committed, Db, Environment, Options, Store, Transaction};
 use eciton_engine::merge::States;
+use eciton_engine::storage::{Access, LocalStorage};
 
 use crate::line::Line;
 use crate::plan::{ACCOUNTS, Action, BULK_RECORDS, BULK_VALUE_LEN, Id, OPENING_BALANCE, value};
@@ -54,12 +55,21 @@ impl Orders {
 /// # Errors
 /// The database does not open, or cannot be set up.
 pub async fn work(orders: Orders) -> Result<()> {
-    let db = Db::open(&orders.folder, orders.options()).await?;
+    let db = open(&orders.folder, orders.options()).await?;
     say(&Line::Open);
     let done = work_on(&db, orders).await;
     // While the lock is still held: who gets it knows that nothing more will be said.
     say(&Line::End);
     done
+}
+
+/// As one opens a local folder, which the medium stands for: what is tried is the append file.
+///
+/// # Errors
+/// As [`Db::open`].
+pub async fn open(folder: &Path, options: Options) -> Result<Db> {
+    let storage = LocalStorage::open(folder, Access::ReadWrite)?.assume_local();
+    Db::open_storage(Arc::new(storage), options, Environment::default()).await
 }
 
 async fn work_on(db: &Db, orders: Orders) -> Result<()> {

@@ -16,6 +16,7 @@ use eciton_crash::dice::Dice;
 use eciton_crash::disk::Faults;
 use eciton_crash::medium::Medium;
 use eciton_crash::stores::{key, plain};
+use eciton_crash::worker::open;
 use eciton_engine::base::{Error, Result};
 use eciton_engine::db::{Db, Options, verify_folder};
 
@@ -43,7 +44,7 @@ async fn survives(seed: u64, syncs: u64, stays: bool, medium: &mut Medium) {
             ..Faults::default()
         });
     };
-    let db = Db::open(&folder, Options::default()).await.unwrap();
+    let db = open(&folder, Options::default()).await.unwrap();
     fail(medium, Some(syncs));
     let mut acknowledged = Vec::new();
     for number in 0..3 {
@@ -56,7 +57,7 @@ async fn survives(seed: u64, syncs: u64, stays: bool, medium: &mut Medium) {
     drop(db);
     fail(medium, None);
 
-    let db = Db::open(&folder, Options::default()).await.unwrap();
+    let db = open(&folder, Options::default()).await.unwrap();
     let mut seen = acknowledged;
     for number in 0..3 {
         if has(&db, number).await && !seen.contains(&number) {
@@ -70,7 +71,7 @@ async fn survives(seed: u64, syncs: u64, stays: bool, medium: &mut Medium) {
     medium.power_loss(&Dice::new(seed)).unwrap();
     let report = verify_folder(&folder, &|_| {}).await.unwrap();
     assert_eq!(report.broken, [], "seed {seed}, sync {syncs}");
-    let db = Db::open(&folder, Options::default()).await.unwrap();
+    let db = open(&folder, Options::default()).await.unwrap();
     for number in seen {
         assert!(
             has(&db, number).await,

@@ -7,7 +7,7 @@ use super::bucket;
 use super::info::Info;
 use super::instance::Instance;
 use super::open::{self, Opened};
-use super::options::{Environment, Options};
+use super::options::{Environment, Mode, Options};
 use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, ManifestId, Position, Result};
 use crate::commit::Combiner;
@@ -20,16 +20,22 @@ use crate::storage::{LockGuard, LockMode, Medium, Name, Storage};
 /// is done, at first.
 const PREPARED_MS: u64 = 10;
 
-/// Opens for reading and writing, together with others; the shared lock is held from here on.
+/// Opens for reading and writing, where a slot has a name of its own: together with others, or alone on a medium
+/// where others may know nothing of the lock. The lock is held from here on.
 pub(super) async fn read_write(
     storage: Arc<dyn Storage>,
     options: &Options,
     environment: &Environment,
 ) -> Result<Opened> {
+    let mode = match options.mode {
+        Mode::Standalone => LockMode::Exclusive,
+        Mode::Clustered => LockMode::Shared,
+    };
     let mut failure = None;
     for attempt in 0..RELOADS_MAX {
-        let lock = match storage.lock(LockMode::Shared).await {
+        let lock = match storage.lock(mode).await {
             Ok(lock) => lock,
+            Err(error @ Error::Locked { .. }) if mode == LockMode::Exclusive => return Err(error),
             // Whoever creates the database holds it alone for a moment.
             Err(error @ Error::Locked { .. }) => {
                 failure = Some(error);
@@ -258,6 +264,7 @@ impl Joined {
             context,
             instance: self.instance,
             info,
+            among: options.mode == Mode::Clustered,
         }
     }
 }

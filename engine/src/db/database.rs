@@ -38,6 +38,8 @@ pub struct Db {
     instance: Arc<Mutex<Instance>>,
     /// Numbers for stores that this process has taken and not given yet.
     ids: Arc<AsyncMutex<Range<u32>>>,
+    /// Whether others may write, too.
+    among: bool,
 }
 
 impl Db {
@@ -99,10 +101,10 @@ impl Db {
         environment: Environment,
     ) -> Result<Db> {
         let opened = match options.mode {
-            Mode::Standalone => {
+            Mode::Standalone if !storage.is_remote() => {
                 open::read_write(Arc::clone(&storage), &options, &environment).await?
             }
-            Mode::Clustered => {
+            Mode::Standalone | Mode::Clustered => {
                 clustered::read_write(Arc::clone(&storage), &options, &environment).await?
             }
         };
@@ -127,6 +129,7 @@ impl Db {
             context,
             instance,
             info,
+            among,
         } = opened;
         let instance = Arc::new(Mutex::new(instance));
         Db {
@@ -135,6 +138,7 @@ impl Db {
             opened: Arc::new(info),
             instance,
             ids: Arc::new(AsyncMutex::new(0..0)),
+            among,
         }
     }
 
@@ -384,7 +388,7 @@ impl Db {
 
     /// Whether other processes may write to this database, too: it was opened [clustered](Mode::Clustered).
     pub fn is_shared(&self) -> bool {
-        self.context.folder.shared
+        self.among
     }
 
     /// Claims a piece of work by name for `ms` milliseconds, so that other processes that ask leave it alone;

@@ -11,7 +11,7 @@ use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, ManifestId, Mutant, Position, Result};
 use crate::commit::{Combiner, Committer, Parts, Upkeep, apply};
 use crate::fold::{Claims, Folder, View, ViewCell};
-use crate::log::{Floors, LogEnd, LogWriter, Replay, Strictness, Tail};
+use crate::log::{Floors, LogEnd, LogWriter, Replay, SlotLog, Strictness, Tail};
 use crate::storage::{LockGuard, LockMode, Medium, Name, Storage, no_exclusion};
 use crate::tree::{PageCache, RunOptions};
 use crate::txn::{Context, Turns};
@@ -21,6 +21,8 @@ pub(super) struct Opened {
     pub(super) context: Arc<Context>,
     pub(super) instance: Instance,
     pub(super) info: Info,
+    /// Whether others may write, too.
+    pub(super) among: bool,
 }
 
 /// Opens for reading and writing; the lock is held from here on.
@@ -50,7 +52,12 @@ pub(super) async fn read_write(
         cut_loose(&*storage, base, &loaded.end).await?;
     }
     let writer = LogWriter::open(Arc::clone(&storage), &loaded.end).await?;
-    let mut combiner = combiner(writer, &loaded, environment);
+    let tail = if storage.is_remote() {
+        slots(&storage, &loaded.end).await?
+    } else {
+        Tail::Append(writer)
+    };
+    let mut combiner = combiner(tail, &loaded, environment);
     let (instance, generation) = if becomes_own {
         become_own(&*storage, &mut combiner, environment).await?
     } else {
@@ -71,6 +78,7 @@ pub(super) async fn read_write(
         context,
         instance,
         info,
+        among: false,
     })
 }
 
@@ -97,6 +105,7 @@ pub(super) async fn read_only(
         context: Arc::new(context),
         instance,
         info,
+        among: true,
     })
 }
 
@@ -124,9 +133,16 @@ pub(super) async fn load_beside(
 }
 
 /// A combiner of a database that nobody else has open, at its end.
-pub(super) fn combiner(writer: LogWriter, loaded: &Loaded, environment: &Environment) -> Combiner {
-    let tail = Tail::Append(writer);
+pub(super) fn combiner(tail: Tail, loaded: &Loaded, environment: &Environment) -> Combiner {
     Combiner::new(parts(tail, &loaded.view, &loaded.folder, environment))
+}
+
+/// The way to the next slot where each has a name of its own: what `end` tells is durable.
+async fn slots(storage: &Arc<dyn Storage>, end: &LogEnd) -> Result<Tail> {
+    let floors = Floors::find(Arc::clone(storage)).await?;
+    let last = (end.last, end.hash);
+    let log = SlotLog::new(Arc::clone(storage), floors, end.generation, last);
+    Ok(Tail::Slots(Box::new(log)))
 }
 
 /// What a combiner works with.

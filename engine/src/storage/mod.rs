@@ -194,6 +194,12 @@ pub trait Storage: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether other machines may reach the medium, where a lock that is held here may mean nothing. Then even a
+    /// process that writes alone creates each slot under a name of its own, which only one can (S2).
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Where this is, for people.
     fn location(&self) -> String;
 }

@@ -13,7 +13,7 @@ use crate::db::open;
 use crate::db::options::{Environment, Options};
 use crate::db::progress::{Meter, OnProgress};
 use crate::fold::Manifest;
-use crate::log::{LogEnd, LogWriter};
+use crate::log::{LogEnd, LogWriter, Tail};
 use crate::storage::{Access, LocalStorage, LockMode, Name, Storage};
 
 /// What was restored.
@@ -322,7 +322,7 @@ async fn own(
         ));
     }
     let writer = LogWriter::open(Arc::clone(to), &loaded.end).await?;
-    let mut combiner = open::combiner(writer, &loaded, environment);
+    let mut combiner = open::combiner(Tail::Append(writer), &loaded, environment);
     let (instance, _) = create::become_own(&**to, &mut combiner, environment).await?;
     combiner.close().await?;
     Ok(instance.id)

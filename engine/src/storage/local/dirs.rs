@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::platform::{sync_dir, uninterrupted};
+use super::platform::{open_dir, sync_dir, uninterrupted};
 
 /// The directories of the folder at `root`.
 ///
@@ -19,6 +19,8 @@ pub(super) struct Dirs {
     /// Directories whose own names are durable because *this* process synced their parents after it
     /// had seen them. That another process made a directory says nothing: it may have died before its sync.
     durable: Mutex<HashSet<String>>,
+    /// The sync that failed. A second one might succeed although nothing was written, so there is none (S6).
+    failed: Mutex<Option<(io::ErrorKind, String)>>,
     /// Held for reading from making a directory to creating in it, for writing while directories go.
     pruned: RwLock<()>,
 }
@@ -28,6 +30,7 @@ impl Dirs {
         Dirs {
             root,
             durable: Mutex::default(),
+            failed: Mutex::default(),
             pruned: RwLock::default(),
         }
     }
@@ -55,7 +58,20 @@ impl Dirs {
     /// Makes durable the names in `dir`, and `dir` itself upwards; `dir` exists.
     pub(super) fn sync(&self, dir: &str) -> io::Result<()> {
         self.walk(dir, |_| Ok(()))?;
-        sync_dir(&self.path(dir))
+        self.sync_dir(&self.path(dir))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if let Some((kind, message)) = &*self.failed.lock() {
+            let message = format!("an earlier sync failed: {message}");
+            return Err(io::Error::new(*kind, message));
+        }
+        let dir = open_dir(path)?;
+        let synced = sync_dir(&dir);
+        if let Err(cause) = &synced {
+            *self.failed.lock() = Some((cause.kind(), cause.to_string()));
+        }
+        synced
     }
 
     /// From the root down to `dir`: `visit` each directory that is not known to be durable, then
@@ -74,7 +90,7 @@ impl Dirs {
             let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
             self.walk(parent, visit)?;
             visit(&self.path(dir))?;
-            sync_dir(&self.path(parent))?;
+            self.sync_dir(&self.path(parent))?;
         }
         self.durable.lock().insert(dir.to_owned());
         Ok(())
@@ -125,9 +141,13 @@ fn sync_parent(path: &Path) {
     let Ok(path) = fs::canonicalize(path) else {
         return;
     };
-    if let Some(Err(cause)) = path.parent().map(sync_dir) {
+    if let Some(Err(cause)) = path.parent().map(open_and_sync) {
         tracing::debug!(path = %path.display(), %cause, "the folder's own name was not synced");
     }
+}
+
+fn open_and_sync(path: &Path) -> io::Result<()> {
+    sync_dir(&open_dir(path)?)
 }
 
 /// Makes the folder itself, and what lies above it, durably.
@@ -138,7 +158,7 @@ fn make_root(path: &Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new(""));
     make_root(parent)?;
     make_dir(path)?;
-    sync_dir(if parent.as_os_str().is_empty() {
+    open_and_sync(if parent.as_os_str().is_empty() {
         Path::new(".")
     } else {
         parent

@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::folder::Folder;
 use super::platform::{self, host, identity, is_alive, try_lock, unlock, write_all_at};
@@ -17,6 +18,9 @@ use crate::storage::{LockGuard, LockMode, Name, Operation};
 /// How often a line that cannot be the holder's is read again, 1 ms apart: a holder needs microseconds
 /// between taking the lock and writing its line.
 const HOLDER_READS_MAX: usize = 20;
+
+/// How long a temporary file of another machine is left alone.
+const TEMP_SPARED: Duration = Duration::from_hours(24);
 
 /// The lock, held.
 #[derive(Debug)]
@@ -114,6 +118,7 @@ pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
 
 fn try_acquire(folder: &Folder, path: &Path, mode: LockMode) -> io::Result<Option<HeldLock>> {
     folder.dirs.make("")?;
+    folder.settle()?;
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -142,7 +147,17 @@ fn try_acquire(folder: &Folder, path: &Path, mode: LockMode) -> io::Result<Optio
         // What lies there may be somebody's who is at work.
         return Ok(Some(held));
     }
-    if let Err(cause) = temp::clear(&folder.root, &folder.temp_prefix) {
+    // Other machines may know nothing of this lock.
+    let spared = folder.is_remote().then_some(TEMP_SPARED);
+    let now = held
+        .file
+        .metadata()
+        .and_then(|metadata| metadata.modified());
+    let cleared = now.and_then(|now| {
+        let before = spared.and_then(|spared| now.checked_sub(spared));
+        temp::clear(&folder.root, &folder.temp_prefix, before)
+    });
+    if let Err(cause) = cleared {
         tracing::warn!(%cause, "temporary files of earlier processes were not removed");
     }
     Ok(Some(held))

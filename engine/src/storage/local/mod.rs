@@ -17,6 +17,7 @@
 mod append;
 mod dirs;
 mod folder;
+mod links;
 mod lock;
 mod mount;
 mod object;

@@ -1,35 +1,68 @@
-//! Whether processes on several machines may share a folder: a network file system whose client remembers that a
-//! name was absent hides a slot that another machine has written (S10 of the protocol).
+//! What a folder lies on. On a network file system other machines write, too: their locks may be unknown here, and a
+//! client that remembers that a name was absent hides what they have written (S2 and S10 of the protocol).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Error, Result};
 
-/// What Linux tells a process of its mounts (`proc(5)`).
-const MOUNTS: &str = "/proc/self/mountinfo";
+/// What Linux tells a process of its mounts (`proc(5)`). It lies on a file system of its own.
+pub(super) const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// # Errors
-/// [`Error::Invalid`] where the folder is on NFS that is not mounted for it, with the option that is missing.
-pub(super) fn check_shareable(folder: &Path) -> Result<()> {
-    // Where there is no such file, there is nothing to be found out.
-    let (Ok(mounts), Ok(folder)) = (fs::read_to_string(MOUNTS), folder.canonicalize()) else {
-        return Ok(());
-    };
-    match mount_of(&mounts, &folder) {
-        Some(mount) if mount.hides_names() => Err(Error::Invalid(format!(
-            "{}: the NFS mounted at {} remembers names that were absent, so that what other machines write may stay unseen; \
-             to share a database it has to be mounted with lookupcache=positive (or none)",
-            folder.display(),
-            mount.at.display()
-        ))),
-        _ => Ok(()),
-    }
+/// Kinds of file systems that other machines may have mounted, too.
+const REMOTE: [&str; 24] = [
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "fuse",
+    "gfs",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "panfs",
+    "prl_fs",
+    "pvfs2",
+    "smb2",
+    "smb3",
+    "vboxsf",
+    "virtiofs",
+];
+/// File systems over FUSE that only lay something over what this machine has.
+const LOCAL_FUSE: [&str; 10] = [
+    "bindfs",
+    "cryfs",
+    "encfs",
+    "exfat",
+    "fuse-overlayfs",
+    "gocryptfs",
+    "mergerfs",
+    "ntfs",
+    "ntfs-3g",
+    "unionfs",
+];
+
+/// What `folder` lies on, or will once it is made; `None` where the system does not say.
+pub(super) fn find(folder: &Path) -> Option<Mount> {
+    let mounts = fs::read_to_string(MOUNTS).ok()?;
+    let absolute = std::path::absolute(folder).ok()?;
+    let there = absolute
+        .ancestors()
+        .find_map(|path| path.canonicalize().ok())?;
+    mount_of(&mounts, &there)
 }
 
 /// A mounted file system.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
     at: PathBuf,
     kind: String,
     options: String,
@@ -48,7 +81,48 @@ impl Mount {
         })
     }
 
-    fn hides_names(&self) -> bool {
+    /// Whether other machines may write there. What is not known to be local over FUSE is taken for that.
+    pub(super) fn is_remote(&self) -> bool {
+        let (kind, over) = match self.kind.split_once('.') {
+            Some((kind, over)) => (kind, over),
+            None => (self.kind.as_str(), ""),
+        };
+        REMOTE.contains(&kind) && !LOCAL_FUSE.contains(&over)
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] where it is NFS that is not mounted for sharing, with the option that is missing.
+    pub(super) fn check_shareable(&self, folder: &Path) -> Result<()> {
+        if !self.hides_names() {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{}: the NFS mounted at {} remembers names that were absent, so that what other machines write may stay unseen; \
+             to share a database it has to be mounted with lookupcache=positive (or none)",
+            folder.display(),
+            self.at.display()
+        )))
+    }
+
+    /// Says that one machine should not go on where another one has been a moment ago.
+    pub(super) fn warn_if_hiding(&self, folder: &Path) {
+        if self.hides_names() {
+            tracing::warn!(
+                folder = %folder.display(),
+                mount = %self.at.display(),
+                "NFS without lookupcache=positive: what another machine has just written may stay unseen for a while"
+            );
+        }
+    }
+
+    /// What it is, and where, for people.
+    pub(super) fn describe(&self) -> String {
+        format!("{} at {}", self.kind, self.at.display())
+    }
+
+    /// Whether absent names are remembered and nothing can be done about it: NFS does not ask its server for a
+    /// name that is to be created.
+    pub(super) fn hides_names(&self) -> bool {
         let fits = [
             "lookupcache=none",
             "lookupcache=pos",
@@ -134,8 +208,38 @@ mod tests {
     }
 
     #[test]
-    fn a_local_folder_can_be_shared() {
+    fn kinds_of_file_systems_are_local_or_remote() {
+        for (kind, is_remote) in [
+            ("ext4", false),
+            ("xfs", false),
+            ("overlay", false),
+            ("tmpfs", false),
+            ("fuseblk", false),
+            ("nfs", true),
+            ("nfs4", true),
+            ("cifs", true),
+            ("ceph", true),
+            ("virtiofs", true),
+            ("fuse", true),
+            ("fuse.juicefs", true),
+            ("fuse.sshfs", true),
+            ("fuse.mergerfs", false),
+            ("fuse.fuse-overlayfs", false),
+        ] {
+            let line = format!("1 2 0:1 / / rw - {kind} x rw");
+            assert_eq!(
+                Mount::parse(&line).unwrap().is_remote(),
+                is_remote,
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_lies_where_it_will() {
         let folder = tempfile::tempdir().unwrap();
-        check_shareable(folder.path()).unwrap();
+        let mount = find(&folder.path().join("a/b")).unwrap();
+        mount.check_shareable(folder.path()).unwrap();
+        assert_eq!(Some(mount), find(folder.path()));
     }
 }

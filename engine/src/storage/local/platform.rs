@@ -20,17 +20,28 @@ pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
+/// Opens a directory for [`sync_dir`].
+#[cfg(unix)]
+pub(super) fn open_dir(path: &Path) -> io::Result<File> {
+    uninterrupted(|| File::open(path))
+}
+
 /// Makes durable the names in a directory.
 ///
 /// A file system that cannot (`EINVAL`) is an error: it could not keep the promise.
 #[cfg(unix)]
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    uninterrupted(|| File::open(path))?.sync_all()
+pub(super) fn sync_dir(dir: &File) -> io::Result<()> {
+    dir.sync_all()
 }
 
 /// Directories cannot be opened for a sync here; the file system orders names by itself.
 #[cfg(not(unix))]
-pub(super) fn sync_dir(_path: &Path) -> io::Result<()> {
+pub(super) fn open_dir(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(super) fn sync_dir(_dir: &()) -> io::Result<()> {
     Ok(())
 }
 
@@ -50,6 +61,19 @@ pub(super) fn identity(metadata: &Metadata) -> u128 {
 #[cfg(not(unix))]
 pub(super) fn identity(metadata: &Metadata) -> u128 {
     birth_ns(metadata) << 64
+}
+
+/// Tells a folder from another that is found under its path later: file system and number. As long as it is in
+/// use neither changes.
+#[cfg(unix)]
+pub(super) fn place(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn place(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
 }
 
 /// Nanoseconds since the epoch, cut to 64 bits; 0 where the file system does not say.

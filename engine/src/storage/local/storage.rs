@@ -11,8 +11,8 @@ use bytes::Bytes;
 use super::append::LocalAppendFile;
 use super::block;
 use super::folder::Folder;
+use super::links;
 use super::lock;
-use super::mount;
 use super::object::LocalObject;
 use super::platform::{identity, uninterrupted};
 use super::temp::Temp;
@@ -65,6 +65,14 @@ impl LocalStorage {
         }
     }
 
+    /// This folder, of which the one who opens it knows that no other machine writes to it, whatever it lies on. A
+    /// standalone process then appends to one file there, too.
+    #[must_use]
+    pub fn assume_local(self) -> LocalStorage {
+        self.folder.assume_local();
+        self
+    }
+
     /// The bytes, durable, under a temporary name, and a directory for the name they will get.
     fn write_temp(&self, name: &Name, bytes: &[u8]) -> io::Result<Temp> {
         self.folder.dirs.make(name.dir())?;
@@ -88,11 +96,24 @@ impl LocalStorage {
 
     /// The file under `name` and its length; a directory is nothing.
     fn open_file(&self, name: &Name) -> io::Result<Option<(File, u64)>> {
-        let Some(file) = present(uninterrupted(|| File::open(self.folder.path(name))))? else {
+        let path = self.folder.path(name);
+        self.folder.look_anew(&path);
+        let Some(file) = present(uninterrupted(|| File::open(&path)))? else {
+            self.folder.still_there()?;
             return Ok(None);
         };
         let metadata = file.metadata()?;
         Ok(metadata.is_file().then_some((file, metadata.len())))
+    }
+
+    fn metadata(&self, name: &Name) -> io::Result<Option<fs::Metadata>> {
+        let path = self.folder.path(name);
+        self.folder.look_anew(&path);
+        let found = present(uninterrupted(|| fs::metadata(&path)))?;
+        if found.is_none() {
+            self.folder.still_there()?;
+        }
+        Ok(found)
     }
 
     fn read_now(&self, name: &Name) -> io::Result<Option<Bytes>> {
@@ -145,7 +166,7 @@ impl Storage for LocalStorage {
     }
 
     async fn stat(&self, name: &Name) -> Result<Option<Stat>> {
-        let metadata = present(uninterrupted(|| fs::metadata(self.folder.path(name))));
+        let metadata = self.metadata(name);
         let metadata = metadata.map_err(|cause| Operation::Stat.error(name, &cause))?;
         Ok(metadata.filter(fs::Metadata::is_file).map(|metadata| Stat {
             len: metadata.len(),
@@ -178,7 +199,11 @@ impl Storage for LocalStorage {
             )));
         }
         let mut names = Vec::new();
-        let listed = block(|| list_into(&self.folder.root, dir, &mut names));
+        let listed = block(|| {
+            self.folder.look_anew(&self.folder.root.join(dir));
+            list_into(&self.folder.root, dir, &mut names)?;
+            self.folder.still_there()
+        });
         listed.map_err(|cause| Operation::List.error(dir, &cause))?;
         names.sort_unstable();
         Ok(names)
@@ -216,10 +241,14 @@ impl Storage for LocalStorage {
 
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>> {
         self.folder.writable()?;
-        if mode == LockMode::Shared {
-            block(|| mount::check_shareable(&self.folder.root))?;
+        if let Some(mount) = self.folder.mount() {
+            match mode {
+                LockMode::Shared => mount.check_shareable(&self.folder.root)?,
+                LockMode::Exclusive => mount.warn_if_hiding(&self.folder.root),
+            }
         }
         let held = block(|| lock::acquire(&self.folder, mode))?;
+        block(|| links::check(&self.folder))?;
         Ok(Box::new(held))
     }
 
@@ -227,6 +256,10 @@ impl Storage for LocalStorage {
         self.folder.writable()?;
         let pruned = block(|| self.folder.dirs.prune());
         pruned.map_err(|cause| Operation::Remove.error("empty folders", &cause))
+    }
+
+    fn is_remote(&self) -> bool {
+        self.folder.is_remote()
     }
 
     fn location(&self) -> String {

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::dirs::make_dir;
 use super::folder::Folder;
@@ -63,17 +64,24 @@ fn create_new(path: &Path) -> io::Result<File> {
 }
 
 /// Removes what processes that died left below `tmp/`. The one who calls holds the exclusive lock,
-/// so whatever does not begin with `own` has no owner.
-pub(super) fn clear(root: &Path, own: &str) -> io::Result<()> {
+/// so whatever does not begin with `own` has no owner; unless the lock is known here only, where just what is
+/// older than `before` goes.
+pub(super) fn clear(root: &Path, own: &str, before: Option<SystemTime>) -> io::Result<()> {
     let entries = match fs::read_dir(root.join(Name::TMP)) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_type()?.is_file() && !entry.file_name().to_string_lossy().starts_with(own) {
-            fs::remove_file(entry.path())?;
+        if !entry.file_type()?.is_file() || entry.file_name().to_string_lossy().starts_with(own) {
+            continue;
         }
+        if let Some(before) = before
+            && entry.metadata()?.modified()? > before
+        {
+            continue;
+        }
+        fs::remove_file(entry.path())?;
     }
     Ok(())
 }
