@@ -81,9 +81,7 @@ impl Folder {
     /// Remembers which folder this is, now that it is there.
     pub(super) fn settle(&self) -> io::Result<()> {
         let metadata = uninterrupted(|| fs::metadata(&self.root))?;
-        if let Some(place) = place(&metadata) {
-            self.place.get_or_init(|| place);
-        }
+        self.place.get_or_init(|| place(&metadata));
         Ok(())
     }
 
@@ -98,7 +96,7 @@ impl Folder {
             io::Error::new(io::ErrorKind::StaleNetworkFileHandle, why)
         };
         match uninterrupted(|| fs::metadata(&self.root)) {
-            Ok(metadata) if place(&metadata).is_some_and(|now| now == *known) => Ok(()),
+            Ok(metadata) if place(&metadata) == *known => Ok(()),
             Ok(_) => Err(gone()),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(gone()),
             Err(cause) => Err(cause),

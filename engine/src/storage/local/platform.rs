@@ -66,14 +66,15 @@ pub(super) fn identity(metadata: &Metadata) -> u128 {
 /// Tells a folder from another that is found under its path later: file system and number. As long as it is in
 /// use neither changes.
 #[cfg(unix)]
-pub(super) fn place(metadata: &Metadata) -> Option<(u64, u64)> {
+pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
+    (metadata.dev(), metadata.ino())
 }
 
+/// All are one: nothing is portable.
 #[cfg(not(unix))]
-pub(super) fn place(_metadata: &Metadata) -> Option<(u64, u64)> {
-    None
+pub(super) fn place(_metadata: &Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 /// Nanoseconds since the epoch, cut to 64 bits; 0 where the file system does not say.
