@@ -1,8 +1,9 @@
 //! Machines that lose their file system, or part of what it can do: a clear error, and elsewhere everything that
 //! was told is there.
 
-use eciton_engine::base::Error;
+use eciton_engine::base::{Error, Generation, Position};
 use eciton_engine::db::{Db, Settled};
+use eciton_engine::storage::{Access, Created, LocalStorage, Name, Storage};
 use fuser::Errno;
 
 use crate::netfs::{Ask, Machine, Server};
@@ -152,6 +153,26 @@ async fn a_folder_that_failed_to_sync_is_given_up() {
         drop((again, b));
         verify(&mounts[0].path()).await;
     }
+}
+
+/// The folders above a name are made and synced with the first file in them: that sync is not tried again either.
+#[tokio::test]
+async fn a_new_folder_whose_name_failed_to_sync_is_not_synced_again() {
+    let server = Server::new();
+    let mount = server.mount(Machine::usual());
+    let storage = LocalStorage::open(&mount.path(), Access::ReadWrite).unwrap();
+    let name = Name::log(Generation(0), Position(1));
+    mount.faults.fail(Ask::SyncDir, 1, Errno::EIO);
+    for _ in 0..2 {
+        let refused = storage.create(&name, b"slot").await;
+        assert!(matches!(refused, Err(Error::Storage { .. })), "{refused:?}");
+    }
+    let refused = storage.sync_names(&name).await;
+    assert!(matches!(refused, Err(Error::Storage { .. })), "{refused:?}");
+    // Another process begins with a sync of its own.
+    let storage = LocalStorage::open(&mount.path(), Access::ReadWrite).unwrap();
+    assert_eq!(storage.create(&name, b"slot").await.unwrap(), Created::New);
+    storage.sync_names(&name).await.unwrap();
 }
 
 /// However a file system goes away in the middle, whoever was on it is told, and nothing is written or read in the
