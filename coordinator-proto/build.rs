@@ -1,13 +1,46 @@
-//! Generates the message types from `proto/` without a `protoc`.
+//! Generates messages, and clients and servers where features ask for them, from `proto/` without a
+//! `protoc`.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use protox::prost_reflect::prost::Message;
+
+/// Fields whose bytes are taken over as they came instead of copied: rows, which are many.
+const SHARED_BYTES: [&str; 1] = [".eciton.v1.CompleteRequest.rows"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("proto");
-    let files = [root.join("eciton/v1/job.proto")];
     println!("cargo::rerun-if-changed={}", root.display());
+    let files = ["job", "swarm", "shards"].map(|name| root.join(format!("eciton/v1/{name}.proto")));
     let descriptors = protox::compile(files, [root])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+
+    // Comments have gone into the generated code; reflection does not need them.
+    let mut plain = descriptors.clone();
+    for file in &mut plain.file {
+        file.source_code_info = None;
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?);
+    fs::write(out.join("eciton.v1.binpb"), plain.encode_to_vec())?;
+
+    let mut config = prost_build::Config::new();
+    config.bytes(SHARED_BYTES);
+    add_services(&mut config);
+    config.compile_fds(descriptors)?;
     Ok(())
 }
+
+/// Both sides without a transport: whoever calls or serves makes the connection, with limits and TLS of
+/// its own.
+#[cfg(feature = "services")]
+fn add_services(config: &mut prost_build::Config) {
+    let services = tonic_prost_build::configure()
+        .build_client(cfg!(feature = "client"))
+        .build_server(cfg!(feature = "server"))
+        .build_transport(false);
+    config.service_generator(services.service_generator());
+}
+
+#[cfg(not(feature = "services"))]
+fn add_services(_: &mut prost_build::Config) {}
