@@ -24,6 +24,9 @@ cargo xtask <command>
   crash      kills real processes and loses power, not part of ci; its short form is one of the tests:
              cargo xtask crash [--runs N] [--from S]
              cargo xtask crash among [--minutes M] [--cluster | --split]
+  renew-contract
+             records what was added to the .proto files in coordinator-proto/contract.txt, which a test holds them
+             to; refuses to record a break
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         "sim" => steps::sim(&rest),
         "schedules" => steps::schedules(),
         "crash" => steps::crash(&rest),
+        "renew-contract" => steps::renew_contract(),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

@@ -59,6 +59,10 @@ pub(crate) fn clippy() -> Result<(), Failed> {
         ],
         &[],
     )?;
+    let mut services = vec!["clippy", "--all-targets"];
+    services.extend(SERVICES);
+    services.extend(["--", "-D", "warnings"]);
+    cargo(&services, &[])?;
     // The engines to compare with that need nothing of the system; no other step builds them.
     cargo(
         &[
@@ -89,7 +93,40 @@ pub(crate) fn docs() -> Result<(), Failed> {
             "--document-private-items",
         ],
         &deny,
-    )
+    )?;
+    let mut services = vec!["doc", "--no-deps", "--document-private-items"];
+    services.extend(SERVICES);
+    cargo(&services, &deny)
+}
+
+/// Clients and servers of the swarm's services, which no other crate asks for yet.
+const SERVICES: [&str; 5] = [
+    "--package",
+    "eciton-proto",
+    "--features",
+    "client,server",
+    "--locked",
+];
+
+/// Takes what was added to the `.proto` files over into the recorded contract, unless something is broken.
+pub(crate) fn renew_contract() -> Result<(), Failed> {
+    let test = |name| {
+        [
+            "test",
+            "--quiet",
+            "--package",
+            "eciton-proto",
+            "--locked",
+            "--test",
+            "contract",
+            "--",
+            "--exact",
+            name,
+        ]
+    };
+    cargo(&test("nothing_recorded_is_broken"), &[])?;
+    let renew = [("ECITON_RENEW_CONTRACT", "1".as_ref())];
+    cargo(&test("every_addition_is_recorded"), &renew)
 }
 
 /// Schedules that each seed of each check draws when only they are asked for.
@@ -164,10 +201,13 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
     }
 }
 
-/// The short forms of what runs for long elsewhere: drawn schedules, simulated seeds, and whether broken
-/// rules are still noticed.
+/// What only a feature builds, and the short forms of what runs for long elsewhere: drawn schedules, simulated
+/// seeds, and whether broken rules are still noticed.
 fn short_proofs() -> Result<(), Failed> {
     cargo(&SCHEDULES, &[])?;
+    let mut services = vec!["test", "--test", "services"];
+    services.extend(SERVICES);
+    cargo(&services, &[])?;
     sim(&["--seeds".to_owned(), SIM_SEEDS.to_owned()])?;
     let mutants = ["--mutants"].iter().chain(&SIM_MUTANTS);
     let args: Vec<String> = mutants.map(ToString::to_string).collect();
