@@ -55,7 +55,7 @@ pub const RENEW_LEASES_MAX: usize = 1024;
 
 /// Bytes of one chunk of rows. Small, so that a peer that takes many shards at once holds little.
 pub const ROWS_CHUNK_LEN_MAX: usize = 1024 * 1024;
-/// Bytes of one row as a JSON line, or of one batch of them.
+/// Bytes of one row as a JSON line, or of one message of an Arrow stream.
 pub const ROW_LEN_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of all rows of one shard.
 pub const ROWS_LEN_MAX: u64 = 1024 * 1024 * 1024;
