@@ -40,6 +40,17 @@ done stays done exactly once. On a finished job it says so and changes nothing.
 With --json, stdout has one line with the fields of `job show --json`; with --show, the records of the
 result follow, one a line.";
 
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  eciton worker --db /mnt/shared/db --redis redis://redis.local:6379
+  eciton worker --db s3://bucket/prefix --slots 4 --metrics 0.0.0.0:9100
+  eciton submit job.toml --db /mnt/shared/db --redis redis://redis.local:6379
+
+Any number of workers, on any machines that see the database, share the shards of all jobs that are submitted to it; there
+is no head among them. Any may be killed at any time: others take over what it was at.
+
+On SIGTERM or SIGINT a worker takes no new shard, finishes and commits those it is at, and ends.";
+
 const SUBMIT_EXAMPLES: &str = "\
 Examples:
   eciton submit job.toml --db ./db
@@ -163,6 +174,9 @@ pub(crate) enum Command {
     /// Runs a job to its end in this process, or goes on with it
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Joins the swarm: works on the shards of every open job until it gets a signal
+    #[command(after_help = WORKER_EXAMPLES)]
+    Worker(Worker),
     /// Records a job without running it, and prints its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
@@ -216,6 +230,39 @@ pub(crate) struct Workers {
         help = "Worker tasks, 1 to 1024 [env: ECITON_WORKERS] [default: the number of cores]"
     )]
     pub(crate) workers: Option<u16>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = interval,
+        help = "How long computed shards wait to be committed together, which is what a kill may cost; \
+                0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
+    )]
+    pub(crate) commit_interval: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        help = "Shards at work at the same time, 1 to 1024 [env: ECITON_WORKERS] [default: the number of cores]"
+    )]
+    pub(crate) slots: Option<u16>,
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Serves metrics for Prometheus at this address, as 0.0.0.0:9100 [env: ECITON_METRICS]"
+    )]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = interval,
+        default_value = "30s",
+        help = "How long shards that are at work may take to end after a signal"
+    )]
+    pub(crate) drain: Duration,
     #[arg(
         long,
         value_name = "TIME",

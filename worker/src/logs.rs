@@ -10,11 +10,17 @@ use tracing_subscriber::prelude::*;
 /// The bar that is on the screen: a line of the log goes above it, not through it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Starts logging. Colours only on a terminal, and not against `NO_COLOR`.
-pub(crate) fn start() {
+/// Starts logging. Colours only on a terminal, and not against `NO_COLOR`. Where nothing else is shown,
+/// `telling`, what the program does is told as well.
+pub(crate) fn start(telling: bool) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
-    let filter = filter(&wanted);
+    let mut filter = filter(&wanted);
     let understood = filter.is_some();
+    if telling && wanted.trim().is_empty() {
+        let own = ["eciton", "eciton_jobs", "eciton_engine"];
+        let told = own.map(|target| (target, LevelFilter::INFO));
+        filter = filter.map(|filter| filter.with_targets(told));
+    }
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal() && colours_wanted())
         .with_writer(|| AboveBar);

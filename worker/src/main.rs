@@ -7,6 +7,7 @@
 //! | `commands` | what each command does |
 //! | `database`, `job` | opening a database; jobs as the commands see them |
 //! | `keys`, `values` | keys and values between the command line and the engine |
+//! | `metrics` | what Prometheus reads of a worker |
 //! | `output`, `table`, `progress`, `logs` | what people and programs read |
 //! | `signals` | SIGINT and SIGTERM |
 //! | `failure` | why a command failed, and the exit code that says so |
@@ -21,6 +22,7 @@ mod failure;
 mod job;
 mod keys;
 mod logs;
+mod metrics;
 mod output;
 mod progress;
 mod settings;
@@ -35,7 +37,8 @@ fn main() -> ExitCode {
         Ok(call) => call,
         Err(code) => return code,
     };
-    logs::start();
+    // A worker has no other way to tell what it does.
+    logs::start(matches!(call.command, cli::Command::Worker(_)));
     let json = call.global.json;
     match commands::dispatch(call) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use eciton_engine::tree::Compression;
 use eciton_jobs::run::COMMIT_INTERVAL;
 use serde::Deserialize;
 
-use crate::cli::{self, Compressed, Global, Workers, interval};
+use crate::cli::{self, Compressed, Global, Worker, Workers, interval};
 use crate::failure::Failure;
 
 /// The file of settings, in the working directory.
@@ -196,6 +197,34 @@ pub(crate) fn crew(given: &Workers) -> Result<Crew, Failure> {
         workers: workers(given)?,
         commit_interval,
     })
+}
+
+/// The slots of a worker, and how long computed shards wait to be committed together.
+///
+/// # Errors
+/// As [`crew`].
+pub(crate) fn slots(given: &Worker) -> Result<(usize, Duration), Failure> {
+    let crew = crew(&Workers {
+        workers: given.slots,
+        commit_interval: given.commit_interval,
+    })?;
+    Ok((crew.workers, crew.commit_interval))
+}
+
+/// Where metrics are served, if anywhere.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no address.
+pub(crate) fn metrics(given: &Worker) -> Result<Option<SocketAddr>, Failure> {
+    let from_environment = || from_environment("ECITON_METRICS");
+    match (given.metrics, from_environment()) {
+        (Some(address), _) => Ok(Some(address)),
+        (None, None) => Ok(None),
+        (None, Some(text)) => text.parse().map(Some).map_err(|_| {
+            let expected = "expected an address like 0.0.0.0:9100";
+            Failure::Usage(format!("ECITON_METRICS is `{text}`: {expected}"))
+        }),
+    }
 }
 
 fn named_interval(name: &str, text: &str) -> Result<Duration, Failure> {

@@ -3,7 +3,9 @@
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{Db, Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 use eciton_proto::prost::Message;
-use eciton_proto::v1::{FileChunk, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState};
+use eciton_proto::v1::{
+    FileChunk, JobPhase, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState,
+};
 
 use super::error::JobError;
 use crate::source::Source;
@@ -103,6 +105,27 @@ impl Ledger {
             }
         }
         Ok(names)
+    }
+
+    /// The names of the jobs that have not ended, in the order of submission.
+    pub(super) async fn open_jobs(&self) -> Result<Vec<String>, JobError> {
+        let range = ScanRange::prefix(Key::from_datums(&[JOB.into()])?);
+        let mut scan = self.db.snapshot().scan(&self.store, &range);
+        let mut open = Vec::new();
+        while let Some(record) = scan.next().await? {
+            let Some(Datum::Str(name)) = record.key.datums()?.into_iter().nth(1) else {
+                continue;
+            };
+            let state: JobState = decode(&name, JOB, &record.value)?;
+            match state.phase() {
+                JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {
+                    open.push((state.number, name));
+                }
+                JobPhase::Done | JobPhase::Failed | JobPhase::Cancelled => {}
+            }
+        }
+        open.sort_unstable();
+        Ok(open.into_iter().map(|(_, name)| name).collect())
     }
 
     /// The source as the job's plan has it.

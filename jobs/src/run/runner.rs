@@ -19,6 +19,7 @@ use super::pipeline::Pipeline;
 use super::queue::Queue;
 use super::report::{End, JobReport};
 use super::results::RESULTS_LEN_MAX;
+use super::slots::Slots;
 use super::status::{ShardCounts, Tally, of_job};
 use super::stop::Stop;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
@@ -33,6 +34,8 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 pub struct RunOptions {
     /// Shards computed at the same time, each on a thread of its own; at least 1.
     pub workers: usize,
+    /// What the workers of several runs have to share, if anything: each shard takes room there.
+    pub slots: Option<Slots>,
     /// A worker commits what it has computed once that has waited so long, and when nothing is left to
     /// compute. Zero: each shard by itself.
     pub commit_interval: Duration,
@@ -47,6 +50,7 @@ impl Default for RunOptions {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         RunOptions {
             workers,
+            slots: None,
             commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(Silent),
             stop: Stop::new(),
@@ -214,6 +218,7 @@ pub(super) async fn crew(
         runtime: Handle::current(),
         results_len_max: RESULTS_LEN_MAX,
         commit_interval: options.commit_interval,
+        slots: options.slots.clone(),
         stop: options.stop.clone(),
         ending: Mutex::new(None),
         last: Last::default(),

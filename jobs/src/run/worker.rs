@@ -22,6 +22,7 @@ use super::ledger::{Ledger, damaged};
 use super::observer::{Event, Observer};
 use super::pipeline::Pipeline;
 use super::queue::Queue;
+use super::slots::{Slot, Slots};
 use super::stop::Stop;
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Shard, shards};
@@ -55,6 +56,8 @@ pub(super) struct Crew {
     pub(super) results_len_max: usize,
     /// How long computed shards wait for others to be committed with.
     pub(super) commit_interval: Duration,
+    /// What is shared with the workers of other jobs, if anything.
+    pub(super) slots: Option<Slots>,
     /// Someone outside wants the run to end.
     pub(super) stop: Stop,
     /// The run itself has to end, and why.
@@ -99,6 +102,14 @@ impl Crew {
 
     fn fill(&self, batch: &mut Batch) -> Result<(), Ending> {
         while !self.stop.is_requested() && self.ending.lock().is_none() {
+            let _slot = match &self.slots {
+                Some(slots) => match self.slot(slots, batch)? {
+                    Some(slot) => Some(slot),
+                    // Asked to stop.
+                    None => break,
+                },
+                None => None,
+            };
             let Some(shard) = self.queue.next() else {
                 break;
             };
@@ -112,6 +123,15 @@ impl Crew {
             }
         }
         Ok(())
+    }
+
+    /// Room for the next shard; `None` once the run is asked to stop. What is computed does not wait for it.
+    fn slot(&self, slots: &Slots, batch: &mut Batch) -> Result<Option<Slot>, Ending> {
+        if let Some(slot) = slots.now() {
+            return Ok(Some(slot));
+        }
+        self.settle(batch)?;
+        Ok(self.runtime.block_on(slots.next(&self.stop)))
     }
 
     /// Whether a shard is for this process to do: nobody else is known to be at it, or to have ended it.

@@ -9,6 +9,7 @@ mod scan;
 mod store;
 mod stream;
 mod version;
+mod worker;
 
 use crate::cli::{Call, Command};
 use crate::database::block_on;
@@ -22,6 +23,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
     let global = &call.global;
     match call.command {
         Command::Run(args) => block_on(run::run(global, &args)),
+        Command::Worker(args) => block_on(worker::worker(global, &args)),
         Command::Submit(args) => block_on(run::submit(global, &args)),
         Command::Job(args) => block_on(job::job(global, args)),
         Command::Get(args) => block_on(record::get(global, &args)),

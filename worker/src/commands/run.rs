@@ -116,6 +116,7 @@ pub(super) async fn to_the_end(
         commit_interval: ending.crew.commit_interval,
         observer: tracker.clone(),
         stop,
+        ..RunOptions::default()
     };
     let started = Instant::now();
     let report = progress::show(name, &tracker, jobs::run(db, name, options)).await?;

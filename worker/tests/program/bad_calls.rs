@@ -269,8 +269,7 @@ fn help_is_no_error_and_shows_examples() {
 fn what_this_version_has_not_is_not_there() {
     let place = Place::new();
     for call in [
-        &["worker"][..],
-        &["top"],
+        &["top"][..],
         &["up"],
         &["db", "reinstate"],
         &["job", "watch"],

@@ -26,3 +26,4 @@ mod records;
 mod redis;
 mod streams;
 mod support;
+mod swarm;

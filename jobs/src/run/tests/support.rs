@@ -153,5 +153,6 @@ pub(super) fn stop_after(shards: u64, workers: usize) -> RunOptions {
         observer: Arc::new(observer),
         stop,
         commit_interval: Duration::ZERO,
+        ..RunOptions::default()
     }
 }

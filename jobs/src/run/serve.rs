@@ -1,0 +1,134 @@
+//! Working on every open job of a database, until asked to stop.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eciton_engine::base::Action;
+use eciton_engine::db::Db;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+
+use super::error::JobError;
+use super::ledger::Ledger;
+use super::observer::Observer;
+use super::report::JobReport;
+use super::runner::{COMMIT_INTERVAL, RunOptions, run};
+use super::slots::Slots;
+use super::stop::Stop;
+
+/// Jobs that one process works on at the same time; the oldest come first.
+pub const JOBS_AT_ONCE_MAX: usize = 16;
+/// How long a process waits before it looks for new jobs.
+const LOOKS_APART: Duration = Duration::from_millis(250);
+/// How long a job that cannot be run here is left to others.
+const ASIDE: Duration = Duration::from_secs(30);
+
+/// Makes who is told of a job, from its name.
+pub type ObserverOf = Arc<dyn Fn(&str) -> Arc<dyn Observer> + Send + Sync>;
+
+/// How jobs are served.
+#[derive(Clone)]
+pub struct ServeOptions {
+    /// Shards computed at the same time, of all jobs together; at least 1.
+    pub slots: usize,
+    /// As [`RunOptions::commit_interval`].
+    pub commit_interval: Duration,
+    /// Who is told of a job, by its name.
+    pub observer: ObserverOf,
+    /// Ends serving: no new shards, those at work finish and commit.
+    pub stop: Stop,
+}
+
+impl ServeOptions {
+    /// Serves with so many slots until `stop`, and tells nobody.
+    pub fn new(slots: usize, stop: Stop) -> ServeOptions {
+        ServeOptions {
+            slots,
+            commit_interval: COMMIT_INTERVAL,
+            observer: Arc::new(|_| Arc::new(super::observer::Silent)),
+            stop,
+        }
+    }
+}
+
+/// Works on every job of the database that has not ended, also those that are submitted meanwhile by others, until
+/// it is asked to stop. The slots go to the jobs in turn, shard by shard.
+///
+/// A job that cannot be run here (its files are not there, its records are damaged) is told in the log and left to
+/// others for a while; it stops no other job.
+///
+/// # Errors
+/// [`JobError::Engine`] if the database fails: what was committed stays, and whoever serves it next goes on.
+pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
+    let slots = Slots::new(options.slots);
+    let mut at_work: HashSet<String> = HashSet::new();
+    let mut aside: HashMap<String, Instant> = HashMap::new();
+    let mut runs = FuturesUnordered::new();
+    loop {
+        if options.stop.is_requested() {
+            if runs.is_empty() {
+                return Ok(());
+            }
+        } else {
+            aside.retain(|_, until| *until > Instant::now());
+            for name in open_jobs(db).await? {
+                if at_work.len() >= JOBS_AT_ONCE_MAX {
+                    break;
+                }
+                if aside.contains_key(&name) || !at_work.insert(name.clone()) {
+                    continue;
+                }
+                let run_options = RunOptions {
+                    workers: options.slots,
+                    slots: Some(slots.clone()),
+                    commit_interval: options.commit_interval,
+                    observer: (options.observer)(&name),
+                    stop: options.stop.clone(),
+                };
+                tracing::info!(job = name, "at work");
+                runs.push(async move {
+                    let ended = run(db, &name, run_options).await;
+                    (name, ended)
+                });
+            }
+        }
+        tokio::select! {
+            Some((name, ended)) = runs.next() => {
+                at_work.remove(&name);
+                if let Some(error) = told(&name, ended)? {
+                    tracing::warn!(job = name, %error, "cannot be run here; left to others for a while");
+                    aside.insert(name, Instant::now() + ASIDE);
+                }
+            }
+            () = tokio::time::sleep(LOOKS_APART) => {}
+            () = options.stop.requested(), if !options.stop.is_requested() => {}
+        }
+    }
+}
+
+/// The jobs that have not ended, the oldest first.
+async fn open_jobs(db: &Db) -> Result<Vec<String>, JobError> {
+    if db.is_shared() {
+        db.refresh().await?;
+    }
+    match Ledger::find(db).await? {
+        Some(ledger) => ledger.open_jobs().await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// How a run ended, told in the log; why it could not be run, where that is a matter of the job.
+fn told(name: &str, ended: Result<JobReport, JobError>) -> Result<Option<JobError>, JobError> {
+    match ended {
+        Ok(report) => {
+            let state = report.status.state;
+            tracing::info!(job = name, state, "ended here");
+            Ok(None)
+        }
+        Err(JobError::Engine(error)) if error.action() != Action::Retry => {
+            Err(JobError::Engine(error))
+        }
+        Err(error) => Ok(Some(error)),
+    }
+}

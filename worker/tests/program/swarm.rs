@@ -1,0 +1,193 @@
+//! Workers that serve every job of a database: whoever is killed, the jobs end, and each shard counts once.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Child;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::redis::RedisServer;
+use crate::support::{Ended, Place, aggregation, measurements, upsert};
+
+/// Rows: some forty shards of 2 KiB.
+const ROWS: u32 = 2000;
+const LEASE: &str = "[run]\nlease = \"300ms\"\n";
+
+/// A worker that is killed where a test ends early.
+struct Worker(Option<Child>);
+
+impl Worker {
+    fn start(place: &Place, more: &[&str]) -> Worker {
+        let args = [
+            &["worker", "--slots", "1", "--commit-interval", "20ms"],
+            more,
+        ]
+        .concat();
+        Worker(Some(place.start(&args)))
+    }
+
+    fn send(&self, signal: Signal) {
+        let id = self.0.as_ref().unwrap().id();
+        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn ended(mut self) -> Ended {
+        let child = self.0.take().unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+fn wait_for(place: &Place, jobs: &[&str]) {
+    for job in jobs {
+        loop {
+            let state = place.job(job);
+            match state["state"].as_str().unwrap() {
+                "pending" | "running" => sleep(Duration::from_millis(20)),
+                "done" => break,
+                other => panic!("{other}: {state}"),
+            }
+        }
+    }
+}
+
+fn both() -> (String, String) {
+    let place = Place::new();
+    place.write("a.csv", measurements(ROWS));
+    place.write("a.toml", aggregation("2KiB"));
+    place.write("b.toml", upsert("2KiB"));
+    place.call(&["run", "a.toml"]).done();
+    place.call(&["run", "b.toml"]).done();
+    (place.records("stations"), place.records("levels"))
+}
+
+/// Jobs that are there and jobs that come, two workers killed and one stopped beyond its leases in the middle.
+#[test]
+fn workers_serve_all_jobs_and_any_of_them_may_be_killed() {
+    let (stations, levels) = both();
+    let redis = RedisServer::start();
+    let place = Place::new();
+    place.write("a.csv", measurements(ROWS));
+    place.write("a.toml", format!("{}{LEASE}", aggregation("2KiB")));
+    place.write("b.toml", format!("{}{LEASE}", upsert("2KiB")));
+    let url = redis.url();
+    let shared = ["--redis", url.as_str()];
+    place.call(&["submit", "a.toml"]).done();
+    let mut workers: Vec<Worker> = (0..4).map(|_| Worker::start(&place, &shared)).collect();
+    place
+        .call(&[&["submit", "b.toml"][..], &shared].concat())
+        .done();
+    sleep(Duration::from_millis(150));
+    workers[3].send(Signal::STOP);
+    drop(workers.remove(0));
+    redis.cli(&["FLUSHALL"]);
+    drop(workers.remove(0));
+    wait_for(&place, &["stations", "levels"]);
+    workers[1].send(Signal::CONT);
+    for worker in workers {
+        worker.send(Signal::TERM);
+        worker.ended().done();
+    }
+    for job in ["stations", "levels"] {
+        let state = place.job(job);
+        assert_eq!(state["shards"]["done"], state["shards"]["total"], "{state}");
+        assert_eq!(state["rows_read"], ROWS, "{state}");
+    }
+    assert_eq!(place.records("stations"), stations);
+    assert_eq!(place.records("levels"), levels);
+    place.call(&["db", "verify"]).done();
+}
+
+/// All are killed, others go on; one alone needs no Redis.
+#[test]
+fn a_worker_alone_goes_on_where_others_were_killed() {
+    let (stations, _) = both();
+    let place = Place::new();
+    place.write("a.csv", measurements(ROWS));
+    place.write("job.toml", aggregation("2KiB"));
+    place.call(&["submit", "job.toml"]).done();
+    let killed = Worker::start(&place, &[]);
+    sleep(Duration::from_millis(200));
+    drop(killed);
+    let worker = Worker::start(&place, &[]);
+    wait_for(&place, &["stations"]);
+    worker.send(Signal::TERM);
+    let told = worker.ended().done().stderr;
+    assert!(told.contains("stations"), "{told}");
+    assert_eq!(place.records("stations"), stations);
+}
+
+/// A job whose file has gone is told and left alone; others go on.
+#[test]
+fn a_job_that_cannot_be_run_stops_no_other() {
+    let (stations, _) = both();
+    let place = Place::new();
+    place.write("gone.csv", measurements(10));
+    place.write("gone.toml", upsert("2KiB").replace("*.csv", "gone.csv"));
+    place.call(&["submit", "gone.toml"]).done();
+    std::fs::remove_file(place.path("gone.csv")).unwrap();
+    place.write("a.csv", measurements(ROWS));
+    place.write("job.toml", aggregation("2KiB"));
+    place.call(&["submit", "job.toml"]).done();
+    let worker = Worker::start(&place, &[]);
+    wait_for(&place, &["stations"]);
+    worker.send(Signal::INT);
+    worker.ended().done();
+    assert_eq!(place.records("stations"), stations);
+}
+
+#[test]
+fn metrics_tell_what_a_worker_does() {
+    let place = Place::new();
+    place.write("a.csv", measurements(ROWS));
+    place.write("job.toml", aggregation("2KiB"));
+    place.call(&["submit", "job.toml"]).done();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let at = address.to_string();
+    let taken = place.call(&["worker", "--metrics", &at]).with_code(2);
+    taken.told(&["--metrics", &at]);
+    drop(listener);
+    let worker = Worker::start(&place, &["--metrics", &at]);
+    wait_for(&place, &["stations"]);
+    let shards = place.job("stations")["shards"]["total"].as_u64().unwrap();
+    let told = scraped(address);
+    let value = |line: &str| -> u64 {
+        let found = told.lines().find_map(|told| told.strip_prefix(line));
+        let found = found.unwrap_or_else(|| panic!("no `{line}` in {told}"));
+        found.trim().parse().unwrap()
+    };
+    let done = value("eciton_shards_total{job=\"stations\",state=\"done\"}");
+    assert_eq!(done, shards);
+    let rows = value("eciton_rows_read_total{job=\"stations\"}");
+    assert_eq!(rows, u64::from(ROWS));
+    assert!(value("eciton_commits_total{mode=\"standalone\"}") >= 1);
+    let timed = value("eciton_shard_duration_seconds_count{job=\"stations\"}");
+    assert_eq!(timed, shards);
+    assert!(told.contains("eciton_build_info{version="), "{told}");
+    worker.send(Signal::TERM);
+    worker.ended().done();
+}
+
+fn scraped(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    told
+}
