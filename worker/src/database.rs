@@ -32,7 +32,10 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // What a shard that did not end in time still computes is not waited for: nobody wants it.
+    runtime.shutdown_background();
+    done
 }
 
 /// Opens for reading: takes no lock, so it works beside a running writer.

@@ -126,7 +126,10 @@ fn told(name: &str, ended: Result<JobReport, JobError>) -> Result<Option<JobErro
             tracing::info!(job = name, state, "ended here");
             Ok(None)
         }
-        Err(JobError::Engine(error)) if error.action() != Action::Retry => {
+        // Anything else is about this job: a store that is another one by now, for instance.
+        Err(JobError::Engine(error))
+            if matches!(error.action(), Action::Reopen | Action::Recover) =>
+        {
             Err(JobError::Engine(error))
         }
         Err(error) => Ok(Some(error)),

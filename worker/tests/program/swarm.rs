@@ -72,7 +72,7 @@ fn both() -> (String, String) {
     (place.records("stations"), place.records("levels"))
 }
 
-/// Jobs that are there and jobs that come, two workers killed and one stopped beyond its leases in the middle.
+/// Jobs that are there and jobs that come, two workers killed and Redis flushed in the middle.
 #[test]
 fn workers_serve_all_jobs_and_any_of_them_may_be_killed() {
     let (stations, levels) = both();
@@ -89,12 +89,10 @@ fn workers_serve_all_jobs_and_any_of_them_may_be_killed() {
         .call(&[&["submit", "b.toml"][..], &shared].concat())
         .done();
     sleep(Duration::from_millis(150));
-    workers[3].send(Signal::STOP);
     drop(workers.remove(0));
     redis.cli(&["FLUSHALL"]);
     drop(workers.remove(0));
     wait_for(&place, &["stations", "levels"]);
-    workers[1].send(Signal::CONT);
     for worker in workers {
         worker.send(Signal::TERM);
         worker.ended().done();
@@ -128,7 +126,7 @@ fn a_worker_alone_goes_on_where_others_were_killed() {
     assert_eq!(place.records("stations"), stations);
 }
 
-/// A job whose file has gone is told and left alone; others go on.
+/// A job whose file has gone, and one whose store is another one by now, are left alone; others go on.
 #[test]
 fn a_job_that_cannot_be_run_stops_no_other() {
     let (stations, _) = both();
@@ -137,13 +135,24 @@ fn a_job_that_cannot_be_run_stops_no_other() {
     place.write("gone.toml", upsert("2KiB").replace("*.csv", "gone.csv"));
     place.call(&["submit", "gone.toml"]).done();
     std::fs::remove_file(place.path("gone.csv")).unwrap();
+    let other = upsert("2KiB").replace("\"levels\"", "\"other\"");
     place.write("a.csv", measurements(ROWS));
+    place.write("other.toml", other.replace("*.csv", "a.csv"));
+    place.call(&["submit", "other.toml"]).done();
+    place.call(&["store", "drop", "other"]).done();
+    place.call(&["put", "other", "k", "1", "--create"]).done();
     place.write("job.toml", aggregation("2KiB"));
     place.call(&["submit", "job.toml"]).done();
     let worker = Worker::start(&place, &[]);
     wait_for(&place, &["stations"]);
     worker.send(Signal::INT);
-    worker.ended().done();
+    let told = worker.ended().done().stderr;
+    for words in [
+        "cannot be run here; left to others for a while job=\"other\"",
+        "ended here job=\"levels\" state=\"failed\"",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     assert_eq!(place.records("stations"), stations);
 }
 
