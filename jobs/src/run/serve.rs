@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eciton_engine::base::Action;
 use eciton_engine::db::Db;
-use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::error::JobError;
@@ -64,7 +64,9 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     let slots = Slots::new(options.slots);
     let mut at_work: HashSet<String> = HashSet::new();
     let mut aside: HashMap<String, Instant> = HashMap::new();
-    let mut runs = FuturesUnordered::new();
+    // Tasks, and not futures that only this one polls: whichever holds a lock of the database while this one waits
+    // for it has to come further.
+    let mut runs = JoinSet::new();
     loop {
         if options.stop.is_requested() {
             if runs.is_empty() {
@@ -87,14 +89,16 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     stop: options.stop.clone(),
                 };
                 tracing::info!(job = name, "at work");
-                runs.push(async move {
-                    let ended = run(db, &name, run_options).await;
+                let db = db.clone();
+                runs.spawn(async move {
+                    let ended = run(&db, &name, run_options).await;
                     (name, ended)
                 });
             }
         }
         tokio::select! {
-            Some((name, ended)) = runs.next() => {
+            Some(joined) = runs.join_next() => {
+                let (name, ended) = joined.map_err(|error| JobError::Worker(error.to_string()))?;
                 at_work.remove(&name);
                 if let Some(error) = told(&name, ended)? {
                     tracing::warn!(job = name, %error, "cannot be run here; left to others for a while");
