@@ -59,10 +59,6 @@ pub(crate) fn clippy() -> Result<(), Failed> {
         ],
         &[],
     )?;
-    let mut services = vec!["clippy", "--all-targets"];
-    services.extend(SERVICES);
-    services.extend(["--", "-D", "warnings"]);
-    cargo(&services, &[])?;
     // The engines to compare with that need nothing of the system; no other step builds them.
     cargo(
         &[
@@ -93,20 +89,8 @@ pub(crate) fn docs() -> Result<(), Failed> {
             "--document-private-items",
         ],
         &deny,
-    )?;
-    let mut services = vec!["doc", "--no-deps", "--document-private-items"];
-    services.extend(SERVICES);
-    cargo(&services, &deny)
+    )
 }
-
-/// Clients and servers of the swarm's services, which no other crate asks for yet.
-const SERVICES: [&str; 5] = [
-    "--package",
-    "eciton-proto",
-    "--features",
-    "client,server",
-    "--locked",
-];
 
 /// Takes what was added to the `.proto` files over into the recorded contract, unless something is broken.
 pub(crate) fn renew_contract() -> Result<(), Failed> {
@@ -205,9 +189,6 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
 /// seeds, and whether broken rules are still noticed.
 fn short_proofs() -> Result<(), Failed> {
     cargo(&SCHEDULES, &[])?;
-    let mut services = vec!["test", "--test", "services"];
-    services.extend(SERVICES);
-    cargo(&services, &[])?;
     sim(&["--seeds".to_owned(), SIM_SEEDS.to_owned()])?;
     let mutants = ["--mutants"].iter().chain(&SIM_MUTANTS);
     let args: Vec<String> = mutants.map(ToString::to_string).collect();

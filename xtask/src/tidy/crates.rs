@@ -16,7 +16,12 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("benches/compare", &["eciton-engine"]),
     (
         "benches",
-        &["eciton-compare", "eciton-engine", "eciton-jobs"],
+        &[
+            "eciton-compare",
+            "eciton-engine",
+            "eciton-jobs",
+            "eciton-proto",
+        ],
     ),
 ];
 
