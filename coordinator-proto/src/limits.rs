@@ -15,6 +15,8 @@ pub const JOB_NAME_LEN_MAX: usize = 128;
 pub const PATH_LEN_MAX: usize = 4096;
 /// Bytes of the message of an attempt that failed.
 pub const ERROR_LEN_MAX: usize = 16 * 1024;
+/// Bytes of why a job was cancelled.
+pub const REASON_LEN_MAX: usize = 255;
 /// Failed shards that a status describes; it counts all.
 pub const FAILURES_SHOWN_MAX: usize = 100;
 /// Changed files that a retry names; it counts all.

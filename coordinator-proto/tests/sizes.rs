@@ -65,6 +65,7 @@ fn status(failures: usize) -> JobStatus {
         counts: Some(counts()),
         failures: vec![failure; failures],
         spec: None,
+        reason: text(REASON_LEN_MAX),
     }
 }
 

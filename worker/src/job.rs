@@ -24,6 +24,7 @@ pub(crate) fn json(job: &JobStatus) -> Value {
         "submitted_at": moment(job.submitted_at),
         "started_at": job.started_at.map(moment),
         "finished_at": job.finished_at.map(moment),
+        "reason": job.reason,
         "wall_seconds": job.wall_seconds,
         "failures": job.failures,
     })
@@ -33,6 +34,9 @@ pub(crate) fn json(job: &JobStatus) -> Value {
 pub(crate) fn text(job: &JobStatus) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", job.name, job.state)];
     let mut fact = |name: &str, text: String| lines.push(format!("  {name:<9} {text}"));
+    if !job.reason.is_empty() {
+        fact("reason", job.reason.clone());
+    }
     fact("shards", shards(&job.shards));
     let skipped = match job.rows_skipped {
         0 => String::new(),
@@ -152,6 +156,7 @@ mod tests {
             submitted_at: 0,
             started_at: Some(1000),
             finished_at: None,
+            reason: String::new(),
             wall_seconds: 1.5,
             failures: vec![failure; 12],
         }

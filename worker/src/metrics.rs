@@ -55,6 +55,10 @@ fn describe() {
         "eciton_shard_attempts_total",
         "Attempts at shards that have ended here"
     );
+    describe_counter!(
+        "eciton_worker_put_aside_total",
+        "Times this worker took no shard for a while, since all its attempts failed"
+    );
     describe_histogram!(
         "eciton_shard_duration_seconds",
         "From taking a shard to its commit"
@@ -149,6 +153,9 @@ impl Observer for JobMetrics {
                 self.attempt("dropped");
             }
             Event::AttemptFailed { .. } => self.attempt("failed"),
+            Event::PutAside { .. } => {
+                counter!("eciton_worker_put_aside_total").increment(1);
+            }
             Event::ShardFailed { shard, .. } => {
                 self.attempt("failed");
                 self.ended(*shard, "failed");

@@ -81,7 +81,7 @@ impl Dice {
             Kind::Int32 => Value::I32(self.number() as i32),
             Kind::Int64 => Value::I64(self.number() as i64),
             Kind::Uint32 => Value::U32(self.number() as u32),
-            Kind::Uint64 => Value::U64(self.number()),
+            Kind::Uint64 | Kind::Fixed64 => Value::U64(self.number()),
             Kind::String => Value::String(self.text()),
             Kind::Bytes => Value::Bytes(self.bytes(40).into()),
             // Values that this version does not know, too.

@@ -125,6 +125,7 @@ fn unknown_fields_are_dropped() {
     let known = RunSpec {
         max_attempts: 4,
         lease_ms: 30_000,
+        ..RunSpec::default()
     };
     let mut unknown = Vec::new();
     // Field 1000, each way of writing one: a number, eight bytes, text, four bytes.

@@ -259,6 +259,11 @@ impl Committer {
         self.coordinator.lease(name, ms).await
     }
 
+    /// Lets go of what was claimed.
+    pub async fn release(&self, name: &str) {
+        self.coordinator.release(name).await;
+    }
+
     /// The combiner, for what is done between slots: freezing the tail, closing.
     pub async fn combiner(&self) -> MutexGuard<'_, Combiner> {
         self.combiner.lock().await

@@ -106,4 +106,7 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Claims `name` for `ms` milliseconds, or until the lease is dropped; `None` where someone else
     /// has it.
     async fn lease(&self, name: &str, ms: u64) -> Option<Box<dyn Lease>>;
+
+    /// Lets go of a claim of other processes on `name`, if this process has it and it does not end with its lease.
+    async fn release(&self, _name: &str) {}
 }

@@ -323,6 +323,11 @@ impl Coordinator for SharedCoordinator {
         let claimed = self.bus.claim(self.of(), &name, self.owner, ms).await;
         claimed.then(|| -> Box<dyn Lease> { Box::new(SharedLease) })
     }
+
+    async fn release(&self, name: &str) {
+        let name = format!("lease/{name}");
+        self.bus.release(self.of(), &name, self.owner).await;
+    }
 }
 
 /// Ends by itself when its time is over.

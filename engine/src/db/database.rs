@@ -404,6 +404,14 @@ impl Db {
         }
     }
 
+    /// Lets go of a piece of work that this process has [claimed](Db::lease), so that others may claim it at once.
+    /// One that it has not claimed stays as it is.
+    pub async fn release(&self, name: &str) {
+        if let (Some(upkeep), true) = (&self.context.upkeep, self.is_shared()) {
+            upkeep.committer().release(name).await;
+        }
+    }
+
     /// Makes visible everything up to `min_position`, which somebody has told of: so a session reads its own
     /// and others' known writes through any process. Costs nothing where it is visible already.
     ///

@@ -1,6 +1,7 @@
 //! Computing one shard.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use eciton_engine::base::{Action, Error as EngineError, Key};
@@ -13,7 +14,7 @@ use super::error::JobError;
 use super::pipeline::{Pipeline, Sink};
 use super::results::Results;
 use crate::aggregate::{AggregateError, Aggregator};
-use crate::source::{Shard, ShardReader, SourceError, open_shard};
+use crate::source::{Shard, ShardReader, SourceError, content_hash, open_shard};
 use crate::transform::{RunError, TransformError};
 use crate::upsert::{UpsertError, Upserter};
 
@@ -33,7 +34,8 @@ pub(super) struct Outcome {
     pub(super) groups: Option<Box<Aggregator>>,
     pub(super) rows_read: u64,
     pub(super) rows_skipped: u64,
-    pub(super) bytes_hash: u128,
+    /// As in `ShardState`: 0 where there are no files.
+    pub(super) content_hash: u64,
 }
 
 /// Why an attempt gave nothing.
@@ -112,6 +114,10 @@ pub(super) struct Attempt<'a> {
     pub(super) runtime: &'a Handle,
     /// Bytes of results that may be kept.
     pub(super) results_len_max: usize,
+    /// When it has taken too long.
+    pub(super) until: Option<Instant>,
+    /// Whether nobody wants its results any more: looked at between batches of rows.
+    pub(super) is_unwanted: &'a (dyn Fn() -> bool + Sync),
     /// Told how many rows were read since the last call.
     pub(super) rows_read: &'a (dyn Fn(u64) + Sync),
     /// Begins the transaction for results that do not fit into memory; `None` if the shard need not
@@ -166,6 +172,15 @@ impl Attempt<'_> {
                 RunError::Source(error) => AttemptError::from(error),
                 RunError::Transform(error) => error.into(),
             })?;
+            if (self.is_unwanted)() {
+                return Ok(Computed::Superfluous);
+            }
+            if self.until.is_some_and(|until| Instant::now() >= until) {
+                return Err(AttemptError::Shard {
+                    message: "it took longer than `run.timeout` allows".to_owned(),
+                    transient: true,
+                });
+            }
             accumulator.push(&batch)?;
             if accumulator.is_full() && !self.add(&mut results, accumulator.take()?)? {
                 return Ok(Computed::Superfluous);
@@ -192,7 +207,10 @@ impl Attempt<'_> {
             groups,
             rows_read,
             rows_skipped,
-            bytes_hash,
+            content_hash: match pipeline.source.files().is_empty() {
+                true => 0,
+                false => content_hash(bytes_hash),
+            },
         })))
     }
 

@@ -25,11 +25,11 @@ pub(super) struct Ready {
     pub(super) number: u64,
     pub(super) rows_read: u64,
     pub(super) rows_skipped: u64,
-    pub(super) bytes_hash: u128,
+    /// As in `ShardState`.
+    pub(super) content_hash: u64,
     /// Operands that the commit has because of this shard: for groups that earlier shards of the batch
     /// had too there is one operand, counted there.
     pub(super) records_merged: u64,
-    pub(super) started_ms: i64,
 }
 
 /// Computed shards and their results, which no one has seen yet.
@@ -48,7 +48,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Takes a shard whose results are all in memory.
-    pub(super) fn add(&mut self, shard: u64, outcome: Outcome, started_ms: i64) {
+    pub(super) fn add(&mut self, shard: u64, outcome: Outcome) {
         if self.shards.is_empty() {
             self.begun_ns = SystemClock::new().monotonic_ns();
         }
@@ -57,7 +57,7 @@ impl Batch {
             groups,
             rows_read,
             rows_skipped,
-            bytes_hash,
+            content_hash,
         } = outcome;
         let mut records_merged = results.count();
         self.operands_len += results.len();
@@ -78,9 +78,8 @@ impl Batch {
             number: shard,
             rows_read,
             rows_skipped,
-            bytes_hash,
+            content_hash,
             records_merged,
-            started_ms,
         });
     }
 
@@ -162,9 +161,8 @@ impl Batch {
             number: shard,
             rows_read: 0,
             rows_skipped: 0,
-            bytes_hash: 0,
+            content_hash: 0,
             records_merged: 0,
-            started_ms: 0,
         };
         Batch {
             shards: vec![ready],

@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use super::error::JobError;
 use super::ledger::Ledger;
-use super::status::{JobStatus, of_job, phase_name};
+use super::status::{JobStatus, phase_name, standing};
 use super::worker::{now_ms, retry_on_conflict};
 
 /// Cancels a job: no result of it is committed after this returns. Results of shards that are done
@@ -16,12 +16,19 @@ use super::worker::{now_ms, retry_on_conflict};
 /// [`JobError::NotFound`]; [`JobError::State`] if the job is done or failed; [`JobError::Engine`].
 pub async fn cancel(db: &Db, name: &str) -> Result<JobStatus, JobError> {
     let (ledger, _) = Ledger::with_job(db, name).await?;
-    retry_on_conflict(|| cancel_once(&ledger, name).boxed()).await?;
-    let (ledger, job) = Ledger::with_job(db, name).await?;
-    of_job(&ledger, name, &job).await
+    retry_on_conflict(|| cancel_once(&ledger, name, "").boxed()).await?;
+    standing(&ledger, name).await
 }
 
-async fn cancel_once(ledger: &Ledger, name: &str) -> Result<Option<()>, JobError> {
+/// Cancels a job of itself, for a reason; one that has ended stays as it is.
+pub(super) async fn cancel_for(ledger: &Ledger, name: &str, reason: &str) -> Result<(), JobError> {
+    match retry_on_conflict(|| cancel_once(ledger, name, reason).boxed()).await {
+        Ok(()) | Err(JobError::State { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn cancel_once(ledger: &Ledger, name: &str, reason: &str) -> Result<Option<()>, JobError> {
     let mut tx = ledger.db.begin();
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
         return Ok(None);
@@ -39,6 +46,7 @@ async fn cancel_once(ledger: &Ledger, name: &str) -> Result<Option<()>, JobError
     }
     state.set_phase(JobPhase::Cancelled);
     state.finished_ms = now_ms();
+    reason.clone_into(&mut state.reason);
     ledger.put_job_state(&mut tx, name, &state)?;
     tx.commit().await?;
     Ok(Some(()))

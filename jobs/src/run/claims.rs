@@ -7,16 +7,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use eciton_engine::base::Result;
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
 use eciton_engine::db::Db;
+use futures::future::join_all;
 use parking_lot::Mutex;
 
 /// Parts of a lease after each of which it is prolonged.
-const RENEWALS: u32 = 3;
+pub(super) const RENEWALS: u32 = 3;
 /// What others have done is looked at so often at most.
 const LOOKS_APART: Duration = Duration::from_millis(100);
-/// How long a process that finds nothing to do waits before it looks again, at most.
-const IDLE_MAX: Duration = Duration::from_millis(500);
+/// Leases that are asked for together.
+const TOGETHER_MAX: usize = 256;
+/// What follows a shard's name in the lease of who computes it a second time.
+const AGAIN: &str = "again";
 
 /// The leases of one process for the shards of one job.
 pub(super) struct Claims {
@@ -27,6 +29,7 @@ pub(super) struct Claims {
     /// What is to be prolonged.
     held: Mutex<BTreeSet<u64>>,
     looked: Mutex<Option<Instant>>,
+    renewed: Mutex<Instant>,
 }
 
 impl Claims {
@@ -39,19 +42,15 @@ impl Claims {
             lease: Duration::from_millis(lease_ms),
             held: Mutex::default(),
             looked: Mutex::default(),
+            renewed: Mutex::new(Instant::now()),
         })
     }
 
-    /// Takes the lease of a shard; `false` where another process has it. Afterwards what others had committed a
-    /// moment before can be read.
+    /// Makes readable what others had committed a moment before.
     ///
     /// # Errors
     /// What reading the log refuses.
-    pub(super) async fn take(&self, shard: u64) -> Result<bool> {
-        if !self.lease(shard).await {
-            return Ok(false);
-        }
-        self.held.lock().insert(shard);
+    pub(super) async fn look(&self) -> Result<()> {
         let is_due = {
             let mut looked = self.looked.lock();
             let is_due = looked.is_none_or(|at| at.elapsed() >= LOOKS_APART);
@@ -63,7 +62,25 @@ impl Claims {
         if is_due {
             self.db.refresh().await?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Takes the leases of shards; whether each is held now, or another process has it.
+    pub(super) async fn take(&self, shards: &[u64]) -> Vec<bool> {
+        let mut taken = Vec::with_capacity(shards.len());
+        for shards in shards.chunks(TOGETHER_MAX) {
+            taken.extend(join_all(shards.iter().map(|shard| self.lease(*shard))).await);
+        }
+        let mut held = self.held.lock();
+        let ours = shards.iter().zip(&taken).filter(|(_, taken)| **taken);
+        held.extend(ours.map(|(shard, _)| *shard));
+        taken
+    }
+
+    /// Takes the right to compute a shard that another process is at; `false` where a third one has it.
+    pub(super) async fn take_again(&self, shard: u64) -> bool {
+        let name = format!("{}/{AGAIN}", self.name(shard));
+        self.db.lease(&name, self.lease_ms()).await
     }
 
     /// No longer prolongs the lease of a shard: it has ended.
@@ -71,54 +88,38 @@ impl Claims {
         self.held.lock().remove(&shard);
     }
 
-    /// Prolongs what is held, for ever.
-    pub(super) async fn renew(&self) {
-        loop {
-            tokio::time::sleep(self.lease / RENEWALS).await;
-            let held: Vec<u64> = self.held.lock().iter().copied().collect();
-            for shard in held {
-                // Whoever has it now, if this was too late: the commit decides.
-                self.lease(shard).await;
+    /// Gives a shard back that was not begun, or has to wait: others may begin it at once.
+    pub(super) async fn give_back(&self, shard: u64) {
+        if self.held.lock().remove(&shard) {
+            self.db.release(&self.name(shard)).await;
+        }
+    }
+
+    /// Prolongs what is held, a few times a lease.
+    pub(super) async fn renew_if_due(&self) {
+        {
+            let mut renewed = self.renewed.lock();
+            if renewed.elapsed() < self.lease / RENEWALS {
+                return;
             }
+            *renewed = Instant::now();
+        }
+        let held: Vec<u64> = self.held.lock().iter().copied().collect();
+        for shards in held.chunks(TOGETHER_MAX) {
+            // Whoever has one now, if this was too late: the commit decides.
+            join_all(shards.iter().map(|shard| self.lease(*shard))).await;
         }
     }
 
     async fn lease(&self, shard: u64) -> bool {
-        let ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
-        let name = format!("{}/{shard}", self.prefix);
-        self.db.lease(&name, ms).await
-    }
-}
-
-/// Shards in an order of this process's own, so that processes that begin together do not ask for the same ones.
-pub(super) fn in_own_order(mut shards: Vec<u32>) -> Vec<u32> {
-    let len = shards.len().max(1) as u128;
-    let from = usize::try_from(SystemEntropy.next_u128() % len);
-    shards.rotate_left(from.unwrap_or(0));
-    shards
-}
-
-/// How long a process that finds only shards at which others are waits before it looks again.
-pub(super) fn idle(lease_ms: u64) -> Duration {
-    (Duration::from_millis(lease_ms) / (2 * RENEWALS)).min(IDLE_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_of_its_own_has_every_shard_once() {
-        for len in [0, 1, 2, 7] {
-            let mut shards = in_own_order((0..len).collect());
-            shards.sort_unstable();
-            assert_eq!(shards, (0..len).collect::<Vec<_>>());
-        }
+        self.db.lease(&self.name(shard), self.lease_ms()).await
     }
 
-    #[test]
-    fn nobody_idles_longer_than_a_lease() {
-        assert_eq!(idle(30_000), IDLE_MAX);
-        assert_eq!(idle(600), Duration::from_millis(100));
+    fn name(&self, shard: u64) -> String {
+        format!("{}/{shard}", self.prefix)
+    }
+
+    fn lease_ms(&self) -> u64 {
+        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
     }
 }

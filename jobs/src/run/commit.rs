@@ -9,6 +9,7 @@ use super::attempt::AttemptError;
 use super::batch::Ready;
 use super::error::JobError;
 use super::results::merge_all;
+use super::tally::{Tally, addend};
 use super::worker::{Crew, now_ms};
 
 /// How often a commit that lost is tried again before the attempt counts as failed. Every loss means
@@ -118,11 +119,9 @@ impl Crew {
         shards: &[Ready],
         conflicts: u32,
     ) -> Result<bool, AttemptError> {
-        for shard in shards {
-            self.mark(&mut tx, shard, conflicts)
-                .await
-                .map_err(AttemptError::Fatal)?;
-        }
+        self.mark(&mut tx, shards, conflicts)
+            .await
+            .map_err(AttemptError::Fatal)?;
         match tx.commit().await {
             Ok(_) => Ok(true),
             Err(error) if error.action() == Action::Retry => Ok(false),
@@ -130,36 +129,43 @@ impl Crew {
         }
     }
 
-    /// Marks a shard as done.
+    /// Marks shards as done, and adds them up.
     async fn mark(
         &self,
         tx: &mut Transaction,
-        shard: &Ready,
+        shards: &[Ready],
         conflicts: u32,
     ) -> Result<(), JobError> {
-        let before = self
-            .ledger
-            .shard_state(tx, &self.name, shard.number)
-            .await?;
-        debug_assert!(
-            before.outcome() == ShardOutcome::Unspecified,
-            "admitted: {before:?}"
-        );
-        let state = ShardState {
-            outcome: ShardOutcome::Done.into(),
-            attempts: before.attempts + 1,
-            attempts_before: before.attempts_before,
-            rows_read: shard.rows_read,
-            rows_skipped: shard.rows_skipped,
-            records_merged: shard.records_merged,
-            bytes_hash: shard.bytes_hash.to_be_bytes().to_vec(),
-            started_ms: shard.started_ms,
-            finished_ms: now_ms(),
-            error: String::new(),
-            conflicts: before.conflicts.saturating_add(conflicts),
+        let mut tally = Tally {
+            conflicts: i64::from(conflicts),
+            ..Tally::default()
         };
-        self.ledger
-            .put_shard_state(tx, &self.name, shard.number, &state)
+        for shard in shards {
+            let number = shard.number;
+            let before = self.ledger.shard_state(tx, &self.name, number).await?;
+            debug_assert!(
+                before.outcome() == ShardOutcome::Unspecified,
+                "admitted: {before:?}"
+            );
+            let state = ShardState {
+                outcome: ShardOutcome::Done.into(),
+                attempts: match before.attempts {
+                    0 => 0,
+                    failed => failed + 1,
+                },
+                attempts_before: before.attempts_before,
+                content_hash: shard.content_hash,
+                ..ShardState::default()
+            };
+            self.ledger
+                .put_shard_state(tx, &self.name, number, &state)?;
+            tally.done += 1;
+            tally.attempts += 1;
+            tally.rows_read += addend(shard.rows_read);
+            tally.rows_skipped += addend(shard.rows_skipped);
+            tally.records_merged += addend(shard.records_merged);
+        }
+        self.ledger.tallies.add(tx, self.job_number, &tally)
     }
 
     /// Records that an attempt failed, and whether that was the last one.
@@ -168,7 +174,6 @@ impl Crew {
         shard: u64,
         message: &str,
         transient: bool,
-        started_ms: i64,
     ) -> Result<Failure, JobError> {
         let mut lost = EngineError::Invalid("no try".to_owned());
         for _ in 0..COMMIT_TRIES_MAX {
@@ -184,10 +189,15 @@ impl Crew {
                 state.set_outcome(ShardOutcome::Failed);
             }
             state.error = message.to_owned();
-            state.started_ms = started_ms;
             state.finished_ms = now_ms();
             self.ledger
                 .put_shard_state(&mut tx, &self.name, shard, &state)?;
+            let tally = Tally {
+                failed: i64::from(last),
+                attempts: 1,
+                ..Tally::default()
+            };
+            self.ledger.tallies.add(&mut tx, self.job_number, &tally)?;
             match tx.commit().await {
                 Ok(_) if last => return Ok(Failure::Final(state.attempts)),
                 Ok(_) => return Ok(Failure::Again(this_round)),

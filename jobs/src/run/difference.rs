@@ -43,6 +43,9 @@ pub(super) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         &new_run.max_attempts,
     );
     found.compare("run.lease", &old_run.lease_ms, &new_run.lease_ms);
+    found.compare("run.timeout", &old_run.timeout_ms, &new_run.timeout_ms);
+    found.compare("run.deadline", &old_run.deadline_ms, &new_run.deadline_ms);
+    found.compare("run.priority", &old_run.priority, &new_run.priority);
     found.0
 }
 

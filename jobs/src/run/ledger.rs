@@ -8,6 +8,7 @@ use eciton_proto::v1::{
 };
 
 use super::error::JobError;
+use super::tally::{Tallies, Tally};
 use crate::source::Source;
 
 /// The system store that everything about jobs is in.
@@ -22,14 +23,19 @@ const FILES: &str = "files";
 const SHARDS: &str = "shards";
 const SHARD: &str = "shard";
 
+/// How the records of a job are laid out: see [`JobState`].
+pub(super) const LAYOUT: u32 = 1;
+
 /// The store `_jobs` of an open database. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Ledger {
     pub(super) db: Db,
     store: Store,
+    pub(super) tallies: Tallies,
 }
 
 /// A job as it was submitted, and its state.
+#[derive(Clone)]
 pub(super) struct Job {
     pub(super) spec: JobSpec,
     pub(super) plan: Plan,
@@ -39,10 +45,14 @@ pub(super) struct Job {
 impl Ledger {
     /// The ledger of a database in which a job was submitted before; `None` if none ever was.
     pub(super) async fn find(db: &Db) -> Result<Option<Ledger>, JobError> {
-        let store = db.store(STORE).await?;
-        Ok(store.map(|store| Ledger {
+        let Some(store) = db.store(STORE).await? else {
+            return Ok(None);
+        };
+        let tallies = Tallies::find(db).await?;
+        Ok(tallies.map(|tallies| Ledger {
             db: db.clone(),
             store,
+            tallies,
         }))
     }
 
@@ -53,10 +63,13 @@ impl Ledger {
             key_fields: vec!["record".to_owned(), JOB.to_owned(), "number".to_owned()],
             ..StoreSchema::default()
         };
+        // First what others look for last: who finds the ledger finds all of it.
+        let tallies = Tallies::create(db).await?;
         let store = db.create_store(STORE, schema).await?;
         Ok(Ledger {
             db: db.clone(),
             store,
+            tallies,
         })
     }
 
@@ -79,12 +92,35 @@ impl Ledger {
 
     /// A job by its name.
     pub(super) async fn job(&self, name: &str) -> Result<Option<Job>, JobError> {
+        self.job_in(&self.db.snapshot(), name).await
+    }
+
+    /// A job by its name, and its sums, as they stand at one moment.
+    pub(super) async fn tallied(&self, name: &str) -> Result<Option<(Job, Tally)>, JobError> {
         let snapshot = self.db.snapshot();
-        let Some(state) = self.get::<JobState>(&snapshot, name, JOB, None).await? else {
+        let Some(job) = self.job_in(&snapshot, name).await? else {
             return Ok(None);
         };
-        let spec = self.get(&snapshot, name, SPEC, None).await?;
-        let plan = self.get(&snapshot, name, PLAN, None).await?;
+        let tally = self.tallies.seen(&snapshot, name, job.state.number).await?;
+        Ok(Some((job, tally)))
+    }
+
+    async fn job_in(&self, snapshot: &Snapshot, name: &str) -> Result<Option<Job>, JobError> {
+        let Some(state) = self.get::<JobState>(snapshot, name, JOB, None).await? else {
+            return Ok(None);
+        };
+        if state.layout != LAYOUT {
+            return Err(damaged(
+                name,
+                "its record",
+                &format!(
+                    "it is of layout {}, which this version does not know",
+                    state.layout
+                ),
+            ));
+        }
+        let spec = self.get(snapshot, name, SPEC, None).await?;
+        let plan = self.get(snapshot, name, PLAN, None).await?;
         match spec.zip(plan) {
             Some((spec, plan)) => Ok(Some(Job { spec, plan, state })),
             None => Err(damaged(name, "its specification or plan", "it is missing")),
@@ -154,11 +190,11 @@ impl Ledger {
         })
     }
 
-    /// Reads the records of all tried shards, in order, as they stand at one moment.
+    /// Reads the records of tried shards, in order, as they stand at one moment, while `visit` wants more.
     pub(super) async fn each_shard(
         &self,
         name: &str,
-        mut visit: impl FnMut(u64, ShardState),
+        mut visit: impl FnMut(u64, ShardState) -> bool,
     ) -> Result<(), JobError> {
         let range = ScanRange::prefix(Key::from_datums(&[SHARD.into(), name.into()])?);
         let mut scan = self.db.snapshot().scan(&self.store, &range);
@@ -169,7 +205,9 @@ impl Ledger {
             };
             let number = number
                 .ok_or_else(|| damaged(name, &format!("record {}", record.key), "its key"))?;
-            visit(number, decode(name, SHARD, &record.value)?);
+            if !visit(number, decode(name, SHARD, &record.value)?) {
+                break;
+            }
         }
         Ok(())
     }
@@ -207,10 +245,19 @@ impl Ledger {
         })
     }
 
-    /// A shard's state as it can be seen now; the default if it was never tried.
-    pub(super) async fn shard_now(&self, name: &str, shard: u64) -> Result<ShardState, JobError> {
-        let snapshot = self.db.snapshot();
-        let found = self.get(&snapshot, name, SHARD, Some(shard)).await?;
+    /// A job's state as it can be seen now.
+    pub(super) async fn job_now(&self, name: &str) -> Result<Option<JobState>, JobError> {
+        self.get(&self.db.snapshot(), name, JOB, None).await
+    }
+
+    /// A shard's state as a snapshot has it; the default if it was never tried.
+    pub(super) async fn shard_seen(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        shard: u64,
+    ) -> Result<ShardState, JobError> {
+        let found = self.get(snapshot, name, SHARD, Some(shard)).await?;
         Ok(found.unwrap_or_default())
     }
 

@@ -54,17 +54,18 @@
 //! disk.
 
 mod attempt;
+mod backoff;
 mod batch;
 mod cancel;
 mod claims;
 mod commit;
 mod difference;
 mod error;
+mod health;
 mod last;
 mod ledger;
 mod observer;
 mod pipeline;
-mod queue;
 mod report;
 mod results;
 mod retry;
@@ -74,10 +75,13 @@ mod slots;
 mod status;
 mod stop;
 mod submit;
+mod supply;
+mod tally;
 mod worker;
 
 pub use cancel::cancel;
 pub use error::{ExitCode, JobError};
+pub use health::Health;
 pub use observer::{Event, Observer, Silent};
 pub use report::{End, JobReport};
 pub use results::RESULTS_LEN_MAX;

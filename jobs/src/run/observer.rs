@@ -52,6 +52,13 @@ pub enum Event<'a> {
         /// Milliseconds until the next one.
         retry_in_ms: u64,
     },
+    /// Too many attempts have failed here in a row: this process takes no shard for a while.
+    PutAside {
+        /// How long.
+        pause: std::time::Duration,
+        /// Why the last attempt failed.
+        error: &'a str,
+    },
     /// A shard failed for good.
     ShardFailed {
         /// The shard.

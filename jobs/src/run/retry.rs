@@ -8,7 +8,8 @@ use futures::FutureExt;
 
 use super::error::JobError;
 use super::ledger::{Job, Ledger};
-use super::status::{JobStatus, of_job, phase_name};
+use super::status::{JobStatus, phase_name, standing};
+use super::tally::{Tally, addend};
 use super::worker::retry_on_conflict;
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Planned, SourceError, mend, shards};
@@ -37,8 +38,8 @@ pub struct Retried {
 /// then. [`JobError::Engine`] if the database fails.
 pub async fn retry(db: &Db, name: &str) -> Result<Retried, JobError> {
     let (shards, files) = retry_on_conflict(|| retry_once(db, name).boxed()).await?;
-    let (ledger, job) = Ledger::with_job(db, name).await?;
-    let status = of_job(&ledger, name, &job).await?;
+    let (ledger, _) = Ledger::with_job(db, name).await?;
+    let status = standing(&ledger, name).await?;
     Ok(Retried {
         shards,
         files,
@@ -58,7 +59,10 @@ async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, J
     }
     let mut ended = Ended::default();
     ledger
-        .each_shard(name, |number, state| ended.add(number, &state))
+        .each_shard(name, |number, state| {
+            ended.add(number, &state);
+            true
+        })
         .await?;
     if ended.failed.is_empty() && state.phase() != JobPhase::Cancelled {
         return Err(JobError::State {
@@ -74,7 +78,13 @@ async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, J
         record.attempts_before = record.attempts;
         ledger.put_shard_state(&mut tx, name, *shard, &record)?;
     }
+    let tally = Tally {
+        failed: -addend(ended.failed.len() as u64),
+        ..Tally::default()
+    };
+    ledger.tallies.add(&mut tx, state.number, &tally)?;
     state.retries += 1;
+    state.reason.clear();
     state.finished_ms = 0;
     state.set_phase(if state.started_ms == 0 {
         JobPhase::Pending
@@ -89,8 +99,8 @@ async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, J
 /// Shards that have ended.
 #[derive(Default)]
 struct Ended {
-    /// With the hashes of their bytes.
-    done: HashMap<u64, u128>,
+    /// With what is kept of the hashes of their bytes.
+    done: HashMap<u64, u64>,
     failed: Vec<u64>,
 }
 
@@ -98,11 +108,8 @@ impl Ended {
     fn add(&mut self, number: u64, state: &ShardState) {
         match state.outcome() {
             Outcome::Done => {
-                // Without its hash a done shard would pass for one that may change; no bytes have
-                // this one.
-                let hash = <[u8; 16]>::try_from(state.bytes_hash.as_slice());
-                self.done
-                    .insert(number, hash.map_or(0, u128::from_be_bytes));
+                // One without a hash (0) is found nowhere, and so may not have moved.
+                self.done.insert(number, state.content_hash);
             }
             Outcome::Failed => self.failed.push(number),
             Outcome::Unspecified => {}
@@ -117,7 +124,7 @@ async fn put_mended(
     tx: &mut Transaction,
     name: &str,
     job: &Job,
-    done: HashMap<u64, u128>,
+    done: HashMap<u64, u64>,
 ) -> Result<Vec<String>, JobError> {
     let source = ledger.source(name, job).await?;
     let mut chunks = Vec::new();

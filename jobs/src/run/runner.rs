@@ -4,30 +4,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eciton_engine::db::Db;
-use eciton_proto::v1::{JobPhase, Outcome};
+use eciton_proto::v1::{JobPhase, JobState, Outcome};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::claims::{Claims, idle, in_own_order};
+use super::cancel::cancel_for;
+use super::claims::{Claims, RENEWALS};
 use super::error::JobError;
+use super::health::Health;
 use super::last::Last;
 use super::ledger::{Job, Ledger, damaged};
 use super::observer::{Event, Observer, Silent};
 use super::pipeline::Pipeline;
-use super::queue::Queue;
 use super::report::{End, JobReport};
 use super::results::RESULTS_LEN_MAX;
 use super::slots::Slots;
-use super::status::{ShardCounts, Tally, of_job};
+use super::status::{ShardCounts, standing};
 use super::stop::Stop;
+use super::supply::Supply;
+use super::tally::count;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
 use crate::spec::limits::LEASE_MS_DEFAULT;
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
 /// a killed process has to compute again.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a run looks at its job's record, at least.
+const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// How a job is run.
 #[derive(Clone)]
@@ -36,6 +42,8 @@ pub struct RunOptions {
     pub workers: usize,
     /// What the workers of several runs have to share, if anything: each shard takes room there.
     pub slots: Option<Slots>,
+    /// Whether this process gets anything done, of all runs together.
+    pub health: Health,
     /// A worker commits what it has computed once that has waited so long, and when nothing is left to
     /// compute. Zero: each shard by itself.
     pub commit_interval: Duration,
@@ -51,6 +59,7 @@ impl Default for RunOptions {
         RunOptions {
             workers,
             slots: None,
+            health: Health::new(),
             commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(Silent),
             stop: Stop::new(),
@@ -85,20 +94,14 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
                 let Some(end) = run_plan(&ledger, name, &job, &options).await? else {
                     continue;
                 };
-                if end == End::Stopped && db.is_shared() && !options.stop.is_requested() {
-                    // Others are at what is left, or were when they were killed.
-                    let idle = idle(lease_ms(&job));
-                    tokio::select! {
-                        () = tokio::time::sleep(idle) => {}
-                        () = options.stop.requested() => {}
-                    }
+                if end == End::Stopped && !options.stop.is_requested() {
+                    // Something is left after all.
                     continue;
                 }
                 end
             }
         };
-        let (ledger, job) = Ledger::with_job(db, name).await?;
-        let status = of_job(&ledger, name, &job).await?;
+        let status = standing(&ledger, name).await?;
         return Ok(JobReport {
             end,
             had_ended,
@@ -131,38 +134,86 @@ async fn run_plan(
     if !start(ledger, name).await? {
         return Ok(Some(End::Cancelled));
     }
-    let workers = options.workers.clamp(1, crew.queue.left().max(1));
-    let prolonging = Arc::clone(&crew);
-    let mut prolonging = std::pin::pin!(async move {
-        match &prolonging.claims {
-            Some(claims) => claims.renew().await,
-            None => std::future::pending().await,
-        }
-    });
+    let left = crew.supply.left();
+    let workers = options.workers.clamp(1, left.max(1));
+    // A task of its own, which ends with this: see `serve`.
+    let mut watch = JoinSet::new();
+    watch.spawn(watched(Arc::clone(&crew), job.clone()));
     let mut threads = JoinSet::new();
     for _ in 0..workers {
         let crew = Arc::clone(&crew);
         threads.spawn_blocking(move || crew.work());
     }
-    loop {
-        let joined = tokio::select! {
-            joined = threads.join_next() => joined,
-            () = &mut prolonging => continue,
-        };
-        let Some(joined) = joined else { break };
+    while let Some(joined) = threads.join_next().await {
         if let Err(error) = joined {
             // The others finish their shards first.
             let failed = Ending::Failed(JobError::Worker(error.to_string()));
             crew.ending.lock().get_or_insert(failed);
         }
     }
+    watch.shutdown().await;
     match crew.ending.lock().take() {
         Some(Ending::Failed(error)) => return Err(error),
         Some(Ending::Cancelled) => return Ok(Some(End::Cancelled)),
         Some(Ending::Changed) => return Ok(None),
         None => {}
     }
-    finish(ledger, name, job.plan.shards).await.map(Some)
+    match finish(ledger, name, job.plan.shards).await? {
+        End::Stopped if left == 0 => Err(damaged(
+            name,
+            "its sums",
+            "they say that shards are left, and all have ended",
+        )),
+        end => Ok(Some(end)),
+    }
+}
+
+/// Prolongs leases, and looks whether the job was cancelled or retried, or has come to its deadline, so that nobody
+/// computes for long what nobody wants.
+async fn watched(crew: Arc<Crew>, job: Job) {
+    let pause = Duration::from_millis(lease_ms(&job)) / RENEWALS;
+    let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
+    loop {
+        tokio::time::sleep(pause.min(LOOKS_APART)).await;
+        if let Some(claims) = &crew.claims {
+            claims.renew_if_due().await;
+        }
+        let ending = match look(&crew, &job.state, deadline_ms).await {
+            Ok(ending) => ending,
+            Err(error) => Some(Ending::Failed(error)),
+        };
+        if let Some(ending) = ending {
+            crew.ending.lock().get_or_insert(ending);
+            return;
+        }
+    }
+}
+
+/// Whether the job is still what this run works on.
+async fn look(
+    crew: &Crew,
+    before: &JobState,
+    deadline_ms: u64,
+) -> Result<Option<Ending>, JobError> {
+    if let Some(claims) = &crew.claims {
+        claims.look().await?;
+    }
+    let Some(now) = crew.ledger.job_now(&crew.name).await? else {
+        return Ok(Some(Ending::Cancelled));
+    };
+    if now.phase() == JobPhase::Cancelled {
+        return Ok(Some(Ending::Cancelled));
+    }
+    if now.retries != before.retries {
+        return Ok(Some(Ending::Changed));
+    }
+    let since = u64::try_from(now_ms().saturating_sub(now.submitted_ms)).unwrap_or(0);
+    if deadline_ms == 0 || since < deadline_ms || ended(now.phase()).is_some() {
+        return Ok(None);
+    }
+    let reason = format!("it did not end within its deadline of {deadline_ms} ms");
+    cancel_for(&crew.ledger, &crew.name, &reason).await?;
+    Ok(Some(Ending::Cancelled))
 }
 
 /// Plans the job and finds what is left of it to do.
@@ -179,49 +230,54 @@ pub(super) async fn crew(
         .db
         .create_store(&pipeline.store_name, pipeline.store_schema())
         .await?;
-    let mut tally = Tally::default();
     let mut ended = Vec::new();
+    let (mut done, mut failed) = (0, 0);
     ledger
         .each_shard(name, |number, state| {
-            if state.outcome() != Outcome::Unspecified {
-                ended.push(number);
+            match state.outcome() {
+                Outcome::Unspecified => return true,
+                Outcome::Done => done += 1,
+                Outcome::Failed => failed += 1,
             }
-            tally.add(number, state);
+            ended.push(number);
+            true
         })
         .await?;
     let total = job.plan.shards;
-    let counts = tally.counts;
-    let pending = total.saturating_sub(counts.done + counts.failed);
     options.observer.observe(&Event::Started {
         shards: ShardCounts {
             total,
-            pending,
-            ..counts
+            done,
+            failed,
+            running: 0,
+            pending: total.saturating_sub(done + failed),
         },
     });
     let number = (job.state.number, job.state.retries);
+    let run = job.spec.run.unwrap_or_default();
     let claims = Claims::new(&ledger.db, number, lease_ms(job));
     Ok(Crew {
         ledger: ledger.clone(),
         name: name.to_owned(),
         job_number: job.state.number,
         retries: job.state.retries,
-        max_attempts: job.spec.run.map_or(1, |run| run.max_attempts).max(1),
+        max_attempts: run.max_attempts.max(1),
+        timeout: (run.timeout_ms > 0).then(|| Duration::from_millis(run.timeout_ms)),
+        priority: run.priority,
         pipeline,
         store,
-        queue: Queue::new(match claims {
-            Some(_) => in_own_order(left(total, &ended)),
-            None => left(total, &ended),
-        }),
+        supply: Supply::new(left(total, &ended), claims.is_some()),
         claims,
         observer: Arc::clone(&options.observer),
         runtime: Handle::current(),
         results_len_max: RESULTS_LEN_MAX,
         commit_interval: options.commit_interval,
         slots: options.slots.clone(),
+        health: options.health.clone(),
         stop: options.stop.clone(),
         ending: Mutex::new(None),
         last: Last::default(),
+        begun: Mutex::default(),
         chunk: Mutex::new(None),
     })
 }
@@ -261,8 +317,8 @@ async fn start_once(ledger: &Ledger, name: &str) -> Result<Option<bool>, JobErro
 
 /// Ends the job if all its shards have ended.
 ///
-/// The transaction reads the job's record first and the shards' afterwards. Shards only ever come to
-/// an end, except by a retry, which changes the job's record: then this commit conflicts.
+/// The transaction reads the job's record and its sums: shards only ever come to an end, except by a retry, which
+/// changes both: then this commit conflicts.
 async fn finish(ledger: &Ledger, name: &str, total: u64) -> Result<End, JobError> {
     retry_on_conflict(|| finish_once(ledger, name, total).boxed()).await
 }
@@ -275,14 +331,11 @@ async fn finish_once(ledger: &Ledger, name: &str, total: u64) -> Result<Option<E
     if let Some(end) = ended(state.phase()) {
         return Ok(Some(end));
     }
-    let mut tally = Tally::default();
-    ledger
-        .each_shard(name, |number, state| tally.add(number, state))
-        .await?;
-    if tally.counts.done + tally.counts.failed < total {
+    let tally = ledger.tallies.read(&mut tx, name, state.number).await?;
+    if tally.ended() < total {
         return Ok(Some(End::Stopped));
     }
-    let (phase, end) = match tally.counts.failed {
+    let (phase, end) = match count(tally.failed) {
         0 => (JobPhase::Done, End::Done),
         _ => (JobPhase::Failed, End::Failed),
     };

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::error::JobError;
+use super::health::Health;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::report::JobReport;
@@ -32,6 +33,8 @@ pub type ObserverOf = Arc<dyn Fn(&str) -> Arc<dyn Observer> + Send + Sync>;
 pub struct ServeOptions {
     /// Shards computed at the same time, of all jobs together; at least 1.
     pub slots: usize,
+    /// Whether this process gets anything done.
+    pub health: Health,
     /// As [`RunOptions::commit_interval`].
     pub commit_interval: Duration,
     /// Who is told of a job, by its name.
@@ -45,6 +48,7 @@ impl ServeOptions {
     pub fn new(slots: usize, stop: Stop) -> ServeOptions {
         ServeOptions {
             slots,
+            health: Health::new(),
             commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(|_| Arc::new(super::observer::Silent)),
             stop,
@@ -84,6 +88,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 let run_options = RunOptions {
                     workers: options.slots,
                     slots: Some(slots.clone()),
+                    health: options.health.clone(),
                     commit_interval: options.commit_interval,
                     observer: (options.observer)(&name),
                     stop: options.stop.clone(),

@@ -1,11 +1,12 @@
 //! How jobs stand.
 
 use eciton_engine::db::Db;
-use eciton_proto::v1::{Format, JobPhase, Outcome, ShardState};
+use eciton_proto::v1::{Format, JobPhase, Outcome};
 use serde::Serialize;
 
 use super::error::JobError;
 use super::ledger::{Job, Ledger};
+use super::tally::{Tally, count};
 use super::worker::now_ms;
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Source, shards};
@@ -47,6 +48,8 @@ pub struct JobStatus {
     pub started_at: Option<i64>,
     /// When its last shard ended, or when it was cancelled.
     pub finished_at: Option<i64>,
+    /// Why it was cancelled, where nobody asked for it; else empty.
+    pub reason: String,
     /// Seconds from start to end, or to now.
     pub wall_seconds: f64,
     /// The first [`FAILURES_SHOWN_MAX`] failed shards.
@@ -98,8 +101,8 @@ pub(super) fn phase_name(phase: JobPhase) -> &'static str {
     }
 }
 
-/// How a job stands; `None` if there is no job of this name. Reads the records of all its shards
-/// that were tried.
+/// How a job stands; `None` if there is no job of this name. Reads a few records, however many shards it has, unless
+/// shards have failed: then those of its shards in order, until it has [`FAILURES_SHOWN_MAX`] of them.
 ///
 /// # Errors
 /// [`JobError::Damaged`] and [`JobError::Engine`].
@@ -107,10 +110,10 @@ pub async fn status(db: &Db, name: &str) -> Result<Option<JobStatus>, JobError> 
     let Some(ledger) = Ledger::find(db).await? else {
         return Ok(None);
     };
-    let Some(job) = ledger.job(name).await? else {
-        return Ok(None);
-    };
-    of_job(&ledger, name, &job).await.map(Some)
+    match ledger.tallied(name).await? {
+        Some((job, tally)) => of_job(&ledger, name, &job, &tally).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// How all jobs stand, by name.
@@ -123,20 +126,35 @@ pub async fn list(db: &Db) -> Result<Vec<JobStatus>, JobError> {
     };
     let mut jobs = Vec::new();
     for name in ledger.names().await? {
-        if let Some(job) = ledger.job(&name).await? {
-            jobs.push(of_job(&ledger, &name, &job).await?);
+        if let Some((job, tally)) = ledger.tallied(&name).await? {
+            jobs.push(of_job(&ledger, &name, &job, &tally).await?);
         }
     }
     Ok(jobs)
 }
 
+/// How a job stands after its state or its shards were changed.
+pub(super) async fn standing(ledger: &Ledger, name: &str) -> Result<JobStatus, JobError> {
+    match ledger.tallied(name).await? {
+        Some((job, tally)) => of_job(ledger, name, &job, &tally).await,
+        None => Err(JobError::NotFound {
+            name: name.to_owned(),
+            known: ledger.names().await?,
+        }),
+    }
+}
+
 /// How a job that was found stands.
-pub(super) async fn of_job(ledger: &Ledger, name: &str, job: &Job) -> Result<JobStatus, JobError> {
-    let mut tally = Tally::default();
-    ledger
-        .each_shard(name, |number, state| tally.add(number, state))
-        .await?;
-    let failures = describe(ledger, name, job, &tally.failed).await?;
+async fn of_job(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    tally: &Tally,
+) -> Result<JobStatus, JobError> {
+    let failures = match tally.failed {
+        0 => Vec::new(),
+        _ => failures(ledger, name, job).await?,
+    };
     let started_at = some(job.state.started_ms);
     let finished_at = some(job.state.finished_ms);
     let wall_ms = started_at.map_or(0, |start| finished_at.unwrap_or_else(now_ms) - start);
@@ -151,18 +169,21 @@ pub(super) async fn of_job(ledger: &Ledger, name: &str, job: &Job) -> Result<Job
         store: store_of(job),
         shards: ShardCounts {
             total,
-            pending: total - tally.counts.done - tally.counts.failed,
-            ..tally.counts
+            done: count(tally.done),
+            failed: count(tally.failed),
+            running: 0,
+            pending: total.saturating_sub(tally.ended()),
         },
-        rows_read: tally.rows_read,
-        rows_skipped: tally.rows_skipped,
-        records_merged: tally.records_merged,
-        attempts: tally.attempts,
-        conflicts: tally.conflicts,
+        rows_read: count(tally.rows_read),
+        rows_skipped: count(tally.rows_skipped),
+        records_merged: count(tally.records_merged),
+        attempts: count(tally.attempts),
+        conflicts: count(tally.conflicts),
         retries: job.state.retries,
         submitted_at: job.state.submitted_ms,
         started_at,
         finished_at,
+        reason: job.state.reason.clone(),
         wall_seconds,
         failures,
     })
@@ -181,55 +202,21 @@ fn store_of(job: &Job) -> String {
     }
 }
 
-/// Sums over the records of shards.
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) counts: ShardCounts,
-    rows_read: u64,
-    rows_skipped: u64,
-    records_merged: u64,
-    attempts: u64,
-    conflicts: u64,
-    /// The first failed shards.
-    failed: Vec<(u64, ShardState)>,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, number: u64, state: ShardState) {
-        self.attempts += u64::from(state.attempts);
-        self.conflicts += u64::from(state.conflicts);
-        match state.outcome() {
-            Outcome::Unspecified => {}
-            Outcome::Done => {
-                self.counts.done += 1;
-                self.rows_read += state.rows_read;
-                self.rows_skipped += state.rows_skipped;
-                self.records_merged += state.records_merged;
+/// The first failed shards, with their places. Reads the records of shards in order until there are enough.
+async fn failures(ledger: &Ledger, name: &str, job: &Job) -> Result<Vec<ShardFailure>, JobError> {
+    let mut failed = Vec::new();
+    ledger
+        .each_shard(name, |number, state| {
+            if state.outcome() == Outcome::Failed {
+                failed.push((number, state));
             }
-            Outcome::Failed => {
-                self.counts.failed += 1;
-                if self.failed.len() < FAILURES_SHOWN_MAX {
-                    self.failed.push((number, state));
-                }
-            }
-        }
-    }
-}
-
-/// Failed shards with their places.
-async fn describe(
-    ledger: &Ledger,
-    name: &str,
-    job: &Job,
-    failed: &[(u64, ShardState)],
-) -> Result<Vec<ShardFailure>, JobError> {
-    if failed.is_empty() {
-        return Ok(Vec::new());
-    }
+            failed.len() < FAILURES_SHOWN_MAX
+        })
+        .await?;
     let source = ledger.source(name, job).await?;
     let mut failures = Vec::with_capacity(failed.len());
     let mut chunk = (u64::MAX, Vec::new());
-    for (number, state) in failed {
+    for (number, state) in &failed {
         let wanted = number / SHARDS_PER_CHUNK as u64;
         if chunk.0 != wanted {
             chunk = (wanted, shards(&ledger.shard_chunk(name, wanted).await?)?);

@@ -7,7 +7,7 @@ use futures::FutureExt;
 
 use super::difference::differences;
 use super::error::JobError;
-use super::ledger::{Job, Ledger};
+use super::ledger::{Job, LAYOUT, Ledger};
 use super::pipeline::Pipeline;
 use super::status::phase_name;
 use super::worker::{now_ms, retry_on_conflict};
@@ -193,6 +193,7 @@ async fn record_once(
         spec_hash: fingerprint(spec).to_be_bytes().to_vec(),
         submitted_ms: now_ms(),
         number,
+        layout: LAYOUT,
         ..JobState::default()
     };
     ledger.put_job_state(&mut tx, &spec.name, &state)?;

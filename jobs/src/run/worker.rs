@@ -1,36 +1,34 @@
 //! A worker: takes shards one after the other until there are none, on a thread of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eciton_engine::base::clock::{Clock, SystemClock};
 use eciton_engine::base::{Action, Error as EngineError, Key};
 use eciton_engine::db::{Store, Transaction};
 use eciton_engine::merge::Operand;
-use eciton_proto::v1::Outcome;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, AttemptError, Computed};
+use super::backoff::backoff;
 use super::batch::{Batch, Ready};
 use super::claims::Claims;
 use super::commit::{Admission, Failure, Settled};
 use super::error::JobError;
+use super::health::Health;
 use super::last::Last;
 use super::ledger::{Ledger, damaged};
 use super::observer::{Event, Observer};
 use super::pipeline::Pipeline;
-use super::queue::Queue;
 use super::slots::{Slot, Slots};
 use super::stop::Stop;
+use super::supply::{Next, Supply};
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Shard, shards};
 
-/// Milliseconds before the second attempt; each further one waits twice as long.
-const BACKOFF_MS_MIN: u64 = 100;
-/// Milliseconds before any attempt, at most.
-const BACKOFF_MS_MAX: u64 = 10_000;
 /// Repeated computations, within one attempt, of a shard whose results do not fit into memory and
 /// were lost with their transaction.
 const REPEATS_MAX: u32 = 4;
@@ -45,9 +43,13 @@ pub(super) struct Crew {
     /// How often the job had been retried when this run began.
     pub(super) retries: u32,
     pub(super) max_attempts: u32,
+    /// How long an attempt may take.
+    pub(super) timeout: Option<Duration>,
+    /// Among the jobs of this process.
+    pub(super) priority: i32,
     pub(super) pipeline: Pipeline,
     pub(super) store: Store,
-    pub(super) queue: Queue,
+    pub(super) supply: Supply,
     /// `None` where no other process writes to the database.
     pub(super) claims: Option<Claims>,
     pub(super) observer: Arc<dyn Observer>,
@@ -58,12 +60,16 @@ pub(super) struct Crew {
     pub(super) commit_interval: Duration,
     /// What is shared with the workers of other jobs, if anything.
     pub(super) slots: Option<Slots>,
+    /// Whether this process gets anything done.
+    pub(super) health: Health,
     /// Someone outside wants the run to end.
     pub(super) stop: Stop,
     /// The run itself has to end, and why.
     pub(super) ending: Mutex<Option<Ending>>,
     /// Where workers that find no more shards leave what they have.
     pub(super) last: Last,
+    /// When shards at work were begun.
+    pub(super) begun: Mutex<HashMap<u64, Instant>>,
     /// The chunk of shards that was asked for last.
     pub(super) chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
 }
@@ -101,28 +107,58 @@ impl Crew {
     }
 
     fn fill(&self, batch: &mut Batch) -> Result<(), Ending> {
-        while !self.stop.is_requested() && self.ending.lock().is_none() {
-            let _slot = match &self.slots {
-                Some(slots) => match self.slot(slots, batch)? {
-                    Some(slot) => Some(slot),
-                    // Asked to stop.
-                    None => break,
-                },
-                None => None,
-            };
-            let Some(shard) = self.queue.next() else {
+        let mut slot = None;
+        loop {
+            if self.stop.is_requested() || self.is_ending() {
                 break;
-            };
-            if !self.is_left(shard)? {
+            }
+            if let Some(pause) = self.health.aside() {
+                drop(slot.take());
+                self.settle(batch)?;
+                self.give_back();
+                self.sleep(pause);
                 continue;
             }
-            self.observer.observe(&Event::ShardStarted { shard });
-            self.do_shard(shard, Some(batch))?;
-            if batch.is_due(self.commit_interval, self.results_len_max) {
-                self.settle(batch)?;
+            if slot.as_ref().is_some_and(Slot::is_wanted) {
+                // What is leased is for others while other jobs go on here.
+                self.give_back();
+                slot = None;
+            }
+            if let (None, Some(slots)) = (&slot, &self.slots) {
+                slot = self.slot(slots, batch)?;
+                if slot.is_none() {
+                    // Asked to stop.
+                    break;
+                }
+            }
+            match self.next_shard()? {
+                Next::Shard(shard) => {
+                    self.observer.observe(&Event::ShardStarted { shard });
+                    self.do_shard(shard, Some(batch))?;
+                    if batch.is_due(self.commit_interval, self.results_len_max) {
+                        self.settle(batch)?;
+                    }
+                }
+                Next::Wait(pause) => {
+                    drop(slot.take());
+                    self.settle(batch)?;
+                    self.sleep(pause);
+                }
+                Next::Nothing => return Ok(()),
             }
         }
+        self.give_back();
         Ok(())
+    }
+
+    fn next_shard(&self) -> Result<Next, JobError> {
+        let ended = |shard| {
+            self.ended(shard);
+            self.observer.observe(&Event::ShardDropped { shard });
+        };
+        let claims = self.claims.as_ref();
+        let next = self.supply.next(&self.ledger, &self.name, claims, &ended);
+        self.runtime.block_on(next)
     }
 
     /// Room for the next shard; `None` once the run is asked to stop. What is computed does not wait for it.
@@ -131,25 +167,32 @@ impl Crew {
             return Ok(Some(slot));
         }
         self.settle(batch)?;
-        Ok(self.runtime.block_on(slots.next(&self.stop)))
+        let next = slots.next(self.priority, &self.stop);
+        Ok(self.runtime.block_on(next))
     }
 
-    /// Whether a shard is for this process to do: nobody else is known to be at it, or to have ended it.
-    fn is_left(&self, shard: u64) -> Result<bool, Ending> {
-        let Some(claims) = &self.claims else {
-            return Ok(true);
-        };
-        let taken = self.runtime.block_on(claims.take(shard));
-        if !taken.map_err(JobError::from)? {
-            return Ok(false);
+    /// Waits, unless the run is asked to stop.
+    fn sleep(&self, pause: Duration) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.requested() => {}
+            }
+        });
+    }
+
+    /// Gives back what is leased and not begun.
+    fn give_back(&self) {
+        let unbegun = self.supply.take_back();
+        if let Some(claims) = &self.claims {
+            let given_back = unbegun.into_iter().map(|shard| claims.give_back(shard));
+            self.runtime.block_on(futures::future::join_all(given_back));
         }
-        let state = self.ledger.shard_now(&self.name, shard);
-        if self.runtime.block_on(state)?.outcome() == Outcome::Unspecified {
-            return Ok(true);
-        }
-        claims.end(shard);
-        self.observer.observe(&Event::ShardDropped { shard });
-        Ok(false)
+    }
+
+    /// Whether the run has to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.lock().is_some()
     }
 
     /// A shard has ended, or another process has seen to that.
@@ -157,16 +200,24 @@ impl Crew {
         if let Some(claims) = &self.claims {
             claims.end(shard);
         }
+        if let Some(begun) = self.begun.lock().remove(&shard) {
+            self.supply.settled(shard, begun.elapsed());
+        }
     }
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
     fn do_shard(&self, number: u64, mut batch: Option<&mut Batch>) -> Result<(), Ending> {
         let shard = self.locate(number)?;
+        let begun = Instant::now();
+        self.begun.lock().insert(number, begun);
         let mut repeats = 0;
         loop {
-            let started_ms = now_ms();
-            let error = match self.attempt(shard, started_ms, batch.as_deref_mut()) {
-                Ok(true) => return Ok(()),
+            let error = match self.attempt(shard, batch.as_deref_mut()) {
+                Ok(true) => {
+                    self.supply.computed(begun.elapsed());
+                    self.health.succeeded();
+                    return Ok(());
+                }
                 Ok(false) if repeats < REPEATS_MAX => {
                     repeats += 1;
                     continue;
@@ -175,25 +226,17 @@ impl Crew {
                 Err(Stopped::Ending(ending)) => return Err(ending),
                 Err(Stopped::Error { message, transient }) => (message, transient),
             };
-            repeats = 0;
             // What is computed does not wait for what has failed.
             if let Some(batch) = &mut batch {
                 self.settle(batch)?;
             }
-            if self.fail(number, &error.0, error.1, started_ms)? {
-                return Ok(());
-            }
+            return self.fail(number, &error.0, error.1);
         }
     }
 
     /// One attempt; `false` if it has to be made again without counting as one. Without a batch its
     /// results are committed at once.
-    fn attempt(
-        &self,
-        shard: Shard,
-        started_ms: i64,
-        mut batch: Option<&mut Batch>,
-    ) -> Result<bool, Stopped> {
+    fn attempt(&self, shard: Shard, mut batch: Option<&mut Batch>) -> Result<bool, Stopped> {
         let number = shard.number;
         let attempt = Attempt {
             pipeline: &self.pipeline,
@@ -201,6 +244,8 @@ impl Crew {
             store: &self.store,
             runtime: &self.runtime,
             results_len_max: self.results_len_max,
+            until: self.timeout.map(|timeout| Instant::now() + timeout),
+            is_unwanted: &|| self.is_ending(),
             rows_read: &|rows| {
                 self.observer.observe(&Event::RowsRead {
                     shard: number,
@@ -224,7 +269,7 @@ impl Crew {
         match (overflow, batch) {
             (Some(tx), _) => {
                 let mut alone = Batch::default();
-                alone.add(number, outcome, started_ms);
+                alone.add(number, outcome);
                 let (shards, _) = alone.take();
                 let committed = shards.first().map(|shard| self.commit_overflow(tx, shard));
                 match committed {
@@ -233,12 +278,12 @@ impl Crew {
                 }
             }
             (None, Some(batch)) => {
-                batch.add(number, outcome, started_ms);
+                batch.add(number, outcome);
                 Ok(true)
             }
             (None, None) => {
                 let mut alone = Batch::default();
-                alone.add(number, outcome, started_ms);
+                alone.add(number, outcome);
                 let (shards, operands) = alone.take();
                 self.commit_batch(&shards, &operands?)
             }
@@ -322,15 +367,9 @@ impl Crew {
         }
     }
 
-    /// Records a failed attempt and waits before the next one; `true` if there is none.
-    fn fail(
-        &self,
-        shard: u64,
-        error: &str,
-        transient: bool,
-        started_ms: i64,
-    ) -> Result<bool, Ending> {
-        let recorded = self.record_failure(shard, error, transient, started_ms);
+    /// Records a failed attempt. The shard has ended then, or is due again after a while, here or elsewhere.
+    fn fail(&self, shard: u64, error: &str, transient: bool) -> Result<(), Ending> {
+        let recorded = self.record_failure(shard, error, transient);
         match self.runtime.block_on(recorded)? {
             Failure::Final(attempts) => {
                 self.ended(shard);
@@ -339,33 +378,44 @@ impl Crew {
                     attempts,
                     error,
                 });
-                Ok(true)
             }
             Failure::Again(attempt) => {
-                let retry_in_ms = backoff_ms(attempt);
+                let wait = backoff(attempt);
                 self.observer.observe(&Event::AttemptFailed {
                     shard,
                     attempt,
                     error,
-                    retry_in_ms,
+                    retry_in_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 });
-                self.runtime.block_on(async {
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(retry_in_ms)) => {}
-                        () = self.stop.requested() => {}
+                self.begun.lock().remove(&shard);
+                match &self.claims {
+                    // Others come first: what failed here may succeed there.
+                    Some(claims) => {
+                        self.supply.hold_back(shard, wait * 3 / 2);
+                        self.runtime.block_on(claims.give_back(shard));
                     }
-                });
-                // A shard between two attempts is not at work: it goes on with the next run.
-                Ok(self.stop.is_requested())
+                    None => self.supply.hold_back(shard, wait),
+                }
             }
             Failure::NotAdmitted(admission) => {
-                self.refused(&[shard], admission)
-                    .map_err(|stopped| match stopped {
-                        Stopped::Ending(ending) => ending,
-                        Stopped::Error { message, .. } => Ending::Failed(JobError::Worker(message)),
-                    })
+                let refused = self.refused(&[shard], admission);
+                refused.map_err(|stopped| match stopped {
+                    Stopped::Ending(ending) => ending,
+                    Stopped::Error { message, .. } => Ending::Failed(JobError::Worker(message)),
+                })?;
             }
         }
+        if transient && let Some(pause) = self.health.failed() {
+            let seconds = pause.as_secs();
+            tracing::warn!(
+                job = self.name,
+                seconds,
+                error,
+                "every attempt here fails; this process takes no shard for a while"
+            );
+            self.observer.observe(&Event::PutAside { pause, error });
+        }
+        Ok(())
     }
 
     /// A shard by its number.
@@ -421,12 +471,6 @@ fn lost_too_often() -> String {
     )
 }
 
-/// How long to wait after the `attempt`-th failed attempt.
-fn backoff_ms(attempt: u32) -> u64 {
-    let doublings = attempt.saturating_sub(1).min(16);
-    (BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX)
-}
-
 /// Milliseconds since the Unix epoch, for people.
 pub(super) fn now_ms() -> i64 {
     i64::try_from(SystemClock::new().wall_ms()).unwrap_or(i64::MAX)
@@ -447,15 +491,4 @@ pub(super) async fn retry_on_conflict<'a, T>(
         }
     }
     Err(lost.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_their_limit() {
-        assert_eq!([1, 2, 3, 4].map(backoff_ms), [100, 200, 400, 800]);
-        assert_eq!([8, 100, u32::MAX].map(backoff_ms), [BACKOFF_MS_MAX; 3]);
-    }
 }

@@ -81,7 +81,7 @@ mod schema;
 mod text;
 
 pub use error::{Column, Malformed, SourceError};
-pub use mend::mend;
+pub use mend::{content_hash, mend};
 pub use plan::{Planned, Shard, Source, plan, shards};
 pub use read::{ShardReader, open_shard};
 

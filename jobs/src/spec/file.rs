@@ -13,7 +13,7 @@ use toml::de::DeTable;
 use super::error::SpecError;
 use super::limits::{
     ATTEMPTS_DEFAULT, ATTEMPTS_MAX, JOB_FILE_LEN_MAX, KEY_COLUMNS_MAX, LEASE_MS_DEFAULT,
-    LEASE_MS_MAX, LEASE_MS_MIN, SQL_LEN_MAX, VALUES_MAX,
+    LEASE_MS_MAX, LEASE_MS_MIN, LIMIT_MS_MAX, LIMIT_MS_MIN, PRIORITY_MAX, SQL_LEN_MAX, VALUES_MAX,
 };
 use super::lines::Lines;
 use super::names::{check_column, check_job, check_store};
@@ -263,8 +263,10 @@ fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
     let mut run = RunSpec {
         max_attempts: ATTEMPTS_DEFAULT,
         lease_ms: LEASE_MS_DEFAULT,
+        ..RunSpec::default()
     };
-    let Some(section) = top.table("run", &["max_attempts", "lease"])? else {
+    let keys = ["max_attempts", "lease", "timeout", "deadline", "priority"];
+    let Some(section) = top.table("run", &keys)? else {
         return Ok(run);
     };
     let expected = format!("an integer from 1 to {ATTEMPTS_MAX}");
@@ -276,19 +278,49 @@ fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
         };
         run.max_attempts = entry.parsed(legal, expected)?.value;
     }
-    if let Some(entry) = section.string("lease", "a duration such as \"30s\"")? {
-        let entry = entry.parsed(|text| parse_duration_ms(text), "a duration such as \"30s\"")?;
-        run.lease_ms = entry.checked(|ms| {
-            if (LEASE_MS_MIN..=LEASE_MS_MAX).contains(ms) {
-                return Ok(());
-            }
-            Err(format!(
-                "expected a duration from {} to {}, found {}",
-                show_duration_ms(LEASE_MS_MIN),
-                show_duration_ms(LEASE_MS_MAX),
-                show_duration_ms(*ms)
-            ))
-        })?;
+    let lease = (LEASE_MS_MIN, LEASE_MS_MAX);
+    if let Some(ms) = read_duration(&section, "lease", lease)? {
+        run.lease_ms = ms;
+    }
+    let limit = (LIMIT_MS_MIN, LIMIT_MS_MAX);
+    if let Some(ms) = read_duration(&section, "timeout", limit)? {
+        run.timeout_ms = ms;
+    }
+    if let Some(ms) = read_duration(&section, "deadline", limit)? {
+        run.deadline_ms = ms;
+    }
+    let expected = format!("an integer from -{PRIORITY_MAX} to {PRIORITY_MAX}");
+    if let Some(entry) = section.integer("priority", &expected)? {
+        let legal = |n: &i64| {
+            let number = i32::try_from(*n).ok();
+            number.filter(|n| (-PRIORITY_MAX..=PRIORITY_MAX).contains(n))
+        };
+        run.priority = entry.parsed(legal, expected)?.value;
     }
     Ok(run)
+}
+
+/// A duration within bounds, in milliseconds, if it is there.
+fn read_duration(
+    section: &Section<'_>,
+    key: &str,
+    (min, max): (u64, u64),
+) -> Result<Option<u64>, SpecError> {
+    let expected = "a duration such as \"30s\"";
+    let Some(entry) = section.string(key, expected)? else {
+        return Ok(None);
+    };
+    let entry = entry.parsed(|text| parse_duration_ms(text), expected)?;
+    let ms = entry.checked(|ms| {
+        if (min..=max).contains(ms) {
+            return Ok(());
+        }
+        Err(format!(
+            "expected a duration from {} to {}, found {}",
+            show_duration_ms(min),
+            show_duration_ms(max),
+            show_duration_ms(*ms)
+        ))
+    })?;
+    Ok(Some(ms))
 }

@@ -40,5 +40,11 @@ pub const ATTEMPTS_DEFAULT: u32 = 4;
 pub const LEASE_MS_MIN: u64 = 100;
 /// Milliseconds of a lease, at most.
 pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Milliseconds of a timeout or a deadline, at least.
+pub const LIMIT_MS_MIN: u64 = 100;
+/// Milliseconds of a timeout or a deadline, at most.
+pub const LIMIT_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
+/// The priority of a job, at most; the same below nought, at least.
+pub const PRIORITY_MAX: i32 = 100;
 /// Milliseconds of a lease when the job file says nothing.
 pub const LEASE_MS_DEFAULT: u64 = 30_000;

@@ -94,6 +94,7 @@ fn a_whole_job_file_becomes_a_spec() {
         run: Some(RunSpec {
             max_attempts: 4,
             lease_ms: 30_000,
+            ..RunSpec::default()
         }),
     };
     assert_eq!(parse(CONTRACT), Ok(expected));
@@ -306,6 +307,21 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "\"30s\"",
         "\"10ms\"",
         "jobs/x.toml:27: key `run.lease`: expected a duration from 100ms to 24h, found 10ms",
+    ),
+    (
+        "lease        = \"30s\"",
+        "timeout = \"99ms\"",
+        "jobs/x.toml:27: key `run.timeout`: expected a duration from 100ms to 8760h, found 99ms",
+    ),
+    (
+        "lease        = \"30s\"",
+        "deadline = \"8761h\"",
+        "jobs/x.toml:27: key `run.deadline`: expected a duration from 100ms to 8760h, found 8761h",
+    ),
+    (
+        "lease        = \"30s\"",
+        "priority = -101",
+        "jobs/x.toml:27: key `run.priority`: expected an integer from -100 to 100, found `-101`",
     ),
     // Contradictions.
     (

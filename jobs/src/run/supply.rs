@@ -1,0 +1,426 @@
+//! The shards of a job that are still to be done, handed out to the workers of one process.
+//!
+//! Alone, a process does them in their order. Among others each goes through them in an order of its own, block by
+//! block, and leases what it is about to compute: a few at a time where shards are short, so that asking costs little,
+//! and never more than a moment's work. Once nothing is left that nobody is at, it waits for what others are at:
+//! it takes over what they let go of, and computes a second time what they are at for much longer than it takes here.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use eciton_engine::base::entropy::{Entropy, SystemEntropy};
+use eciton_proto::v1::{Outcome, ShardState};
+use parking_lot::Mutex;
+
+use super::backoff::due_in;
+use super::claims::Claims;
+use super::error::JobError;
+use super::ledger::Ledger;
+
+/// Consecutive shards that one process does one after the other, at most: they lie near each other.
+const BLOCK_MAX: usize = 64;
+/// Into how many blocks a job is cut, at least, if it has so many shards.
+const BLOCKS_MIN: usize = 256;
+/// Shards that are leased at the same time, at most.
+const AHEAD_MAX: usize = 256;
+/// How long the shards that are leased before they are begun take, at most, as far as one can tell.
+const AHEAD: Duration = Duration::from_millis(20);
+/// How long a process waits before it looks again at what others are at, at first and at most.
+const LOOK_MIN: Duration = Duration::from_millis(20);
+const LOOK_MAX: Duration = Duration::from_millis(500);
+/// A shard at which another process is for so many times as long as one takes here is computed a second time.
+const AGAIN_TIMES: u32 = 3;
+/// And for so long, at least.
+const AGAIN_MIN: Duration = Duration::from_millis(500);
+
+/// Where a process gets its shards of one job from.
+pub(super) struct Supply {
+    stock: Mutex<Stock>,
+    /// One worker at a time looks for more.
+    looking: tokio::sync::Mutex<Looks>,
+}
+
+/// What there is to do.
+struct Stock {
+    /// Leased, and not begun.
+    ready: VecDeque<u64>,
+    /// Not looked at so far, the next one last.
+    fresh: Vec<u32>,
+    /// Failed before, and due then.
+    held_back: BTreeSet<(Instant, u64)>,
+    /// Others are at them.
+    elsewhere: Vec<Elsewhere>,
+    pace: Pace,
+}
+
+/// A shard that another process is at.
+#[derive(Clone, Copy, Debug)]
+struct Elsewhere {
+    shard: u64,
+    since: Instant,
+    /// Whether it was computed here a second time.
+    again: bool,
+}
+
+/// How long shards take here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// From beginning one to its results, about.
+    computed: Option<Duration>,
+    /// From beginning one to its commit, about.
+    settled: Option<Duration>,
+}
+
+/// When others were looked at.
+struct Looks {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+/// What a worker is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// This shard.
+    Shard(u64),
+    /// Ask again after so long.
+    Wait(Duration),
+    /// Nothing: all have ended, or are at work here.
+    Nothing,
+}
+
+/// A shard that turned out to have ended is told of here.
+pub(super) type OnEnded<'a> = &'a (dyn Fn(u64) + Sync);
+
+impl Supply {
+    /// Of the shards in `left`, which are ascending; in an order of its own where others may be at them.
+    pub(super) fn new(left: Vec<u32>, is_shared: bool) -> Supply {
+        let mut fresh = match is_shared {
+            true => in_own_order(left, &SystemEntropy),
+            false => left,
+        };
+        fresh.reverse();
+        Supply {
+            stock: Mutex::new(Stock {
+                ready: VecDeque::new(),
+                fresh,
+                held_back: BTreeSet::new(),
+                elsewhere: Vec::new(),
+                pace: Pace::default(),
+            }),
+            looking: tokio::sync::Mutex::new(Looks {
+                last: None,
+                pause: LOOK_MIN,
+            }),
+        }
+    }
+
+    /// Shards that were not begun here.
+    pub(super) fn left(&self) -> usize {
+        let stock = self.stock.lock();
+        stock.ready.len() + stock.fresh.len()
+    }
+
+    /// The next shard, if there is one.
+    ///
+    /// # Errors
+    /// What reading the shards' records refuses.
+    pub(super) async fn next(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: Option<&Claims>,
+        ended: OnEnded<'_>,
+    ) -> Result<Next, JobError> {
+        let Some(claims) = claims else {
+            return Ok(self.next_alone());
+        };
+        loop {
+            if let Some(shard) = self.stock.lock().ready.pop_front() {
+                return Ok(Next::Shard(shard));
+            }
+            let mut looks = self.looking.lock().await;
+            if !self.stock.lock().ready.is_empty() {
+                continue;
+            }
+            let (candidates, wait) = self.candidates();
+            if !candidates.is_empty() {
+                looks.pause = LOOK_MIN;
+                claims.look().await?;
+                self.lease(ledger, name, claims, candidates, ended).await?;
+                continue;
+            }
+            if self.stock.lock().elsewhere.is_empty() {
+                return Ok(wait.map_or(Next::Nothing, Next::Wait));
+            }
+            let pause = looks.pause;
+            let since = looks.last.map_or(pause, |last| last.elapsed());
+            if since < pause {
+                let rest = pause - since;
+                return Ok(Next::Wait(wait.map_or(rest, |wait| wait.min(rest))));
+            }
+            looks.last = Some(Instant::now());
+            looks.pause = (pause * 2).min(LOOK_MAX);
+            claims.look().await?;
+            self.look_elsewhere(ledger, name, claims, ended).await?;
+        }
+    }
+
+    fn next_alone(&self) -> Next {
+        let now = Instant::now();
+        let mut stock = self.stock.lock();
+        match stock.held_back.first().copied() {
+            Some((due, shard)) if due <= now => {
+                stock.held_back.pop_first();
+                Next::Shard(shard)
+            }
+            first => match (stock.fresh.pop(), first) {
+                (Some(shard), _) => Next::Shard(u64::from(shard)),
+                (None, Some((due, _))) => Next::Wait(due - now),
+                (None, None) => Next::Nothing,
+            },
+        }
+    }
+
+    /// Some shards that nobody may be at, and else how long to wait for one that failed before.
+    fn candidates(&self) -> (Vec<u64>, Option<Duration>) {
+        let now = Instant::now();
+        let mut stock = self.stock.lock();
+        let count = stock.pace.ahead();
+        let mut candidates = Vec::with_capacity(count);
+        while candidates.len() < count {
+            match stock.held_back.first().copied() {
+                Some((due, shard)) if due <= now => {
+                    stock.held_back.pop_first();
+                    candidates.push(shard);
+                }
+                _ => break,
+            }
+        }
+        while candidates.len() < count {
+            let Some(shard) = stock.fresh.pop() else {
+                break;
+            };
+            candidates.push(u64::from(shard));
+        }
+        let wait = stock.held_back.first().map(|(due, _)| *due - now);
+        (candidates, wait)
+    }
+
+    /// Leases what has not ended of some shards.
+    async fn lease(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: &Claims,
+        candidates: Vec<u64>,
+        ended: OnEnded<'_>,
+    ) -> Result<(), JobError> {
+        let snapshot = ledger.db.snapshot();
+        let mut open = Vec::with_capacity(candidates.len());
+        let mut later = Vec::new();
+        for shard in candidates {
+            let state = ledger.shard_seen(&snapshot, name, shard).await?;
+            match judge(&state) {
+                Standing::Ended => ended(shard),
+                Standing::Due => open.push(shard),
+                Standing::Later(wait) => later.push((Instant::now() + wait, shard)),
+            }
+        }
+        let taken = claims.take(&open).await;
+        let mut stock = self.stock.lock();
+        stock.held_back.extend(later);
+        for (shard, taken) in open.into_iter().zip(taken) {
+            if taken {
+                stock.ready.push_back(shard);
+            } else {
+                stock.elsewhere.push(Elsewhere {
+                    shard,
+                    since: Instant::now(),
+                    again: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what others are at: what has ended, what they have let go of, and what takes them too long.
+    async fn look_elsewhere(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: &Claims,
+        ended: OnEnded<'_>,
+    ) -> Result<(), JobError> {
+        let (watched, again_after) = {
+            let mut stock = self.stock.lock();
+            let again_after = stock.pace.again_after();
+            (std::mem::take(&mut stock.elsewhere), again_after)
+        };
+        let snapshot = ledger.db.snapshot();
+        let (mut open, mut later) = (Vec::new(), Vec::new());
+        for watched in watched {
+            let state = ledger.shard_seen(&snapshot, name, watched.shard).await?;
+            match judge(&state) {
+                Standing::Ended => ended(watched.shard),
+                Standing::Due => open.push(watched),
+                Standing::Later(wait) => later.push((Instant::now() + wait, watched.shard)),
+            }
+        }
+        // Those that were watched for longest are taken over first; more than a moment's work is not.
+        let numbers: Vec<u64> = open.iter().map(|watched| watched.shard).collect();
+        let count = self.stock.lock().pace.ahead();
+        let mut ready = Vec::new();
+        let taken = claims.take(&numbers[..count.min(numbers.len())]).await;
+        let mut rest = Vec::new();
+        let mut taken = taken.into_iter();
+        for mut watched in open {
+            if taken.next() == Some(true) {
+                ready.push(watched.shard);
+                continue;
+            }
+            let is_late = watched.since.elapsed() >= again_after;
+            if is_late && !watched.again && ready.len() < count {
+                watched.again = claims.take_again(watched.shard).await;
+                if watched.again {
+                    tracing::debug!(job = name, shard = watched.shard, "computed a second time");
+                    ready.push(watched.shard);
+                }
+                watched.since = Instant::now();
+            }
+            rest.push(watched);
+        }
+        // Who was asked for goes last, so that all are asked for in turn.
+        let asked = count.min(rest.len());
+        rest.rotate_left(asked);
+        let mut stock = self.stock.lock();
+        stock.ready.extend(ready);
+        stock.held_back.extend(later);
+        stock.elsewhere = rest;
+        Ok(())
+    }
+
+    /// An attempt failed: the shard is due again after so long. Another process may take it earlier.
+    pub(super) fn hold_back(&self, shard: u64, wait: Duration) {
+        self.stock
+            .lock()
+            .held_back
+            .insert((Instant::now() + wait, shard));
+    }
+
+    /// What was leased and not begun: it is nobody's from now on.
+    pub(super) fn take_back(&self) -> Vec<u64> {
+        let mut stock = self.stock.lock();
+        let unbegun: Vec<u64> = stock.ready.drain(..).collect();
+        let fresh = unbegun.iter().rev().filter_map(|s| u32::try_from(*s).ok());
+        stock.fresh.extend(fresh);
+        unbegun
+    }
+
+    /// A shard took so long to compute.
+    pub(super) fn computed(&self, took: Duration) {
+        let mut stock = self.stock.lock();
+        stock.pace.computed = Some(average(stock.pace.computed, took));
+    }
+
+    /// A shard has ended here, so long after its beginning.
+    pub(super) fn settled(&self, shard: u64, took: Duration) {
+        let mut stock = self.stock.lock();
+        stock.pace.settled = Some(average(stock.pace.settled, took));
+        stock.elsewhere.retain(|watched| watched.shard != shard);
+    }
+}
+
+impl Pace {
+    /// Shards of a moment's work, at least one.
+    fn ahead(&self) -> usize {
+        let Some(computed) = self.computed else {
+            return 1;
+        };
+        let count = AHEAD.as_nanos() / computed.as_nanos().max(1);
+        usize::try_from(count).map_or(AHEAD_MAX, |count| count.clamp(1, AHEAD_MAX))
+    }
+
+    /// How long others may be at a shard before it is computed here, too.
+    fn again_after(&self) -> Duration {
+        self.settled
+            .map_or(AGAIN_MIN, |settled| settled * AGAIN_TIMES)
+            .max(AGAIN_MIN)
+    }
+}
+
+/// A moving average that follows within some ten values.
+fn average(before: Option<Duration>, now: Duration) -> Duration {
+    before.map_or(now, |before| (before * 7 + now) / 8)
+}
+
+/// How a shard stands, by its record.
+enum Standing {
+    Ended,
+    Due,
+    Later(Duration),
+}
+
+fn judge(state: &ShardState) -> Standing {
+    match state.outcome() {
+        Outcome::Done | Outcome::Failed => Standing::Ended,
+        Outcome::Unspecified => due_in(state).map_or(Standing::Due, Standing::Later),
+    }
+}
+
+/// Shards block by block, the blocks in a drawn order, so that processes do not ask for the same ones.
+fn in_own_order(shards: Vec<u32>, entropy: &dyn Entropy) -> Vec<u32> {
+    let block = (shards.len() / BLOCKS_MIN).clamp(1, BLOCK_MAX);
+    let mut blocks: Vec<&[u32]> = shards.chunks(block).collect();
+    for last in (1..blocks.len()).rev() {
+        let chosen = entropy.next_u128() % (last as u128 + 1);
+        blocks.swap(last, usize::try_from(chosen).unwrap_or(last));
+    }
+    blocks.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use eciton_engine::base::entropy::SeededEntropy;
+
+    use super::*;
+
+    #[test]
+    fn an_order_of_its_own_has_every_shard_once_and_keeps_neighbours_together() {
+        for len in [0, 1, 2, 7, 1000, 100_000] {
+            let left: Vec<u32> = (0..len).collect();
+            let mut shards = in_own_order(left.clone(), &SeededEntropy::new(7));
+            let neighbours = shards.windows(2).filter(|two| two[0] + 1 == two[1]).count();
+            assert!(len < 100_000 || neighbours > 98_000, "{neighbours}");
+            assert!(len < 7 || shards != left);
+            shards.sort_unstable();
+            assert_eq!(shards, left);
+        }
+    }
+
+    #[test]
+    fn alone_shards_come_in_their_order_and_failed_ones_when_they_are_due() {
+        let supply = Supply::new(vec![3, 4, 9], false);
+        assert_eq!(supply.next_alone(), Next::Shard(3));
+        supply.hold_back(3, Duration::from_hours(1));
+        supply.hold_back(2, Duration::ZERO);
+        assert_eq!(supply.next_alone(), Next::Shard(2));
+        assert_eq!(supply.next_alone(), Next::Shard(4));
+        assert_eq!(supply.next_alone(), Next::Shard(9));
+        assert!(matches!(supply.next_alone(), Next::Wait(_)));
+        let empty = Supply::new(Vec::new(), false);
+        assert_eq!(empty.next_alone(), Next::Nothing);
+    }
+
+    #[test]
+    fn short_shards_are_leased_many_at_a_time_and_long_ones_one_by_one() {
+        let of = |computed| Pace {
+            computed,
+            settled: None,
+        };
+        assert_eq!(of(None).ahead(), 1);
+        assert_eq!(of(Some(Duration::from_secs(3))).ahead(), 1);
+        assert_eq!(of(Some(Duration::from_millis(5))).ahead(), 4);
+        assert_eq!(of(Some(Duration::from_nanos(1))).ahead(), AHEAD_MAX);
+        assert_eq!(of(Some(Duration::ZERO)).ahead(), AHEAD_MAX);
+    }
+}

@@ -1,0 +1,202 @@
+//! What is added up over the shards of a job, as they end.
+//!
+//! A transaction that ends shards merges what they add into one record a job. Merging never conflicts, so however
+//! many workers end shards at the same time, the record is not one that they fight for; and since it is part of the
+//! transaction that marks the shards, it always agrees with the marks. Looking at a job of a million shards thus reads
+//! one record.
+
+use eciton_engine::base::{Datum, Key};
+use eciton_engine::db::{Db, Encoding, Snapshot, Store, StoreSchema, Transaction};
+use eciton_engine::merge::{Column, Kind, Operand, Operator, State, read};
+
+use super::error::JobError;
+use super::ledger::damaged;
+
+/// The system store of the sums.
+const STORE: &str = "_tallies";
+
+/// Sums over the shards of a job, or what a transaction adds to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Shards that are done.
+    pub(super) done: i64,
+    /// Shards that failed for good.
+    pub(super) failed: i64,
+    /// Rows that shards that are done have read.
+    pub(super) rows_read: i64,
+    /// Malformed records that they left out.
+    pub(super) rows_skipped: i64,
+    /// Operands and records that they committed.
+    pub(super) records_merged: i64,
+    /// Attempts that ended, well or not.
+    pub(super) attempts: i64,
+    /// Times a commit lost against another transaction and was tried again.
+    pub(super) conflicts: i64,
+}
+
+/// The columns, in the order of [`Tally::fields`].
+const NAMES: [&str; 7] = [
+    "done",
+    "failed",
+    "rows_read",
+    "rows_skipped",
+    "records_merged",
+    "attempts",
+    "conflicts",
+];
+
+impl Tally {
+    fn fields(&self) -> [i64; 7] {
+        let Tally {
+            done,
+            failed,
+            rows_read,
+            rows_skipped,
+            records_merged,
+            attempts,
+            conflicts,
+        } = *self;
+        [
+            done,
+            failed,
+            rows_read,
+            rows_skipped,
+            records_merged,
+            attempts,
+            conflicts,
+        ]
+    }
+
+    fn of(fields: [i64; 7]) -> Tally {
+        let [
+            done,
+            failed,
+            rows_read,
+            rows_skipped,
+            records_merged,
+            attempts,
+            conflicts,
+        ] = fields;
+        Tally {
+            done,
+            failed,
+            rows_read,
+            rows_skipped,
+            records_merged,
+            attempts,
+            conflicts,
+        }
+    }
+
+    /// Shards that have ended.
+    pub(super) fn ended(&self) -> u64 {
+        count(self.done) + count(self.failed)
+    }
+}
+
+/// A sum of what never falls below nought.
+pub(super) fn count(sum: i64) -> u64 {
+    u64::try_from(sum).unwrap_or(0)
+}
+
+/// A number for adding up; what is beyond 63 bits stays there.
+pub(super) fn addend(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The store of the sums. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Tallies {
+    store: Store,
+    columns: Vec<Column>,
+}
+
+impl Tallies {
+    /// The store, if a job was ever submitted.
+    pub(super) async fn find(db: &Db) -> Result<Option<Tallies>, JobError> {
+        let columns = columns()?;
+        let store = db.store(STORE).await?;
+        Ok(store.map(|store| Tallies { store, columns }))
+    }
+
+    /// The store, created if there is none.
+    pub(super) async fn create(db: &Db) -> Result<Tallies, JobError> {
+        let columns = columns()?;
+        let schema = StoreSchema {
+            encoding: Encoding::Json,
+            key_fields: vec!["job".to_owned()],
+            columns: columns.clone(),
+            ..StoreSchema::default()
+        };
+        let store = db.create_store(STORE, schema).await?;
+        Ok(Tallies { store, columns })
+    }
+
+    /// Adds to the sums of the job of this number.
+    pub(super) fn add(
+        &self,
+        tx: &mut Transaction,
+        number: u64,
+        tally: &Tally,
+    ) -> Result<(), JobError> {
+        let states = tally.fields().map(|field| {
+            let mut state = State::new(Operator::Sum);
+            state.add_i64(field);
+            state
+        });
+        Ok(tx.merge(&self.store, &key(number)?, &Operand::new(&states)?)?)
+    }
+
+    /// The sums as a snapshot has them.
+    pub(super) async fn seen(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        number: u64,
+    ) -> Result<Tally, JobError> {
+        let key = key(number)?;
+        let found = snapshot.get(&self.store, &key).await?;
+        found.map_or(Ok(Tally::default()), |record| {
+            self.decode(name, &key, &record)
+        })
+    }
+
+    /// The sums as a transaction finds them, which then relies on them.
+    pub(super) async fn read(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        number: u64,
+    ) -> Result<Tally, JobError> {
+        let key = key(number)?;
+        let found = tx.get(&self.store, &key).await?;
+        found.map_or(Ok(Tally::default()), |record| {
+            self.decode(name, &key, &record)
+        })
+    }
+
+    fn decode(&self, name: &str, key: &Key, record: &[u8]) -> Result<Tally, JobError> {
+        let values = read(&self.columns, key, record)?;
+        let mut fields = [0; 7];
+        for (field, (column, value)) in fields.iter_mut().zip(values) {
+            *field = match value {
+                Datum::Int(sum) => i64::try_from(sum).unwrap_or(i64::MAX),
+                Datum::Null => 0,
+                other => {
+                    let detail = format!("`{column}` is {other:?}, expected an integer");
+                    return Err(damaged(name, "its sums", &detail));
+                }
+            };
+        }
+        Ok(Tally::of(fields))
+    }
+}
+
+fn columns() -> Result<Vec<Column>, JobError> {
+    let column = |name| Column::new(name, Operator::Sum, Kind::Int);
+    Ok(NAMES.into_iter().map(column).collect::<Result<_, _>>()?)
+}
+
+fn key(number: u64) -> Result<Key, JobError> {
+    Ok(Key::from_datums(&[Datum::from(number)])?)
+}
