@@ -58,7 +58,12 @@ async fn works(bus: &RedisBus, of: InstanceId) -> bool {
     bus.release(of, COMBINING, 1).await;
     let is_free = bus.claim(of, COMBINING, 3, 60_000).await;
     bus.release(of, COMBINING, 3).await;
-    is_seen && answers.len() == 1 && has_slot && is_excluded && is_in_line && is_free
+    bus.announce(of, "works", Bytes::from("note"), 60_000).await;
+    let is_announced = bus.announced(of).await.len() == 1;
+    bus.announce(of, "works", Bytes::new(), 0).await;
+    let is_withdrawn = bus.announced(of).await.is_empty();
+    let is_known = is_announced && is_withdrawn;
+    is_seen && answers.len() == 1 && has_slot && is_excluded && is_in_line && is_free && is_known
 }
 
 /// It is at hand, and works at the latest once whatever was in between is over.
@@ -79,6 +84,8 @@ async fn is_silent(bus: &RedisBus, of: InstanceId) {
     assert!(bus.claim(of, "silent", 1, LONG_MS).await);
     assert!(bus.claim(of, "silent", 2, LONG_MS).await);
     assert_eq!(bus.slot(of, Position(1)).await, None);
+    bus.announce(of, "silent", Bytes::new(), LONG_MS).await;
+    assert_eq!(bus.announced(of).await, []);
     // However long they would wait: nothing can come.
     assert_eq!(bus.answers(of, THERE, LONG_MS * 1000).await, []);
 }
@@ -173,7 +180,14 @@ async fn what_is_not_ours_under_our_names_is_cleared_away() {
     let server = RedisServer::start();
     let bus = bus(&RedisOptions::at(&server.url()));
     assert!(bus.connected(OF, LONG_MS).await);
-    for what in ["intents", "intents:order", "slots", "claim:works"] {
+    for what in [
+        "intents",
+        "intents:order",
+        "slots",
+        "claim:works",
+        "notes",
+        "notes:ends",
+    ] {
         let key = format!("{{eciton:{:032x}:0}}:{what}", OF.0);
         server.cli(&["DEL", &key]);
         server.cli(&["RPUSH", &key, "not", "ours"]);

@@ -11,6 +11,7 @@ use eciton_engine::tree::Compression;
 use eciton_jobs::spec::parse_duration_ms;
 
 use crate::failure::Failure;
+pub(crate) use crate::flags::{Listening, Peers};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,18 +45,24 @@ const WORKER_EXAMPLES: &str = "\
 Examples:
   eciton worker --db /mnt/shared/db --redis redis://redis.local:6379
   eciton worker --db s3://bucket/prefix --slots 4 --metrics 0.0.0.0:9100
+  eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --tls-cert cert.pem --tls-key key.pem --tokens tokens
   eciton submit job.toml --db /mnt/shared/db --redis redis://redis.local:6379
 
 Any number of workers, on any machines that see the database, share the shards of all jobs that are submitted to it; there
 is no head among them. Any may be killed at any time: others take over what it was at.
+
+With --listen a worker answers for the whole database over gRPC (eciton.v1.Swarm, health, reflection). Beyond this
+machine that takes TLS, and tokens or client certificates; a line of the file of tokens is `read,submit TOKEN`.
 
 On SIGTERM or SIGINT a worker takes no new shard, finishes and commits those it is at, and ends.";
 
 const SUBMIT_EXAMPLES: &str = "\
 Examples:
   eciton submit job.toml --db ./db
+  eciton submit job.toml --peer http://node-1:7711,http://node-2:7711
 
-Files, columns and SQL are checked and the shards are cut now; `eciton run job.toml` does the work.";
+Files, columns and SQL are checked and the shards are cut now; `eciton run job.toml`, or workers, do the work. Over a
+peer the file's text is sent, and its folder: the data must lie there under the same path.";
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -112,15 +119,18 @@ const JOB_EXAMPLES: &str = "\
 Examples:
   eciton job ls --db ./db
   eciton job show delay-by-carrier --db ./db --json
+  eciton job watch delay-by-carrier --peer http://node-1:7711
   eciton job retry delay-by-carrier --db ./db";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
   eciton job retry delay-by-carrier --db ./db
   eciton job retry delay-by-carrier --db ./db --record-only
+  eciton job retry delay-by-carrier --peer http://node-1:7711
 
 Mend the file that failed a shard first: changes are accepted inside failed shards only. The shards
-then run in this process, since a database that one process has open has no other workers.";
+then run in this process, since a database that one process has open has no other workers. Over a
+peer they are only marked: the swarm does the work.";
 
 const DB_EXAMPLES: &str = "\
 Examples:
@@ -180,7 +190,7 @@ pub(crate) enum Command {
     /// Records a job without running it, and prints its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
-    /// Shows, cancels and retries jobs
+    /// Shows, watches, cancels and retries jobs
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(Job),
     /// Prints the value of a key
@@ -245,8 +255,8 @@ pub(crate) struct Worker {
     #[arg(
         long,
         value_name = "N",
-        value_parser = clap::value_parser!(u16).range(1..=1024),
-        help = "Shards at work at the same time, 1 to 1024 [env: ECITON_WORKERS] [default: the number of cores]"
+        value_parser = clap::value_parser!(u16).range(0..=1024),
+        help = "Shards at work here at the same time, 0 to 1024; 0: others do the work [env: ECITON_WORKERS] [default: the number of cores]"
     )]
     pub(crate) slots: Option<u16>,
     #[arg(
@@ -255,6 +265,8 @@ pub(crate) struct Worker {
         help = "Serves metrics for Prometheus at this address, as 0.0.0.0:9100 [env: ECITON_METRICS]"
     )]
     pub(crate) metrics: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listening: Listening,
     #[arg(
         long,
         value_name = "TIME",
@@ -304,24 +316,47 @@ pub(crate) struct Submit {
     /// The job file
     #[arg(value_name = "JOB.toml")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) peers: Peers,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
     /// Lists the jobs
-    #[command(after_help = "Examples:\n  eciton job ls --db ./db")]
-    Ls,
+    #[command(
+        after_help = "Examples:\n  eciton job ls --db ./db\n  eciton job ls --peer http://node-1:7711"
+    )]
+    Ls {
+        #[command(flatten)]
+        peers: Peers,
+    },
     /// Shows a job: shards, rows, conflicts, failures
     #[command(after_help = "Examples:\n  eciton job show delay-by-carrier --db ./db --json")]
     Show {
         /// The job's name; may be left out where there is one job only
         job: Option<String>,
+        #[command(flatten)]
+        peers: Peers,
+    },
+    /// Tells how a job goes until it has ended: exit code 0 where it is done, 1 where it failed or was cancelled
+    #[command(
+        after_help = "With --json a line a change: the fields of `job show --json`, with rows_per_second and eta_seconds\n\
+                      where they are known.\n\nExamples:\n  eciton job watch delay-by-carrier --db ./db\n  \
+                      eciton job watch delay-by-carrier --peer http://node-1:7711,http://node-2:7711 --json"
+    )]
+    Watch {
+        /// The job's name; may be left out where there is one job only
+        job: Option<String>,
+        #[command(flatten)]
+        peers: Peers,
     },
     /// Cancels a job: what is done stays, nothing more is begun
     #[command(after_help = "Examples:\n  eciton job cancel delay-by-carrier --db ./db")]
     Cancel {
         /// The job's name
         job: String,
+        #[command(flatten)]
+        peers: Peers,
     },
     /// Takes up the failed shards of a job again and runs them
     #[command(after_help = RETRY_EXAMPLES)]
@@ -337,6 +372,8 @@ pub(crate) struct Retry {
     /// Only marks the shards; `run` with the job file does the work
     #[arg(long)]
     pub(crate) record_only: bool,
+    #[command(flatten)]
+    pub(crate) peers: Peers,
 }
 
 /// A store and a key in it.

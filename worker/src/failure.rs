@@ -60,6 +60,14 @@ pub(crate) enum Failure {
     /// A job could not be recorded, run or changed.
     #[error(transparent)]
     Job(JobError),
+    /// A peer refused a call, or none answers.
+    #[error("{message}")]
+    Peer {
+        /// Its code.
+        code: tonic::Code,
+        /// Its message.
+        message: String,
+    },
     /// The work ended without its result.
     #[error("{0}")]
     Work(String),
@@ -80,6 +88,7 @@ impl Failure {
         match self {
             Failure::Usage(_) | Failure::JobFile(_) | Failure::NoStore { .. } => CODE_CALL,
             Failure::Job(error) => error.exit_code().number(),
+            Failure::Peer { code, .. } => peer_code(*code),
             Failure::Absent { .. }
             | Failure::NoStream { .. }
             | Failure::Work(_)
@@ -97,6 +106,7 @@ impl Failure {
             Failure::Absent { .. } | Failure::NoStream { .. } => "absent",
             Failure::NoStore { .. } => "no_store",
             Failure::Job(error) => job_kind(error),
+            Failure::Peer { code, .. } => peer_kind(*code),
             Failure::Work(_) => "work_failed",
             Failure::Interrupted(_) => "interrupted",
             Failure::Stream(_) => "stream",
@@ -147,6 +157,51 @@ fn job_kind(error: &JobError) -> &'static str {
         JobError::Damaged { .. } => "corrupt",
         _ => "job",
     }
+}
+
+/// A refusal that another call may mend is a wrong call, as it is without a peer.
+fn peer_code(code: tonic::Code) -> u8 {
+    use tonic::Code;
+    match code {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Unauthenticated
+        | Code::PermissionDenied => CODE_CALL,
+        _ => CODE_FAILED,
+    }
+}
+
+/// The words that the same has without a peer, where there are any.
+fn peer_kind(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::InvalidArgument => "invalid",
+        Code::NotFound => "no_job",
+        Code::AlreadyExists => "job_differs",
+        Code::FailedPrecondition => "job_state",
+        Code::Unauthenticated => "unauthenticated",
+        Code::PermissionDenied => "permission_denied",
+        Code::Unavailable => "unavailable",
+        Code::ResourceExhausted | Code::OutOfRange => "limit",
+        Code::DataLoss => "corrupt",
+        _ => "peer",
+    }
+}
+
+/// An error with all that led to it, in one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !told.contains(&words) {
+            told = format!("{told}: {words}");
+        }
+        source = cause.source();
+    }
+    told
 }
 
 fn engine_code(error: &Error) -> u8 {

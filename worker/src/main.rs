@@ -2,13 +2,15 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `cli` | every command and flag, with its help |
+//! | `cli`, `flags` | every command and flag, with its help |
 //! | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
 //! | `commands` | what each command does |
 //! | `database`, `job` | opening a database; jobs as the commands see them |
 //! | `keys`, `values` | keys and values between the command line and the engine |
+//! | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
+//! | `remote` | asking a worker over gRPC |
 //! | `metrics` | what Prometheus reads of a worker |
-//! | `output`, `table`, `progress`, `logs` | what people and programs read |
+//! | `output`, `table`, `progress`, `pace`, `logs` | what people and programs read |
 //! | `signals` | SIGINT and SIGTERM |
 //! | `failure` | why a command failed, and the exit code that says so |
 //!
@@ -19,12 +21,16 @@ mod cli;
 mod commands;
 mod database;
 mod failure;
+mod flags;
 mod job;
 mod keys;
 mod logs;
 mod metrics;
 mod output;
+mod pace;
+mod peer;
 mod progress;
+mod remote;
 mod settings;
 mod signals;
 mod table;

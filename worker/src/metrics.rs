@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 
 use crate::failure::Failure;
 
+/// How many workers were heard of lately.
+pub(crate) const WORKERS_ALIVE: &str = "eciton_workers_alive";
+
 /// Upper bounds of times, in seconds: from a commit on a fast disc to a long shard.
 const SECONDS: [f64; 16] = [
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
@@ -94,6 +97,10 @@ fn describe() {
         "The last slot that this process has written"
     );
     describe_histogram!("eciton_fold_duration_seconds", "What a fold took");
+    describe_gauge!(
+        WORKERS_ALIVE,
+        "Workers and pulling programs that were heard of lately, this one included"
+    );
     describe_gauge!("eciton_coordinator_up", "Whether Redis can be reached");
     describe_counter!(
         "eciton_coordinator_reconnects_total",

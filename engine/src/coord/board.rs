@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::bus::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
 use super::inbox::Inbox;
+use super::notes::Notes;
 use crate::base::clock::Clock;
 use crate::base::limits::{BUS_INTENTS_LEN_MAX, BUS_INTENTS_MAX, BUS_SLOTS_LEN_MAX, BUS_SLOTS_MAX};
 use crate::base::{InstanceId, Position, TxId};
@@ -35,6 +36,7 @@ struct Database {
     claims: HashMap<String, (u128, u64)>,
     /// Who waits for each, in order, and for how many milliseconds it is then claimed.
     lines: HashMap<String, VecDeque<(u128, u64)>>,
+    notes: Notes,
 }
 
 impl Database {
@@ -190,6 +192,24 @@ impl Bus for Board {
         if let Some(next) = next {
             self.inbox(next).nudge();
         }
+    }
+
+    async fn announce(&self, of: InstanceId, id: &str, note: Bytes, ms: u64) {
+        let now = self.clock.monotonic_ns();
+        let mut databases = self.databases.lock();
+        databases
+            .entry(of)
+            .or_default()
+            .notes
+            .put(id, note, now, ms);
+    }
+
+    async fn announced(&self, of: InstanceId) -> Vec<(String, Bytes)> {
+        let now = self.clock.monotonic_ns();
+        let mut databases = self.databases.lock();
+        databases
+            .get_mut(&of)
+            .map_or_else(Vec::new, |database| database.notes.shown(now))
     }
 
     async fn offer_slot(&self, of: InstanceId, n: Position, slot: Bytes) {

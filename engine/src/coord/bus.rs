@@ -94,6 +94,15 @@ pub trait Bus: Send + Sync + 'static {
     /// Lets go of a claim, if `owner` still has it, and of its place in line.
     async fn release(&self, of: InstanceId, name: &str, owner: u128);
 
+    /// Shows a note to every process for `ms` milliseconds, in place of an earlier one of the same name; 0 takes it
+    /// away. A bus without notes shows none.
+    async fn announce(&self, _of: InstanceId, _id: &str, _note: Bytes, _ms: u64) {}
+
+    /// The notes that are shown now, by their names, in any order.
+    async fn announced(&self, _of: InstanceId) -> Vec<(String, Bytes)> {
+        Vec::new()
+    }
+
     /// Offers the bytes of a slot that is durable.
     async fn offer_slot(&self, of: InstanceId, n: Position, slot: Bytes);
 

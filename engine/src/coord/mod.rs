@@ -8,6 +8,7 @@ mod desk;
 mod inbox;
 mod intent;
 mod local;
+mod notes;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shared;
@@ -18,6 +19,7 @@ pub use board::Board;
 pub use bus::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
 pub use intent::{Intent, KeyRange, Origin, ReadSet, Writes};
 pub use local::LocalCoordinator;
+pub use notes::Notes;
 pub use shared::SharedCoordinator;
 pub use silence::Silence;
 
@@ -109,4 +111,12 @@ pub trait Coordinator: Send + Sync + 'static {
 
     /// Lets go of a claim of other processes on `name`, if this process has it and it does not end with its lease.
     async fn release(&self, _name: &str) {}
+
+    /// Shows a note to other processes for `ms` milliseconds; 0 takes it away.
+    async fn announce(&self, _id: &str, _note: Bytes, _ms: u64) {}
+
+    /// What is shown now, by its names, as far as it is known of.
+    async fn announced(&self) -> Vec<(String, Bytes)> {
+        Vec::new()
+    }
 }

@@ -328,6 +328,14 @@ impl Coordinator for SharedCoordinator {
         let name = format!("lease/{name}");
         self.bus.release(self.of(), &name, self.owner).await;
     }
+
+    async fn announce(&self, id: &str, note: Bytes, ms: u64) {
+        self.bus.announce(self.of(), id, note, ms).await;
+    }
+
+    async fn announced(&self) -> Vec<(String, Bytes)> {
+        self.bus.announced(self.of()).await
+    }
 }
 
 /// Ends by itself when its time is over.

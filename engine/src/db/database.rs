@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -12,10 +13,12 @@ use super::catalog::{self, StoreStats};
 use super::clustered;
 use super::info::Info;
 use super::instance::Instance;
+use super::notes::OwnNotes;
 use super::open::{self, Opened};
 use super::options::{Environment, Mode, Options};
 use super::progress::OnProgress;
 use super::publish::{Published, publish};
+use crate::base::clock::Clock;
 use crate::base::limits::STORE_IDS_RESERVED;
 use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{CompactOutcome, Settled, Upkeep};
@@ -40,6 +43,7 @@ pub struct Db {
     ids: Arc<AsyncMutex<Range<u32>>>,
     /// Whether others may write, too.
     among: bool,
+    notes: Arc<OwnNotes>,
 }
 
 impl Db {
@@ -108,7 +112,7 @@ impl Db {
                 clustered::read_write(Arc::clone(&storage), &options, &environment).await?
             }
         };
-        Ok(Db::from_opened(storage, opened))
+        Ok(Db::from_opened(storage, opened, environment.clock))
     }
 
     /// Opens any medium for reading.
@@ -121,10 +125,10 @@ impl Db {
         environment: Environment,
     ) -> Result<Db> {
         let opened = open::read_only(Arc::clone(&storage), &options, &environment).await?;
-        Ok(Db::from_opened(storage, opened))
+        Ok(Db::from_opened(storage, opened, environment.clock))
     }
 
-    fn from_opened(storage: Arc<dyn Storage>, opened: Opened) -> Db {
+    fn from_opened(storage: Arc<dyn Storage>, opened: Opened, clock: Arc<dyn Clock>) -> Db {
         let Opened {
             context,
             instance,
@@ -139,6 +143,7 @@ impl Db {
             instance,
             ids: Arc::new(AsyncMutex::new(0..0)),
             among,
+            notes: Arc::new(OwnNotes::new(clock)),
         }
     }
 
@@ -410,6 +415,31 @@ impl Db {
         if let (Some(upkeep), true) = (&self.context.upkeep, self.is_shared()) {
             upkeep.committer().release(name).await;
         }
+    }
+
+    /// Shows a note to every process at this database for `ms` milliseconds, in place of an earlier one of the same
+    /// name; 0 takes it away. Who wants to be known of says so again before its time is over.
+    ///
+    /// A hint: nothing is written to the database, a note may be lost at any moment, and where processes cannot
+    /// hear of each other each knows only its own. Names have up to
+    /// [`NOTE_ID_LEN_MAX`](crate::base::limits::NOTE_ID_LEN_MAX) bytes and notes up to
+    /// [`NOTE_LEN_MAX`](crate::base::limits::NOTE_LEN_MAX), else they are not shown; of more than
+    /// [`NOTES_MAX`](crate::base::limits::NOTES_MAX) those go that end soonest.
+    pub async fn announce(&self, id: &str, note: Bytes, ms: u64) {
+        self.notes.put(id, note.clone(), ms);
+        if let (Some(upkeep), true) = (&self.context.upkeep, self.is_shared()) {
+            upkeep.committer().announce(id, note, ms).await;
+        }
+    }
+
+    /// The notes that are shown now, in the order of their names: those of this process, and whatever is known of
+    /// others'.
+    pub async fn announced(&self) -> Vec<(String, Bytes)> {
+        let others = match (&self.context.upkeep, self.is_shared()) {
+            (Some(upkeep), true) => upkeep.committer().announced().await,
+            _ => Vec::new(),
+        };
+        self.notes.among(others)
     }
 
     /// Makes visible everything up to `min_position`, which somebody has told of: so a session reads its own

@@ -27,6 +27,7 @@ mod create;
 mod database;
 mod info;
 mod instance;
+mod notes;
 mod open;
 mod options;
 mod progress;

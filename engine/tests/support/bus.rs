@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eciton_engine::base::clock::{Clock, SystemClock};
+use eciton_engine::base::limits::{NOTE_LEN_MAX, NOTES_MAX};
 use eciton_engine::base::{InstanceId, Position, TxId};
 use eciton_engine::coord::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
 
@@ -67,6 +68,7 @@ macro_rules! bus_suite {
             answers_come_together, waiting_ends, a_claim_excludes_others_until_it_is_over,
             a_claim_passes_down_the_line, whoever_is_answered_stands_in_no_line,
             slots_are_found_again, databases_see_nothing_of_each_other,
+            notes_are_seen_by_all_until_they_are_over_or_taken_away, notes_come_within_bounds,
         }
     };
     ($processes:path: $($property:ident),* $(,)?) => {
@@ -223,6 +225,58 @@ pub(crate) async fn slots_are_found_again(here: &Process, there: &Process) {
     let found = there.bus.slot(OF, Position(17)).await;
     assert_eq!(found, Some(Bytes::from(vec![17; 100])));
     assert_eq!(there.bus.slot(OF, Position(21)).await, None);
+}
+
+pub(crate) async fn notes_are_seen_by_all_until_they_are_over_or_taken_away(
+    here: &Process,
+    there: &Process,
+) {
+    let announce = async |at: &Process, id: &str, note: &'static str, ms| {
+        at.bus.announce(OF, id, note.into(), ms).await;
+        at.arrived().await;
+    };
+    let seen = async |at: &Process| {
+        let mut notes = at.bus.announced(OF).await;
+        notes.sort_unstable();
+        let text = |note: &Bytes| String::from_utf8(note.to_vec()).unwrap();
+        let notes = notes.iter();
+        notes
+            .map(|(id, note)| format!("{id}={}", text(note)))
+            .collect::<Vec<_>>()
+    };
+    announce(here, "a", "one", LONG_MS).await;
+    announce(there, "b", "two", LONG_MS).await;
+    announce(here, "a", "three", LONG_MS).await;
+    assert_eq!(seen(here).await, ["a=three", "b=two"]);
+    assert_eq!(seen(there).await, ["a=three", "b=two"]);
+    announce(there, "c", "soon over", 20).await;
+    while seen(here).await.len() > 2 {
+        tokio::task::yield_now().await;
+    }
+    announce(there, "b", "", 0).await;
+    assert_eq!(seen(here).await, ["a=three"]);
+    assert_eq!(there.bus.announced(OTHER).await, []);
+}
+
+pub(crate) async fn notes_come_within_bounds(here: &Process, there: &Process) {
+    let long = Bytes::from(vec![b'x'; NOTE_LEN_MAX + 1]);
+    here.bus.announce(OF, "long", long, LONG_MS).await;
+    here.bus
+        .announce(OF, "first", "1".into(), LONG_MS / 2)
+        .await;
+    for n in 0..NOTES_MAX {
+        let id = format!("n{n}");
+        here.bus.announce(OF, &id, "2".into(), LONG_MS).await;
+        // No more than wait to be sent.
+        if n % 1000 == 0 {
+            here.arrived().await;
+        }
+    }
+    here.arrived().await;
+    let notes = there.bus.announced(OF).await;
+    assert_eq!(notes.len(), NOTES_MAX);
+    let are_late = notes.iter().all(|(id, _)| id.starts_with('n'));
+    assert!(are_late, "those that end sooner go");
 }
 
 pub(crate) async fn databases_see_nothing_of_each_other(here: &Process, there: &Process) {

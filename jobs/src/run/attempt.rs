@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use eciton_engine::base::{Action, Error as EngineError, Key};
+use eciton_engine::base::{Action, Error as EngineError};
 use eciton_engine::db::{Store, Transaction};
-use eciton_engine::merge::Operand;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::error::JobError;
-use super::pipeline::{Pipeline, Sink};
+use super::gather::{Gathering, Into};
+use super::pipeline::Pipeline;
 use super::results::Results;
 use crate::aggregate::{AggregateError, Aggregator};
 use crate::source::{Shard, ShardReader, SourceError, content_hash, open_shard};
 use crate::transform::{RunError, TransformError};
-use crate::upsert::{UpsertError, Upserter};
+use crate::upsert::UpsertError;
 
 /// What came of an attempt.
 pub(super) enum Computed {
@@ -157,15 +157,17 @@ impl Attempt<'_> {
         let reader = open_shard(&pipeline.source, shard, pipeline.transform.source_columns())?;
         let reader = Arc::new(Mutex::new(reader));
         let batches = Box::new(Batches(Arc::clone(&reader)));
-        let mut accumulator = match &pipeline.sink {
-            Sink::Merge(aggregation) => {
-                Accumulator::Merge(spare.unwrap_or_else(|| Box::new(aggregation.start())))
-            }
-            Sink::Upsert(upsert) => {
-                Accumulator::Upsert(Box::new(upsert.start(self.job_number, shard.number)))
-            }
+        let mut gathering = Gathering::new(
+            pipeline,
+            (self.job_number, shard.number),
+            spare,
+            (usize::MAX, self.results_len_max),
+        );
+        let into = Into {
+            store: self.store,
+            runtime: self.runtime,
+            admit: self.admit,
         };
-        let mut results = Results::new(self.results_len_max);
         let mut seen = 0;
         for batch in pipeline.transform.run(batches, self.runtime)? {
             let batch = batch.map_err(|error| match error {
@@ -181,20 +183,13 @@ impl Attempt<'_> {
                     transient: true,
                 });
             }
-            accumulator.push(&batch)?;
-            if accumulator.is_full() && !self.add(&mut results, accumulator.take()?)? {
+            if !gathering.push(&batch, &into)? {
                 return Ok(Computed::Superfluous);
             }
             self.tell(&reader, &mut seen);
         }
-        let groups = match accumulator {
-            Accumulator::Merge(groups) if !results.has_overflow() => Some(groups),
-            mut rest => {
-                if !self.add(&mut results, rest.take()?)? {
-                    return Ok(Computed::Superfluous);
-                }
-                None
-            }
+        let Some((results, groups)) = gathering.end(&into)? else {
+            return Ok(Computed::Superfluous);
         };
         self.tell(&reader, &mut seen);
         let reader = reader.lock();
@@ -214,14 +209,6 @@ impl Attempt<'_> {
         })))
     }
 
-    fn add(
-        &self,
-        results: &mut Results,
-        operands: Vec<(Key, Operand)>,
-    ) -> Result<bool, AttemptError> {
-        results.add(operands, self.store, self.runtime, || (self.admit)())
-    }
-
     fn tell(&self, reader: &Mutex<ShardReader>, seen: &mut u64) {
         let rows = reader.lock().rows_read();
         if rows > *seen {
@@ -239,33 +226,5 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.lock().next()
-    }
-}
-
-enum Accumulator {
-    Merge(Box<Aggregator>),
-    Upsert(Box<Upserter>),
-}
-
-impl Accumulator {
-    fn push(&mut self, batch: &RecordBatch) -> Result<(), AttemptError> {
-        match self {
-            Accumulator::Merge(aggregator) => Ok(aggregator.push(batch)?),
-            Accumulator::Upsert(upserter) => Ok(upserter.push(batch)?),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        match self {
-            Accumulator::Merge(aggregator) => aggregator.is_full(),
-            Accumulator::Upsert(upserter) => upserter.is_full(),
-        }
-    }
-
-    fn take(&mut self) -> Result<Vec<(Key, Operand)>, AttemptError> {
-        match self {
-            Accumulator::Merge(aggregator) => Ok(aggregator.take()?),
-            Accumulator::Upsert(upserter) => Ok(upserter.take()?),
-        }
     }
 }

@@ -11,10 +11,14 @@ use eciton_engine::db::Db;
 use futures::future::join_all;
 use parking_lot::Mutex;
 
+use super::leases::{Holder, Leases, Place};
+
 /// Parts of a lease after each of which it is prolonged.
 pub(super) const RENEWALS: u32 = 3;
 /// What others have done is looked at so often at most.
 const LOOKS_APART: Duration = Duration::from_millis(100);
+/// How long who finds nothing to do waits before it looks again, at most.
+const IDLE_MAX: Duration = Duration::from_millis(500);
 /// Leases that are asked for together.
 const TOGETHER_MAX: usize = 256;
 /// What follows a shard's name in the lease of who computes it a second time.
@@ -30,15 +34,35 @@ pub(super) struct Claims {
     held: Mutex<BTreeSet<u64>>,
     looked: Mutex<Option<Instant>>,
     renewed: Mutex<Instant>,
+    /// Who else of this process may be at a shard, if anybody.
+    among: Option<Leases>,
+    job: (u64, u32),
+    holder: Holder,
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        if let Some(among) = &self.among {
+            among.end_all(self.holder);
+        }
+    }
 }
 
 impl Claims {
     /// For a job by its number and how often it was retried: what was held before a retry stands in nobody's
-    /// way. `None` where this process alone writes to the database.
-    pub(super) fn new(db: &Db, (job, retries): (u64, u32), lease_ms: u64) -> Option<Claims> {
-        db.is_shared().then(|| Claims {
+    /// way. `None` where nobody else works on the database: neither another process nor others of this one.
+    pub(super) fn new(
+        db: &Db,
+        job: (u64, u32),
+        lease_ms: u64,
+        among: Option<&Leases>,
+    ) -> Option<Claims> {
+        (db.is_shared() || among.is_some()).then(|| Claims {
             db: db.clone(),
-            prefix: format!("job/{job}/{retries}"),
+            prefix: prefix(job),
+            among: among.cloned(),
+            job,
+            holder: Holder::new(),
             lease: Duration::from_millis(lease_ms),
             held: Mutex::default(),
             looked: Mutex::default(),
@@ -59,7 +83,7 @@ impl Claims {
             }
             is_due
         };
-        if is_due {
+        if is_due && self.db.is_shared() {
             self.db.refresh().await?;
         }
         Ok(())
@@ -69,12 +93,39 @@ impl Claims {
     pub(super) async fn take(&self, shards: &[u64]) -> Vec<bool> {
         let mut taken = Vec::with_capacity(shards.len());
         for shards in shards.chunks(TOGETHER_MAX) {
-            taken.extend(join_all(shards.iter().map(|shard| self.lease(*shard))).await);
+            taken.extend(join_all(shards.iter().map(|shard| self.take_one(*shard))).await);
         }
         let mut held = self.held.lock();
         let ours = shards.iter().zip(&taken).filter(|(_, taken)| **taken);
         held.extend(ours.map(|(shard, _)| *shard));
         taken
+    }
+
+    async fn take_one(&self, shard: u64) -> bool {
+        let is_free = |among: &Leases| among.take(self.place(shard), self.holder, None);
+        if !self.among.as_ref().is_none_or(is_free) {
+            return false;
+        }
+        let taken = self.lease(shard).await;
+        if !taken {
+            self.let_go(shard);
+        }
+        taken
+    }
+
+    fn let_go(&self, shard: u64) {
+        if let Some(among) = &self.among {
+            among.end(self.place(shard), self.holder, None);
+        }
+    }
+
+    fn place(&self, shard: u64) -> Place {
+        let (job, retries) = self.job;
+        Place {
+            job,
+            retries,
+            shard,
+        }
     }
 
     /// Takes the right to compute a shard that another process is at; `false` where a third one has it.
@@ -86,12 +137,14 @@ impl Claims {
     /// No longer prolongs the lease of a shard: it has ended.
     pub(super) fn end(&self, shard: u64) {
         self.held.lock().remove(&shard);
+        self.let_go(shard);
     }
 
     /// Gives a shard back that was not begun, or has to wait: others may begin it at once.
     pub(super) async fn give_back(&self, shard: u64) {
         if self.held.lock().remove(&shard) {
             self.db.release(&self.name(shard)).await;
+            self.let_go(shard);
         }
     }
 
@@ -121,5 +174,26 @@ impl Claims {
 
     fn lease_ms(&self) -> u64 {
         u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What the names of the leases of a job's shards begin with.
+pub(super) fn prefix((job, retries): (u64, u32)) -> String {
+    format!("job/{job}/{retries}")
+}
+
+/// How long who finds only shards at which others are waits before it looks again.
+pub(super) fn idle(lease_ms: u64) -> Duration {
+    (Duration::from_millis(lease_ms) / (2 * RENEWALS)).min(IDLE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_idles_longer_than_a_lease() {
+        assert_eq!(idle(30_000), IDLE_MAX);
+        assert_eq!(idle(600), Duration::from_millis(100));
     }
 }

@@ -8,9 +8,10 @@ use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
 use super::attempt::AttemptError;
 use super::batch::Ready;
 use super::error::JobError;
+use super::open::OpenJob;
 use super::results::merge_all;
 use super::tally::{Tally, addend};
-use super::worker::{Crew, now_ms};
+use super::worker::now_ms;
 
 /// How often a commit that lost is tried again before the attempt counts as failed. Every loss means
 /// that someone else came further.
@@ -51,7 +52,7 @@ pub(super) enum Failure {
     NotAdmitted(Admission),
 }
 
-impl Crew {
+impl OpenJob {
     /// Begins a transaction about some shards, which has read the job's record and theirs.
     pub(super) async fn admit(
         &self,
@@ -82,8 +83,9 @@ impl Crew {
         shards: &[Ready],
         operands: &[(Key, Operand)],
     ) -> Result<Settled, AttemptError> {
+        let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
         for conflicts in 0..COMMIT_TRIES_MAX {
-            let numbers = shards.iter().map(|shard| shard.number);
+            let numbers = numbers.iter().copied();
             let mut tx = match self.admit(numbers).await.map_err(AttemptError::Fatal)? {
                 Admission::Open(tx) => *tx,
                 refused => return Ok(Settled::NotAdmitted(refused)),
@@ -168,10 +170,12 @@ impl Crew {
         self.ledger.tallies.add(tx, self.job_number, &tally)
     }
 
-    /// Records that an attempt failed, and whether that was the last one.
+    /// Records that an attempt failed, and whether that was the last one. With `attempts`, only if so many were
+    /// counted before; else somebody else has ended this one, or this is said twice.
     pub(super) async fn record_failure(
         &self,
         shard: u64,
+        attempts: Option<u32>,
         message: &str,
         transient: bool,
     ) -> Result<Failure, JobError> {
@@ -182,6 +186,9 @@ impl Crew {
                 refused => return Ok(Failure::NotAdmitted(refused)),
             };
             let mut state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
+            if attempts.is_some_and(|attempts| attempts != state.attempts) {
+                return Ok(Failure::NotAdmitted(Admission::Ended));
+            }
             state.attempts += 1;
             let this_round = state.attempts.saturating_sub(state.attempts_before);
             let last = !transient || this_round >= self.max_attempts;

@@ -14,7 +14,7 @@ const FAILURES_MAX: u32 = 4;
 /// How long it is put aside at first; each further failure doubles it.
 const ASIDE_MIN: Duration = Duration::from_secs(1);
 /// How long it is put aside, at most.
-const ASIDE_MAX: Duration = Duration::from_secs(60);
+const ASIDE_MAX: Duration = Duration::from_mins(1);
 
 /// How it went lately, for all jobs of a process together; shared by clones.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,7 @@
 //! The store `_jobs`: its keys, and its records as messages.
 
+use std::collections::HashMap;
+
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{Db, Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 use eciton_proto::prost::Message;
@@ -106,25 +108,48 @@ impl Ledger {
     }
 
     async fn job_in(&self, snapshot: &Snapshot, name: &str) -> Result<Option<Job>, JobError> {
-        let Some(state) = self.get::<JobState>(snapshot, name, JOB, None).await? else {
+        let Some(state) = self.state_in(snapshot, name).await? else {
             return Ok(None);
         };
-        if state.layout != LAYOUT {
-            return Err(damaged(
-                name,
-                "its record",
-                &format!(
-                    "it is of layout {}, which this version does not know",
-                    state.layout
-                ),
-            ));
-        }
         let spec = self.get(snapshot, name, SPEC, None).await?;
         let plan = self.get(snapshot, name, PLAN, None).await?;
         match spec.zip(plan) {
             Some((spec, plan)) => Ok(Some(Job { spec, plan, state })),
             None => Err(damaged(name, "its specification or plan", "it is missing")),
         }
+    }
+
+    /// Reads the states of jobs in the order of their names, as they stand at one moment: of those whose names begin
+    /// with `prefix` and come after `after`, until `visit` has seen enough and says `false`.
+    pub(super) async fn each_state(
+        &self,
+        after: &str,
+        prefix: &str,
+        mut visit: impl FnMut(String, JobState) -> bool,
+    ) -> Result<(), JobError> {
+        // The prefix of a key is whole fields; that of a name is a place in their order.
+        let from = Key::from_datums(&[JOB.into(), after.max(prefix).into()])?;
+        let range = ScanRange {
+            from: Some(from),
+            ..ScanRange::prefix(Key::from_datums(&[JOB.into()])?)
+        };
+        let mut scan = self.db.snapshot().scan(&self.store, &range);
+        while let Some(record) = scan.next().await? {
+            let Some(Datum::Str(name)) = record.key.datums()?.into_iter().nth(1) else {
+                continue;
+            };
+            if !name.starts_with(prefix) {
+                break;
+            }
+            if name == after {
+                continue;
+            }
+            let state = decode_state(&name, &record.value)?;
+            if !visit(name, state) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The names of all jobs, in order.
@@ -145,23 +170,39 @@ impl Ledger {
 
     /// The names of the jobs that have not ended, in the order of submission.
     pub(super) async fn open_jobs(&self) -> Result<Vec<String>, JobError> {
+        let mut open = Vec::new();
+        self.each_job(|name, state| match state.phase() {
+            JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {
+                open.push((state.number, name));
+            }
+            JobPhase::Done | JobPhase::Failed | JobPhase::Cancelled => {}
+        })
+        .await?;
+        open.sort_unstable();
+        Ok(open.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// The names of all jobs by their numbers.
+    pub(super) async fn numbers(&self) -> Result<HashMap<u64, String>, JobError> {
+        let mut names = HashMap::new();
+        self.each_job(|name, state| {
+            names.insert(state.number, name);
+        })
+        .await?;
+        Ok(names)
+    }
+
+    async fn each_job(&self, mut visit: impl FnMut(String, JobState)) -> Result<(), JobError> {
         let range = ScanRange::prefix(Key::from_datums(&[JOB.into()])?);
         let mut scan = self.db.snapshot().scan(&self.store, &range);
-        let mut open = Vec::new();
         while let Some(record) = scan.next().await? {
             let Some(Datum::Str(name)) = record.key.datums()?.into_iter().nth(1) else {
                 continue;
             };
-            let state: JobState = decode(&name, JOB, &record.value)?;
-            match state.phase() {
-                JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {
-                    open.push((state.number, name));
-                }
-                JobPhase::Done | JobPhase::Failed | JobPhase::Cancelled => {}
-            }
+            let state = decode_state(&name, &record.value)?;
+            visit(name, state);
         }
-        open.sort_unstable();
-        Ok(open.into_iter().map(|(_, name)| name).collect())
+        Ok(())
     }
 
     /// The source as the job's plan has it.
@@ -229,7 +270,7 @@ impl Ledger {
         name: &str,
     ) -> Result<Option<JobState>, JobError> {
         let found = tx.get(&self.store, &key(JOB, name, None)?).await?;
-        found.map(|bytes| decode(name, JOB, &bytes)).transpose()
+        found.map(|bytes| decode_state(name, &bytes)).transpose()
     }
 
     /// A shard's state, for changing it or for relying on it; the default if it was never tried.
@@ -245,9 +286,23 @@ impl Ledger {
         })
     }
 
-    /// A job's state as it can be seen now.
-    pub(super) async fn job_now(&self, name: &str) -> Result<Option<JobState>, JobError> {
-        self.get(&self.db.snapshot(), name, JOB, None).await
+    /// A job's state as it can be seen now; `None` if there is no job of this name.
+    pub(super) async fn state_now(&self, name: &str) -> Result<Option<JobState>, JobError> {
+        self.state_in(&self.db.snapshot(), name).await
+    }
+
+    async fn state_in(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+    ) -> Result<Option<JobState>, JobError> {
+        let found = snapshot.get(&self.store, &key(JOB, name, None)?).await?;
+        found.map(|bytes| decode_state(name, &bytes)).transpose()
+    }
+
+    /// A shard's state as it can be seen now; the default if it was never tried.
+    pub(super) async fn shard_now(&self, name: &str, shard: u64) -> Result<ShardState, JobError> {
+        self.shard_seen(&self.db.snapshot(), name, shard).await
     }
 
     /// A shard's state as a snapshot has it; the default if it was never tried.
@@ -358,6 +413,17 @@ fn key(kind: &str, name: &str, number: Option<u64>) -> Result<Key, JobError> {
 fn decode<M: Message + Default>(name: &str, kind: &str, bytes: &[u8]) -> Result<M, JobError> {
     M::decode(bytes)
         .map_err(|error| damaged(name, &format!("a record `{kind}`"), &error.to_string()))
+}
+
+/// A job's state. What another version laid out otherwise is refused: its sums would be wrong.
+fn decode_state(name: &str, bytes: &[u8]) -> Result<JobState, JobError> {
+    let state: JobState = decode(name, JOB, bytes)?;
+    if state.layout != LAYOUT {
+        let layout = state.layout;
+        let detail = format!("it is of layout {layout}, and this version knows {LAYOUT} only");
+        return Err(damaged(name, "its record", &detail));
+    }
+    Ok(state)
 }
 
 pub(super) fn damaged(name: &str, record: &str, detail: &str) -> JobError {

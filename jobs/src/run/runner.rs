@@ -15,9 +15,10 @@ use super::claims::{Claims, RENEWALS};
 use super::error::JobError;
 use super::health::Health;
 use super::last::Last;
+use super::leases::Leases;
 use super::ledger::{Job, Ledger, damaged};
 use super::observer::{Event, Observer, Silent};
-use super::pipeline::Pipeline;
+use super::open::{OpenJob, lease_ms};
 use super::report::{End, JobReport};
 use super::results::RESULTS_LEN_MAX;
 use super::slots::Slots;
@@ -26,7 +27,6 @@ use super::stop::Stop;
 use super::supply::Supply;
 use super::tally::count;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
-use crate::spec::limits::LEASE_MS_DEFAULT;
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
 /// a killed process has to compute again.
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub slots: Option<Slots>,
     /// Whether this process gets anything done, of all runs together.
     pub health: Health,
+    /// Who else of this process takes shards, if anybody does: see [`Leases`].
+    pub leases: Option<Leases>,
     /// A worker commits what it has computed once that has waited so long, and when nothing is left to
     /// compute. Zero: each shard by itself.
     pub commit_interval: Duration,
@@ -60,6 +62,7 @@ impl Default for RunOptions {
             workers,
             slots: None,
             health: Health::new(),
+            leases: None,
             commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(Silent),
             stop: Stop::new(),
@@ -110,11 +113,7 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
     }
 }
 
-fn lease_ms(job: &Job) -> u64 {
-    job.spec.run.map_or(LEASE_MS_DEFAULT, |run| run.lease_ms)
-}
-
-fn ended(phase: JobPhase) -> Option<End> {
+pub(super) fn ended(phase: JobPhase) -> Option<End> {
     match phase {
         JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => None,
         JobPhase::Done => Some(End::Done),
@@ -198,7 +197,7 @@ async fn look(
     if let Some(claims) = &crew.claims {
         claims.look().await?;
     }
-    let Some(now) = crew.ledger.job_now(&crew.name).await? else {
+    let Some(now) = crew.ledger.state_now(&crew.name).await? else {
         return Ok(Some(Ending::Cancelled));
     };
     if now.phase() == JobPhase::Cancelled {
@@ -223,13 +222,7 @@ pub(super) async fn crew(
     job: &Job,
     options: &RunOptions,
 ) -> Result<Crew, JobError> {
-    let source = ledger.source(name, job).await?;
-    let pipeline = Pipeline::plan(&job.spec, source)
-        .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
-    let store = ledger
-        .db
-        .create_store(&pipeline.store_name, pipeline.store_schema())
-        .await?;
+    let open = OpenJob::new(ledger, name, job).await?;
     let mut ended = Vec::new();
     let (mut done, mut failed) = (0, 0);
     ledger
@@ -254,19 +247,10 @@ pub(super) async fn crew(
         },
     });
     let number = (job.state.number, job.state.retries);
-    let run = job.spec.run.unwrap_or_default();
-    let claims = Claims::new(&ledger.db, number, lease_ms(job));
+    let claims = Claims::new(&ledger.db, number, open.lease_ms, options.leases.as_ref());
     Ok(Crew {
-        ledger: ledger.clone(),
-        name: name.to_owned(),
-        job_number: job.state.number,
-        retries: job.state.retries,
-        max_attempts: run.max_attempts.max(1),
-        timeout: (run.timeout_ms > 0).then(|| Duration::from_millis(run.timeout_ms)),
-        priority: run.priority,
-        pipeline,
-        store,
-        supply: Supply::new(left(total, &ended), claims.is_some()),
+        job: open,
+        supply: Supply::new(left(total, &ended), ledger.db.is_shared()),
         claims,
         observer: Arc::clone(&options.observer),
         runtime: Handle::current(),
@@ -278,7 +262,6 @@ pub(super) async fn crew(
         ending: Mutex::new(None),
         last: Last::default(),
         begun: Mutex::default(),
-        chunk: Mutex::new(None),
     })
 }
 
@@ -292,7 +275,7 @@ fn left(total: u64, ended: &[u64]) -> Vec<u32> {
 }
 
 /// Marks the job as running; `false` if it was cancelled.
-async fn start(ledger: &Ledger, name: &str) -> Result<bool, JobError> {
+pub(super) async fn start(ledger: &Ledger, name: &str) -> Result<bool, JobError> {
     retry_on_conflict(|| start_once(ledger, name).boxed()).await
 }
 
@@ -319,7 +302,7 @@ async fn start_once(ledger: &Ledger, name: &str) -> Result<Option<bool>, JobErro
 ///
 /// The transaction reads the job's record and its sums: shards only ever come to an end, except by a retry, which
 /// changes both: then this commit conflicts.
-async fn finish(ledger: &Ledger, name: &str, total: u64) -> Result<End, JobError> {
+pub(super) async fn finish(ledger: &Ledger, name: &str, total: u64) -> Result<End, JobError> {
     retry_on_conflict(|| finish_once(ledger, name, total).boxed()).await
 }
 

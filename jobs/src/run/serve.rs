@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::error::JobError;
 use super::health::Health;
+use super::leases::Leases;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::report::JobReport;
@@ -39,6 +40,8 @@ pub struct ServeOptions {
     pub commit_interval: Duration,
     /// Who is told of a job, by its name.
     pub observer: ObserverOf,
+    /// Who else of this process takes shards: see [`Leases`].
+    pub leases: Leases,
     /// Ends serving: no new shards, those at work finish and commit.
     pub stop: Stop,
 }
@@ -51,6 +54,7 @@ impl ServeOptions {
             health: Health::new(),
             commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(|_| Arc::new(super::observer::Silent)),
+            leases: Leases::new(),
             stop,
         }
     }
@@ -89,6 +93,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     workers: options.slots,
                     slots: Some(slots.clone()),
                     health: options.health.clone(),
+                    leases: Some(options.leases.clone()),
                     commit_interval: options.commit_interval,
                     observer: (options.observer)(&name),
                     stop: options.stop.clone(),
@@ -117,7 +122,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
 }
 
 /// The jobs that have not ended, the oldest first.
-async fn open_jobs(db: &Db) -> Result<Vec<String>, JobError> {
+pub(super) async fn open_jobs(db: &Db) -> Result<Vec<String>, JobError> {
     if db.is_shared() {
         db.refresh().await?;
     }

@@ -1,7 +1,7 @@
 //! How jobs stand.
 
 use eciton_engine::db::Db;
-use eciton_proto::v1::{Format, JobPhase, Outcome};
+use eciton_proto::v1::{Format, JobPhase, JobSpec, Outcome};
 use serde::Serialize;
 
 use super::error::JobError;
@@ -166,7 +166,7 @@ async fn of_job(
         name: name.to_owned(),
         number: job.state.number,
         state: phase_name(job.state.phase()),
-        store: store_of(job),
+        store: store_of(&job.spec),
         shards: ShardCounts {
             total,
             done: count(tally.done),
@@ -193,9 +193,10 @@ fn some(ms: i64) -> Option<i64> {
     (ms != 0).then_some(ms)
 }
 
-fn store_of(job: &Job) -> String {
+/// The store that takes the results of a job.
+pub(super) fn store_of(spec: &JobSpec) -> String {
     use eciton_proto::v1::job_spec::Sink;
-    match &job.spec.sink {
+    match &spec.sink {
         Some(Sink::Merge(merge)) => merge.store.clone(),
         Some(Sink::Upsert(upsert)) => upsert.store.clone(),
         None => String::new(),
@@ -203,7 +204,11 @@ fn store_of(job: &Job) -> String {
 }
 
 /// The first failed shards, with their places. Reads the records of shards in order until there are enough.
-async fn failures(ledger: &Ledger, name: &str, job: &Job) -> Result<Vec<ShardFailure>, JobError> {
+pub(super) async fn failures(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+) -> Result<Vec<ShardFailure>, JobError> {
     let mut failed = Vec::new();
     ledger
         .each_shard(name, |number, state| {

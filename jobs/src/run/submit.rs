@@ -9,7 +9,7 @@ use super::difference::differences;
 use super::error::JobError;
 use super::ledger::{Job, LAYOUT, Ledger};
 use super::pipeline::Pipeline;
-use super::status::phase_name;
+use super::status::{phase_name, store_of};
 use super::worker::{now_ms, retry_on_conflict};
 use crate::source::{self, Planned};
 use crate::spec::{JobFile, fingerprint};
@@ -19,13 +19,14 @@ use crate::spec::{JobFile, fingerprint};
 pub struct Submitted {
     /// Its name, which is its id.
     pub name: String,
-    /// Its number in the database, in the order of submission.
+    /// Its number in the database, in the order of submission; 0 if it was only [looked at](preview) and is not there.
     pub number: u64,
     /// How many shards it has.
     pub shards: u64,
     /// It was there before, with the same specification: this call changed nothing.
     pub joined: bool,
-    /// The state it was found or recorded in: `pending`, `running`, `done`, `failed`, `cancelled`.
+    /// The state it was found or recorded in: `pending`, `running`, `done`, `failed`, `cancelled`; `absent` if it was
+    /// only [looked at](preview) and is not there.
     pub state: &'static str,
 }
 
@@ -69,6 +70,25 @@ pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
         Some(joined) => Ok(joined),
         None => check(file).await?.record(db).await,
     }
+}
+
+/// What [`submit`] would record or join, by the same checks; writes nothing.
+///
+/// # Errors
+/// As [`submit`].
+pub async fn preview(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
+    if let Some(joined) = find(db, file.spec()).await? {
+        return Ok(joined);
+    }
+    let checked = check(file).await?;
+    check_store(db, file, &checked.pipeline).await?;
+    Ok(Submitted {
+        name: file.spec().name.clone(),
+        number: 0,
+        shards: checked.planned.plan.shards,
+        joined: false,
+        state: "absent",
+    })
 }
 
 impl Checked {
@@ -193,6 +213,8 @@ async fn record_once(
         spec_hash: fingerprint(spec).to_be_bytes().to_vec(),
         submitted_ms: now_ms(),
         number,
+        store: store_of(spec),
+        shards: planned.plan.shards,
         layout: LAYOUT,
         ..JobState::default()
     };

@@ -154,8 +154,8 @@ impl Supply {
             }
             let pause = looks.pause;
             let since = looks.last.map_or(pause, |last| last.elapsed());
-            if since < pause {
-                let rest = pause - since;
+            let rest = pause.saturating_sub(since);
+            if !rest.is_zero() {
                 return Ok(Next::Wait(wait.map_or(rest, |wait| wait.min(rest))));
             }
             looks.last = Some(Instant::now());

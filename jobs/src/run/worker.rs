@@ -1,12 +1,13 @@
 //! A worker: takes shards one after the other until there are none, on a thread of its own.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eciton_engine::base::clock::{Clock, SystemClock};
 use eciton_engine::base::{Action, Error as EngineError, Key};
-use eciton_engine::db::{Store, Transaction};
+use eciton_engine::db::Transaction;
 use eciton_engine::merge::Operand;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -20,14 +21,12 @@ use super::commit::{Admission, Failure, Settled};
 use super::error::JobError;
 use super::health::Health;
 use super::last::Last;
-use super::ledger::{Ledger, damaged};
 use super::observer::{Event, Observer};
-use super::pipeline::Pipeline;
+use super::open::OpenJob;
 use super::slots::{Slot, Slots};
 use super::stop::Stop;
 use super::supply::{Next, Supply};
-use crate::source::limits::SHARDS_PER_CHUNK;
-use crate::source::{Shard, shards};
+use crate::source::Shard;
 
 /// Repeated computations, within one attempt, of a shard whose results do not fit into memory and
 /// were lost with their transaction.
@@ -37,20 +36,9 @@ const CHANGE_TRIES_MAX: u32 = 1000;
 
 /// What all workers of a run share.
 pub(super) struct Crew {
-    pub(super) ledger: Ledger,
-    pub(super) name: String,
-    pub(super) job_number: u64,
-    /// How often the job had been retried when this run began.
-    pub(super) retries: u32,
-    pub(super) max_attempts: u32,
-    /// How long an attempt may take.
-    pub(super) timeout: Option<Duration>,
-    /// Among the jobs of this process.
-    pub(super) priority: i32,
-    pub(super) pipeline: Pipeline,
-    pub(super) store: Store,
+    pub(super) job: OpenJob,
     pub(super) supply: Supply,
-    /// `None` where no other process writes to the database.
+    /// `None` where nobody else works on the database.
     pub(super) claims: Option<Claims>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) runtime: Handle,
@@ -70,8 +58,15 @@ pub(super) struct Crew {
     pub(super) last: Last,
     /// When shards at work were begun.
     pub(super) begun: Mutex<HashMap<u64, Instant>>,
-    /// The chunk of shards that was asked for last.
-    pub(super) chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
+}
+
+/// A crew works on its job, and speaks of it as its own.
+impl Deref for Crew {
+    type Target = OpenJob;
+
+    fn deref(&self) -> &OpenJob {
+        &self.job
+    }
 }
 
 /// Why a run ends before its shards do.
@@ -207,7 +202,7 @@ impl Crew {
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
     fn do_shard(&self, number: u64, mut batch: Option<&mut Batch>) -> Result<(), Ending> {
-        let shard = self.locate(number)?;
+        let shard = self.runtime.block_on(self.locate(number))?;
         let begun = Instant::now();
         self.begun.lock().insert(number, begun);
         let mut repeats = 0;
@@ -369,7 +364,7 @@ impl Crew {
 
     /// Records a failed attempt. The shard has ended then, or is due again after a while, here or elsewhere.
     fn fail(&self, shard: u64, error: &str, transient: bool) -> Result<(), Ending> {
-        let recorded = self.record_failure(shard, error, transient);
+        let recorded = self.record_failure(shard, None, error, transient);
         match self.runtime.block_on(recorded)? {
             Failure::Final(attempts) => {
                 self.ended(shard);
@@ -416,34 +411,6 @@ impl Crew {
             self.observer.observe(&Event::PutAside { pause, error });
         }
         Ok(())
-    }
-
-    /// A shard by its number.
-    fn locate(&self, number: u64) -> Result<Shard, JobError> {
-        let wanted = number / SHARDS_PER_CHUNK as u64;
-        let known = self.chunk.lock().clone();
-        let chunk = match known {
-            Some((chunk, shards)) if chunk == wanted => shards,
-            _ => {
-                let chunk = self
-                    .runtime
-                    .block_on(self.ledger.shard_chunk(&self.name, wanted))?;
-                let loaded = Arc::new(shards(&chunk)?);
-                *self.chunk.lock() = Some((wanted, Arc::clone(&loaded)));
-                loaded
-            }
-        };
-        chunk
-            .iter()
-            .find(|shard| shard.number == number)
-            .copied()
-            .ok_or_else(|| {
-                damaged(
-                    &self.name,
-                    &format!("chunk {wanted} of its shards"),
-                    "a shard is missing",
-                )
-            })
     }
 }
 

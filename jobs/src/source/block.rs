@@ -106,6 +106,11 @@ impl Blocks {
         Ok(())
     }
 
+    /// Where the head that was passed over ends.
+    pub(super) fn head_end(&self) -> u64 {
+        self.place.offset + self.given as u64
+    }
+
     /// The next block; `None` at the end of the text.
     pub(super) fn next(&mut self) -> Result<Option<Block<'_>>, SourceError> {
         self.drop_given();

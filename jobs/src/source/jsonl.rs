@@ -115,10 +115,10 @@ fn lexical_field(field: &Field) -> Field {
 }
 
 /// A member of an object: its name, and its value as it stands in the text.
-pub(super) type Member<'t> = (Cow<'t, str>, &'t RawValue);
+pub(crate) type Member<'t> = (Cow<'t, str>, &'t RawValue);
 
 /// The members of the object that `line` is, in their order.
-pub(super) fn members(line: &[u8]) -> Result<Vec<Member<'_>>, serde_json::Error> {
+pub(crate) fn members(line: &[u8]) -> Result<Vec<Member<'_>>, serde_json::Error> {
     struct Members;
 
     impl<'t> Visitor<'t> for Members {

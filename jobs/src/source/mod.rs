@@ -53,6 +53,7 @@
 //! | `read` | the rows of a shard of any format |
 //! | `text` over `csv` (over `plain`), `jsonl`; `parquet`; `range` | the formats |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
+//! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
 //! | [`limits`] | every bound |
 
@@ -63,6 +64,7 @@ mod dialect;
 mod error;
 mod fields;
 mod files;
+mod head;
 mod header;
 mod infer;
 mod input;
@@ -81,6 +83,8 @@ mod schema;
 mod text;
 
 pub use error::{Column, Malformed, SourceError};
+pub(crate) use head::{compression, text_start};
+pub(crate) use jsonl::members;
 pub use mend::{content_hash, mend};
 pub use plan::{Planned, Shard, Source, plan, shards};
 pub use read::{ShardReader, open_shard};

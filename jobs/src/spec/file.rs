@@ -37,6 +37,8 @@ const TOP_KEYS: [&str; 7] = [
 #[derive(Debug, Clone)]
 pub struct JobFile {
     path: PathBuf,
+    /// What globs are relative to, where that is not the folder of `path`.
+    dir: Option<PathBuf>,
     lines: Lines,
     spec: JobSpec,
 }
@@ -95,9 +97,19 @@ impl JobFile {
         };
         Ok(Self {
             path: path.to_owned(),
+            dir: None,
             lines,
             spec,
         })
+    }
+
+    /// The same file with globs that are relative to this folder, wherever its text came from.
+    #[must_use]
+    pub fn in_dir(self, dir: &Path) -> Self {
+        Self {
+            dir: Some(dir.to_owned()),
+            ..self
+        }
     }
 
     /// The path, as it was given.
@@ -107,7 +119,7 @@ impl JobFile {
 
     /// The directory that globs are relative to.
     pub fn dir(&self) -> &Path {
-        match self.path.parent() {
+        match self.dir.as_deref().or_else(|| self.path.parent()) {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),
         }

@@ -127,8 +127,13 @@ impl Upserter {
 
     /// Whether more than [`UPSERT_LEN_MAX`] bytes are kept: time for [`take`](Upserter::take).
     pub fn is_full(&self) -> bool {
+        self.len_bytes() > UPSERT_LEN_MAX
+    }
+
+    /// Bytes of keys and values that it keeps, about.
+    pub fn len_bytes(&self) -> usize {
         let last = size_of_val(self.last.as_slice());
-        self.keys.len_bytes() + last + self.values.len() > UPSERT_LEN_MAX
+        self.keys.len_bytes() + last + self.values.len()
     }
 
     /// One operand for each key so far, in key order; the upserter begins anew, and goes on counting

@@ -1,13 +1,15 @@
-//! `job ls|show|cancel|retry`.
+//! `job ls|show|cancel|retry`, here or over a peer.
 
 use eciton_engine::db::Db;
 use eciton_jobs::run::{self as jobs, JobError, JobStatus};
 
 use super::run::{Ending, among, to_the_end, word};
-use crate::cli::{Global, Job, Retry};
+use super::watch::watch;
+use crate::cli::{Global, Job, Peers, Retry};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::remote::Remote;
 use crate::table::{Cell, Table};
 use crate::{job, settings};
 
@@ -17,16 +19,19 @@ use crate::{job, settings};
 /// [`JobError::NotFound`]; what the engine refuses; for `retry` those of a run.
 pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
     match args {
-        Job::Ls => list(global).await,
-        Job::Show { job } => show(global, job.as_deref()).await,
-        Job::Cancel { job } => cancel(global, &job).await,
+        Job::Ls { peers } => list(global, &peers).await,
+        Job::Show { job, peers } => show(global, job.as_deref(), &peers).await,
+        Job::Watch { job, peers } => watch(global, job.as_deref(), &peers).await,
+        Job::Cancel { job, peers } => cancel(global, &job, &peers).await,
         Job::Retry(args) => retry(global, &args).await,
     }
 }
 
-async fn list(global: &Global) -> Result<(), Failure> {
-    let db = database::read(global).await?;
-    let listed = jobs::list(&db).await?;
+async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
+    let listed = match remote(global, peers)? {
+        Some(mut remote) => remote.jobs().await?,
+        None => jobs::list(&database::read(global).await?).await?,
+    };
     let mut output = Output::new(global);
     if output.is_json() {
         for job in &listed {
@@ -51,16 +56,24 @@ async fn list(global: &Global) -> Result<(), Failure> {
     Ok(output.finish()?)
 }
 
-async fn show(global: &Global, name: Option<&str>) -> Result<(), Failure> {
-    let db = database::read(global).await?;
-    let status = match name {
-        Some(name) => find(&db, name).await?,
-        None => only(&db).await?,
+async fn show(global: &Global, name: Option<&str>, peers: &Peers) -> Result<(), Failure> {
+    let status = match (remote(global, peers)?, name) {
+        (Some(mut remote), Some(name)) => remote.job(name).await?,
+        (Some(mut remote), None) => {
+            let name = sole(remote.jobs().await?)?.name;
+            remote.job(&name).await?
+        }
+        (None, Some(name)) => find(&database::read(global).await?, name).await?,
+        (None, None) => only(&database::read(global).await?).await?,
     };
     print(global, &status)
 }
 
-async fn cancel(global: &Global, name: &str) -> Result<(), Failure> {
+async fn cancel(global: &Global, name: &str, peers: &Peers) -> Result<(), Failure> {
+    if let Some(mut remote) = remote(global, peers)? {
+        remote.cancel(name).await?;
+        return print(global, &remote.job(name).await?);
+    }
     let status = database::writing(global, Absent::Refuse, async |db: Db| {
         Ok(jobs::cancel(&db, name).await?)
     })
@@ -69,8 +82,12 @@ async fn cancel(global: &Global, name: &str) -> Result<(), Failure> {
 }
 
 async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
-    let crew = settings::crew(&args.workers)?;
     let name = args.job.as_str();
+    if let Some(mut remote) = remote(global, &args.peers)? {
+        remote.retry(name).await?;
+        return print(global, &remote.job(name).await?);
+    }
+    let crew = settings::crew(&args.workers)?;
     let db_word = word(&settings::database(global)?);
     let among = among(global);
     let again = format!("eciton job retry {name} --db {db_word}{among}");
@@ -97,7 +114,7 @@ fn print(global: &Global, status: &JobStatus) -> Result<(), Failure> {
 }
 
 /// The job of that name.
-async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
+pub(super) async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
     if let Some(status) = jobs::status(db, name).await? {
         return Ok(status);
     }
@@ -114,11 +131,21 @@ async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
 }
 
 /// The only job, where no name was given.
-async fn only(db: &Db) -> Result<JobStatus, Failure> {
-    let mut listed = jobs::list(db).await?;
+pub(super) async fn only(db: &Db) -> Result<JobStatus, Failure> {
+    sole(jobs::list(db).await?)
+}
+
+/// The only one of these jobs.
+pub(super) fn sole(mut listed: Vec<JobStatus>) -> Result<JobStatus, Failure> {
     if listed.len() == 1 {
         return Ok(listed.remove(0));
     }
     let names = database::present("jobs", listed.iter().map(|job| job.name.as_str()));
     Err(Failure::Usage(format!("which job? {names}")))
+}
+
+/// The peers that are asked, where any are named.
+pub(super) fn remote(global: &Global, peers: &Peers) -> Result<Option<Remote>, Failure> {
+    let peers = settings::peers(global, peers)?;
+    peers.as_ref().map(Remote::new).transpose()
 }

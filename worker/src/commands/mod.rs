@@ -9,6 +9,7 @@ mod scan;
 mod store;
 mod stream;
 mod version;
+mod watch;
 mod worker;
 
 use crate::cli::{Call, Command};

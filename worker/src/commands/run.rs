@@ -49,6 +49,15 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`], before the work.
 pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure> {
+    if let Some(mut remote) = super::job::remote(global, &args.peers)? {
+        let name = remote.submit(&args.file).await?;
+        let mut output = Output::new(global);
+        match output.is_json() {
+            true => output.line(&job::json(&remote.job(&name).await?).to_string())?,
+            false => output.line(&name)?,
+        }
+        return Ok(output.finish()?);
+    }
     let file = JobFile::load(&args.file)?;
     let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {

@@ -216,6 +216,7 @@ fn reading_what_is_not_there_is_a_wrong_call_and_creates_nothing() {
         &["store", "drop", "s"],
         &["job", "ls"],
         &["job", "show", "j"],
+        &["job", "watch", "j"],
         &["job", "cancel", "j"],
         &["job", "retry", "j"],
         &["db", "info"],
@@ -268,12 +269,7 @@ fn help_is_no_error_and_shows_examples() {
 #[test]
 fn what_this_version_has_not_is_not_there() {
     let place = Place::new();
-    for call in [
-        &["top"][..],
-        &["up"],
-        &["db", "reinstate"],
-        &["job", "watch"],
-    ] {
+    for call in [&["top"][..], &["up"], &["db", "reinstate"]] {
         place.call(call).with_code(2).told(&["unrecognized"]);
     }
 }

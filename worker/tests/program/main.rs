@@ -17,9 +17,13 @@ mod bucket;
 mod buckets;
 mod copies;
 mod full_disk;
+mod grpc;
 mod jobs;
 mod kill;
 mod neighbours;
+mod peer;
+mod peers;
+mod pullers;
 mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
 #[allow(dead_code, reason = "the engine's tests need more of it")]

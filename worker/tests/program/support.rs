@@ -83,6 +83,13 @@ pub(crate) fn program() -> Command {
         "REDIS",
         "REDIS_USERNAME",
         "REDIS_PASSWORD",
+        "LISTEN",
+        "METRICS",
+        "TLS_CERT",
+        "TLS_KEY",
+        "TLS_CLIENT_CA",
+        "TOKEN",
+        "TOKENS",
     ] {
         command.env_remove(format!("ECITON_{name}"));
     }
@@ -154,6 +161,11 @@ impl Place {
     /// The records of a store as `scan --json` prints them.
     pub(crate) fn records(&self, store: &str) -> String {
         self.call(&["scan", store, "--json"]).done().stdout
+    }
+
+    /// Whether there is a database, and a job of this name in it.
+    pub(crate) fn job_is_there(&self, name: &str) -> bool {
+        self.call(&["job", "show", name]).code == Some(0)
     }
 
     /// The state of a job.

@@ -189,6 +189,38 @@ fn metrics_tell_what_a_worker_does() {
     worker.ended().done();
 }
 
+/// Each is told of by the others, and no longer once it has gone.
+#[test]
+fn workers_know_of_each_other_until_one_goes() {
+    let redis = RedisServer::start();
+    let place = Place::new();
+    let url = redis.url();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let at = address.to_string();
+    let first = Worker::start(&place, &["--redis", &url, "--metrics", &at]);
+    let alive = |count: usize| {
+        let line = format!("eciton_workers_alive {count}\n");
+        let is_told = || TcpStream::connect(address).is_ok() && scraped(address).contains(&line);
+        while !is_told() {
+            sleep(Duration::from_millis(50));
+        }
+    };
+    alive(1);
+    let second = Worker::start(&place, &["--redis", &url]);
+    let killed = Worker::start(&place, &["--redis", &url]);
+    alive(3);
+    // One says that it goes, the other one says nothing any more.
+    second.send(Signal::TERM);
+    second.ended().done();
+    alive(2);
+    drop(killed);
+    alive(1);
+    first.send(Signal::TERM);
+    first.ended().done();
+}
+
 fn scraped(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(

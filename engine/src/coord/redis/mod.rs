@@ -24,16 +24,17 @@ use parking_lot::Mutex;
 use redis::Value;
 
 use super::bus::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId, Offered};
+use super::notes::is_short;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::base::limits::{INTENT_LEN_MAX, SLOT_RECORDS_MAX};
+use crate::base::limits::{INTENT_LEN_MAX, NOTES_MAX, SLOT_RECORDS_MAX};
 use crate::base::{Error, InstanceId, Position, Result, TxId};
 use dial::Dialer;
 use driver::Driver;
 use link::Link;
 use names::Names;
-use parcel::{bytes, pack_answer, pack_offered, unpack_offered};
-use script::{CLAIM, Call, GET, PUT, RELEASE, SETTLE, STAND, TAKE};
+use parcel::{bytes, pack_answer, pack_offered, unpack_notes, unpack_offered};
+use script::{ANNOUNCE, ANNOUNCED, CLAIM, Call, GET, PUT, RELEASE, SETTLE, STAND, TAKE};
 
 /// Bytes of an offer on the bus at most, what its intents read included; a larger one is combined by who submits it.
 const OFFERED_LEN_MAX: usize = 2 * INTENT_LEN_MAX;
@@ -214,6 +215,25 @@ impl Bus for RedisBus {
         let call = Call::new(&RELEASE, vec![names.claim(name), names.line(name)])
             .arg(owner.to_be_bytes().to_vec());
         link.tell(call.arg(names.channels()).number(HEIR_MS));
+    }
+
+    async fn announce(&self, of: InstanceId, id: &str, note: Bytes, ms: u64) {
+        let link = self.link(of);
+        if !is_short(id, &note) || !link.is_up() {
+            return;
+        }
+        let key_ms_max = self.options.key_ms_max.max(1);
+        let call = Call::new(&ANNOUNCE, link.shared.names.notes())
+            .arg(id.to_owned())
+            .arg(note)
+            .number(ms.min(key_ms_max));
+        link.tell(call.count(NOTES_MAX).number(key_ms_max));
+    }
+
+    async fn announced(&self, of: InstanceId) -> Vec<(String, Bytes)> {
+        let link = self.link(of);
+        let call = Call::new(&ANNOUNCED, link.shared.names.notes()).count(NOTES_MAX);
+        link.ask(call).await.map_or(Vec::new(), unpack_notes)
     }
 
     async fn offer_slot(&self, of: InstanceId, n: Position, slot: Bytes) {

@@ -29,6 +29,12 @@ impl Names {
         self.three("slots")
     }
 
+    /// Notes: what they say, and when each ends.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let tag = &self.tag;
+        vec![format!("{tag}:notes"), format!("{tag}:notes:ends")]
+    }
+
     fn three(&self, what: &str) -> Vec<String> {
         let tag = &self.tag;
         vec![

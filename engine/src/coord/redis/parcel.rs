@@ -4,6 +4,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redis::Value;
 
 use crate::base::TxId;
+use crate::base::limits::NOTES_MAX;
+use crate::coord::notes::is_short;
 use crate::coord::{Mailbox, OfferId, Offered};
 
 /// Bytes before intents: a mailbox's name, which scripts look at, and an offer's.
@@ -37,6 +39,25 @@ pub(super) fn unpack_offered(value: Value) -> Vec<Offered> {
         })
     };
     values.into_iter().filter_map(one).collect()
+}
+
+/// What is a note of what came back: names and notes in turn.
+pub(super) fn unpack_notes(value: Value) -> Vec<(String, Bytes)> {
+    let Value::Array(values) = value else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    let mut values = values.into_iter();
+    while let (Some(id), Some(note)) = (values.next(), values.next()) {
+        let id = bytes(id).and_then(|id| String::from_utf8(id.to_vec()).ok());
+        let Some((id, note)) = id.zip(bytes(note)) else {
+            continue;
+        };
+        if is_short(&id, &note) && notes.len() < NOTES_MAX {
+            notes.push((id, note));
+        }
+    }
+    notes
 }
 
 /// Appends an answer to a message.
@@ -90,6 +111,27 @@ mod tests {
             let some = unpack_answers(message.slice(..len));
             assert!(some.len() < 3 && some == answers[..some.len()], "{len}");
         }
+    }
+
+    #[test]
+    fn only_what_can_be_a_note_is_one() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let values = vec![
+            text("a"),
+            text("one"),
+            Value::Nil,
+            text("two"),
+            Value::BulkString(vec![0xff]),
+            text("three"),
+            text(""),
+            text("four"),
+            text("b"),
+            Value::BulkString(vec![0; crate::base::limits::NOTE_LEN_MAX + 1]),
+            text("c"),
+        ];
+        let expected = [("a".to_owned(), Bytes::from("one"))];
+        assert_eq!(unpack_notes(Value::Array(values)), expected);
+        assert_eq!(unpack_notes(Value::Okay), []);
     }
 
     #[test]

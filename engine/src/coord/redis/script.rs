@@ -28,6 +28,8 @@ text!(CLAIM, "claim.lua");
 text!(STAND, "stand.lua");
 text!(RELEASE, "release.lua");
 text!(GET, "get.lua");
+text!(ANNOUNCE, "announce.lua");
+text!(ANNOUNCED, "announced.lua");
 
 /// Arguments of [`PUT`] that hold for all that is put.
 const PUT_HEAD: usize = 3;

@@ -2,6 +2,8 @@ mod crashes;
 mod mending;
 mod panics;
 mod plans;
+mod pulls;
 mod runs;
 mod shared;
 mod support;
+mod views;

@@ -269,18 +269,18 @@ async fn attempts_are_counted_until_they_are_used_up() {
     let crew1 = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
     for expected in [1, 2] {
         let failure = crew1
-            .record_failure(2, "the disk is away", true)
+            .record_failure(2, None, "the disk is away", true)
             .await
             .unwrap();
         assert!(matches!(failure, Failure::Again(attempt) if attempt == expected));
     }
     let failure = crew1
-        .record_failure(2, "the disk is away", true)
+        .record_failure(2, None, "the disk is away", true)
         .await
         .unwrap();
     assert!(matches!(failure, Failure::Final(3)));
     assert!(matches!(
-        crew1.record_failure(2, "again", true).await.unwrap(),
+        crew1.record_failure(2, None, "again", true).await.unwrap(),
         Failure::NotAdmitted(Admission::Ended)
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
@@ -301,7 +301,7 @@ async fn attempts_are_counted_until_they_are_used_up() {
     let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
     let crew2 = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
     let failure = crew2
-        .record_failure(2, "the disk is away", true)
+        .record_failure(2, None, "the disk is away", true)
         .await
         .unwrap();
     assert!(matches!(failure, Failure::Again(1)));

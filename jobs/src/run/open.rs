@@ -1,0 +1,88 @@
+//! A job that is worked on: what is known of it, and where its results go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eciton_engine::db::Store;
+use parking_lot::Mutex;
+
+use super::error::JobError;
+use super::ledger::{Job, Ledger, damaged};
+use super::pipeline::Pipeline;
+use crate::source::limits::SHARDS_PER_CHUNK;
+use crate::source::{Shard, shards};
+use crate::spec::limits::LEASE_MS_DEFAULT;
+
+/// What whoever works on a job has of it, by the plan of one moment: see [`OpenJob::retries`].
+pub(super) struct OpenJob {
+    pub(super) ledger: Ledger,
+    pub(super) name: String,
+    pub(super) job_number: u64,
+    /// How often the job had been retried when this was made.
+    pub(super) retries: u32,
+    pub(super) max_attempts: u32,
+    /// How long an attempt may take.
+    pub(super) timeout: Option<Duration>,
+    /// Among the jobs of this process.
+    pub(super) priority: i32,
+    pub(super) lease_ms: u64,
+    /// How many shards it has.
+    pub(super) total: u64,
+    pub(super) pipeline: Pipeline,
+    pub(super) store: Store,
+    /// The chunk of shards that was asked for last.
+    chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
+}
+
+impl OpenJob {
+    /// Plans a job, and creates its store if there is none.
+    pub(super) async fn new(ledger: &Ledger, name: &str, job: &Job) -> Result<OpenJob, JobError> {
+        let source = ledger.source(name, job).await?;
+        let pipeline = Pipeline::plan(&job.spec, source)
+            .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
+        let store = ledger
+            .db
+            .create_store(&pipeline.store_name, pipeline.store_schema())
+            .await?;
+        let run = job.spec.run.unwrap_or_default();
+        Ok(OpenJob {
+            ledger: ledger.clone(),
+            name: name.to_owned(),
+            job_number: job.state.number,
+            retries: job.state.retries,
+            max_attempts: run.max_attempts.max(1),
+            timeout: (run.timeout_ms > 0).then(|| Duration::from_millis(run.timeout_ms)),
+            priority: run.priority,
+            lease_ms: lease_ms(job),
+            total: job.plan.shards,
+            pipeline,
+            store,
+            chunk: Mutex::new(None),
+        })
+    }
+
+    /// A shard by its number.
+    pub(super) async fn locate(&self, number: u64) -> Result<Shard, JobError> {
+        let wanted = number / SHARDS_PER_CHUNK as u64;
+        let known = self.chunk.lock().clone();
+        let chunk = match known {
+            Some((chunk, shards)) if chunk == wanted => shards,
+            _ => {
+                let chunk = self.ledger.shard_chunk(&self.name, wanted).await?;
+                let loaded = Arc::new(shards(&chunk)?);
+                *self.chunk.lock() = Some((wanted, Arc::clone(&loaded)));
+                loaded
+            }
+        };
+        let found = chunk.iter().find(|shard| shard.number == number);
+        found.copied().ok_or_else(|| {
+            let record = format!("chunk {wanted} of its shards");
+            damaged(&self.name, &record, "a shard is missing")
+        })
+    }
+}
+
+/// How long the lease of one of the job's shards runs.
+pub(super) fn lease_ms(job: &Job) -> u64 {
+    job.spec.run.map_or(LEASE_MS_DEFAULT, |run| run.lease_ms)
+}

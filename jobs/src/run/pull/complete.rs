@@ -1,0 +1,478 @@
+//! Taking the rows of a shard.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use eciton_engine::db::Transaction;
+use eciton_proto::limits::{ERROR_LEN_MAX, ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
+use eciton_proto::v1::{
+    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, Outcome as ShardOutcome,
+    RowsFormat,
+};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinError;
+
+use super::desk::{PullDesk, lease_name};
+use super::error::PullError;
+use super::hold::lost;
+use super::jobs::{Found, PulledJob};
+use super::rows::{Decoder, RowsError};
+use super::token::Token;
+use crate::run::JobError;
+use crate::run::attempt::{AttemptError, Outcome};
+use crate::run::batch::Batch;
+use crate::run::commit::{Admission, Failure, Settled};
+use crate::run::gather::{Gathering, Into};
+use crate::run::observer::Event;
+use crate::source::content_hash;
+
+/// Shards whose rows are taken at the same time.
+pub const COMPLETES_MAX: usize = 32;
+/// Bytes of groups that are kept of one of them, and as many of operands, about.
+pub const GROUPS_LEN_MAX: usize = 16 << 20;
+/// Bytes that are decoded at once.
+const BLOCK_LEN: usize = 512 * 1024;
+/// Parts of a lease after each of which it is prolonged while rows come.
+const RENEWALS: u32 = 3;
+
+/// A shard whose rows come: `Shards.Complete`. Dropped before its end it counts for nothing.
+pub struct Completion {
+    shard: Taken,
+    /// `None` while a block is being decoded.
+    intake: Option<Box<Intake>>,
+    waiting: BytesMut,
+    rows_len: u64,
+    held: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The shard that is to be ended, without its rows.
+struct Taken {
+    desk: PullDesk,
+    token: Token,
+    name: String,
+    /// `None` once nothing of it is wanted: how the shard stands is said at the end.
+    job: Option<Arc<PulledJob>>,
+}
+
+/// Rows on their way to results.
+struct Intake {
+    decoder: Decoder,
+    gathering: Option<Gathering>,
+    rows: u64,
+    /// Why the sink does not take a row.
+    refused: Option<String>,
+}
+
+impl PullDesk {
+    /// Begins to take the rows of a shard. Waits until there is room.
+    ///
+    /// # Errors
+    /// [`PullError::Invalid`], [`PullError::Lost`], [`PullError::Stopped`]; what the database refuses.
+    pub async fn complete(&self, begin: &CompleteBegin) -> Result<Completion, PullError> {
+        let token = self.token(&begin.token)?;
+        let format = begin.format();
+        if format == RowsFormat::Unspecified {
+            let what = "`format` must be ROWS_FORMAT_JSON_LINES or ROWS_FORMAT_ARROW_STREAM";
+            return Err(PullError::Invalid(what.to_owned()));
+        }
+        let closed = |_| PullError::Unavailable("this peer ends".to_owned());
+        let room = Arc::clone(&self.0.completes).acquire_owned().await;
+        let room = room.map_err(closed)?;
+        self.look().await?;
+        let (name, found) = self.job_of(&token).await?;
+        let job = match found {
+            Found::Open(job) if job.open.retries == token.place.retries => Some(job),
+            Found::Ended => None,
+            _ => return Err(PullError::Stopped(name)),
+        };
+        if let Some(job) = &job
+            && !self.may_count(job, &token).await
+            && !self.has_ended(job, &token).await?
+        {
+            return Err(lost(&token));
+        }
+        let intake = job
+            .as_ref()
+            .map(|job| Box::new(Intake::new(job, &token, format)));
+        Ok(Completion {
+            shard: Taken {
+                desk: self.clone(),
+                token,
+                name,
+                job,
+            },
+            intake,
+            waiting: BytesMut::new(),
+            rows_len: 0,
+            held: Instant::now(),
+            _room: room,
+        })
+    }
+
+    async fn has_ended(&self, job: &PulledJob, token: &Token) -> Result<bool, PullError> {
+        let state = job.open.ledger.shard_now(&job.open.name, token.place.shard);
+        Ok(state.await?.outcome() != ShardOutcome::Unspecified)
+    }
+}
+
+impl Completion {
+    /// Takes part of the rows.
+    ///
+    /// # Errors
+    /// [`PullError::Invalid`] for what is not of the format or lacks columns; [`PullError::TooLarge`];
+    /// [`PullError::Unavailable`] where the database cannot take them now. Nothing of the shard counts then, and this
+    /// is of no more use.
+    pub async fn rows(&mut self, chunk: Bytes) -> Result<(), PullError> {
+        if chunk.len() > ROWS_CHUNK_LEN_MAX {
+            return Err(PullError::TooLarge(format!(
+                "a chunk of {} bytes, expected at most {ROWS_CHUNK_LEN_MAX}",
+                chunk.len()
+            )));
+        }
+        self.rows_len += chunk.len() as u64;
+        if self.rows_len > ROWS_LEN_MAX {
+            let what = format!("rows of more than {ROWS_LEN_MAX} bytes");
+            return Err(PullError::TooLarge(what));
+        }
+        self.waiting.extend_from_slice(&chunk);
+        if self.waiting.len() < BLOCK_LEN {
+            return Ok(());
+        }
+        self.hold().await;
+        self.decode(false).await
+    }
+
+    /// Keeps the lease while rows come. Whether it is still there is asked at the end.
+    async fn hold(&mut self) {
+        if let Some(job) = &self.shard.job
+            && self.held.elapsed() * RENEWALS >= Duration::from_millis(job.open.lease_ms)
+        {
+            self.shard.desk.hold(job, &self.shard.token).await;
+            self.held = Instant::now();
+        }
+    }
+
+    async fn decode(&mut self, is_last: bool) -> Result<(), PullError> {
+        let block = self.waiting.split().freeze();
+        let (Some(job), Some(mut intake)) = (self.shard.job.clone(), self.intake.take()) else {
+            return Ok(());
+        };
+        let (shard, runtime) = (self.shard.token.place.shard, Handle::current());
+        let decoding = tokio::task::spawn_blocking(move || {
+            let is_wanted = intake.take(&job, shard, &block, is_last, &runtime)?;
+            Ok::<_, PullError>(is_wanted.then_some(intake))
+        });
+        self.intake = decoding.await.map_err(broken)??;
+        if self.intake.is_none() {
+            // Why is said at the end.
+            self.shard.job = None;
+        }
+        Ok(())
+    }
+
+    /// Commits the shard with its rows, durably, and says what became of it. It is done also if who waits for it goes
+    /// away.
+    ///
+    /// # Errors
+    /// As [`Completion::rows`]; [`PullError::Invalid`] for counts that do not agree; [`PullError::Lost`] and
+    /// [`PullError::Stopped`].
+    pub async fn end(self, end: CompleteEnd) -> Result<CompleteResponse, PullError> {
+        let ending = tokio::spawn(self.finish(end));
+        ending.await.map_err(broken)?
+    }
+
+    async fn finish(mut self, end: CompleteEnd) -> Result<CompleteResponse, PullError> {
+        count("rows_len", end.rows_len, self.rows_len)?;
+        if !matches!(end.bytes_hash.len(), 0 | 16) {
+            let found = end.bytes_hash.len();
+            let what = format!("`bytes_hash` has {found} bytes, expected 16 or none");
+            return Err(PullError::Invalid(what));
+        }
+        self.decode(true).await?;
+        let (Some(job), Some(intake)) = (self.shard.job.clone(), self.intake.take()) else {
+            return self.shard.ended().await;
+        };
+        if let Some(refused) = intake.refused {
+            return self.shard.refuse(&job, &refused).await;
+        }
+        count("rows", end.rows, intake.rows)?;
+        if end.rows_skipped > 0 && !job.skips {
+            let what = "`rows_skipped` is set, and the job lets no record be left out";
+            return Err(PullError::Invalid(what.to_owned()));
+        }
+        let (shard, runtime) = (self.shard.token.place.shard, Handle::current());
+        let gathered = {
+            let job = Arc::clone(&job);
+            tokio::task::spawn_blocking(move || match intake.gathering {
+                Some(gathering) => into(&job, shard, &runtime, |into| gathering.end(into)),
+                None => Ok(None),
+            })
+        };
+        let (results, groups) = match gathered.await.map_err(broken)? {
+            Ok(Some(gathered)) => gathered,
+            Ok(None) => return self.shard.ended().await,
+            Err(error) => return self.shard.unfit(&job, error).await,
+        };
+        let hash = <[u8; 16]>::try_from(&end.bytes_hash[..]).ok();
+        let outcome = Outcome {
+            results,
+            groups,
+            rows_read: end.rows_read,
+            rows_skipped: end.rows_skipped,
+            content_hash: hash.map_or(0, |hash| content_hash(u128::from_be_bytes(hash))),
+        };
+        self.shard.commit(&job, outcome).await
+    }
+}
+
+impl Taken {
+    async fn commit(
+        &self,
+        job: &PulledJob,
+        mut outcome: Outcome,
+    ) -> Result<CompleteResponse, PullError> {
+        if !self.desk.may_count(job, &self.token).await
+            && !self.desk.has_ended(job, &self.token).await?
+        {
+            return Err(lost(&self.token));
+        }
+        let overflow = outcome.results.take_overflow();
+        let mut alone = Batch::default();
+        alone.add(self.token.place.shard, outcome);
+        let (shards, operands) = alone.take();
+        let Some(ready) = shards.first().copied() else {
+            return self.ended().await;
+        };
+        let settled = match (overflow, operands) {
+            (_, Err(error)) => Err(error),
+            (Some(tx), Ok(_)) => job.open.commit_overflow(tx, &ready).await,
+            (None, Ok(operands)) => job.open.commit(&shards, &operands).await,
+        };
+        match settled {
+            Ok(Settled::Done { conflicts }) => {
+                self.desk.0.leases.end(self.token.place, self.token.holder, None);
+                self.desk.0.programs.ended(self.token.holder, true);
+                job.observer.observe(&Event::RowsRead {
+                    shard: ready.number,
+                    rows: ready.rows_read,
+                });
+                job.observer.observe(&Event::ShardDone {
+                    shard: ready.number,
+                    rows_read: ready.rows_read,
+                    rows_skipped: ready.rows_skipped,
+                    records_merged: ready.records_merged,
+                    conflicts,
+                });
+                job.ended(ready.number).await;
+                Ok(CompleteResponse {
+                    outcome: CompleteOutcome::Done.into(),
+                    error: String::new(),
+                    records_merged: ready.records_merged,
+                    conflicts,
+                })
+            }
+            Ok(Settled::NotAdmitted(_)) => self.ended().await,
+            Ok(Settled::ComputeAgain) => Err(PullError::Unavailable(
+                "other transactions came in between, and the rows are too many to be kept; expected \
+                 them to be sent again"
+                    .to_owned(),
+            )),
+            Err(error) => self.unfit(job, error).await,
+        }
+    }
+
+    /// The rows could not be made results or committed.
+    async fn unfit(
+        &self,
+        job: &PulledJob,
+        error: AttemptError,
+    ) -> Result<CompleteResponse, PullError> {
+        match error {
+            AttemptError::Shard {
+                message,
+                transient: false,
+            } => self.refuse(job, &message).await,
+            other => Err(other.into()),
+        }
+    }
+
+    /// The shard fails: the same rows never will be taken.
+    async fn refuse(&self, job: &PulledJob, why: &str) -> Result<CompleteResponse, PullError> {
+        let why = beginning(why, ERROR_LEN_MAX);
+        if !self.desk.may_count(job, &self.token).await {
+            return self.ended().await;
+        }
+        let attempts = Some(self.token.attempts);
+        let shard = self.token.place.shard;
+        let recorded = job.open.record_failure(shard, attempts, why, false);
+        match recorded.await? {
+            Failure::Final(attempts) => {
+                self.desk.failed(job, &self.token, attempts, why).await;
+                Ok(refused(why))
+            }
+            Failure::Again(_) | Failure::NotAdmitted(_) => self.ended().await,
+        }
+    }
+
+    /// The shard is not to be worked on any more, or by somebody else: how it stands.
+    async fn ended(&self) -> Result<CompleteResponse, PullError> {
+        let (desk, token) = (&self.desk, &self.token);
+        let stopped = || PullError::Stopped(self.name.clone());
+        let Some(ledger) = crate::run::ledger::Ledger::find(&desk.0.db).await? else {
+            return Err(stopped());
+        };
+        let Some(job) = ledger.state_now(&self.name).await? else {
+            return Err(stopped());
+        };
+        if job.retries != token.place.retries {
+            return Err(stopped());
+        }
+        let shard = ledger.shard_now(&self.name, token.place.shard).await?;
+        let outcome = match shard.outcome() {
+            ShardOutcome::Done => Ok(CompleteResponse {
+                outcome: CompleteOutcome::AlreadyDone.into(),
+                ..CompleteResponse::default()
+            }),
+            // By these rows, as far as can be told: the answer was lost.
+            ShardOutcome::Failed if shard.attempts == token.attempts + 1 => {
+                Ok(refused(beginning(&shard.error, ERROR_LEN_MAX)))
+            }
+            ShardOutcome::Unspecified if job.phase() == eciton_proto::v1::JobPhase::Cancelled => {
+                Err(stopped())
+            }
+            ShardOutcome::Failed | ShardOutcome::Unspecified => Err(lost(token)),
+        };
+        if desk.0.leases.end(token.place, token.holder, None) {
+            desk.0.db.release(&lease_name(token.place)).await;
+        }
+        desk.0.programs.ended(token.holder, false);
+        if let Some(job) = &self.job
+            && outcome.is_ok()
+        {
+            let shard = token.place.shard;
+            job.observer.observe(&Event::ShardDropped { shard });
+            job.ended(shard).await;
+        }
+        outcome
+    }
+}
+
+impl Intake {
+    fn new(job: &PulledJob, token: &Token, format: RowsFormat) -> Intake {
+        let gathering = Gathering::new(
+            &job.open.pipeline,
+            (job.open.job_number, token.place.shard),
+            None,
+            (GROUPS_LEN_MAX, GROUPS_LEN_MAX),
+        );
+        Intake {
+            decoder: Decoder::new(format),
+            gathering: Some(gathering),
+            rows: 0,
+            refused: None,
+        }
+    }
+
+    /// Takes a block of rows; `false` if nothing of the shard is wanted any more. Blocks.
+    fn take(
+        &mut self,
+        job: &PulledJob,
+        shard: u64,
+        block: &[u8],
+        is_last: bool,
+        runtime: &Handle,
+    ) -> Result<bool, PullError> {
+        if self.refused.is_some() {
+            return Ok(true);
+        }
+        let (gathering, rows) = (&mut self.gathering, &mut self.rows);
+        let mut refused = None;
+        let mut is_wanted = true;
+        let mut push = |batch: arrow::array::RecordBatch| {
+            *rows += batch.num_rows() as u64;
+            let Some(gathering) = gathering
+                .as_mut()
+                .filter(|_| refused.is_none() && is_wanted)
+            else {
+                return Ok(());
+            };
+            match into(job, shard, runtime, |into| gathering.push(&batch, into)) {
+                Ok(goes_on) => is_wanted = goes_on,
+                Err(AttemptError::Shard {
+                    message,
+                    transient: false,
+                }) => refused = Some(message),
+                Err(error) => return Err(RowsError::Other(error.into())),
+            }
+            Ok(())
+        };
+        self.decoder.take(&job.wanted, block, &mut push)?;
+        if is_last {
+            self.decoder.end(&job.wanted, &mut push)?;
+        }
+        if refused.is_some() {
+            // What was gathered is of no use.
+            self.gathering = None;
+            self.refused = refused;
+        }
+        Ok(is_wanted)
+    }
+}
+
+/// Calls `work` with where results go that do not fit into memory. Blocks.
+fn into<T>(job: &PulledJob, shard: u64, runtime: &Handle, work: impl FnOnce(&Into<'_>) -> T) -> T {
+    let admit = || -> Result<Option<Transaction>, AttemptError> {
+        let admitted = runtime.block_on(job.open.admit([shard]));
+        match admitted.map_err(AttemptError::Fatal)? {
+            Admission::Open(tx) => Ok(Some(*tx)),
+            _ => Ok(None),
+        }
+    };
+    work(&Into {
+        store: &job.open.store,
+        runtime,
+        admit: &admit,
+    })
+}
+
+impl From<AttemptError> for PullError {
+    /// What is not the rows' fault.
+    fn from(error: AttemptError) -> PullError {
+        match error {
+            AttemptError::Shard { message, .. } => PullError::Unavailable(message),
+            AttemptError::Fatal(error) => PullError::Job(error),
+        }
+    }
+}
+
+/// Holds what was said against what came.
+fn count(what: &'static str, said: u64, found: u64) -> Result<(), PullError> {
+    match said == found {
+        true => Ok(()),
+        false => Err(PullError::Invalid(format!(
+            "`{what}` is {said}, and {found} came"
+        ))),
+    }
+}
+
+fn refused(why: &str) -> CompleteResponse {
+    CompleteResponse {
+        outcome: CompleteOutcome::Refused.into(),
+        error: why.to_owned(),
+        ..CompleteResponse::default()
+    }
+}
+
+/// At most so many bytes of a text.
+fn beginning(text: &str, len_max: usize) -> &str {
+    &text[..text.floor_char_boundary(len_max)]
+}
+
+/// Work that broke off: a bug.
+#[allow(clippy::needless_pass_by_value, reason = "it is what joining gives")]
+pub(super) fn broken(error: JoinError) -> PullError {
+    PullError::Job(JobError::Worker(error.to_string()))
+}

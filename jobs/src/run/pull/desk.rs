@@ -1,0 +1,376 @@
+//! Where programs take shards.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::db::Db;
+use eciton_proto::limits::{PULL_JOBS_MAX, PULL_TASKS_MAX, PULL_WAIT_MS_MAX, RESPONSE_LEN_MAX};
+use eciton_proto::prost::Message;
+use eciton_proto::v1::{
+    Outcome, PullRequest, PullResponse, StepKind, TaskSpec, Worker, WorkerInfo,
+};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::complete::COMPLETES_MAX;
+use super::error::PullError;
+use super::jobs::{Found, Jobs, PulledJob};
+use super::programs::Programs;
+use super::task::read_of;
+use super::token::Token;
+use crate::run::backoff::due_in;
+use crate::run::claims::{idle, prefix};
+use crate::run::leases::{Holder, Leases, Place};
+use crate::run::ledger::Ledger;
+use crate::run::observer::Event;
+use crate::run::serve::ObserverOf;
+use crate::run::{JobError, Stop};
+
+/// What others have committed is looked at so often at most, and who waits for a task looks so often for one.
+const LOOKS_APART: Duration = Duration::from_millis(100);
+/// Shards that one call looks at, at most, for each task that it may give.
+const TRIES_PER_TASK: usize = 16;
+/// How long a shard is left to others whose file cannot be read here.
+const ASIDE: Duration = Duration::from_secs(30);
+/// Bytes of an answer that are left for one more task.
+const TASK_LEN_MAX: usize = 64 * 1024;
+
+/// Hands shards of the open jobs of a database to programs, and takes what they made of them. Cheap to clone.
+#[derive(Clone)]
+pub struct PullDesk(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) db: Db,
+    pub(super) leases: Leases,
+    observer: ObserverOf,
+    stop: Stop,
+    /// Names this peer in tokens.
+    pub(super) peer: u64,
+    /// What tokens are checked against.
+    pub(super) database: u64,
+    pub(super) jobs: Jobs,
+    pub(super) programs: Programs,
+    looked: Mutex<Option<Instant>>,
+    /// Room for shards that are taken.
+    pub(super) completes: Arc<Semaphore>,
+}
+
+impl PullDesk {
+    /// A desk at a database. `leases` are those of whoever else takes shards in this process
+    /// ([`ServeOptions::leases`](crate::run::ServeOptions::leases)), `observer` is told what becomes of them. Once
+    /// `stop` is requested no more tasks are given; all else goes on.
+    pub fn new(db: &Db, leases: Leases, observer: ObserverOf, stop: Stop) -> PullDesk {
+        let database = db.info().instance.0;
+        let low = |wide: u128| {
+            let bytes = wide.to_le_bytes();
+            bytes
+                .first_chunk()
+                .map_or(0, |low| u64::from_le_bytes(*low))
+        };
+        PullDesk(Arc::new(Inner {
+            db: db.clone(),
+            leases,
+            observer,
+            stop,
+            peer: low(SystemEntropy.next_u128()),
+            database: low(database),
+            jobs: Jobs::default(),
+            programs: Programs::default(),
+            looked: Mutex::default(),
+            completes: Arc::new(Semaphore::new(COMPLETES_MAX)),
+        }))
+    }
+
+    /// Takes leases of shards that nobody is at: `Shards.Pull`. Waits for one to come up as long as the request says.
+    ///
+    /// # Errors
+    /// [`PullError::Invalid`] beyond a limit; [`PullError::Job`] with [`JobError::NotFound`] for a job that is not
+    /// there, or what the database refuses; [`PullError::TooLarge`] for a named job that fits into no answer;
+    /// [`PullError::Unavailable`] after a stop.
+    pub async fn pull(&self, request: &PullRequest) -> Result<PullResponse, PullError> {
+        check(request)?;
+        let wait_ms = request.wait_ms.min(PULL_WAIT_MS_MAX);
+        let until = Instant::now() + Duration::from_millis(wait_ms.into());
+        loop {
+            if self.0.stop.is_requested() {
+                let why = "this peer drains: it gives no more tasks; expected another peer";
+                return Err(PullError::Unavailable(why.to_owned()));
+            }
+            let answer = self.pull_now(request).await?;
+            let all_ended = !request.jobs.is_empty() && answer.ended.len() >= named(request).len();
+            let left = until.saturating_duration_since(Instant::now());
+            if !answer.tasks.is_empty() || all_ended || left.is_zero() {
+                return Ok(answer);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOKS_APART.min(left)) => {}
+                () = self.0.stop.requested() => {}
+            }
+        }
+    }
+
+    async fn pull_now(&self, request: &PullRequest) -> Result<PullResponse, PullError> {
+        let program = self.0.programs.heard_of(request.worker.as_ref());
+        self.look().await?;
+        let mut answer = PullResponse::default();
+        let tasks_max = usize::try_from(request.tasks_max.max(1)).unwrap_or(1);
+        let is_named = !request.jobs.is_empty();
+        let Some(ledger) = Ledger::find(&self.0.db).await? else {
+            return match request.jobs.first() {
+                Some(name) => Err(missing(name, Vec::new())),
+                None => Ok(nothing(answer, Duration::MAX)),
+            };
+        };
+        let names = match is_named {
+            true => named(request),
+            false => ledger.open_jobs().await?,
+        };
+        let mut pause = Duration::MAX;
+        let mut len = 0;
+        for name in names {
+            let found = self.0.jobs.find(&ledger, &name, &self.0.observer).await;
+            let job = match found {
+                Ok(Found::Open(job)) => job,
+                Ok(Found::Missing) if is_named => {
+                    return Err(missing(&name, ledger.names().await?));
+                }
+                Ok(Found::Ended | Found::Cancelled) if is_named => {
+                    answer.ended.push(name);
+                    continue;
+                }
+                Ok(_) => continue,
+                // One job that cannot be planned here keeps nobody from the others.
+                Err(error) if !is_named && !matches!(error, JobError::Engine(_)) => {
+                    tracing::warn!(job = name, %error, "cannot be handed out");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if answer.tasks.len() >= tasks_max || !is_wanted(request, &job) {
+                continue;
+            }
+            let job_len = job.told.encoded_len();
+            if len + job_len + TASK_LEN_MAX > RESPONSE_LEN_MAX {
+                if is_named && answer.tasks.is_empty() {
+                    let why = format!("job `{name}` has {job_len} bytes, which no answer takes");
+                    return Err(PullError::TooLarge(why));
+                }
+                continue;
+            }
+            let before = answer.tasks.len();
+            let room = RESPONSE_LEN_MAX - TASK_LEN_MAX - len - job_len;
+            self.take(&job, tasks_max - before, room, program, &mut answer.tasks)
+                .await?;
+            let taken = &answer.tasks[before..];
+            if taken.is_empty() {
+                job.look().await?;
+                pause = pause.min(idle(job.open.lease_ms));
+            } else {
+                len += job_len + taken.iter().map(Message::encoded_len).sum::<usize>();
+                answer.jobs.push(job.told.clone());
+            }
+        }
+        Ok(nothing(answer, pause))
+    }
+
+    /// Takes up to so many shards of a job, in up to so many bytes.
+    async fn take(
+        &self,
+        job: &PulledJob,
+        count: usize,
+        mut len_max: usize,
+        program: Option<u64>,
+        tasks: &mut Vec<TaskSpec>,
+    ) -> Result<(), PullError> {
+        let enough = tasks.len() + count;
+        for shard in job.candidates(count.saturating_mul(TRIES_PER_TASK)) {
+            if tasks.len() >= enough || len_max < TASK_LEN_MAX {
+                break;
+            }
+            let place = Place {
+                job: job.open.job_number,
+                retries: job.open.retries,
+                shard,
+            };
+            let holder = Holder::new();
+            let until = Instant::now() + Duration::from_millis(job.open.lease_ms);
+            if !self.0.leases.take(place, holder, Some(until)) {
+                continue;
+            }
+            match self.prepare(job, place, holder).await {
+                Ok(Ok(task)) => {
+                    len_max = len_max.saturating_sub(task.encoded_len() + 8);
+                    self.0.programs.took(program, holder, until);
+                    job.observer.observe(&Event::ShardStarted { shard });
+                    tasks.push(task);
+                }
+                Ok(Err(rests_until)) => {
+                    self.0.leases.end(place, holder, rests_until);
+                }
+                Err(error) => {
+                    self.0.leases.end(place, holder, None);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A shard that was taken here as a task; else until when nobody should take it, if that matters.
+    async fn prepare(
+        &self,
+        job: &PulledJob,
+        place: Place,
+        holder: Holder,
+    ) -> Result<Result<TaskSpec, Option<Instant>>, PullError> {
+        let open = &job.open;
+        if !self.0.db.lease(&lease_name(place), open.lease_ms).await {
+            return Ok(Err(None));
+        }
+        // Afterwards what others had committed a moment before can be read.
+        self.look().await?;
+        let state = open.ledger.shard_now(&open.name, place.shard).await?;
+        if state.outcome() != Outcome::Unspecified {
+            job.ended(place.shard).await;
+            return Ok(Err(None));
+        }
+        if let Some(wait) = due_in(&state) {
+            self.0.db.release(&lease_name(place)).await;
+            return Ok(Err(Some(Instant::now() + wait)));
+        }
+        let shard = open.locate(place.shard).await?;
+        let read = match read_of(&open.pipeline.source, shard).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!(job = open.name, shard = place.shard, %error, "cannot be handed out; left to others");
+                self.0.db.release(&lease_name(place)).await;
+                return Ok(Err(Some(Instant::now() + ASIDE)));
+            }
+        };
+        let token = Token {
+            place,
+            attempts: state.attempts,
+            holder,
+            peer: self.0.peer,
+        };
+        Ok(Ok(TaskSpec {
+            job: open.name.clone(),
+            shard: place.shard,
+            attempt: state.attempts.saturating_sub(state.attempts_before) + 1,
+            token: token.encode(self.0.database),
+            lease_ms: open.lease_ms,
+            read: Some(read),
+        }))
+    }
+
+    /// Makes visible what other processes have committed, if that was not done just before.
+    pub(super) async fn look(&self) -> Result<(), PullError> {
+        if !self.0.db.is_shared() {
+            return Ok(());
+        }
+        let is_due = {
+            let mut looked = self.0.looked.lock();
+            let is_due = looked.is_none_or(|at| at.elapsed() >= LOOKS_APART);
+            if is_due {
+                *looked = Some(Instant::now());
+            }
+            is_due
+        };
+        if is_due {
+            self.0.db.refresh().await?;
+        }
+        Ok(())
+    }
+
+    /// The job of a token, by its name and as far as it is worked on.
+    pub(super) async fn job_of(&self, token: &Token) -> Result<(String, Found), PullError> {
+        let unknown = || PullError::Invalid("a token of a job that is not there".to_owned());
+        let ledger = Ledger::find(&self.0.db).await?.ok_or_else(unknown)?;
+        let name = self.0.jobs.name(&ledger, token.place.job).await?;
+        let name = name.ok_or_else(unknown)?;
+        let found = self.0.jobs.find(&ledger, &name, &self.0.observer).await?;
+        match found {
+            Found::Missing => Err(unknown()),
+            found => Ok((name, found)),
+        }
+    }
+
+    /// The token that some bytes are.
+    pub(super) fn token(&self, bytes: &[u8]) -> Result<Token, PullError> {
+        Token::decode(bytes, self.0.database)
+            .ok_or_else(|| PullError::Invalid("a token that no peer of this database gave".into()))
+    }
+
+    /// How many leases run that this desk has given.
+    pub fn leases(&self) -> usize {
+        self.0.leases.running()
+    }
+
+    /// The programs that were heard of lately, as workers of the swarm.
+    pub fn programs(&self) -> Vec<Worker> {
+        self.0.programs.list(self.0.peer)
+    }
+}
+
+fn check(request: &PullRequest) -> Result<(), PullError> {
+    let invalid = |what: String| Err(PullError::Invalid(what));
+    if request.tasks_max > PULL_TASKS_MAX {
+        let found = request.tasks_max;
+        return invalid(format!(
+            "tasks_max is {found}, expected at most {PULL_TASKS_MAX}"
+        ));
+    }
+    if request.jobs.len() > PULL_JOBS_MAX {
+        let found = request.jobs.len();
+        return invalid(format!("{found} jobs, expected at most {PULL_JOBS_MAX}"));
+    }
+    check_worker(request.worker.as_ref())
+}
+
+fn check_worker(worker: Option<&WorkerInfo>) -> Result<(), PullError> {
+    use eciton_proto::limits::WORKER_TEXT_LEN_MAX as MAX;
+    let texts = worker.map_or_else(Vec::new, |worker| vec![&worker.name, &worker.version]);
+    match texts.into_iter().find(|text| text.len() > MAX) {
+        Some(long) => Err(PullError::Invalid(format!(
+            "a worker is described by a text of {} bytes, expected at most {MAX}",
+            long.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The jobs that a request names, each once.
+fn named(request: &PullRequest) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let names = request.jobs.iter().filter(|name| seen.insert(*name));
+    names.cloned().collect()
+}
+
+/// Whether the request takes tasks of a job. A value that is not known is none that any job has.
+fn is_wanted(request: &PullRequest, job: &PulledJob) -> bool {
+    let step: StepKind = job.step;
+    let format = job.open.pipeline.source.spec().format;
+    (request.steps.is_empty() || request.steps.contains(&step.into()))
+        && (request.formats.is_empty() || request.formats.contains(&format))
+}
+
+fn missing(name: &str, known: Vec<String>) -> PullError {
+    let name = name.to_owned();
+    PullError::Job(JobError::NotFound { name, known })
+}
+
+/// The answer, with when to ask again if there is nothing in it.
+fn nothing(mut answer: PullResponse, pause: Duration) -> PullResponse {
+    if answer.tasks.is_empty() {
+        let pause = pause.min(idle(u64::MAX / 2));
+        answer.pause_ms = u32::try_from(pause.as_millis()).unwrap_or(0).max(1);
+    }
+    answer
+}
+
+/// What the lease of a shard is called between processes.
+pub(super) fn lease_name(place: Place) -> String {
+    format!("{}/{}", prefix((place.job, place.retries)), place.shard)
+}

@@ -1,0 +1,35 @@
+//! Why a program's call was not answered.
+
+use crate::run::JobError;
+
+/// Why a call came to nothing. Each says what the caller is to do, and nothing was counted as an attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The request is wrong: `INVALID_ARGUMENT`.
+    #[error("{0}")]
+    Invalid(String),
+    /// The lease was lost, or has ended: drop the rows (`ABORTED`).
+    #[error("{0}")]
+    Lost(String),
+    /// The job was cancelled, or retried: drop the rows (`FAILED_PRECONDITION`).
+    #[error(
+        "job `{0}` was cancelled or retried since the shard was taken; expected its rows to be dropped"
+    )]
+    Stopped(String),
+    /// Something is too large: `RESOURCE_EXHAUSTED`.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Not now: try again, here or at another peer (`UNAVAILABLE`).
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something about a job or the database.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+impl From<eciton_engine::base::Error> for PullError {
+    fn from(error: eciton_engine::base::Error) -> PullError {
+        PullError::Job(error.into())
+    }
+}

@@ -1,0 +1,213 @@
+//! Holding leases, and ending attempts without rows.
+
+use std::time::{Duration, Instant};
+
+use eciton_proto::limits::{ERROR_LEN_MAX, RENEW_LEASES_MAX};
+use eciton_proto::v1::{FailRequest, FailResponse, LeaseState, Outcome, RenewedLease};
+
+use super::desk::{PullDesk, lease_name};
+use super::error::PullError;
+use super::jobs::{Found, PulledJob};
+use super::token::Token;
+use crate::run::backoff::backoff;
+use crate::run::commit::{Admission, Failure};
+use crate::run::leases::Standing;
+use crate::run::observer::Event;
+
+impl PullDesk {
+    /// Makes leases run anew from now: `Shards.Renew`. One answer for each token.
+    ///
+    /// # Errors
+    /// [`PullError::Invalid`] for too many tokens or one that no peer gave: nothing is renewed then. What the
+    /// database refuses.
+    pub async fn renew(&self, tokens: &[Vec<u8>]) -> Result<Vec<RenewedLease>, PullError> {
+        let tokens = self.tokens(tokens)?;
+        self.look().await?;
+        let mut known = Vec::with_capacity(tokens.len());
+        for token in &tokens {
+            known.push(self.job_of(token).await?.1);
+        }
+        let mut leases = Vec::with_capacity(tokens.len());
+        for (token, found) in tokens.iter().zip(known) {
+            let (state, lease_ms) = self.renew_one(token, &found).await?;
+            leases.push(RenewedLease {
+                state: state.into(),
+                lease_ms,
+            });
+        }
+        Ok(leases)
+    }
+
+    async fn renew_one(
+        &self,
+        token: &Token,
+        found: &Found,
+    ) -> Result<(LeaseState, u64), PullError> {
+        let job = match found {
+            Found::Open(job) if job.open.retries == token.place.retries => job,
+            Found::Ended => return Ok((LeaseState::Ended, 0)),
+            Found::Open(_) | Found::Cancelled | Found::Missing => {
+                return Ok((LeaseState::Stopped, 0));
+            }
+        };
+        let shard = job.open.ledger.shard_now(&job.open.name, token.place.shard);
+        if shard.await?.outcome() != Outcome::Unspecified {
+            job.ended(token.place.shard).await;
+            return Ok((LeaseState::Ended, 0));
+        }
+        match self.hold(job, token).await {
+            true => Ok((LeaseState::Held, job.open.lease_ms)),
+            false => Ok((LeaseState::Lost, 0)),
+        }
+    }
+
+    /// Makes one lease run anew; `false` if somebody else has the shard, or it was given back.
+    pub(super) async fn hold(&self, job: &PulledJob, token: &Token) -> bool {
+        let Token { place, holder, .. } = *token;
+        let is_ours = token.peer == self.0.peer;
+        match self.0.leases.standing(place, holder) {
+            Standing::Lost => return false,
+            Standing::Unknown if is_ours => return false,
+            Standing::Held | Standing::RanOut | Standing::Unknown => {}
+        }
+        let until = Instant::now() + Duration::from_millis(job.open.lease_ms);
+        if !self.0.leases.take(place, holder, Some(until)) {
+            return false;
+        }
+        if !self.0.db.lease(&lease_name(place), job.open.lease_ms).await {
+            self.0.leases.lose(place, holder);
+            return false;
+        }
+        self.0.programs.held(holder, until);
+        true
+    }
+
+    /// Whether what was computed under a lease may still count, as far as can be told here. A lease that another peer
+    /// gave is one that ran out, and what is between processes still names that peer: then the commit alone decides.
+    pub(super) async fn may_count(&self, job: &PulledJob, token: &Token) -> bool {
+        match self.0.leases.standing(token.place, token.holder) {
+            Standing::Held | Standing::Unknown => true,
+            Standing::RanOut => self.hold(job, token).await,
+            Standing::Lost => false,
+        }
+    }
+
+    /// Gives shards back untried: `Shards.Release`.
+    ///
+    /// # Errors
+    /// [`PullError::Invalid`] for too many tokens or one that no peer gave: nothing is given back then.
+    pub async fn release(&self, tokens: &[Vec<u8>]) -> Result<(), PullError> {
+        for token in self.tokens(tokens)? {
+            if self.0.leases.end(token.place, token.holder, None) {
+                self.0.db.release(&lease_name(token.place)).await;
+            }
+            self.0.programs.ended(token.holder, false);
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, tokens: &[Vec<u8>]) -> Result<Vec<Token>, PullError> {
+        if tokens.len() > RENEW_LEASES_MAX {
+            let found = tokens.len();
+            let what = format!("{found} tokens, expected at most {RENEW_LEASES_MAX}");
+            return Err(PullError::Invalid(what));
+        }
+        tokens.iter().map(|token| self.token(token)).collect()
+    }
+
+    /// Counts a failed attempt and keeps its error, durably: `Shards.Fail`. It is done also if who waits for it goes
+    /// away.
+    ///
+    /// # Errors
+    /// [`PullError::Lost`] if the lease was lost or has ended, [`PullError::Stopped`] if the job was cancelled or
+    /// retried; [`PullError::Invalid`]: nothing is counted then. What the database refuses.
+    pub async fn fail(&self, request: FailRequest) -> Result<FailResponse, PullError> {
+        let desk = self.clone();
+        let failing = tokio::spawn(async move { desk.fail_to_its_end(&request).await });
+        failing.await.map_err(super::complete::broken)?
+    }
+
+    async fn fail_to_its_end(&self, request: &FailRequest) -> Result<FailResponse, PullError> {
+        let len = request.error.len();
+        if len == 0 || len > ERROR_LEN_MAX {
+            return Err(PullError::Invalid(format!(
+                "the error has {len} bytes, expected 1 to {ERROR_LEN_MAX}"
+            )));
+        }
+        let token = self.token(&request.token)?;
+        self.look().await?;
+        let (name, found) = self.job_of(&token).await?;
+        let job = match found {
+            Found::Open(job) if job.open.retries == token.place.retries => job,
+            Found::Ended => return Err(lost(&token)),
+            _ => return Err(PullError::Stopped(name)),
+        };
+        let is_ended = self.0.leases.standing(token.place, token.holder) == Standing::Unknown
+            && token.peer == self.0.peer;
+        if is_ended || !self.may_count(&job, &token).await {
+            return Err(lost(&token));
+        }
+        let error = &request.error;
+        let failure = job
+            .open
+            .record_failure(
+                token.place.shard,
+                Some(token.attempts),
+                error,
+                request.transient,
+            )
+            .await?;
+        match failure {
+            Failure::Final(attempts) => {
+                self.failed(&job, &token, attempts, error).await;
+                Ok(FailResponse {
+                    failed: true,
+                    attempts,
+                })
+            }
+            Failure::Again(attempt) => {
+                let wait = backoff(attempt);
+                let rests_until = Instant::now() + wait;
+                self.0
+                    .leases
+                    .end(token.place, token.holder, Some(rests_until));
+                self.0.programs.ended(token.holder, false);
+                self.0.db.release(&lease_name(token.place)).await;
+                job.observer.observe(&Event::AttemptFailed {
+                    shard: token.place.shard,
+                    attempt,
+                    error,
+                    retry_in_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                });
+                Ok(FailResponse {
+                    failed: false,
+                    attempts: token.attempts + 1,
+                })
+            }
+            Failure::NotAdmitted(Admission::Cancelled | Admission::Changed) => {
+                Err(PullError::Stopped(name))
+            }
+            Failure::NotAdmitted(_) => Err(lost(&token)),
+        }
+    }
+
+    /// A shard has failed for good.
+    pub(super) async fn failed(&self, job: &PulledJob, token: &Token, attempts: u32, error: &str) {
+        self.0.leases.end(token.place, token.holder, None);
+        self.0.programs.ended(token.holder, false);
+        job.observer.observe(&Event::ShardFailed {
+            shard: token.place.shard,
+            attempts,
+            error,
+        });
+        job.ended(token.place.shard).await;
+    }
+}
+
+/// The lease is another's by now.
+pub(super) fn lost(token: &Token) -> PullError {
+    PullError::Lost(format!(
+        "the lease of shard {} was lost or has ended; expected its rows to be dropped",
+        token.place.shard
+    ))
+}

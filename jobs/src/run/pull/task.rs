@@ -1,0 +1,105 @@
+//! Jobs and shards as a program is told of them.
+
+use eciton_proto::v1::task_job::{Sink, Step};
+use eciton_proto::v1::task_spec::Read;
+use eciton_proto::v1::{
+    Format, JobSpec, RowGroups, SchemaField, SourceSpec, StepKind, TaskJob, TextRange, ValueRange,
+    job_spec,
+};
+
+use crate::run::JobError;
+use crate::run::open::OpenJob;
+use crate::source::{Shard, Source, compression, text_start};
+use crate::spec::type_name;
+
+/// What the tasks of a job have in common.
+pub(super) fn task_job(open: &OpenJob, spec: &JobSpec) -> TaskJob {
+    let source = &open.pipeline.source;
+    let fields = |schema: &arrow::datatypes::Schema| {
+        let fields = schema.fields().iter();
+        fields
+            .map(|field| SchemaField {
+                name: field.name().clone(),
+                r#type: type_name(field.data_type()),
+                nullable: field.is_nullable(),
+            })
+            .collect()
+    };
+    TaskJob {
+        name: open.name.clone(),
+        number: open.job_number,
+        retries: open.retries,
+        source: Some(SourceSpec {
+            paths: Vec::new(),
+            shard_size: 0,
+            shard_len: 0,
+            from: 0,
+            to: 0,
+            schema: Vec::new(),
+            ..source.spec().clone()
+        }),
+        schema: fields(source.schema()),
+        step: spec.step.clone().map(|step| match step {
+            job_spec::Step::Transform(transform) => Step::Transform(transform),
+            job_spec::Step::Command(command) => Step::Command(command),
+        }),
+        sink: spec.sink.clone().map(|sink| match sink {
+            job_spec::Sink::Merge(merge) => Sink::Merge(merge),
+            job_spec::Sink::Upsert(upsert) => Sink::Upsert(upsert),
+        }),
+        output: fields(open.pipeline.transform.output_schema()),
+    }
+}
+
+/// What is done to the rows of a job's shards.
+pub(super) fn step_of(spec: &JobSpec) -> StepKind {
+    match &spec.step {
+        None => StepKind::None,
+        Some(job_spec::Step::Transform(_)) => StepKind::Transform,
+        Some(job_spec::Step::Command(_)) => StepKind::Command,
+    }
+}
+
+/// What is read of a shard. Reads the beginning of a compressed file.
+///
+/// # Errors
+/// [`JobError::Source`] where the file is not there, or another one by now.
+pub(super) async fn read_of(source: &Source, shard: Shard) -> Result<Read, JobError> {
+    let end = shard.start.saturating_add(shard.len);
+    Ok(match source.spec().format() {
+        Format::Parquet => Read::RowGroups(RowGroups {
+            file: Some(source.file(shard)?.clone()),
+            start: shard.start,
+            end,
+        }),
+        Format::Range => {
+            let from = source.spec().from;
+            let value = |units: u64| from.saturating_add_unsigned(units);
+            Read::Values(ValueRange {
+                start: value(shard.start),
+                end: value(end),
+            })
+        }
+        _ => {
+            let file = source.file(shard)?.clone();
+            let compression = compression(&file.path);
+            let start = match shard.start {
+                0 => {
+                    let source = source.clone();
+                    tokio::task::spawn_blocking(move || text_start(&source, shard))
+                        .await
+                        .map_err(|error| JobError::Worker(error.to_string()))??
+                }
+                start => start,
+            };
+            let to_end = compression != eciton_proto::v1::Compression::Unspecified;
+            Read::Text(TextRange {
+                file: Some(file),
+                start,
+                end: if to_end { 0 } else { end },
+                to_end,
+                compression: compression.into(),
+            })
+        }
+    })
+}

@@ -1,0 +1,166 @@
+//! Serving gRPC: every worker with `--listen` is a peer of the others, and answers for the whole database.
+//!
+//! | module | is |
+//! |---|---|
+//! | `server` | the listener, the services behind it, and how they end |
+//! | `swarm` | the calls of the service `Swarm` |
+//! | `watch` | telling how a job goes, until it has ended |
+//! | `shards` | the calls of the service `Shards` |
+//! | `workers` | who works on the database |
+//! | `presence` | workers tell each other that they are there |
+//! | `requests`, `pages` | what a request may ask for, checked before any work |
+//! | `statuses` | errors as gRPC tells them |
+//! | `guard`, `access` | who may call what: roles and tokens |
+//! | `activity` | what this process is at |
+//!
+//! Whatever a call changes is durable before it is answered, so that the process that answered may die right after.
+//! Work on the database is done in tasks of its own: a caller that goes away, or reads slowly, stops none of it
+//! halfway, and holds up nobody else.
+
+mod access;
+mod activity;
+mod guard;
+mod pages;
+mod presence;
+mod requests;
+mod server;
+mod shards;
+mod statuses;
+mod swarm;
+mod watch;
+mod workers;
+
+pub(crate) use access::Access;
+pub(crate) use activity::Activity;
+pub(crate) use server::{Listener, Serving};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use eciton_engine::base::Action;
+use eciton_engine::db::Db;
+use eciton_jobs::run::pull::PullDesk;
+use eciton_jobs::run::{JobError, Leases, Observer, Stop};
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+use workers::Me;
+
+use crate::metrics::JobMetrics;
+
+/// Jobs that are checked and recorded at the same time; others wait.
+const SUBMITS_AT_ONCE_MAX: usize = 16;
+/// How often a peer that drains looks whether programs still hold leases.
+const LOOKS_APART: Duration = Duration::from_millis(50);
+/// How often something is read again that was collected meanwhile.
+const READS_MAX: u32 = 5;
+
+/// A process that serves calls, shared by all of them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Peer(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    me: Me,
+    stop: Stop,
+    activity: Arc<Activity>,
+    submits: Semaphore,
+    desk: PullDesk,
+}
+
+impl Peer {
+    /// A peer that answers for `db` until `stop` is requested, and goes on telling afterwards. It serves at
+    /// `address`, and works with so many slots.
+    pub(crate) fn new(
+        db: &Db,
+        address: Option<SocketAddr>,
+        slots: usize,
+        activity: Arc<Activity>,
+        leases: Leases,
+        stop: Stop,
+    ) -> Peer {
+        let observer = Arc::new(|job: &str| Arc::new(JobMetrics::new(job)) as Arc<dyn Observer>);
+        let desk = PullDesk::new(db, leases, observer, stop.clone());
+        Peer(Arc::new(Inner {
+            db: db.clone(),
+            me: Me::new(address, slots),
+            stop,
+            activity,
+            submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
+            desk,
+        }))
+    }
+
+    /// Where programs take shards.
+    fn desk(&self) -> &PullDesk {
+        &self.0.desk
+    }
+
+    /// Waits until no program holds a lease that it was given here.
+    pub(crate) async fn pulled(&self) {
+        while self.0.desk.leases() > 0 {
+            tokio::time::sleep(LOOKS_APART).await;
+        }
+    }
+
+    /// Whether it is about to go: it takes nothing new.
+    fn is_draining(&self) -> bool {
+        self.0.stop.is_requested()
+    }
+
+    /// Reads, in a task of its own, from a state that has everything that was committed anywhere before.
+    ///
+    /// # Errors
+    /// What the work fails with, as a status.
+    async fn read<T, W>(&self, work: W) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        W: Fn(Db) -> BoxFuture<'static, Result<T, JobError>> + Send + Sync + 'static,
+    {
+        let db = self.0.db.clone();
+        self.change(async move {
+            let mut reads = 1;
+            loop {
+                if db.is_shared() {
+                    db.refresh().await?;
+                }
+                match work(db.clone()).await {
+                    // In a bucket a state may be collected while it is read.
+                    Err(JobError::Engine(error))
+                        if error.action() == Action::Retry && reads < READS_MAX =>
+                    {
+                        reads += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Works in a task of its own, which goes on to its end even if the caller goes away.
+    ///
+    /// # Errors
+    /// What the work fails with, as a status.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, JobError>> + Send + 'static,
+    ) -> Result<T, Status> {
+        match tokio::spawn(work).await {
+            Ok(done) => done.map_err(|error| statuses::of_job(&error)),
+            Err(died) => Err(Status::internal(format!(
+                "the call ended unexpectedly: {died}"
+            ))),
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch, for people.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}

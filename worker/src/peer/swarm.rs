@@ -1,0 +1,208 @@
+//! The calls of the service `Swarm`.
+
+use eciton_jobs::run::{self as jobs, PageOf};
+use eciton_proto::limits::{
+    FILES_SHOWN_MAX, JOB_NAME_LEN_MAX, JOBS_PAGE_DEFAULT, JOBS_PAGE_MAX, RESPONSE_LEN_MAX,
+};
+use eciton_proto::prost::Message;
+use eciton_proto::v1::swarm_server::Swarm;
+use eciton_proto::v1::{
+    CancelJobRequest, CancelJobResponse, GetJobRequest, GetJobResponse, JobPhase, JobStatus,
+    JobView, ListJobsRequest, ListJobsResponse, ListWorkersRequest, ListWorkersResponse,
+    RetryJobRequest, RetryJobResponse, SubmitJobRequest, SubmitJobResponse, WatchJobRequest,
+};
+use futures::FutureExt;
+use tonic::{Code, Request, Response, Status};
+
+use super::statuses::status;
+use super::watch::News;
+use super::{Peer, pages, requests};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Swarm for Peer {
+    async fn submit_job(&self, request: Request<SubmitJobRequest>) -> Answer<SubmitJobResponse> {
+        if self.is_draining() {
+            return Err(Status::unavailable(
+                "this peer is about to end: submit at another one",
+            ));
+        }
+        let SubmitJobRequest { file, check_only } = request.into_inner();
+        let file = requests::job_file(file)?;
+        answer(self.submit(file, check_only).await?)
+    }
+
+    async fn get_job(&self, request: Request<GetJobRequest>) -> Answer<GetJobResponse> {
+        let GetJobRequest { name, view } = request.into_inner();
+        requests::name(&name)?;
+        let view = requests::view(view, JobView::Failures);
+        let job = Some(self.job(name, view).await?);
+        answer(GetJobResponse { job })
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Answer<ListJobsResponse> {
+        answer(self.list(request.into_inner()).await?)
+    }
+
+    type WatchJobStream = News;
+
+    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Answer<News> {
+        Ok(Response::new(self.watch(request.into_inner()).await?))
+    }
+
+    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Answer<CancelJobResponse> {
+        let name = request.into_inner().name;
+        requests::name(&name)?;
+        let (db, job) = (self.0.db.clone(), name.clone());
+        self.change(async move {
+            if db.is_shared() {
+                db.refresh().await?;
+            }
+            jobs::cancel(&db, &job).await
+        })
+        .await?;
+        let job = Some(self.job(name, JobView::Counts).await?);
+        answer(CancelJobResponse { job })
+    }
+
+    async fn retry_job(&self, request: Request<RetryJobRequest>) -> Answer<RetryJobResponse> {
+        let name = request.into_inner().name;
+        requests::name(&name)?;
+        let (db, job) = (self.0.db.clone(), name.clone());
+        let retried = self
+            .change(async move {
+                if db.is_shared() {
+                    db.refresh().await?;
+                }
+                jobs::retry(&db, &job).await
+            })
+            .await?;
+        let files_changed = retried.files.len() as u64;
+        let mut files = retried.files;
+        files.truncate(FILES_SHOWN_MAX);
+        answer(RetryJobResponse {
+            job: Some(self.job(name, JobView::Counts).await?),
+            shards: retried.shards,
+            files,
+            files_changed,
+        })
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<ListWorkersRequest>,
+    ) -> Answer<ListWorkersResponse> {
+        answer(self.workers(&request.into_inner()).await?)
+    }
+}
+
+/// An answer that every library takes as it comes.
+fn answer<T: Message>(message: T) -> Answer<T> {
+    let len = message.encoded_len();
+    if len > RESPONSE_LEN_MAX {
+        let told = format!("the answer has {len} bytes, the limit is {RESPONSE_LEN_MAX}");
+        return Err(status(Code::ResourceExhausted, told));
+    }
+    Ok(Response::new(message))
+}
+
+impl Peer {
+    /// How one job stands.
+    pub(super) async fn job(&self, name: String, view: JobView) -> Result<JobStatus, Status> {
+        let job = self.read(move |db| {
+            let name = name.clone();
+            async move { jobs::view(&db, &name, view).await }.boxed()
+        });
+        Ok(self.with_running(job.await?))
+    }
+
+    /// Says how many shards are at work, as far as this process can tell.
+    fn with_running(&self, mut job: JobStatus) -> JobStatus {
+        if let Some(counts) = &mut job.counts {
+            // Those that have just ended are counted as that.
+            let rest = job.shards.saturating_sub(counts.done + counts.failed);
+            counts.running = self.0.activity.running(&job.name).min(rest);
+        }
+        job
+    }
+
+    async fn submit(
+        &self,
+        file: eciton_proto::v1::JobFile,
+        check_only: bool,
+    ) -> Result<SubmitJobResponse, Status> {
+        let permit = self.0.submits.acquire().await;
+        let _permit = permit.map_err(|_| Status::unavailable("this peer is about to end"))?;
+        let parsed = tokio::task::spawn_blocking(move || requests::parsed(&file)).await;
+        let file = parsed.map_err(|died| Status::internal(died.to_string()))??;
+        let db = self.0.db.clone();
+        let submitted = self
+            .change(async move {
+                if db.is_shared() {
+                    db.refresh().await?;
+                }
+                match check_only {
+                    true => jobs::preview(&db, &file).await,
+                    false => jobs::submit(&db, &file).await,
+                }
+            })
+            .await?;
+        Ok(SubmitJobResponse {
+            phase: phase(submitted.state).into(),
+            name: submitted.name,
+            number: submitted.number,
+            shards: submitted.shards,
+            joined: submitted.joined,
+        })
+    }
+
+    async fn list(&self, request: ListJobsRequest) -> Result<ListJobsResponse, Status> {
+        requests::at_most("name_prefix", &request.name_prefix, JOB_NAME_LEN_MAX)?;
+        let view = requests::view_among(request.view, &[JobView::Basic, JobView::Counts])?;
+        let mut phases: Vec<JobPhase> = request.phases().collect();
+        phases.sort_unstable();
+        phases.dedup();
+        let filter = format!("jobs {phases:?} {}", request.name_prefix);
+        let after = pages::after(&filter, &request.page_token)?.to_owned();
+        let limit = requests::page_size(request.page_size, JOBS_PAGE_DEFAULT, JOBS_PAGE_MAX);
+        let prefix = request.name_prefix;
+        let page = self
+            .read(move |db| {
+                let (after, prefix, phases) = (after.clone(), prefix.clone(), phases.clone());
+                async move {
+                    let of = PageOf {
+                        after: &after,
+                        prefix: &prefix,
+                        phases: &phases,
+                        limit,
+                        counts: view == JobView::Counts,
+                    };
+                    jobs::page(&db, &of).await
+                }
+                .boxed()
+            })
+            .await?;
+        let next = page.next.map(|last| pages::token(&filter, &last));
+        Ok(ListJobsResponse {
+            jobs: page
+                .jobs
+                .into_iter()
+                .map(|job| self.with_running(job))
+                .collect(),
+            next_page_token: next.unwrap_or_default(),
+        })
+    }
+}
+
+/// A state by its name in the contract.
+fn phase(state: &str) -> JobPhase {
+    match state {
+        "pending" => JobPhase::Pending,
+        "running" => JobPhase::Running,
+        "done" => JobPhase::Done,
+        "failed" => JobPhase::Failed,
+        "cancelled" => JobPhase::Cancelled,
+        _ => JobPhase::Unspecified,
+    }
+}

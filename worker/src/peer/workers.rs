@@ -1,0 +1,102 @@
+//! Who works on the database.
+
+use std::net::SocketAddr;
+
+use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_proto::limits::{WORKER_TEXT_LEN_MAX, WORKERS_PAGE_DEFAULT, WORKERS_PAGE_MAX};
+use eciton_proto::v1::{
+    ListWorkersRequest, ListWorkersResponse, Worker, WorkerInfo, WorkerKind, WorkerState,
+};
+use tonic::Status;
+
+use super::{Peer, now_ms, pages, requests};
+
+/// What tokens of pages of workers are made with: there is one list of them.
+const FILTER: &str = "workers";
+
+/// What does not change about this process.
+pub(super) struct Me {
+    id: String,
+    info: WorkerInfo,
+    address: String,
+    started_ms: i64,
+}
+
+impl Me {
+    pub(super) fn new(address: Option<SocketAddr>, slots: usize) -> Me {
+        let mut name = format!("{}/{}", host(), std::process::id());
+        name.truncate(name.floor_char_boundary(WORKER_TEXT_LEN_MAX));
+        // Whoever listens everywhere is found by its name, if by anything.
+        let mut address = match address {
+            Some(address) if address.ip().is_unspecified() => {
+                format!("{}:{}", host(), address.port())
+            }
+            Some(address) => address.to_string(),
+            None => String::new(),
+        };
+        address.truncate(address.floor_char_boundary(WORKER_TEXT_LEN_MAX));
+        Me {
+            id: format!("{:032x}", SystemEntropy.next_u128()),
+            info: WorkerInfo {
+                name,
+                version: format!("eciton {}", env!("CARGO_PKG_VERSION")),
+                slots: u32::try_from(slots).unwrap_or(u32::MAX),
+            },
+            address,
+            started_ms: now_ms(),
+        }
+    }
+}
+
+/// The name of this machine, for people.
+fn host() -> String {
+    let said = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let said = said.or_else(|| std::env::var("HOSTNAME").ok());
+    said.map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned())
+}
+
+impl Peer {
+    /// This process as a worker.
+    pub(super) fn as_worker(&self) -> Worker {
+        let (me, activity) = (&self.0.me, &self.0.activity);
+        let state = match self.is_draining() {
+            true => WorkerState::Draining,
+            false => WorkerState::Running,
+        };
+        Worker {
+            id: me.id.clone(),
+            info: Some(me.info.clone()),
+            kind: WorkerKind::Node.into(),
+            state: state.into(),
+            address: me.address.clone(),
+            busy: activity.busy(),
+            started_ms: me.started_ms,
+            seen_ms: now_ms(),
+            shards_done: activity.done(),
+        }
+    }
+
+    /// A page of workers.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a token that no answer gave.
+    pub(super) async fn workers(
+        &self,
+        request: &ListWorkersRequest,
+    ) -> Result<ListWorkersResponse, Status> {
+        let after = pages::after(FILTER, &request.page_token)?;
+        let size = requests::page_size(request.page_size, WORKERS_PAGE_DEFAULT, WORKERS_PAGE_MAX);
+        let known = self.all_workers().await.into_values();
+        let mut workers: Vec<Worker> = known.filter(|worker| worker.id.as_str() > after).collect();
+        let mut next_page_token = String::new();
+        if workers.len() > size {
+            workers.truncate(size);
+            let last = workers.last().map_or("", |worker| worker.id.as_str());
+            next_page_token = pages::token(FILTER, last);
+        }
+        Ok(ListWorkersResponse {
+            workers,
+            next_page_token,
+        })
+    }
+}

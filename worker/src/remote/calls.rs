@@ -1,0 +1,130 @@
+//! Submitting, looking at and changing jobs.
+
+use std::fs;
+use std::path::{Path, absolute};
+
+use eciton_jobs::run::JobStatus;
+use eciton_jobs::spec::SpecError;
+use eciton_proto::limits::JOB_FILE_LEN_MAX;
+use eciton_proto::v1::{
+    CancelJobRequest, GetJobRequest, JobFile, JobView, ListJobsRequest, RetryJobRequest,
+    SubmitJobRequest,
+};
+
+use super::connect::Remote;
+use super::status::status;
+use crate::failure::Failure;
+
+/// Jobs that one call asks for.
+const PAGE: u32 = 500;
+
+impl Remote {
+    /// Records a job by its file; the peer checks it, and looks for its data under the folder that the file lies in.
+    /// Gives its name.
+    ///
+    /// # Errors
+    /// [`Failure::JobFile`] where the file cannot be read; [`Failure::Peer`].
+    pub(crate) async fn submit(&mut self, path: &Path) -> Result<String, Failure> {
+        let file = Some(job_file(path)?);
+        let request = SubmitJobRequest {
+            file,
+            check_only: false,
+        };
+        let call = self.call(request, async |client, request| {
+            client.submit_job(request).await
+        });
+        Ok(call.await?.name)
+    }
+
+    /// How one job stands, with its first failures.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn job(&mut self, name: &str) -> Result<JobStatus, Failure> {
+        let view = JobView::Failures.into();
+        let request = GetJobRequest {
+            name: name.to_owned(),
+            view,
+        };
+        let call = self.call(request, async |client, request| {
+            client.get_job(request).await
+        });
+        Ok(status(call.await?.job.unwrap_or_default()))
+    }
+
+    /// How all jobs stand, by name, without their failures.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn jobs(&mut self) -> Result<Vec<JobStatus>, Failure> {
+        let mut jobs = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListJobsRequest {
+                page_size: PAGE,
+                page_token,
+                view: JobView::Counts.into(),
+                ..ListJobsRequest::default()
+            };
+            let call = self.call(request, async |client, request| {
+                client.list_jobs(request).await
+            });
+            let page = call.await?;
+            jobs.extend(page.jobs.into_iter().map(status));
+            if page.next_page_token.is_empty() {
+                return Ok(jobs);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Ends a job early.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn cancel(&mut self, name: &str) -> Result<(), Failure> {
+        let request = CancelJobRequest {
+            name: name.to_owned(),
+        };
+        let call = self.call(request, async |client, request| {
+            client.cancel_job(request).await
+        });
+        call.await.map(|_| ())
+    }
+
+    /// Gives the failed shards of a job another chance; the swarm takes it.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn retry(&mut self, name: &str) -> Result<(), Failure> {
+        let request = RetryJobRequest {
+            name: name.to_owned(),
+        };
+        let call = self.call(request, async |client, request| {
+            client.retry_job(request).await
+        });
+        call.await.map(|_| ())
+    }
+}
+
+/// The text of a job file, and where it lies. The peer checks the rest, whose version may know more.
+fn job_file(path: &Path) -> Result<JobFile, SpecError> {
+    let cannot = |error: &dyn std::fmt::Display| SpecError::whole(path, error);
+    let unreadable = |error: std::io::Error| cannot(&format!("cannot be read: {error}"));
+    let len = fs::metadata(path).map_err(unreadable)?.len();
+    if len > JOB_FILE_LEN_MAX as u64 {
+        return Err(cannot(&format!(
+            "a job file is at most {JOB_FILE_LEN_MAX} bytes long, found {len}"
+        )));
+    }
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| cannot(&"expected UTF-8"))?;
+    let whole = absolute(path).map_err(unreadable)?;
+    let directory = whole.parent().and_then(Path::to_str);
+    let directory = directory.ok_or_else(|| cannot(&"expected a path in UTF-8"))?;
+    Ok(JobFile {
+        name: path.display().to_string(),
+        text,
+        directory: directory.to_owned(),
+    })
+}

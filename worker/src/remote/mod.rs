@@ -1,0 +1,16 @@
+//! Asking a worker over gRPC instead of opening the database.
+//!
+//! | module | is |
+//! |---|---|
+//! | `connect` | addresses, TLS and tokens; which peer answers |
+//! | `calls` | submitting, looking at and changing jobs |
+//! | `watch` | news of a job, from whichever peer tells them |
+//! | `status` | what is told, as the commands print it |
+
+mod calls;
+mod connect;
+mod status;
+mod watch;
+
+pub(crate) use connect::Remote;
+pub(crate) use watch::Watch;
