@@ -36,14 +36,14 @@ pub(crate) use server::{Listener, Serving};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eciton_engine::base::Action;
 use eciton_engine::db::Db;
 use eciton_jobs::run::pull::PullDesk;
 use eciton_jobs::run::{JobError, Leases, Observer, Stop};
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tonic::Status;
 
 use workers::Me;
@@ -68,6 +68,8 @@ struct Inner {
     activity: Arc<Activity>,
     submits: Semaphore,
     desk: PullDesk,
+    /// When the last look at what others have committed began.
+    refreshed: Mutex<Option<Instant>>,
 }
 
 impl Peer {
@@ -90,6 +92,7 @@ impl Peer {
             activity,
             submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
             desk,
+            refreshed: Mutex::default(),
         }))
     }
 
@@ -119,14 +122,12 @@ impl Peer {
         T: Send + 'static,
         W: Fn(Db) -> BoxFuture<'static, Result<T, JobError>> + Send + Sync + 'static,
     {
-        let db = self.0.db.clone();
+        let peer = self.clone();
         self.change(async move {
             let mut reads = 1;
             loop {
-                if db.is_shared() {
-                    db.refresh().await?;
-                }
-                match work(db.clone()).await {
+                peer.refresh().await?;
+                match work(peer.0.db.clone()).await {
                     // In a bucket a state may be collected while it is read.
                     Err(JobError::Engine(error))
                         if error.action() == Action::Retry && reads < READS_MAX =>
@@ -138,6 +139,26 @@ impl Peer {
             }
         })
         .await
+    }
+
+    /// Makes visible whatever was committed anywhere before. Many calls at a time look together: one look that begins
+    /// after a call did is enough for it.
+    ///
+    /// # Errors
+    /// As [`Db::refresh`].
+    async fn refresh(&self) -> Result<(), JobError> {
+        let Inner { db, refreshed, .. } = &*self.0;
+        if !db.is_shared() {
+            return Ok(());
+        }
+        let called = Instant::now();
+        let mut refreshed = refreshed.lock().await;
+        if refreshed.is_none_or(|began| began < called) {
+            let begins = Instant::now();
+            db.refresh().await?;
+            *refreshed = Some(begins);
+        }
+        Ok(())
     }
 
     /// Works in a task of its own, which goes on to its end even if the caller goes away.

@@ -33,7 +33,7 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long calls that are at work when everything else has ended may take to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// An address that this process listens at; connections wait until somebody [serves](serve).
+/// An address that this process listens at; connections wait until somebody [serves](Listener::serve).
 pub(crate) struct Listener {
     incoming: TcpIncoming,
     address: SocketAddr,
@@ -95,6 +95,9 @@ impl Listener {
     }
 
     /// Serves calls from now on; health is told as serving until `stop` is requested.
+    ///
+    /// # Errors
+    /// [`Failure::Work`] where what the services are described by is broken.
     pub(crate) fn serve(self, peer: Peer, stop: Stop) -> Result<Serving, Failure> {
         let health = HealthReporter::new();
         let access = Arc::new(self.access);

@@ -54,12 +54,10 @@ impl Swarm for Peer {
     async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Answer<CancelJobResponse> {
         let name = request.into_inner().name;
         requests::name(&name)?;
-        let (db, job) = (self.0.db.clone(), name.clone());
+        let (peer, job) = (self.clone(), name.clone());
         self.change(async move {
-            if db.is_shared() {
-                db.refresh().await?;
-            }
-            jobs::cancel(&db, &job).await
+            peer.refresh().await?;
+            jobs::cancel(&peer.0.db, &job).await
         })
         .await?;
         let job = Some(self.job(name, JobView::Counts).await?);
@@ -69,13 +67,11 @@ impl Swarm for Peer {
     async fn retry_job(&self, request: Request<RetryJobRequest>) -> Answer<RetryJobResponse> {
         let name = request.into_inner().name;
         requests::name(&name)?;
-        let (db, job) = (self.0.db.clone(), name.clone());
+        let (peer, job) = (self.clone(), name.clone());
         let retried = self
             .change(async move {
-                if db.is_shared() {
-                    db.refresh().await?;
-                }
-                jobs::retry(&db, &job).await
+                peer.refresh().await?;
+                jobs::retry(&peer.0.db, &job).await
             })
             .await?;
         let files_changed = retried.files.len() as u64;
@@ -136,15 +132,13 @@ impl Peer {
         let _permit = permit.map_err(|_| Status::unavailable("this peer is about to end"))?;
         let parsed = tokio::task::spawn_blocking(move || requests::parsed(&file)).await;
         let file = parsed.map_err(|died| Status::internal(died.to_string()))??;
-        let db = self.0.db.clone();
+        let peer = self.clone();
         let submitted = self
             .change(async move {
-                if db.is_shared() {
-                    db.refresh().await?;
-                }
+                peer.refresh().await?;
                 match check_only {
-                    true => jobs::preview(&db, &file).await,
-                    false => jobs::submit(&db, &file).await,
+                    true => jobs::preview(&peer.0.db, &file).await,
+                    false => jobs::submit(&peer.0.db, &file).await,
                 }
             })
             .await?;
