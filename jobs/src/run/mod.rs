@@ -1,7 +1,8 @@
 //! Running jobs: from a job file to results in a store, exactly once.
 //!
 //! # What is stored
-//! Everything about jobs is in the system store `_jobs`, as messages of `eciton.v1`:
+//! Everything about jobs is in two system stores. `_tallies` has one merged record a job, with the sums over its
+//! shards; `_jobs` has the rest, as messages of `eciton.v1`:
 //!
 //! | key | message | written |
 //! |---|---|---|
@@ -12,8 +13,8 @@
 //! | `["shard", name, n]` | `ShardState` | when an attempt at the shard ends |
 //!
 //! A shard that nobody has tried has no record, so that a job of a million shards costs a few chunks
-//! when it is submitted. Counts are sums over the shards' records, so that two workers never write
-//! the same record.
+//! when it is submitted. Counts are merged as shards end, in the same transactions, so that two workers never
+//! conflict over them, and a job's counts cost one read.
 //!
 //! # States
 //! A job is `pending` when it is submitted, `running` from the first [`run()`] on (also while no process
@@ -22,9 +23,10 @@
 //! failed shards untried. There is no other way out of `done`, `failed` and `cancelled`.
 //!
 //! A shard is untried, then `done` or `failed`. An attempt that ends in an error which trying again
-//! may mend (a disk, a network) is counted and repeated up to `max_attempts` times; one that reading
-//! the same bytes again cannot mend (a malformed record, a cast that fails) fails the shard at once.
-//! The others go on.
+//! may mend (a disk, a network) is counted and repeated up to `max_attempts` times, after a wait that doubles and
+//! holds no room; one that reading the same bytes again cannot mend (a malformed record, a cast that fails) fails the
+//! shard at once. The others go on. A process whose attempts all fail takes no shard for a while ([`Health`]), so
+//! that it does not use up the attempts of all.
 //!
 //! # Exactly once
 //! A shard's results and its `done` mark are written by one transaction, which also reads the shard's
@@ -43,9 +45,11 @@
 //!
 //! # Several processes
 //! Where the database is shared, any number of processes may [`run()`] the same job at once. Each takes a lease of a
-//! shard before it computes it and prolongs it while it does, so that they do different ones; who finds only
-//! shards at which others are waits, and takes over what is left by those who were killed, once their leases are over. Leases are hints:
-//! without them the commits decide, and only work is lost.
+//! shard before it computes it and prolongs it while it does, so that they do different ones; short shards are leased
+//! many at a time. Who finds only shards at which others are looks at these from time to time: it takes over what
+//! those who were killed have left, once their leases are over, and computes a second time what others are at for
+//! three times as long as shards take here. Leases are hints: without them each process has an order of its own and
+//! the commits decide, and only work is lost.
 //!
 //! # Resources
 //! A worker is a thread that computes one shard at a time. It holds a batch of rows, the groups so far (see
