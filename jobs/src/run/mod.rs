@@ -96,7 +96,7 @@ pub use observer::{Event, Observer, Silent};
 pub use report::{End, JobReport};
 pub use results::RESULTS_LEN_MAX;
 pub use retry::{Retried, retry};
-pub use runner::{COMMIT_INTERVAL, RunOptions, run};
+pub use runner::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
 pub use serve::{JOBS_AT_ONCE_MAX, ObserverOf, ServeOptions, serve};
 pub use slots::Slots;
 pub use status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list, status};

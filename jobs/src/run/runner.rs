@@ -32,6 +32,9 @@ use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
 /// a killed process has to compute again.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long another process may be at a shard, at least, before it is computed a second time, unless the options say
+/// otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a run looks at its job's record, at least.
 const LOOKS_APART: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,9 @@ pub struct RunOptions {
     pub health: Health,
     /// Who else of this process takes shards, if anybody does: see [`Leases`].
     pub leases: Option<Leases>,
+    /// How long another process may be at a shard, at least, before it is computed here, too, once nothing else is left.
+    /// Where shards take long, it waits longer.
+    pub patience: Duration,
     /// A worker commits what it has computed once that has waited so long, and when nothing is left to
     /// compute. Zero: each shard by itself.
     pub commit_interval: Duration,
@@ -63,6 +69,7 @@ impl Default for RunOptions {
             slots: None,
             health: Health::new(),
             leases: None,
+            patience: PATIENCE,
             commit_interval: COMMIT_INTERVAL,
             observer: Arc::new(Silent),
             stop: Stop::new(),
@@ -250,7 +257,7 @@ pub(super) async fn crew(
     let claims = Claims::new(&ledger.db, number, open.lease_ms, options.leases.as_ref());
     Ok(Crew {
         job: open,
-        supply: Supply::new(left(total, &ended), ledger.db.is_shared()),
+        supply: Supply::new(left(total, &ended), ledger.db.is_shared(), options.patience),
         claims,
         observer: Arc::clone(&options.observer),
         runtime: Handle::current(),

@@ -15,7 +15,7 @@ use super::leases::Leases;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::report::JobReport;
-use super::runner::{COMMIT_INTERVAL, RunOptions, run};
+use super::runner::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
 use super::slots::Slots;
 use super::stop::Stop;
 
@@ -93,6 +93,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     workers: options.slots,
                     slots: Some(slots.clone()),
                     health: options.health.clone(),
+                    patience: PATIENCE,
                     leases: Some(options.leases.clone()),
                     commit_interval: options.commit_interval,
                     observer: (options.observer)(&name),

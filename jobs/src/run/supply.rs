@@ -30,14 +30,14 @@ const LOOK_MIN: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_millis(500);
 /// A shard at which another process is for so many times as long as one takes here is computed a second time.
 const AGAIN_TIMES: u32 = 3;
-/// And for so long, at least.
-const AGAIN_MIN: Duration = Duration::from_millis(500);
 
 /// Where a process gets its shards of one job from.
 pub(super) struct Supply {
     stock: Mutex<Stock>,
     /// One worker at a time looks for more.
     looking: tokio::sync::Mutex<Looks>,
+    /// As [`RunOptions::patience`](super::RunOptions::patience).
+    patience: Duration,
 }
 
 /// What there is to do.
@@ -93,7 +93,7 @@ pub(super) type OnEnded<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl Supply {
     /// Of the shards in `left`, which are ascending; in an order of its own where others may be at them.
-    pub(super) fn new(left: Vec<u32>, is_shared: bool) -> Supply {
+    pub(super) fn new(left: Vec<u32>, is_shared: bool, patience: Duration) -> Supply {
         let mut fresh = match is_shared {
             true => in_own_order(left, &SystemEntropy),
             false => left,
@@ -111,6 +111,7 @@ impl Supply {
                 last: None,
                 pause: LOOK_MIN,
             }),
+            patience,
         }
     }
 
@@ -253,7 +254,7 @@ impl Supply {
     ) -> Result<(), JobError> {
         let (watched, again_after) = {
             let mut stock = self.stock.lock();
-            let again_after = stock.pace.again_after();
+            let again_after = stock.pace.again_after().max(self.patience);
             (std::mem::take(&mut stock.elsewhere), again_after)
         };
         let snapshot = ledger.db.snapshot();
@@ -342,9 +343,9 @@ impl Pace {
 
     /// How long others may be at a shard before it is computed here, too.
     fn again_after(&self) -> Duration {
-        self.settled
-            .map_or(AGAIN_MIN, |settled| settled * AGAIN_TIMES)
-            .max(AGAIN_MIN)
+        self.settled.map_or(Duration::ZERO, |settled| {
+            settled.saturating_mul(AGAIN_TIMES)
+        })
     }
 }
 
@@ -399,7 +400,7 @@ mod tests {
 
     #[test]
     fn alone_shards_come_in_their_order_and_failed_ones_when_they_are_due() {
-        let supply = Supply::new(vec![3, 4, 9], false);
+        let supply = Supply::new(vec![3, 4, 9], false, Duration::ZERO);
         assert_eq!(supply.next_alone(), Next::Shard(3));
         supply.hold_back(3, Duration::from_hours(1));
         supply.hold_back(2, Duration::ZERO);
@@ -407,7 +408,7 @@ mod tests {
         assert_eq!(supply.next_alone(), Next::Shard(4));
         assert_eq!(supply.next_alone(), Next::Shard(9));
         assert!(matches!(supply.next_alone(), Next::Wait(_)));
-        let empty = Supply::new(Vec::new(), false);
+        let empty = Supply::new(Vec::new(), false, Duration::ZERO);
         assert_eq!(empty.next_alone(), Next::Nothing);
     }
 

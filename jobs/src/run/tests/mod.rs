@@ -5,5 +5,6 @@ mod plans;
 mod pulls;
 mod runs;
 mod shared;
+mod supply;
 mod support;
 mod views;

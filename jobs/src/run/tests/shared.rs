@@ -12,7 +12,7 @@ use crate::run::{End, Event, Observer, RunOptions, run, submit};
 /// Processes at one database, as far as the engine can tell.
 const PROCESSES: usize = 3;
 
-async fn process(storage: &MemoryStorage, bus: &Arc<dyn Bus>) -> Db {
+pub(super) async fn process(storage: &MemoryStorage, bus: &Arc<dyn Bus>) -> Db {
     let environment = Environment::default();
     let (clock, entropy) = (environment.clock.clone(), environment.entropy.clone());
     let environment = Environment {
@@ -58,6 +58,8 @@ async fn run_in_all(bus: Arc<dyn Bus>) -> u64 {
             let submitted = submit(&db, &job).await.unwrap();
             let options = RunOptions {
                 commit_interval: Duration::from_millis(5),
+                // Nothing is computed a second time, however slow the machine is.
+                patience: Duration::from_hours(1),
                 observer,
                 ..options(2)
             };

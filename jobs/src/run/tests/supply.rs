@@ -1,0 +1,163 @@
+//! What is computed when, by whom: failures that wait, limits of time, and what others are at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use eciton_engine::coord::Board;
+use eciton_engine::db::Environment;
+use eciton_engine::storage::MemoryStorage;
+
+use super::shared::process;
+use super::support::*;
+use crate::run::{End, Event, Observer, RunOptions, Slots, run, status, submit};
+
+/// A job over whole numbers.
+fn numbers(to: u64, shard_len: u64, run: &str) -> String {
+    format!(
+        r#"
+name = "numbers"
+[source]
+format = "range"
+from = 0
+to = {to}
+shard_len = {shard_len}
+[transform]
+sql = "SELECT i % 3 AS rest, i FROM source"
+[merge]
+store = "sums"
+key = ["rest"]
+[merge.values]
+rows = "count()"
+total = "sum(i)"
+[run]
+{run}
+"#
+    )
+}
+
+/// Counts attempts that failed, and shards that did.
+#[derive(Default)]
+struct Failures {
+    attempts: AtomicU64,
+    shards: AtomicU64,
+}
+
+impl Observer for Failures {
+    fn observe(&self, event: &Event<'_>) {
+        let count = match event {
+            Event::AttemptFailed { .. } => &self.attempts,
+            Event::ShardFailed { .. } => &self.shards,
+            _ => return,
+        };
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_takes_too_long_fails_and_may_be_repeated() {
+    let place = Place::new();
+    let db = memory_db().await;
+    // Far more rows than any machine adds up in so short a time, in many batches.
+    let text = numbers(1 << 32, 1 << 32, "timeout = \"100ms\"\nmax_attempts = 2");
+    submit(&db, &place.job(&text)).await.unwrap();
+    let failures = Arc::new(Failures::default());
+    let options = RunOptions {
+        observer: Arc::clone(&failures) as Arc<dyn Observer>,
+        slots: Some(Slots::new(1)),
+        ..options(1)
+    };
+    let report = run(&db, "numbers", options).await.unwrap();
+    assert_eq!(report.end, End::Failed);
+    assert_eq!(failures.attempts.load(Ordering::SeqCst), 1);
+    assert_eq!(failures.shards.load(Ordering::SeqCst), 1);
+    let failure = &report.status.failures[0];
+    assert_eq!(failure.attempts, 2);
+    assert!(failure.error.contains("run.timeout"), "{}", failure.error);
+    assert!(records(&db, "sums").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_beyond_its_deadline_is_cancelled_and_says_why() {
+    let place = Place::new();
+    let db = memory_db().await;
+    let text = numbers(1 << 32, 1 << 32, "deadline = \"150ms\"");
+    submit(&db, &place.job(&text)).await.unwrap();
+    // Its only shard is stopped in the middle.
+    let report = run(&db, "numbers", options(1)).await.unwrap();
+    assert_eq!(report.end, End::Cancelled);
+    let status = status(&db, "numbers").await.unwrap().unwrap();
+    assert_eq!(status.state, "cancelled");
+    assert!(
+        status.reason.contains("deadline of 150 ms"),
+        "{}",
+        status.reason
+    );
+    assert!(records(&db, "sums").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_job_stops_in_the_middle_of_a_shard() {
+    let place = Place::new();
+    let db = memory_db().await;
+    let text = numbers(1 << 32, 1 << 32, "lease = \"300ms\"");
+    submit(&db, &place.job(&text)).await.unwrap();
+    let running = tokio::spawn({
+        let db = db.clone();
+        async move { run(&db, "numbers", options(1)).await.unwrap() }
+    });
+    while status(&db, "numbers").await.unwrap().unwrap().state != "running" {
+        tokio::task::yield_now().await;
+    }
+    crate::run::cancel(&db, "numbers").await.unwrap();
+    assert_eq!(running.await.unwrap().end, End::Cancelled);
+    assert!(records(&db, "sums").await.is_empty());
+}
+
+/// A process that has leases and does nothing, for an hour as far as anybody can tell: others do its shards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_is_at_for_too_long_is_computed_a_second_time() {
+    let place = Place::new();
+    let storage = MemoryStorage::new();
+    let bus: Arc<dyn eciton_engine::coord::Bus> =
+        Arc::new(Board::new(Environment::default().clock));
+    let (sleeps, works) = (process(&storage, &bus).await, process(&storage, &bus).await);
+    let text = numbers(20_000, 1000, "lease = \"1h\"");
+    let submitted = submit(&works, &place.job(&text)).await.unwrap();
+    for shard in [0, 7, 19] {
+        let name = format!("job/{}/0/{shard}", submitted.number);
+        assert!(sleeps.lease(&name, 3_600_000).await);
+    }
+    let options = RunOptions {
+        patience: Duration::from_millis(100),
+        ..options(2)
+    };
+    let report = run(&works, "numbers", options).await.unwrap();
+    assert_eq!(report.end, End::Done);
+    assert_eq!(report.status.rows_read, 20_000);
+    assert_eq!(report.status.attempts, 20);
+    let first = records(&works, "sums").await["0"].clone();
+    assert_eq!(first, r#"{"rows":6667,"total":66663333}"#);
+}
+
+/// Shards give their leases back when a run is asked to stop, so that others need not wait for these.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_gives_back_what_it_has_not_begun() {
+    let place = Place::new();
+    let storage = MemoryStorage::new();
+    let bus: Arc<dyn eciton_engine::coord::Bus> =
+        Arc::new(Board::new(Environment::default().clock));
+    let (stops, goes_on) = (process(&storage, &bus).await, process(&storage, &bus).await);
+    let text = numbers(200_000, 100, "lease = \"1h\"");
+    submit(&stops, &place.job(&text)).await.unwrap();
+    let report = run(&stops, "numbers", stop_after(50, 1)).await.unwrap();
+    assert_eq!(report.end, End::Stopped);
+    let options = RunOptions {
+        // Nothing is computed a second time: only what is free, and all is.
+        patience: Duration::from_hours(1),
+        ..options(2)
+    };
+    let report = run(&goes_on, "numbers", options).await.unwrap();
+    assert_eq!(report.end, End::Done);
+    assert_eq!(report.status.attempts, 2000);
+}
