@@ -1,7 +1,7 @@
 //! Handing shards to programs that compute them elsewhere, and taking their rows: the business of the service `Shards`,
 //! whose comments in `shards.proto` say what is promised. What carries the messages is not known here.
 //!
-//! A program computes rows and nothing else. What becomes of them is the same as in a [run](crate::run()): they are
+//! A program computes rows and nothing else. What becomes of them is the same as in a [run](crate::run::run()): they are
 //! aggregated by the job's own plan, and committed in one transaction with the shard's mark, which has read the job's
 //! record and the shard's. So it is as exact, whatever a program does, and however often.
 //!
