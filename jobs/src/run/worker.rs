@@ -9,6 +9,7 @@ use eciton_engine::base::clock::{Clock, SystemClock};
 use eciton_engine::base::{Action, Error as EngineError, Key};
 use eciton_engine::db::Transaction;
 use eciton_engine::merge::Operand;
+use eciton_proto::v1::Outcome;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -273,7 +274,10 @@ impl Crew {
                 }
             }
             (None, Some(batch)) => {
-                batch.add(number, outcome);
+                // One that has ended elsewhere meanwhile would have the whole batch computed again.
+                if !self.has_ended_elsewhere(number)? {
+                    batch.add(number, outcome);
+                }
                 Ok(true)
             }
             (None, None) => {
@@ -283,6 +287,24 @@ impl Crew {
                 self.commit_batch(&shards, &operands?)
             }
         }
+    }
+
+    /// Whether another process has ended a shard that was computed here, as far as can be seen; it is done with then.
+    fn has_ended_elsewhere(&self, shard: u64) -> Result<bool, Stopped> {
+        let Some(claims) = &self.claims else {
+            return Ok(false);
+        };
+        let state = self.runtime.block_on(async {
+            claims.look().await?;
+            self.ledger.shard_now(&self.name, shard).await
+        });
+        let state = state.map_err(AttemptError::Fatal)?;
+        if state.outcome() == Outcome::Unspecified {
+            return Ok(false);
+        }
+        self.ended(shard);
+        self.observer.observe(&Event::ShardDropped { shard });
+        Ok(true)
     }
 
     fn admit_overflow(&self, shard: u64) -> Result<Option<Transaction>, AttemptError> {

@@ -36,15 +36,20 @@ async fn views_agree_with_the_status() {
     assert_eq!(spec.spec.as_ref(), Some(place.job(SUM_JOB).spec()));
     assert!(spec.counts.is_none());
 
-    // As a version recorded it whose states had less.
+    // As a version recorded it that added nothing up: its sums would be wrong.
     let ledger = Ledger::find(&db).await.unwrap().unwrap();
     let mut tx = db.begin();
     let mut state = ledger.job_state(&mut tx, "sums").await.unwrap().unwrap();
-    (state.store, state.shards) = (String::new(), 0);
+    state.layout = 0;
     ledger.put_job_state(&mut tx, "sums", &state).unwrap();
     tx.commit().await.unwrap();
-    let older = view(&db, "sums", JobView::Basic).await.unwrap();
-    assert_eq!((older.store, older.shards), (basic.store, basic.shards));
+    let refused = view(&db, "sums", JobView::Basic).await.unwrap_err();
+    let told = refused.to_string();
+    assert!(matches!(refused, JobError::Damaged { .. }), "{told}");
+    assert!(
+        told.contains("`sums`") && told.contains("layout 0"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
