@@ -11,6 +11,7 @@ mod child;
 mod data;
 mod etl;
 mod open;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -28,15 +29,19 @@ struct Call {
 }
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
+       eciton-benches swarm [--json] [--shards N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
        eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
   etl      an aggregation over CSV into 10,000 groups, beside DataFusion alone
   open     opening a database of many records: time and memory
+  swarm    what a shard costs in which nothing is to be done, beside Ray, Dask and HyperQueue in the Python that
+           ECITON_PEERS_PYTHON names (benches/compare/python/swarm_requirements.txt)
   engines  the storage engine beside others: `engines --help` tells its arguments
   cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
+  --shards N (default 10,000)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
 
@@ -77,15 +82,21 @@ fn main() -> ExitCode {
 
 fn parse(args: Vec<String>) -> Result<Call, String> {
     let mut args = args.into_iter();
-    let workloads: Workloads = match args.next().ok_or("which workloads?")?.as_str() {
+    let name = args.next().ok_or("which workloads?")?;
+    let workloads: Workloads = match name.as_str() {
         "etl" => etl::measure,
         "open" => open::measure,
+        "swarm" => swarm::measure,
         other => return Err(format!("no workloads `{other}`")),
     };
     let mut call = Call {
         workloads,
         json: false,
-        rows: 1_000_000,
+        rows: if name == "swarm" {
+            swarm::SHARDS
+        } else {
+            1_000_000
+        },
         runs: 5,
     };
     while let Some(arg) = args.next() {
@@ -100,7 +111,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         };
         match arg.as_str() {
             "--json" => call.json = true,
-            "--rows" => call.rows = number()?,
+            "--rows" | "--shards" => call.rows = number()?,
             "--runs" => call.runs = usize::try_from(number()?).map_err(|e| e.to_string())?,
             _ => return Err(format!("unknown argument `{arg}`")),
         }

@@ -25,9 +25,31 @@ pub fn forget_peak() {
     fs::write("/proc/self/clear_refs", "5").unwrap_or(());
 }
 
-#[allow(clippy::cast_precision_loss, reason = "megabytes for people")]
+/// The largest resident size so far of another process, in megabytes; 0 of one that is not there.
+pub fn peak_mb_of(process: u32) -> f64 {
+    status_mb_of(&process.to_string(), "VmHWM:")
+}
+
+/// Seconds of processor time that another process has taken until now, and its children that have ended.
+pub fn cpu_seconds_of(process: u32) -> f64 {
+    /// What Linux tells times of processes in, whatever the kernel's own clock is.
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let fields = after_name.split_whitespace().skip(11).take(4);
+    let ticks: u64 = fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    #[allow(clippy::cast_precision_loss, reason = "ticks of one measurement")]
+    let ticks = ticks as f64;
+    ticks / TICKS_A_SECOND
+}
+
 fn status_mb(field: &str) -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status_mb_of("self", field)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "megabytes for people")]
+fn status_mb_of(process: &str, field: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let kilobytes = status.lines().find_map(|line| {
         line.strip_prefix(field)?
             .trim()

@@ -20,6 +20,7 @@ mod swarm;
 
 pub use call::{USAGE, main};
 pub use child::CHILD;
+pub use redis::Redis;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::engine::Result;
 const LOOKS_MAX: u32 = 500;
 
 /// The server.
-pub(crate) struct Redis {
+pub struct Redis {
     child: Child,
     port: u16,
 }
@@ -29,7 +29,7 @@ impl Redis {
     ///
     /// # Errors
     /// It is not installed, or does not come up.
-    pub(crate) fn start() -> Result<Redis> {
+    pub fn start() -> Result<Redis> {
         let port = free_port()?;
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
@@ -51,6 +51,16 @@ impl Redis {
         Err("redis-server does not come up".to_owned())
     }
 
+    /// Where it is, for its clients.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn answers(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
             return false;
@@ -65,7 +75,7 @@ impl Redis {
 
 impl Server for Redis {
     fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        Redis::url(self)
     }
 
     fn process(&self) -> &Child {
