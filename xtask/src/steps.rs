@@ -134,7 +134,7 @@ const SCHEDULES: [&str; 8] = [
 ];
 
 /// Seeds that every test run simulates.
-const SIM_SEEDS: &str = "20000";
+const SIM_SEEDS: &str = "10000";
 /// Rules that every test run breaks: one of each kind, each noticed within a few hundred seeds.
 const SIM_MUTANTS: [&str; 14] = [
     "no_dedup",
