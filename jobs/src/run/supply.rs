@@ -317,6 +317,11 @@ impl Supply {
         unbegun
     }
 
+    /// How long the next shard takes to compute, as far as one can tell.
+    pub(super) fn expected(&self) -> Option<Duration> {
+        self.stock.lock().pace.computed
+    }
+
     /// A shard took so long to compute.
     pub(super) fn computed(&self, took: Duration) {
         let mut stock = self.stock.lock();

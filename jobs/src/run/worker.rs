@@ -131,7 +131,11 @@ impl Crew {
                 Next::Shard(shard) => {
                     self.observer.observe(&Event::ShardStarted { shard });
                     self.do_shard(shard, Some(batch))?;
-                    if batch.is_due(self.commit_interval, self.results_len_max) {
+                    // The next shard may take longer than what is computed is to wait.
+                    let expected = self.supply.expected();
+                    if expected.is_some_and(|expected| expected >= self.commit_interval)
+                        || batch.is_due(self.commit_interval, self.results_len_max)
+                    {
                         self.settle(batch)?;
                     }
                 }
