@@ -1,5 +1,7 @@
 //! The transactions that end an attempt.
 
+use std::collections::HashSet;
+
 use eciton_engine::base::{Action, Error as EngineError, Key};
 use eciton_engine::db::Transaction;
 use eciton_engine::merge::Operand;
@@ -21,7 +23,7 @@ const COMMIT_TRIES_MAX: u32 = 1000;
 pub(super) enum Admission {
     /// They may: a transaction that has read that, and so commits only if it stays so.
     Open(Box<Transaction>),
-    /// One of them has ended, here or in another process.
+    /// One of them has ended, here or in another process, or is there twice: each has to stand for itself.
     Ended,
     /// The job was cancelled.
     Cancelled,
@@ -68,7 +70,12 @@ impl OpenJob {
         if job.retries != self.retries {
             return Ok(Admission::Changed);
         }
+        let mut seen = HashSet::new();
         for shard in shards {
+            // Twice in one transaction it would count twice: its mark is looked for before either is written.
+            if !seen.insert(shard) {
+                return Ok(Admission::Ended);
+            }
             let state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
             if state.outcome() != ShardOutcome::Unspecified {
                 return Ok(Admission::Ended);

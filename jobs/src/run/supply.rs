@@ -258,11 +258,13 @@ impl Supply {
             (std::mem::take(&mut stock.elsewhere), again_after)
         };
         let snapshot = ledger.db.snapshot();
-        let (mut open, mut later) = (Vec::new(), Vec::new());
+        let (mut open, mut later, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for watched in watched {
             let state = ledger.shard_seen(&snapshot, name, watched.shard).await?;
             match judge(&state) {
                 Standing::Ended => ended(watched.shard),
+                // It is at work here: handed out again it would be computed twice by this process.
+                _ if watched.again => rest.push(watched),
                 Standing::Due => open.push(watched),
                 Standing::Later(wait) => later.push((Instant::now() + wait, watched.shard)),
             }
@@ -272,7 +274,7 @@ impl Supply {
         let count = self.stock.lock().pace.ahead();
         let mut ready = Vec::new();
         let taken = claims.take(&numbers[..count.min(numbers.len())]).await;
-        let mut rest = Vec::new();
+        let mut waiting = Vec::new();
         let mut taken = taken.into_iter();
         for mut watched in open {
             if taken.next() == Some(true) {
@@ -280,7 +282,7 @@ impl Supply {
                 continue;
             }
             let is_late = watched.since.elapsed() >= again_after;
-            if is_late && !watched.again && ready.len() < count {
+            if is_late && ready.len() < count {
                 watched.again = claims.take_again(watched.shard).await;
                 if watched.again {
                     tracing::debug!(job = name, shard = watched.shard, "computed a second time");
@@ -288,11 +290,12 @@ impl Supply {
                 }
                 watched.since = Instant::now();
             }
-            rest.push(watched);
+            waiting.push(watched);
         }
         // Who was asked for goes last, so that all are asked for in turn.
-        let asked = count.min(rest.len());
-        rest.rotate_left(asked);
+        let asked = count.min(waiting.len());
+        waiting.rotate_left(asked);
+        rest.extend(waiting);
         let mut stock = self.stock.lock();
         stock.ready.extend(ready);
         stock.held_back.extend(later);

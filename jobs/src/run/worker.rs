@@ -128,6 +128,8 @@ impl Crew {
                 }
             }
             match self.next_shard()? {
+                // At work here already, or computed and not committed yet.
+                Next::Shard(shard) if self.begun.lock().contains_key(&shard) => {}
                 Next::Shard(shard) => {
                     self.observer.observe(&Event::ShardStarted { shard });
                     self.do_shard(shard, Some(batch))?;

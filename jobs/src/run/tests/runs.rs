@@ -258,6 +258,25 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
     );
 }
 
+/// A straggler that was handed out a second time, and then taken over, could come into one batch twice.
+#[tokio::test]
+async fn a_shard_that_is_in_a_batch_twice_is_not_committed_with_it() {
+    let place = Place::new();
+    place.write("flights.csv", flights(500).0);
+    let db = memory_db().await;
+    submit(&db, &place.job(SUM_JOB)).await.unwrap();
+    let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
+    let crew = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
+    assert!(matches!(
+        crew.admit([2, 3]).await.unwrap(),
+        Admission::Open(_)
+    ));
+    assert!(matches!(
+        crew.admit([2, 3, 2]).await.unwrap(),
+        Admission::Ended
+    ));
+}
+
 #[tokio::test]
 async fn attempts_are_counted_until_they_are_used_up() {
     let place = Place::new();
