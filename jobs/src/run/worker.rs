@@ -259,6 +259,10 @@ impl Crew {
         let spare = batch.as_mut().and_then(|batch| batch.spare());
         let mut outcome = match attempt.compute(shard, spare)? {
             Computed::Results(outcome) => *outcome,
+            // Given up since the run ends: that is no failure of the shard. The first reason is the one that counts.
+            Computed::Superfluous if self.is_ending() => {
+                return Err(Stopped::Ending(Ending::Changed));
+            }
             Computed::Superfluous => {
                 let admission = self
                     .runtime
