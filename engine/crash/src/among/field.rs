@@ -194,10 +194,11 @@ impl Field {
             return Err(io::Error::other("Redis does not come back"));
         }
         self.tally.elections = self.servers.elections();
-        for seat in &mut self.seats {
-            seat.go_on()?;
-        }
         self.look(wrong)?;
+        for seat in &mut self.seats {
+            // Those that are still away, too: of two processes both may be, and then nobody listens.
+            seat.come_back()?;
+        }
         if !self.servers.come_into_use() {
             wrong.push("in the end no process listens to Redis".to_owned());
         }

@@ -114,6 +114,17 @@ impl Seat {
         }
     }
 
+    /// Lets the process go on if it stands still, or starts one if there is none, due or not.
+    ///
+    /// # Errors
+    /// It is gone, or does not start.
+    pub fn come_back(&mut self) -> io::Result<()> {
+        match &self.child {
+            Some(_) => self.go_on(),
+            None => self.start(),
+        }
+    }
+
     /// Does what is due: lets the process go on, or starts one. How one ended that nobody had asked to.
     ///
     /// # Errors
@@ -188,5 +199,35 @@ impl Drop for Seat {
             child.kill().unwrap_or_default();
             child.wait().map(drop).unwrap_or_default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_away_comes_back_when_it_is_asked_to_though_it_is_not_due() {
+        let orders = Orders {
+            folder: PathBuf::new(),
+            journal: PathBuf::new(),
+            redis_url: String::new(),
+            seed: 0,
+            worker: 0,
+            life: 0,
+            tasks: 1,
+            pace_ms: 1,
+            begun_ns: 0,
+            fault: None,
+        };
+        // What the process does is not the seat's concern.
+        let mut seat = Seat::new(Path::new("true"), orders, Path::new(""), None);
+        seat.start().unwrap();
+        seat.kill(Duration::from_hours(1)).unwrap();
+        seat.look().unwrap();
+        assert!(!seat.is_taken());
+        seat.come_back().unwrap();
+        assert!(seat.is_taken());
+        assert!(seat.wait(&mut 10_000).unwrap().unwrap().success());
     }
 }
