@@ -198,24 +198,41 @@ fn short_proofs() -> Result<(), Failed> {
 /// The simulator, with these arguments. Its profile optimises it and the engine (see the workspace's
 /// manifest).
 pub(crate) fn sim(args: &[String]) -> Result<(), Failed> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let mut all = vec![
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "eciton-sim",
-        "--",
-    ];
-    all.extend(&args);
-    cargo(&all, &[])
+    run_built("sim", args)
 }
 
 /// Real processes, killed and without power: the long form of the test of the same crate.
 pub(crate) fn crash(args: &[String]) -> Result<(), Failed> {
-    let mut all = vec!["run", "--quiet", "--locked", "-p", "eciton-crash", "--"];
-    all.extend(args.iter().map(String::as_str));
-    cargo(&all, &[])
+    run_built("eciton-crash", args)
+}
+
+/// Builds a program of the workspace and runs it. As a part of the whole workspace, which `cargo run` cannot: for its
+/// crate alone, features that no other asks for fall away, and the engine and what lies below it would be built a
+/// second time beside what the tests have built.
+fn run_built(program: &str, args: &[String]) -> Result<(), Failed> {
+    let build = [
+        "build",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--bin",
+        program,
+    ];
+    cargo(&build, &[])?;
+    eprintln!("$ {program} {}", args.join(" "));
+    let mut path = std::env::current_exe()
+        .map_err(|cause| Failed(format!("the folder of the programs is unknown: {cause}")))?;
+    path.set_file_name(format!("{program}{}", std::env::consts::EXE_SUFFIX));
+    let status = Command::new(&path)
+        .args(args)
+        .current_dir(workspace())
+        .status()
+        .map_err(|cause| Failed(format!("{} did not start: {cause}", path.display())))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failed(format!("`{program}` did not pass ({status})")))
+    }
 }
 
 /// Whether `cargo nextest` is installed: quicker, since it runs test programs side by side.
