@@ -160,9 +160,13 @@ impl Supply {
                 return Ok(Next::Wait(wait.map_or(rest, |wait| wait.min(rest))));
             }
             looks.last = Some(Instant::now());
-            looks.pause = (pause * 2).min(LOOK_MAX);
             claims.look().await?;
             self.look_elsewhere(ledger, name, claims, ended).await?;
+            // Where one was let go of there are more: whoever was killed had several.
+            looks.pause = match self.stock.lock().ready.is_empty() {
+                true => (pause * 2).clamp(LOOK_MIN, LOOK_MAX),
+                false => Duration::ZERO,
+            };
         }
     }
 
