@@ -10,7 +10,9 @@
 mod child;
 mod data;
 mod etl;
+mod kills;
 mod open;
+mod place;
 mod swarm;
 
 use std::process::ExitCode;
@@ -29,7 +31,7 @@ struct Call {
 }
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
-       eciton-benches swarm [--json] [--shards N] [--runs N]
+       eciton-benches swarm|kills [--json] [--shards N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
        eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
@@ -37,11 +39,13 @@ const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs 
   open     opening a database of many records: time and memory
   swarm    what a shard costs in which nothing is to be done, beside Ray, Dask and HyperQueue in the Python that
            ECITON_PEERS_PYTHON names (benches/compare/python/swarm_requirements.txt)
+  kills    a job of shards of 50 ms over four workers of which two are killed and one is stopped, while Redis is
+           flushed: the answer of an undisturbed run, and the time that is lost
   engines  the storage engine beside others: `engines --help` tells its arguments
   cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
-  --shards N (default 10,000)
+  --shards N (default 10,000; kills: 3,000)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
 
@@ -87,15 +91,16 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         "etl" => etl::measure,
         "open" => open::measure,
         "swarm" => swarm::measure,
+        "kills" => kills::measure,
         other => return Err(format!("no workloads `{other}`")),
     };
     let mut call = Call {
         workloads,
         json: false,
-        rows: if name == "swarm" {
-            swarm::SHARDS
-        } else {
-            1_000_000
+        rows: match name.as_str() {
+            "swarm" => swarm::SHARDS,
+            "kills" => kills::SHARDS,
+            _ => 1_000_000,
         },
         runs: 5,
     };

@@ -4,17 +4,15 @@
 //! once. `benches/compare/python/swarm_peers.py` runs these, in the Python that `ECITON_PEERS_PYTHON` names; without
 //! it only ours is measured.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
-use eciton_compare::cluster::Redis;
 use eciton_compare::report::{Line, median};
 use eciton_compare::usage::{cpu_seconds_of, peak_mb_of};
-use eciton_engine::db::{Db, Options};
-use eciton_jobs::run;
 use serde_json::Value;
+
+use crate::place::{Place, Worker};
 
 /// Shards where nothing else is said.
 pub(crate) const SHARDS: u64 = 10_000;
@@ -23,10 +21,6 @@ const JOB: &str = "nothing";
 /// Names the Python that has the peers.
 const PYTHON: &str = "ECITON_PEERS_PYTHON";
 const PEERS: [&str; 4] = ["ray_tasks", "ray_actors", "dask", "hyperqueue"];
-/// How often the job is looked at.
-const LOOKS_APART: Duration = Duration::from_millis(5);
-/// A job that stands still for so long is given up.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What one side did.
 #[derive(Clone, Copy, Debug)]
@@ -85,104 +79,6 @@ pub(crate) fn measure(shards: u64, runs: usize) -> Result<Vec<Line>, String> {
     ])
 }
 
-/// A worker, ended with the measurement.
-struct Worker(Child);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // What is gone already need not be ended.
-        self.0.kill().and_then(|()| self.0.wait().map(drop)).ok();
-    }
-}
-
-struct Place {
-    folder: tempfile::TempDir,
-    redis: Redis,
-}
-
-impl Place {
-    fn new() -> Result<Place, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let redis = Redis::start()?;
-        Ok(Place { folder, redis })
-    }
-
-    fn db(&self) -> PathBuf {
-        self.folder.path().join("db")
-    }
-
-    fn program(&self) -> Result<Command, String> {
-        let mut program = Command::new(program()?);
-        let url = self.redis.url();
-        program.current_dir(self.folder.path());
-        program.env("ECITON_DB", self.db()).env("ECITON_REDIS", url);
-        program.stdin(Stdio::null()).stdout(Stdio::null());
-        program.stderr(Stdio::null());
-        Ok(program)
-    }
-
-    fn submit(&self, name: &str, shards: u64) -> Result<(), String> {
-        let file = self.folder.path().join("job.toml");
-        fs::write(&file, job_file(name, shards)).map_err(|error| error.to_string())?;
-        let status = self.program()?.arg("submit").arg(&file).status();
-        match status.map_err(|error| error.to_string())? {
-            status if status.success() => Ok(()),
-            status => Err(format!("submit: {status}")),
-        }
-    }
-
-    fn workers(&self) -> Result<Vec<Worker>, String> {
-        let worker = || -> Result<Worker, String> {
-            let mut program = self.program()?;
-            let child = program.args(["worker", "--slots", "1"]).spawn();
-            child.map(Worker).map_err(|error| error.to_string())
-        };
-        (0..WORKERS).map(|_| worker()).collect()
-    }
-
-    /// Waits until so many shards of a job are done.
-    fn wait_for(&self, name: &str, shards: u64) -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
-        let (mut seen, mut since) = (0, Instant::now());
-        while seen < shards {
-            if since.elapsed() > PATIENCE {
-                return Err(format!("{seen} of {shards} shards, and no more come"));
-            }
-            std::thread::sleep(LOOKS_APART);
-            let done = runtime.block_on(done(&self.db(), name))?;
-            if done > seen {
-                (seen, since) = (done, Instant::now());
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn done(db: &Path, name: &str) -> Result<u64, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let db = Db::open_read_only(db, Options::default())
-        .await
-        .map_err(|error| text(&error))?;
-    let status = run::status(&db, name).await.map_err(|error| text(&error))?;
-    Ok(status.map_or(0, |status| status.shards.done))
-}
-
-/// The program, beside this one.
-fn program() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folders = own.ancestors().skip(1).take(2);
-    let found = folders
-        .map(|folder| folder.join("eciton"))
-        .find(|p| p.is_file());
-    found.ok_or_else(|| {
-        "the program `eciton` is not there; build it first: cargo build --release -p eciton-worker"
-            .to_owned()
-    })
-}
-
 fn job_file(name: &str, shards: u64) -> String {
     format!(
         r#"
@@ -204,17 +100,19 @@ rows = "count()"
 fn run_ours(shards: u64) -> Result<Measured, String> {
     let place = Place::new()?;
     // Workers that are started where a job waits.
-    place.submit("waits", 2)?;
+    place.submit(&job_file("waits", 2))?;
     let started = Instant::now();
-    let workers = place.workers()?;
+    let workers: Vec<Worker> = (0..WORKERS)
+        .map(|_| place.worker(&[]))
+        .collect::<Result<_, _>>()?;
     place.wait_for("waits", 1)?;
     let start_seconds = started.elapsed().as_secs_f64();
     place.wait_for("waits", 2)?;
     // A job that is submitted where workers wait.
     let processes: Vec<u32> = workers
         .iter()
-        .map(|worker| worker.0.id())
-        .chain([place.redis.id()])
+        .map(Worker::id)
+        .chain([place.redis().id()])
         .collect();
     let cpu = || {
         processes
@@ -224,7 +122,7 @@ fn run_ours(shards: u64) -> Result<Measured, String> {
     };
     let before = cpu();
     let submitted = Instant::now();
-    place.submit(JOB, shards)?;
+    place.submit(&job_file(JOB, shards))?;
     place.wait_for(JOB, 1)?;
     let first_seconds = submitted.elapsed().as_secs_f64();
     place.wait_for(JOB, shards)?;

@@ -4,10 +4,9 @@
 //! worker keeps computing for a moment before it commits, and shards that share groups cost each group
 //! once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eciton_engine::base::Key;
-use eciton_engine::base::clock::{Clock, SystemClock};
 use eciton_engine::merge::Operand;
 
 use super::attempt::{AttemptError, Outcome};
@@ -42,16 +41,14 @@ pub(super) struct Batch {
     spare: Option<Box<Aggregator>>,
     operands: Vec<(Key, Operand)>,
     operands_len: usize,
-    /// When the first shard came.
-    begun_ns: u64,
+    /// When the first shard came; `None` of an empty one.
+    begun: Option<Instant>,
 }
 
 impl Batch {
     /// Takes a shard whose results are all in memory.
     pub(super) fn add(&mut self, shard: u64, outcome: Outcome) {
-        if self.shards.is_empty() {
-            self.begun_ns = SystemClock::new().monotonic_ns();
-        }
+        self.begun.get_or_insert_with(Instant::now);
         let Outcome {
             results,
             groups,
@@ -94,7 +91,7 @@ impl Batch {
             *self = other;
             return;
         }
-        self.begun_ns = self.begun_ns.min(other.begun_ns);
+        self.begun = self.begun.min(other.begun);
         self.operands_len += other.operands_len;
         self.operands.extend(other.operands);
         let first = self.shards.len();
@@ -122,15 +119,11 @@ impl Batch {
 
     /// Whether it is time to commit: for its age, its length in bytes, or its number of shards.
     pub(super) fn is_due(&self, age_max: Duration, len_max: usize) -> bool {
-        let age_ns = || {
-            SystemClock::new()
-                .monotonic_ns()
-                .saturating_sub(self.begun_ns)
-        };
+        let is_old = |begun: Instant| begun.elapsed() >= age_max;
         !self.shards.is_empty()
             && (self.shards.len() >= BATCH_SHARDS_MAX
                 || self.len() >= len_max
-                || u128::from(age_ns()) >= age_max.as_nanos())
+                || self.begun.is_some_and(is_old))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -167,7 +160,31 @@ impl Batch {
         Batch {
             shards: vec![ready],
             operands_len: len,
+            begun: Some(Instant::now()),
             ..Batch::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_due_once_its_first_shard_is_old_enough() {
+        let age_max = Duration::from_hours(1);
+        let mut batch = Batch::of(1, 0);
+        assert!(!batch.is_due(age_max, usize::MAX));
+        assert!(batch.is_due(Duration::ZERO, usize::MAX));
+        let Some(old) = Instant::now().checked_sub(Duration::from_millis(2)) else {
+            panic!("the machine was started a moment ago");
+        };
+        let mut older = Batch::of(0, 0);
+        older.begun = Some(old);
+        assert!(older.is_due(Duration::from_millis(2), usize::MAX));
+        batch.join(older);
+        assert_eq!(batch.begun, Some(old));
+        assert!(batch.take().1.is_ok());
+        assert!(!batch.is_due(Duration::ZERO, 0), "nothing is never due");
     }
 }

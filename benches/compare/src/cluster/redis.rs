@@ -61,15 +61,24 @@ impl Redis {
         self.child.id()
     }
 
+    /// Has it forget everything, and whether it says that it has.
+    pub fn flush(&self) -> bool {
+        self.says("FLUSHALL", "+OK")
+    }
+
     fn answers(&self) -> bool {
+        self.says("PING", "+PONG")
+    }
+
+    fn says(&self, command: &str, expected: &str) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
             return false;
         };
-        let mut answer = [0; 7];
+        let mut answer = vec![0; expected.len()];
         let asked = stream
-            .write_all(b"PING\r\n")
+            .write_all(format!("{command}\r\n").as_bytes())
             .and_then(|()| stream.read_exact(&mut answer));
-        asked.is_ok() && &answer == b"+PONG\r\n"
+        asked.is_ok() && answer == expected.as_bytes()
     }
 }
 

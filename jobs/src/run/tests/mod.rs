@@ -8,3 +8,4 @@ mod shared;
 mod supply;
 mod support;
 mod views;
+mod waits;
