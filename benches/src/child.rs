@@ -6,7 +6,7 @@ use std::time::Instant;
 use eciton_compare::usage::peak_mb;
 use serde_json::{Value, json};
 
-use crate::{etl, open};
+use crate::{etl, open, scale};
 
 /// What a child measured.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             ["etl-datafusion", csv] => etl::datafusion(csv).await,
             ["open-fill", db, rows] => open::fill(db, rows).await,
             ["open-ours", db, rows] => open::ours(db, rows).await,
+            ["scale", db, redis, workers] => scale::work(db, redis, workers).await,
             _ => Err(format!("no measurement {args:?}")),
         }
     });

@@ -13,6 +13,7 @@ mod etl;
 mod kills;
 mod open;
 mod place;
+mod scale;
 mod swarm;
 
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ struct Call {
 }
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
-       eciton-benches swarm|kills [--json] [--shards N] [--runs N]
+       eciton-benches swarm|kills|scale [--json] [--shards N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
        eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
@@ -41,11 +42,12 @@ const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs 
            ECITON_PEERS_PYTHON names (benches/compare/python/swarm_requirements.txt)
   kills    a job of shards of 50 ms over four workers of which two are killed and one is stopped, while Redis is
            flushed: the answer of an undisturbed run, and the time that is lost
+  scale    shards of 50 ms of waiting, by 4 to 1,000 workers in four processes at one folder and one Redis
   engines  the storage engine beside others: `engines --help` tells its arguments
   cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
-  --shards N (default 10,000; kills: 3,000)
+  --shards N (default 10,000; kills: 3,000; scale: 200 a worker)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
 
@@ -92,6 +94,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         "open" => open::measure,
         "swarm" => swarm::measure,
         "kills" => kills::measure,
+        "scale" => scale::measure,
         other => return Err(format!("no workloads `{other}`")),
     };
     let mut call = Call {
@@ -100,6 +103,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         rows: match name.as_str() {
             "swarm" => swarm::SHARDS,
             "kills" => kills::SHARDS,
+            "scale" => scale::SHARDS,
             _ => 1_000_000,
         },
         runs: 5,

@@ -13,9 +13,13 @@ use serde_json::Value;
 
 /// Runs workloads over `rows` rows; the program fails if the answers of two sides differ.
 fn lines(workloads: &str, rows: &str) -> Vec<Value> {
+    lines_of(workloads, rows, "2")
+}
+
+fn lines_of(workloads: &str, rows: &str, runs: &str) -> Vec<Value> {
     let mut program = Command::new(env!("CARGO_BIN_EXE_eciton-benches"));
     let output = program
-        .args([workloads, "--json", "--rows", rows, "--runs", "2"])
+        .args([workloads, "--json", "--rows", rows, "--runs", runs])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
@@ -57,4 +61,39 @@ fn what_is_opened_is_what_was_written() {
     let shapes: Vec<_> = lines.iter().map(shape).collect();
     let expected = ["open_3000_records", "open_peak_memory_3000_records"];
     assert_eq!(shapes, expected.map(|name| (name, vec![])));
+}
+
+#[test]
+fn two_workers_do_what_is_nothing() {
+    let lines = lines("swarm", "50");
+    let shapes: Vec<_> = lines.iter().map(|line| shape(line).0).collect();
+    let expected = [
+        "swarm_no_op",
+        "swarm_no_op_cpu",
+        "swarm_submit_to_first",
+        "swarm_start_to_first",
+        "swarm_peak_memory",
+    ];
+    let expected = expected.map(|name| format!("{name}_50_shards_2_workers"));
+    assert_eq!(shapes, expected);
+}
+
+#[test]
+fn a_job_that_is_struck_gives_the_same_answer() {
+    let lines = lines_of("kills", "160", "1");
+    let shapes: Vec<_> = lines.iter().map(|line| shape(line).0).collect();
+    let expected = ["undisturbed", "struck", "struck_lost_beyond_capacity"];
+    let expected = expected.map(|name| format!("{name}_160_shards_of_50_ms_4_workers"));
+    assert_eq!(shapes, expected);
+}
+
+#[test]
+fn more_workers_share_a_job_of_waits() {
+    let lines = lines_of("scale", "1", "1");
+    let shapes: Vec<_> = lines.iter().map(|line| shape(line).0).collect();
+    let speed = shapes
+        .iter()
+        .filter(|name| name.starts_with("swarm_scale_"));
+    assert_eq!(speed.count(), shapes.len());
+    assert_eq!(shapes.len(), 12);
 }

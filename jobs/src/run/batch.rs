@@ -126,6 +126,21 @@ impl Batch {
                 || self.begun.is_some_and(is_old))
     }
 
+    /// When its first shard came.
+    pub(super) fn begun(&self) -> Option<Instant> {
+        self.begun
+    }
+
+    /// How many shards are in it.
+    pub(super) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Their numbers.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.shards.iter().map(|shard| shard.number)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }

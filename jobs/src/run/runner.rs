@@ -14,11 +14,11 @@ use super::cancel::cancel_for;
 use super::claims::{Claims, RENEWALS};
 use super::error::JobError;
 use super::health::Health;
-use super::last::Last;
 use super::leases::Leases;
 use super::ledger::{Job, Ledger, damaged};
 use super::observer::{Event, Observer, Silent};
 use super::open::{OpenJob, lease_ms};
+use super::pool::Pool;
 use super::report::{End, JobReport};
 use super::results::RESULTS_LEN_MAX;
 use super::slots::Slots;
@@ -267,7 +267,7 @@ pub(super) async fn crew(
         health: options.health.clone(),
         stop: options.stop.clone(),
         ending: Mutex::new(None),
-        last: Last::default(),
+        pool: Pool::default(),
         begun: Mutex::default(),
     })
 }

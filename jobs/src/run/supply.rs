@@ -6,6 +6,7 @@
 //! it takes over what they let go of, and computes a second time what they are at for much longer than it takes here.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use eciton_engine::base::entropy::{Entropy, SystemEntropy};
@@ -34,8 +35,10 @@ const AGAIN_TIMES: u32 = 3;
 /// Where a process gets its shards of one job from.
 pub(super) struct Supply {
     stock: Mutex<Stock>,
-    /// One worker at a time looks for more.
+    /// One worker at a time looks for more, for all that wait.
     looking: tokio::sync::Mutex<Looks>,
+    /// Workers that wait for a shard.
+    waiting: AtomicUsize,
     /// As [`RunOptions::patience`](super::RunOptions::patience).
     patience: Duration,
 }
@@ -111,6 +114,7 @@ impl Supply {
                 last: None,
                 pause: LOOK_MIN,
             }),
+            waiting: AtomicUsize::new(0),
             patience,
         }
     }
@@ -139,6 +143,7 @@ impl Supply {
             if let Some(shard) = self.stock.lock().ready.pop_front() {
                 return Ok(Next::Shard(shard));
             }
+            let _waits = Waits::begin(&self.waiting);
             let mut looks = self.looking.lock().await;
             if !self.stock.lock().ready.is_empty() {
                 continue;
@@ -189,8 +194,9 @@ impl Supply {
     /// Some shards that nobody may be at, and else how long to wait for one that failed before.
     fn candidates(&self) -> (Vec<u64>, Option<Duration>) {
         let now = Instant::now();
+        let waiting = self.waiting.load(Ordering::Relaxed);
         let mut stock = self.stock.lock();
-        let count = stock.pace.ahead();
+        let count = stock.pace.ahead(waiting);
         let mut candidates = Vec::with_capacity(count);
         while candidates.len() < count {
             match stock.held_back.first().copied() {
@@ -275,7 +281,8 @@ impl Supply {
         }
         // Those that were watched for longest are taken over first; more than a moment's work is not.
         let numbers: Vec<u64> = open.iter().map(|watched| watched.shard).collect();
-        let count = self.stock.lock().pace.ahead();
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let count = self.stock.lock().pace.ahead(waiting);
         let mut ready = Vec::new();
         let taken = claims.take(&numbers[..count.min(numbers.len())]).await;
         let mut waiting = Vec::new();
@@ -344,13 +351,13 @@ impl Supply {
 }
 
 impl Pace {
-    /// Shards of a moment's work, at least one.
-    fn ahead(&self) -> usize {
-        let Some(computed) = self.computed else {
-            return 1;
-        };
-        let count = AHEAD.as_nanos() / computed.as_nanos().max(1);
-        usize::try_from(count).map_or(AHEAD_MAX, |count| count.clamp(1, AHEAD_MAX))
+    /// Shards of a moment's work, and one for each of so many workers that wait, at least one.
+    fn ahead(&self, waiting: usize) -> usize {
+        let count = self
+            .computed
+            .map_or(1, |computed| AHEAD.as_nanos() / computed.as_nanos().max(1));
+        let count = usize::try_from(count).unwrap_or(AHEAD_MAX);
+        count.max(waiting).clamp(1, AHEAD_MAX)
     }
 
     /// How long others may be at a shard before it is computed here, too.
@@ -358,6 +365,22 @@ impl Pace {
         self.settled.map_or(Duration::ZERO, |settled| {
             settled.saturating_mul(AGAIN_TIMES)
         })
+    }
+}
+
+/// A worker that waits, until this is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Waits<'_> {
+    fn begin(waiting: &AtomicUsize) -> Waits<'_> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -430,10 +453,13 @@ mod tests {
             computed,
             settled: None,
         };
-        assert_eq!(of(None).ahead(), 1);
-        assert_eq!(of(Some(Duration::from_secs(3))).ahead(), 1);
-        assert_eq!(of(Some(Duration::from_millis(5))).ahead(), 4);
-        assert_eq!(of(Some(Duration::from_nanos(1))).ahead(), AHEAD_MAX);
-        assert_eq!(of(Some(Duration::ZERO)).ahead(), AHEAD_MAX);
+        assert_eq!(of(None).ahead(0), 1);
+        assert_eq!(of(Some(Duration::from_secs(3))).ahead(1), 1);
+        assert_eq!(of(Some(Duration::from_millis(5))).ahead(1), 4);
+        assert_eq!(of(Some(Duration::from_nanos(1))).ahead(1), AHEAD_MAX);
+        assert_eq!(of(Some(Duration::ZERO)).ahead(1), AHEAD_MAX);
+        // Workers that wait begin theirs at once.
+        assert_eq!(of(None).ahead(9), 9);
+        assert_eq!(of(Some(Duration::from_secs(3))).ahead(1000), AHEAD_MAX);
     }
 }

@@ -21,9 +21,9 @@ use super::claims::Claims;
 use super::commit::{Admission, Failure, Settled};
 use super::error::JobError;
 use super::health::Health;
-use super::last::Last;
 use super::observer::{Event, Observer};
 use super::open::OpenJob;
+use super::pool::{Pool, Working};
 use super::slots::{Slot, Slots};
 use super::stop::Stop;
 use super::supply::{Next, Supply};
@@ -55,8 +55,8 @@ pub(super) struct Crew {
     pub(super) stop: Stop,
     /// The run itself has to end, and why.
     pub(super) ending: Mutex<Option<Ending>>,
-    /// Where workers that find no more shards leave what they have.
-    pub(super) last: Last,
+    /// Where workers leave what they have computed, to be committed together.
+    pub(super) pool: Pool,
     /// When shards at work were begun.
     pub(super) begun: Mutex<HashMap<u64, Instant>>,
 }
@@ -90,11 +90,11 @@ impl From<JobError> for Ending {
 impl Crew {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(super) fn work(&self) {
-        let working = self.last.begin();
+        let working = self.pool.begin();
         let mut batch = Batch::default();
-        let worked = self.fill(&mut batch).and_then(|()| {
+        let worked = self.fill(&working, &mut batch).and_then(|()| {
             let (patience, len_max) = (self.commit_interval, self.results_len_max);
-            self.settle(&mut working.end(batch, patience, len_max))
+            self.settle_all(working.end(batch, patience, len_max))
         });
         if let Err(ending) = worked {
             // The first reason is the one that is told.
@@ -102,7 +102,12 @@ impl Crew {
         }
     }
 
-    fn fill(&self, batch: &mut Batch) -> Result<(), Ending> {
+    fn fill(&self, working: &Working<'_>, batch: &mut Batch) -> Result<(), Ending> {
+        // What this worker has and what others have left; at once, or as soon as some of it is old enough.
+        let settle = |batch: &mut Batch, age_max| {
+            let batch = std::mem::take(batch);
+            self.settle_all(working.leave(batch, age_max, self.results_len_max))
+        };
         let mut slot = None;
         loop {
             if self.stop.is_requested() || self.is_ending() {
@@ -110,7 +115,7 @@ impl Crew {
             }
             if let Some(pause) = self.health.aside() {
                 drop(slot.take());
-                self.settle(batch)?;
+                settle(batch, Duration::ZERO)?;
                 self.give_back();
                 self.sleep(pause);
                 continue;
@@ -121,7 +126,13 @@ impl Crew {
                 slot = None;
             }
             if let (None, Some(slots)) = (&slot, &self.slots) {
-                slot = self.slot(slots, batch)?;
+                slot = slots.now();
+                if slot.is_none() {
+                    // What is computed does not wait for room.
+                    settle(batch, Duration::ZERO)?;
+                    let next = slots.next(self.priority, &self.stop);
+                    slot = self.runtime.block_on(next);
+                }
                 if slot.is_none() {
                     // Asked to stop.
                     break;
@@ -135,15 +146,17 @@ impl Crew {
                     self.do_shard(shard, Some(batch))?;
                     // The next shard may take longer than what is computed is to wait.
                     let expected = self.supply.expected();
-                    if expected.is_some_and(|expected| expected >= self.commit_interval)
-                        || batch.is_due(self.commit_interval, self.results_len_max)
+                    if expected.is_some_and(|expected| expected >= self.commit_interval) {
+                        settle(batch, Duration::ZERO)?;
+                    } else if batch.is_due(self.commit_interval / 2, self.results_len_max)
+                        || working.is_due(self.commit_interval)
                     {
-                        self.settle(batch)?;
+                        settle(batch, self.commit_interval)?;
                     }
                 }
                 Next::Wait(pause) => {
                     drop(slot.take());
-                    self.settle(batch)?;
+                    settle(batch, Duration::ZERO)?;
                     self.sleep(pause);
                 }
                 Next::Nothing => return Ok(()),
@@ -161,16 +174,6 @@ impl Crew {
         let claims = self.claims.as_ref();
         let next = self.supply.next(&self.ledger, &self.name, claims, &ended);
         self.runtime.block_on(next)
-    }
-
-    /// Room for the next shard; `None` once the run is asked to stop. What is computed does not wait for it.
-    fn slot(&self, slots: &Slots, batch: &mut Batch) -> Result<Option<Slot>, Ending> {
-        if let Some(slot) = slots.now() {
-            return Ok(Some(slot));
-        }
-        self.settle(batch)?;
-        let next = slots.next(self.priority, &self.stop);
-        Ok(self.runtime.block_on(next))
     }
 
     /// Waits, unless the run is asked to stop.
@@ -348,6 +351,39 @@ impl Crew {
                 Ok(())
             }
         }
+    }
+
+    /// Commits what several workers have left as one batch, without those of which others have ended a shard.
+    fn settle_all(&self, batches: Vec<Batch>) -> Result<(), Ending> {
+        let is_alone = batches.len() < 2 || self.claims.is_none();
+        if !is_alone {
+            // What can be seen now need not lose later.
+            self.runtime
+                .block_on(self.ledger.db.refresh())
+                .map_err(JobError::from)?;
+        }
+        let (mut together, mut apart) = (Batch::default(), Vec::new());
+        for batch in batches {
+            match is_alone || self.is_open(&batch)? {
+                true => together.join(batch),
+                false => apart.push(batch),
+            }
+        }
+        self.settle(&mut together)?;
+        apart.iter_mut().try_for_each(|batch| self.settle(batch))
+    }
+
+    /// Whether no shard of a batch has ended, as far as can be seen.
+    fn is_open(&self, batch: &Batch) -> Result<bool, JobError> {
+        self.runtime.block_on(async {
+            for shard in batch.numbers() {
+                let state = self.ledger.shard_now(&self.name, shard).await?;
+                if state.outcome() != Outcome::Unspecified {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
     }
 
     /// Whether the shards have ended; `false`: they have to be computed again.

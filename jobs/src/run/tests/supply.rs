@@ -161,3 +161,43 @@ async fn who_stops_gives_back_what_it_has_not_begun() {
     assert_eq!(report.end, End::Done);
     assert_eq!(report.status.attempts, 2000);
 }
+
+/// Begins shard 7 late enough for the lease of whoever had it to end, and counts how often it is begun.
+#[derive(Default)]
+struct SlowSeven(AtomicU64);
+
+impl Observer for SlowSeven {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::ShardStarted { shard: 7 } => {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+            Event::RowsRead { shard: 7, .. } => std::thread::sleep(Duration::from_millis(1200)),
+            _ => {}
+        }
+    }
+}
+
+/// Once its first holder's lease has ended it looks like a shard that nobody is at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_copy_that_outlives_the_first_lease_is_not_begun_again() {
+    let place = Place::new();
+    let storage = MemoryStorage::new();
+    let bus: Arc<dyn eciton_engine::coord::Bus> =
+        Arc::new(Board::new(Environment::default().clock));
+    let (sleeps, works) = (process(&storage, &bus).await, process(&storage, &bus).await);
+    let text = numbers(20_000, 1000, "lease = \"1h\"");
+    let submitted = submit(&works, &place.job(&text)).await.unwrap();
+    let name = format!("job/{}/0/7", submitted.number);
+    assert!(sleeps.lease(&name, 600).await);
+    let observer = Arc::new(SlowSeven::default());
+    let options = RunOptions {
+        patience: Duration::from_millis(50),
+        observer: observer.clone(),
+        ..options(3)
+    };
+    let report = run(&works, "numbers", options).await.unwrap();
+    assert_eq!(report.end, End::Done);
+    assert_eq!(report.status.rows_read, 20_000);
+    assert_eq!(observer.0.load(Ordering::SeqCst), 1);
+}
