@@ -11,6 +11,7 @@ mod child;
 mod data;
 mod etl;
 mod kills;
+mod large;
 mod open;
 mod place;
 mod scale;
@@ -32,7 +33,7 @@ struct Call {
 }
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
-       eciton-benches swarm|kills|scale [--json] [--shards N] [--runs N]
+       eciton-benches swarm|kills|scale|large [--json] [--shards N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
        eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
@@ -43,11 +44,12 @@ const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs 
   kills    a job of shards of 50 ms over four workers of which two are killed and one is stopped, while Redis is
            flushed: the answer of an undisturbed run, and the time that is lost
   scale    shards of 50 ms of waiting, by 4 to 1,000 workers in four processes at one folder and one Redis
+  large    a job of many shards: submitting and showing it, and the bytes that are kept of each
   engines  the storage engine beside others: `engines --help` tells its arguments
   cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
-  --shards N (default 10,000; kills: 3,000; scale: 200 a worker)
+  --shards N (default 10,000; kills: 3,000; scale: 200 a worker; large: 1,000,000)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
 
@@ -95,6 +97,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         "swarm" => swarm::measure,
         "kills" => kills::measure,
         "scale" => scale::measure,
+        "large" => large::measure,
         other => return Err(format!("no workloads `{other}`")),
     };
     let mut call = Call {
@@ -104,6 +107,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
             "swarm" => swarm::SHARDS,
             "kills" => kills::SHARDS,
             "scale" => scale::SHARDS,
+            "large" => large::SHARDS,
             _ => 1_000_000,
         },
         runs: 5,

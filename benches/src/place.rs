@@ -11,7 +11,7 @@ use eciton_jobs::run::{self, JobStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
-/// How often a job is looked at.
+/// How often a job is looked at whose shards take next to no time.
 const LOOKS_APART: Duration = Duration::from_millis(5);
 /// A job that stands still for so long is given up.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -98,34 +98,43 @@ impl Place {
         child.map(Worker).map_err(|error| error.to_string())
     }
 
-    /// All records of a store, as lines.
-    pub(crate) fn records(&self, store: &str) -> Result<String, String> {
-        let mut program = self.program()?;
-        let output = program.args(["scan", store, "--json"]).output();
+    /// What the program prints with these arguments.
+    pub(crate) fn told(&self, args: &[&str]) -> Result<String, String> {
+        let output = self.program()?.args(args).output();
         let output = output.map_err(|error| error.to_string())?;
-        succeeded("scan", Ok(output.status))?;
+        succeeded(&args.join(" "), Ok(output.status))?;
         String::from_utf8(output.stdout).map_err(|error| error.to_string())
     }
 
-    /// How a job stands; `None` before it is there.
-    pub(crate) fn status(&self, name: &str) -> Result<Option<JobStatus>, String> {
-        self.runtime.block_on(status(&self.db(), name))
+    /// Waits until so many shards of a job are done, and looks often.
+    pub(crate) fn wait_for(&self, name: &str, shards: u64) -> Result<(), String> {
+        self.wait_looking(name, shards, LOOKS_APART)
     }
 
     /// Waits until so many shards of a job are done.
-    pub(crate) fn wait_for(&self, name: &str, shards: u64) -> Result<(), String> {
+    pub(crate) fn wait_looking(
+        &self,
+        name: &str,
+        shards: u64,
+        apart: Duration,
+    ) -> Result<(), String> {
         let (mut seen, mut since) = (0, Instant::now());
         while seen < shards {
             if since.elapsed() > PATIENCE {
                 return Err(format!("{seen} of {shards} shards, and no more come"));
             }
-            std::thread::sleep(LOOKS_APART);
+            std::thread::sleep(apart);
             let done = self.status(name)?.map_or(0, |status| status.shards.done);
             if done > seen {
                 (seen, since) = (done, Instant::now());
             }
         }
         Ok(())
+    }
+
+    /// How a job stands; `None` before it is there.
+    pub(crate) fn status(&self, name: &str) -> Result<Option<JobStatus>, String> {
+        self.runtime.block_on(status(&self.db(), name))
     }
 }
 

@@ -97,3 +97,18 @@ fn more_workers_share_a_job_of_waits() {
     assert_eq!(speed.count(), shapes.len());
     assert_eq!(shapes.len(), 12);
 }
+
+#[test]
+fn a_job_of_many_shards_is_done_and_shown() {
+    let lines = lines_of("large", "500", "1");
+    let shapes: Vec<_> = lines.iter().map(|line| shape(line).0).collect();
+    let expected = [
+        "large_submit",
+        "large_show",
+        "large",
+        "large_kept",
+        "large_peak_memory",
+    ];
+    let expected = expected.map(|name| format!("{name}_500_shards_2_workers"));
+    assert_eq!(shapes, expected);
+}

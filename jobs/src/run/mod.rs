@@ -55,7 +55,9 @@
 //! A worker is a thread that computes one shard at a time. It holds a batch of rows, the groups so far (see
 //! [`AGGREGATE_LEN_MAX`](crate::aggregate::AGGREGATE_LEN_MAX)), and computed shards with results up to
 //! [`RESULTS_LEN_MAX`]; beyond that results move into the transaction, which moves them to runs on
-//! disk.
+//! disk. Small batches are left to whichever worker of the process commits next, within
+//! [`RunOptions::commit_interval`], so that a commit is shared by all of them; and one worker looks for shards for all
+//! that wait.
 
 mod attempt;
 mod backoff;
