@@ -12,6 +12,8 @@ use eciton_jobs::spec::parse_duration_ms;
 
 use crate::failure::Failure;
 pub(crate) use crate::flags::{Listening, Peers};
+use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
+pub(crate) use crate::swarm_flags::{Tied, Top, Up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -187,6 +189,12 @@ pub(crate) enum Command {
     /// Joins the swarm: works on the shards of every open job until it gets a signal
     #[command(after_help = WORKER_EXAMPLES)]
     Worker(Worker),
+    /// Starts a swarm on this machine: worker processes, with Redis between them
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Up),
+    /// Shows the swarm as it works: jobs, workers, speeds, what is left
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(Top),
     /// Records a job without running it, and prints its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
@@ -217,6 +225,12 @@ pub(crate) enum Command {
     /// Prints versions and features
     #[command(after_help = "Examples:\n  eciton version --json")]
     Version,
+    /// Becomes another program, which ends with the process that started it
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  eciton tied --parent $$ redis-server"
+    )]
+    Tied(Tied),
 }
 
 #[derive(Debug, Args)]
@@ -283,6 +297,12 @@ pub(crate) struct Worker {
                 0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
     )]
     pub(crate) commit_interval: Option<Duration>,
+    /// Ends, at once, with this process, which started it: what `up` says
+    #[arg(long, value_name = "PID", hide = true)]
+    pub(crate) parent: Option<u32>,
+    /// Serves no gRPC, whatever the settings say: what `up` says to all but the first
+    #[arg(long, hide = true, conflicts_with = "listen")]
+    pub(crate) unheard: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Args)]

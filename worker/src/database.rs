@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use eciton_engine::base::Error;
+use eciton_engine::base::{Action, Error};
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
 use eciton_engine::db::{Db, Environment, Mode, Options, Store};
@@ -14,6 +14,9 @@ use eciton_engine::storage::{
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
 use crate::settings;
+
+/// How often something is read that is collected meanwhile.
+const READS_MAX: u32 = 5;
 
 /// What a command that writes does where there is no database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,26 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
     opened.map_err(with_hint)
 }
 
+/// Opens for reading, and reads. Whoever writes knows nothing of readers in other processes: what was collected while
+/// it was read is read anew, in the state of that moment.
+///
+/// # Errors
+/// As [`read`], and those of `work`.
+pub(crate) async fn reading<T>(
+    global: &Global,
+    work: impl AsyncFn(&Db) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut reads = 1;
+    loop {
+        match work(&read(global).await?).await {
+            Err(Failure::Engine(error)) if error.action() == Action::Retry && reads < READS_MAX => {
+                reads += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The storage of a database, for reading it as it lies there.
 ///
 /// # Errors
@@ -84,9 +107,13 @@ async fn in_bucket(
 ///
 /// # Errors
 /// As [`read`]; [`Error::Locked`] while a process has it that this one cannot share it with.
-async fn write(global: &Global, absent: Absent, compressed: Compressed) -> Result<Db, Failure> {
+async fn write(
+    global: &Global,
+    redis: Option<RedisOptions>,
+    absent: Absent,
+    compressed: Compressed,
+) -> Result<Db, Failure> {
     let path = settings::database(global)?;
-    let redis = settings::redis(global)?;
     let bucket = settings::bucket(&path);
     let is_shared = redis.is_some() || bucket.is_some();
     let options = Options {
@@ -118,10 +145,7 @@ fn among_others(redis: Option<RedisOptions>) -> Result<Environment, Failure> {
     let environment = Environment::default();
     let (clock, entropy) = (&environment.clock, &environment.entropy);
     let bus: Arc<dyn Bus> = match redis {
-        Some(redis) => {
-            let bus = RedisBus::new(redis, Arc::clone(clock), Arc::clone(entropy));
-            Arc::new(bus.map_err(|error| Failure::Usage(format!("redis: {error}")))?)
-        }
+        Some(redis) => Arc::new(bus(redis)?),
         None => Arc::new(Silence),
     };
     let coordinator = SharedCoordinator::new(bus, Arc::clone(clock), Arc::clone(entropy));
@@ -129,6 +153,25 @@ fn among_others(redis: Option<RedisOptions>) -> Result<Environment, Failure> {
         coordinator: Arc::new(coordinator),
         ..environment
     })
+}
+
+/// What processes at one database tell each other over Redis.
+///
+/// # Errors
+/// [`Failure::Usage`] for an address that is none, and for certificates that cannot be read.
+pub(crate) fn bus(redis: RedisOptions) -> Result<RedisBus, Failure> {
+    let Environment { clock, entropy, .. } = Environment::default();
+    RedisBus::new(redis, clock, entropy).map_err(|error| Failure::Usage(format!("redis: {error}")))
+}
+
+/// Opens a database as workers do that share this Redis, creates it where there is none, and closes it again: what
+/// they would run into is told here.
+///
+/// # Errors
+/// As [`writing`].
+pub(crate) async fn prepare(global: &Global, redis: Option<RedisOptions>) -> Result<(), Failure> {
+    let db = write(global, redis, Absent::Create, Compressed::default()).await?;
+    Ok(db.close().await?)
 }
 
 /// Writes with the lock, and closes whatever the writing said. The first failure is the one told: what
@@ -160,7 +203,8 @@ pub(crate) async fn writing_as<T, W>(
 where
     W: Future<Output = Result<T, Failure>>,
 {
-    let db = write(global, absent, compressed).await?;
+    let redis = settings::redis(global)?;
+    let db = write(global, redis, absent, compressed).await?;
     let done = work(db.clone()).await;
     let closed = db.close().await;
     let value = done?;

@@ -2,13 +2,15 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `cli`, `flags` | every command and flag, with its help |
+//! | `cli`, `flags`, `swarm_flags` | every command and flag, with its help |
 //! | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
 //! | `commands` | what each command does |
 //! | `database`, `job` | opening a database; jobs as the commands see them |
 //! | `keys`, `values` | keys and values between the command line and the engine |
 //! | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
 //! | `remote` | asking a worker over gRPC |
+//! | `look`, `scene` | the whole swarm at a moment, and how it is told |
+//! | `local` | a swarm on this machine: processes that are started again, and end with this one |
 //! | `metrics` | what Prometheus reads of a worker |
 //! | `output`, `table`, `progress`, `pace`, `logs` | what people and programs read |
 //! | `signals` | SIGINT and SIGTERM |
@@ -24,15 +26,19 @@ mod failure;
 mod flags;
 mod job;
 mod keys;
+mod local;
 mod logs;
+mod look;
 mod metrics;
 mod output;
 mod pace;
 mod peer;
 mod progress;
 mod remote;
+mod scene;
 mod settings;
 mod signals;
+mod swarm_flags;
 mod table;
 mod values;
 

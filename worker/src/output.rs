@@ -25,6 +25,16 @@ impl Output {
         }
     }
 
+    /// A line that its reader has at once.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub(crate) fn tell(global: &Global, text: &str) -> io::Result<()> {
+        let mut output = Output::new(global);
+        output.line(text)?;
+        output.finish()
+    }
+
     /// Whether only lines of JSON may be printed.
     pub(crate) fn is_json(&self) -> bool {
         self.json

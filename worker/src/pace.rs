@@ -1,6 +1,6 @@
 //! How quickly a job goes, and when it will have ended, by looking at it from time to time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use eciton_jobs::run::JobStatus;
@@ -60,6 +60,32 @@ impl Pace {
         let (first, last) = (*self.0.front()?, *self.0.back()?);
         let seconds = last.at.duration_since(first.at).as_secs_f64();
         (seconds > 0.0).then_some((first, last, seconds))
+    }
+}
+
+/// The paces of several jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Paces(HashMap<String, Pace>);
+
+impl Paces {
+    /// Takes notice of how jobs stand at `at`, and forgets all others.
+    pub(crate) fn look(&mut self, jobs: &[JobStatus], at: Instant) {
+        let mut before = std::mem::take(&mut self.0);
+        for job in jobs {
+            let mut pace = before.remove(&job.name).unwrap_or_default();
+            pace.look(job, at);
+            self.0.insert(job.name.clone(), pace);
+        }
+    }
+
+    /// See [`Pace::rows_per_second`].
+    pub(crate) fn rows_per_second(&self, job: &JobStatus) -> Option<f64> {
+        self.0.get(&job.name)?.rows_per_second()
+    }
+
+    /// See [`Pace::eta_seconds`].
+    pub(crate) fn eta_seconds(&self, job: &JobStatus) -> Option<f64> {
+        self.0.get(&job.name)?.eta_seconds()
     }
 }
 

@@ -272,6 +272,16 @@ pub(crate) fn duration(ms: u128) -> String {
     }
 }
 
+/// [`duration`] of seconds.
+pub(crate) fn seconds(seconds: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "nought where below, and saturating"
+    )]
+    duration((seconds * 1000.0) as u128)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -163,20 +163,30 @@ pub(crate) fn compression(given: Compressed) -> Result<Compression, Failure> {
 /// # Errors
 /// [`Failure::Usage`] for what is no number from 1 to 1024.
 fn workers(given: &Workers) -> Result<usize, Failure> {
-    if let Some(workers) = given.workers {
-        return Ok(usize::from(workers));
+    Ok(said_workers(given.workers)?.unwrap_or_else(cores))
+}
+
+/// The cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The number of worker tasks, where anything says it.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no number from 1 to 1024.
+pub(crate) fn said_workers(given: Option<u16>) -> Result<Option<usize>, Failure> {
+    if let Some(workers) = given {
+        return Ok(Some(usize::from(workers)));
     }
     if let Some(text) = from_environment("ECITON_WORKERS") {
         let number = text.parse().ok().filter(|n| (1..=WORKERS_MAX).contains(n));
-        return number.map(usize::from).ok_or_else(|| {
+        return number.map(usize::from).map(Some).ok_or_else(|| {
             let expected = format!("expected a number from 1 to {WORKERS_MAX}");
             Failure::Usage(format!("ECITON_WORKERS is `{text}`, {expected}"))
         });
     }
-    if let Some(workers) = read_file()?.workers {
-        return Ok(usize::from(workers));
-    }
-    Ok(std::thread::available_parallelism().map_or(1, NonZero::get))
+    Ok(read_file()?.workers.map(usize::from))
 }
 
 /// How workers are to work.

@@ -9,6 +9,10 @@ use crate::output::Output;
 
 /// Rows whose widths decide the widths of a table: more are not kept in memory.
 const ROWS_HELD_MAX: usize = 1000;
+/// Spaces behind a column.
+const GAP: usize = 2;
+/// Characters of a first column that it keeps where lines are to be short.
+const FIRST_WIDTH_MIN: usize = 8;
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +143,41 @@ impl<'o> Table<'o> {
     }
 }
 
+/// A whole table as lines of `width_max` characters at most: the first column gives way, and what is still too wide
+/// ends early. The first line has the names.
+pub(crate) fn lines(names: &[&str], rows: &[Vec<Cell>], width_max: usize) -> Vec<String> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut layout = layout(&names, rows);
+    let width: usize = layout.iter().map(|column| column.width + GAP).sum();
+    let too_much = (width - GAP.min(width)).saturating_sub(width_max);
+    if let Some(first) = layout.first_mut() {
+        first.width = (first.width.saturating_sub(too_much)).max(first.width.min(FIRST_WIDTH_MIN));
+    }
+    let names = names.iter().map(|name| Cell::text(name)).collect();
+    [&names]
+        .into_iter()
+        .chain(rows)
+        .map(|cells| {
+            let mut cells = cells.clone();
+            if let (Some(cell), Some(column)) = (cells.first_mut(), layout.first()) {
+                cell.text = cut(&cell.text, column.width);
+            }
+            cut(&aligned(&cells, &layout), width_max)
+        })
+        .collect()
+}
+
+/// A text of `width_max` characters at most; one that is longer says so at its end.
+pub(crate) fn cut(text: &str, width_max: usize) -> String {
+    match text.char_indices().nth(width_max) {
+        None => text.to_owned(),
+        Some(_) => {
+            let kept = text.chars().take(width_max.saturating_sub(1));
+            kept.chain((width_max > 0).then_some('…')).collect()
+        }
+    }
+}
+
 fn layout(names: &[String], rows: &[Vec<Cell>]) -> Vec<Column> {
     let columns = names.iter().enumerate();
     columns
@@ -180,6 +219,29 @@ mod tests {
         let layout = layout(&names, &rows);
         assert_eq!(aligned(&rows[0], &layout), "AA          5");
         assert_eq!(aligned(&rows[1], &layout), "B6       1234");
+    }
+
+    #[test]
+    fn lines_fit_into_a_width() {
+        let rows = [
+            vec![Cell::text("a-rather-long-name"), Cell::number(5)],
+            vec![Cell::text("short"), Cell::number(1234)],
+        ];
+        let whole = lines(&["job", "n"], &rows, usize::MAX);
+        assert_eq!(whole[1], "a-rather-long-name     5");
+        assert_eq!(whole[2], "short               1234");
+        let cut = lines(&["job", "n"], &rows, 16);
+        assert_eq!(
+            cut,
+            ["job            n", "a-rather-…     5", "short       1234"]
+        );
+        for width in 0..30 {
+            let lines = lines(&["job", "n"], &rows, width);
+            assert!(
+                lines.iter().all(|line| line.chars().count() <= width),
+                "{lines:?}"
+            );
+        }
     }
 
     #[test]

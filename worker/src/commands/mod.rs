@@ -8,6 +8,9 @@ mod run;
 mod scan;
 mod store;
 mod stream;
+mod tied;
+mod top;
+mod up;
 mod version;
 mod watch;
 mod worker;
@@ -25,6 +28,8 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
     match call.command {
         Command::Run(args) => block_on(run::run(global, &args)),
         Command::Worker(args) => block_on(worker::worker(global, &args)),
+        Command::Up(args) => block_on(up::up(global, &args)),
+        Command::Top(args) => block_on(top::top(global, &args)),
         Command::Submit(args) => block_on(run::submit(global, &args)),
         Command::Job(args) => block_on(job::job(global, args)),
         Command::Get(args) => block_on(record::get(global, &args)),
@@ -35,5 +40,6 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
         Command::Store(args) => block_on(store::store(global, args)),
         Command::Db(args) => block_on(db::db(global, &args)),
         Command::Version => version::version(global),
+        Command::Tied(args) => tied::tied(&args),
     }
 }

@@ -78,11 +78,11 @@ impl News {
             };
             return Ok(News::There(Watch::new(remote, &name)));
         }
-        let db = database::read(global).await?;
-        let first = match name {
-            Some(name) => find(&db, name).await?,
-            None => only(&db).await?,
-        };
+        let first = database::reading(global, async |db| match name {
+            Some(name) => find(db, name).await,
+            None => only(db).await,
+        });
+        let first = first.await?;
         Ok(News::Here {
             name: first.name.clone(),
             first: Some(first),
@@ -96,8 +96,10 @@ impl News {
                 Some(first) => Ok(first),
                 None => {
                     tokio::time::sleep(LOOKS_APART).await;
-                    // Whoever reads sees the state of when it opened.
-                    find(&database::read(global).await?, name).await
+                    // What is open for reading stays as it was when it was opened: it takes no lock, so whoever
+                    // writes may collect what it would have to follow. Opening reads the newest manifest and the
+                    // log behind it, a few files.
+                    database::reading(global, async |db| find(db, name).await).await
                 }
             },
         }
@@ -144,7 +146,7 @@ impl Shown {
                         told[key] = json!(value);
                     }
                 }
-                line(global, &told.to_string())
+                Ok(Output::tell(global, &told.to_string())?)
             }
             Shown::Bar(bar) => {
                 bar.set_prefix(status.name.clone());
@@ -162,7 +164,8 @@ impl Shown {
                 let ended = shards.done + shards.failed;
                 let (name, total) = (&status.name, shards.total);
                 let what = describe(status, pace);
-                line(global, &format!("{name}: {ended}/{total} shards, {what}"))
+                let text = format!("{name}: {ended}/{total} shards, {what}");
+                Ok(Output::tell(global, &text)?)
             }
         }
     }
@@ -174,15 +177,8 @@ impl Shown {
             Shown::Bar(bar) => bar.finish_and_clear(),
             Shown::Lines(_) => {}
         }
-        line(global, &job::text(status).join("\n"))
+        Ok(Output::tell(global, &job::text(status).join("\n"))?)
     }
-}
-
-/// A line that its reader has at once.
-fn line(global: &Global, text: &str) -> Result<(), Failure> {
-    let mut output = Output::new(global);
-    output.line(text)?;
-    Ok(output.finish()?)
 }
 
 /// `running, 84211 rows/s, 12 s left, 2 failed, 3 running, 1 conflicts`, without what is nought or not known.
@@ -192,13 +188,7 @@ fn describe(status: &JobStatus, pace: &Pace) -> String {
         parts.push(format!("{speed:.0} rows/s"));
     }
     if let Some(seconds) = pace.eta_seconds() {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "never below nought, and saturating"
-        )]
-        let ms = (seconds * 1000.0) as u128;
-        parts.push(format!("{} left", progress::duration(ms)));
+        parts.push(format!("{} left", progress::seconds(seconds)));
     }
     let counts = [
         (status.shards.failed, "failed"),

@@ -11,7 +11,7 @@ use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::metrics::{self, JobMetrics};
 use crate::peer::{Activity, Listener, Peer, Serving};
-use crate::{settings, signals};
+use crate::{local, settings, signals};
 
 /// Serves until a signal comes, and then drains.
 ///
@@ -19,11 +19,17 @@ use crate::{settings, signals};
 /// [`Failure::Usage`] where nobody can listen at an address, or not as it was asked for; [`Failure::Work`] where
 /// draining took too long: what was at work is computed again by others. What the database refuses.
 pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure> {
+    if let Some(parent) = args.parent {
+        local::end_with(parent)?;
+    }
     let (slots, commit_interval) = settings::slots(args)?;
     if let Some(address) = settings::metrics(args)? {
         metrics::serve(address)?;
     }
-    let listen = settings::listen(&args.listening)?;
+    let listen = match args.unheard {
+        true => None,
+        false => settings::listen(&args.listening)?,
+    };
     let listener = listen.as_ref().map(Listener::bind).transpose()?;
     let stop = Stop::new();
     signals::listen(stop.clone())?;

@@ -32,6 +32,7 @@ mod workers;
 
 pub(crate) use access::Access;
 pub(crate) use activity::Activity;
+pub(crate) use presence::told as told_worker;
 pub(crate) use server::{Listener, Serving};
 
 use std::net::SocketAddr;

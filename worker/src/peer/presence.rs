@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use eciton_proto::prost::Message;
 use eciton_proto::v1::Worker;
 use metrics::gauge;
@@ -14,6 +15,12 @@ use crate::metrics::WORKERS_ALIVE;
 const SAID_APART: Duration = Duration::from_secs(2);
 /// Milliseconds after which one that says nothing is taken to have gone: some of its words may get lost.
 const SILENCE_MS_MAX: u64 = 10_000;
+
+/// Who says that he is there. Whatever else somebody has put there is nobody.
+pub(crate) fn told((id, note): (String, Bytes)) -> Option<Worker> {
+    let worker = Worker::decode(note).ok()?;
+    (worker.id == id).then_some(worker)
+}
 
 impl Peer {
     /// Says who works here, again and again, until it is dropped. A program that pulls here is one that works, too.
@@ -41,19 +48,15 @@ impl Peer {
         let mut ids = vec![self.as_worker().id];
         ids.extend(self.desk().programs().into_iter().map(|worker| worker.id));
         for id in ids {
-            self.0.db.announce(&id, bytes::Bytes::new(), 0).await;
+            self.0.db.announce(&id, Bytes::new(), 0).await;
         }
     }
 
     /// Whoever was heard of lately, by their ids: a hint.
     pub(super) async fn all_workers(&self) -> BTreeMap<String, Worker> {
         let notes = self.0.db.announced().await.into_iter();
-        // Whatever else somebody has put there is none.
-        let worker = |(id, note): (String, bytes::Bytes)| {
-            let worker = Worker::decode(note).ok()?;
-            (worker.id == id).then_some((id, worker))
-        };
-        let mut workers: BTreeMap<String, Worker> = notes.filter_map(worker).collect();
+        let named = |worker: Worker| (worker.id.clone(), worker);
+        let mut workers: BTreeMap<String, Worker> = notes.filter_map(told).map(named).collect();
         // What is known here is newer than what was said.
         for worker in [self.as_worker()].into_iter().chain(self.desk().programs()) {
             workers.insert(worker.id.clone(), worker);

@@ -5,18 +5,15 @@ use std::path::{Path, absolute};
 
 use eciton_jobs::run::JobStatus;
 use eciton_jobs::spec::SpecError;
-use eciton_proto::limits::JOB_FILE_LEN_MAX;
+use eciton_proto::limits::{JOB_FILE_LEN_MAX, JOBS_PAGE_MAX, WORKERS_PAGE_MAX};
 use eciton_proto::v1::{
-    CancelJobRequest, GetJobRequest, JobFile, JobView, ListJobsRequest, RetryJobRequest,
-    SubmitJobRequest,
+    self, CancelJobRequest, GetJobRequest, JobFile, JobPhase, JobView, ListJobsRequest,
+    ListWorkersRequest, RetryJobRequest, SubmitJobRequest, Worker,
 };
 
 use super::connect::Remote;
 use super::status::status;
 use crate::failure::Failure;
-
-/// Jobs that one call asks for.
-const PAGE: u32 = 500;
 
 impl Remote {
     /// Records a job by its file; the peer checks it, and looks for its data under the folder that the file lies in.
@@ -52,27 +49,80 @@ impl Remote {
         Ok(status(call.await?.job.unwrap_or_default()))
     }
 
+    /// How one job stands, without its failures.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn counts(&mut self, name: &str) -> Result<v1::JobStatus, Failure> {
+        let request = GetJobRequest {
+            name: name.to_owned(),
+            view: JobView::Counts.into(),
+        };
+        let call = self.call(request, async |client, request| {
+            client.get_job(request).await
+        });
+        Ok(call.await?.job.unwrap_or_default())
+    }
+
     /// How all jobs stand, by name, without their failures.
     ///
     /// # Errors
     /// [`Failure::Peer`].
     pub(crate) async fn jobs(&mut self) -> Result<Vec<JobStatus>, Failure> {
+        let jobs = self.jobs_in(&[], JobView::Counts).await?;
+        Ok(jobs.into_iter().map(status).collect())
+    }
+
+    /// The jobs in these phases, by name; all where none are named.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn jobs_in(
+        &mut self,
+        phases: &[JobPhase],
+        view: JobView,
+    ) -> Result<Vec<v1::JobStatus>, Failure> {
         let mut jobs = Vec::new();
         let mut page_token = String::new();
         loop {
             let request = ListJobsRequest {
-                page_size: PAGE,
+                page_size: JOBS_PAGE_MAX,
                 page_token,
-                view: JobView::Counts.into(),
+                view: view.into(),
+                phases: phases.iter().map(|phase| (*phase).into()).collect(),
                 ..ListJobsRequest::default()
             };
             let call = self.call(request, async |client, request| {
                 client.list_jobs(request).await
             });
             let page = call.await?;
-            jobs.extend(page.jobs.into_iter().map(status));
+            jobs.extend(page.jobs);
             if page.next_page_token.is_empty() {
                 return Ok(jobs);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Whoever works on the database, as far as the peer has heard of them lately.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn workers(&mut self) -> Result<Vec<Worker>, Failure> {
+        let mut workers = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListWorkersRequest {
+                page_size: WORKERS_PAGE_MAX,
+                page_token,
+            };
+            let call = self.call(request, async |client, request| {
+                client.list_workers(request).await
+            });
+            let page = call.await?;
+            workers.extend(page.workers);
+            if page.next_page_token.is_empty() {
+                return Ok(workers);
             }
             page_token = page.next_page_token;
         }

@@ -13,4 +13,5 @@ mod status;
 mod watch;
 
 pub(crate) use connect::Remote;
+pub(crate) use status::status;
 pub(crate) use watch::Watch;

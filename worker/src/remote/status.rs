@@ -6,7 +6,7 @@ use eciton_jobs::run::{JobStatus, ShardCounts, ShardFailure};
 use eciton_proto::v1::{self, JobPhase, ShardUnit};
 
 /// How a job stands, by a message of any view.
-pub(super) fn status(job: v1::JobStatus) -> JobStatus {
+pub(crate) fn status(job: v1::JobStatus) -> JobStatus {
     let counts = job.counts.unwrap_or_default();
     let some = |ms: i64| (ms != 0).then_some(ms);
     let state = match job.phase() {

@@ -141,6 +141,19 @@ fn wrong_flags_are_told_in_one_line() {
     place.call(&["run"]).with_code(2).told(&["JOB.toml"]);
     place.call(&["fly"]).with_code(2).told(&["fly"]);
     place
+        .call(&["top", "--interval", "1ms"])
+        .with_code(2)
+        .told(&["--interval", "100ms or more"]);
+    place
+        .call(&["top", "--peer", "127.0.0.1:1"])
+        .with_code(2)
+        .told(&["--peer", "--db"]);
+    place
+        .call(&["up", "--workers", "0"])
+        .with_code(2)
+        .told(&["--workers", "1..=256"]);
+    assert!(!place.db().exists());
+    place
         .call(&["scan", "s", "--limit", "-1"])
         .with_code(2)
         .told(&["--limit"]);
@@ -217,6 +230,8 @@ fn reading_what_is_not_there_is_a_wrong_call_and_creates_nothing() {
         &["job", "ls"],
         &["job", "show", "j"],
         &["job", "watch", "j"],
+        &["top"],
+        &["top", "--once"],
         &["job", "cancel", "j"],
         &["job", "retry", "j"],
         &["db", "info"],
@@ -260,6 +275,8 @@ fn help_is_no_error_and_shows_examples() {
         &["db", "publish", "--help"],
         &["stream", "--help"],
         &["stream", "write", "--help"],
+        &["top", "--help"],
+        &["up", "--help"],
     ] {
         let ended = Ended::from(program().args(command).output().unwrap()).done();
         assert!(ended.stdout.contains("Examples:"), "{ended:#?}");
@@ -269,7 +286,7 @@ fn help_is_no_error_and_shows_examples() {
 #[test]
 fn what_this_version_has_not_is_not_there() {
     let place = Place::new();
-    for call in [&["top"][..], &["up"], &["db", "reinstate"]] {
+    for call in [&["serve"][..], &["down"], &["db", "reinstate"]] {
         place.call(call).with_code(2).told(&["unrecognized"]);
     }
 }

@@ -31,3 +31,5 @@ mod redis;
 mod streams;
 mod support;
 mod swarm;
+mod top;
+mod up;

@@ -1,0 +1,241 @@
+//! `up`: a swarm on this machine, of processes of this same program.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cli::{Global, Up};
+use crate::failure::Failure;
+use crate::local::{Member, News, OwnRedis, Who, this_program};
+use crate::signals::Signals;
+use crate::{database, look, settings};
+
+/// Worker processes where nothing is said: more of them take more memory, and the cores are shared anyway.
+const WORKERS_MAX: usize = 4;
+/// Slots that a worker may have.
+const SLOTS_MAX: usize = 1024;
+/// Time between two looks at the processes.
+const LOOKS_APART: Duration = Duration::from_millis(100);
+/// Time between two looks whether any job is open.
+const IDLE_LOOKS_APART: Duration = Duration::from_secs(1);
+/// A worker ends by itself once its time to drain is over; so much later it is killed.
+const DRAIN_MORE: Duration = Duration::from_secs(5);
+/// How long Redis may take to end.
+const REDIS_END_MAX: Duration = Duration::from_secs(5);
+
+/// Starts a swarm, looks after it until a signal comes, and has it drain.
+///
+/// # Errors
+/// What a worker would run into at the database; [`Failure::Work`] where a worker ends again and again soon after
+/// its start, or where draining took too long; [`Failure::Interrupted`] after a second signal.
+pub(super) async fn up(global: &Global, args: &Up) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let news = News::new(global);
+    let mut swarm = tokio::select! {
+        swarm = Swarm::gather(global, args, &news) => swarm?,
+        () = signals.next() => return Ok(()),
+    };
+    let kept = tokio::select! {
+        kept = swarm.keep(global, args.until_idle, &news) => kept,
+        () = signals.next() => Ok(()),
+    };
+    let words =
+        "stopping: workers finish the shards they are at; a second signal ends them at once";
+    news.tell(words, &json!({"event": "stopping"}));
+    let drained = tokio::select! {
+        drained = swarm.drain(args.drain, &news) => drained,
+        () = signals.next() => Err(Failure::Interrupted(
+            "ended at once by a second signal; what was at work is done again by others".to_owned(),
+        )),
+    };
+    kept.and(drained)
+}
+
+/// The processes. Those that still run are killed where this is dropped, workers first.
+struct Swarm {
+    workers: Vec<Member>,
+    redis: Option<OwnRedis>,
+}
+
+impl Swarm {
+    /// A swarm whose workers are about to start, at a database that they can open.
+    async fn gather(global: &Global, args: &Up, news: &News<'_>) -> Result<Swarm, Failure> {
+        let mut count = args.workers.map_or_else(workers_default, usize::from);
+        let mut slots = match settings::said_workers(args.slots)? {
+            Some(slots) => slots,
+            None => (settings::cores() / count).max(1),
+        };
+        // Told now, and not by a worker that ends again and again.
+        settings::listen(&args.listening)?;
+        settings::database(global)?;
+        let named = settings::redis(global)?;
+        let redis = match (&named, OwnRedis::program()) {
+            (None, Some(program)) => Some(OwnRedis::start(&program, news).await?),
+            _ => None,
+        };
+        if let Some(redis) = &redis {
+            let url = redis.url();
+            news.tell(
+                &format!("redis: for other processes at this database: export ECITON_REDIS={url}"),
+                &json!({"event": "redis_listens", "url": url}),
+            );
+        } else if named.is_none() && count > 1 {
+            // Processes that hear nothing of each other would all compute the same shards.
+            slots = (slots * count).min(SLOTS_MAX);
+            count = 1;
+            let words = format!(
+                "no Redis is named and no redis-server is on the PATH: one worker with {slots} slots does the work of all"
+            );
+            tracing::warn!("{words}");
+        }
+        let options = redis.as_ref().map(OwnRedis::options).or(named);
+        database::prepare(global, options).await?;
+        let url = redis.as_ref().map(|redis| redis.url().to_owned());
+        let url = url.or_else(|| global.redis.clone());
+        let members = (1..=count).map(|number| {
+            let args = worker_args(global, args, number, slots);
+            let (url, is_own) = (url.clone(), redis.is_some());
+            Member::new(Who::Worker(number), String::new(), move || {
+                let mut command = this_program(&args)?;
+                with_redis(&mut command, url.as_deref(), is_own);
+                Ok(command)
+            })
+        });
+        Ok(Swarm {
+            workers: members.collect(),
+            redis,
+        })
+    }
+
+    /// Starts whatever is due, for as long as any job is open, or for good.
+    ///
+    /// Not a task: the thread that starts the processes has to be the one that ends last.
+    async fn keep(
+        &mut self,
+        global: &Global,
+        until_idle: bool,
+        news: &News<'_>,
+    ) -> Result<(), Failure> {
+        let mut looked = Instant::now();
+        loop {
+            if let Some(redis) = &mut self.redis {
+                redis.member.attend(news)?;
+            }
+            for worker in &mut self.workers {
+                worker.attend(news)?;
+            }
+            if until_idle && looked.elapsed() >= IDLE_LOOKS_APART {
+                if !look::is_any_open(global).await? {
+                    return Ok(());
+                }
+                looked = Instant::now();
+            }
+            tokio::time::sleep(LOOKS_APART).await;
+        }
+    }
+
+    /// Has the workers finish what they are at, and then Redis end.
+    async fn drain(&mut self, drain: Duration, news: &News<'_>) -> Result<(), Failure> {
+        for worker in &mut self.workers {
+            worker.ask_to_end();
+        }
+        let mut failed = Vec::new();
+        let late = Instant::now() + drain + DRAIN_MORE;
+        for worker in &mut self.workers {
+            while !worker.has_ended() && Instant::now() < late {
+                match worker.look_for_end(news)? {
+                    Some(end) if !end.status.success() => failed.push(worker.who().to_string()),
+                    Some(_) => {}
+                    None => tokio::time::sleep(LOOKS_APART).await,
+                }
+            }
+            if !worker.has_ended() {
+                failed.push(worker.who().to_string());
+            }
+        }
+        // Those that are late.
+        self.workers.clear();
+        self.end_redis(news).await?;
+        match failed.as_slice() {
+            [] => Ok(()),
+            failed => Err(Failure::Work(format!(
+                "{} did not end well; what was at work there is done again by others",
+                failed.join(", ")
+            ))),
+        }
+    }
+
+    async fn end_redis(&mut self, news: &News<'_>) -> Result<(), Failure> {
+        let Some(mut redis) = self.redis.take() else {
+            return Ok(());
+        };
+        redis.member.ask_to_end();
+        let late = Instant::now() + REDIS_END_MAX;
+        while !redis.member.has_ended() && Instant::now() < late {
+            if redis.member.look_for_end(news)?.is_none() {
+                tokio::time::sleep(LOOKS_APART).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn workers_default() -> usize {
+    settings::cores().min(WORKERS_MAX)
+}
+
+/// What a worker is called with.
+fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<OsString> {
+    let mut call: Vec<OsString> = vec!["worker".into()];
+    let mut add = |flag: &str, value: OsString| call.extend([OsString::from(flag), value]);
+    add("--parent", std::process::id().to_string().into());
+    add("--slots", slots.to_string().into());
+    let ms = |time: Duration| OsString::from(format!("{}ms", time.as_millis()));
+    add("--drain", ms(args.drain));
+    if let Some(interval) = args.commit_interval {
+        add("--commit-interval", ms(interval));
+    }
+    for (flag, path) in [("--db", &global.db), ("--cache", &global.cache)] {
+        if let Some(path) = path {
+            add(flag, path.into());
+        }
+    }
+    // One address, one process: the first of them serves for all.
+    if number > 1 {
+        call.push("--unheard".into());
+        return call;
+    }
+    let listening = &args.listening;
+    if let Some(address) = &listening.listen {
+        add("--listen", address.into());
+    }
+    for (flag, path) in [
+        ("--tls-cert", &listening.tls_cert),
+        ("--tls-key", &listening.tls_key),
+        ("--tls-client-ca", &listening.tls_client_ca),
+        ("--tokens", &listening.tokens),
+    ] {
+        if let Some(path) = path {
+            add(flag, path.into());
+        }
+    }
+    if listening.insecure {
+        call.push("--insecure".into());
+    }
+    call
+}
+
+/// Tells a worker of Redis: over its environment, which nobody else can read.
+fn with_redis(command: &mut Command, url: Option<&str>, is_own: bool) {
+    // An address, too, that only one process can have.
+    command.env_remove("ECITON_METRICS");
+    if let Some(url) = url {
+        command.env("ECITON_REDIS", url);
+    }
+    if is_own {
+        command.env_remove("ECITON_REDIS_USERNAME");
+        command.env_remove("ECITON_REDIS_PASSWORD");
+    }
+}

@@ -1,0 +1,355 @@
+//! How a swarm is told: a screen for people, a line of JSON for programs.
+
+use eciton_engine::base::json::timestamp;
+use eciton_jobs::run::JobStatus;
+use eciton_proto::v1::{Worker, WorkerKind, WorkerState};
+use serde_json::{Value, json};
+
+use crate::look::{Look, Workers, name};
+use crate::pace::Paces;
+use crate::table::{Cell, cut, lines};
+use crate::{job, progress};
+
+/// Characters of a bar on a wide screen, and from which width on it is one.
+const BAR_WIDE: (usize, usize) = (20, 110);
+/// The same for a narrower one; below there is no bar.
+const BAR_NARROW: (usize, usize) = (10, 95);
+
+/// Counts over all jobs and workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Totals {
+    shards_left: u64,
+    rows_per_second: Option<f64>,
+    conflicts: u64,
+    workers: usize,
+    slots: u64,
+    busy: u64,
+}
+
+impl Totals {
+    fn of(look: &Look, paces: &Paces) -> Totals {
+        let mut totals = Totals::default();
+        for job in &look.open {
+            totals.shards_left += left(job);
+            totals.conflicts += job.conflicts;
+            if let Some(speed) = paces.rows_per_second(job) {
+                totals.rows_per_second = Some(totals.rows_per_second.unwrap_or(0.0) + speed);
+            }
+        }
+        if let Workers::Known(workers) = &look.workers {
+            totals.workers = workers.len();
+            totals.slots = workers.iter().map(|worker| u64::from(slots(worker))).sum();
+            totals.busy = workers.iter().map(|worker| u64::from(worker.busy)).sum();
+        }
+        totals
+    }
+}
+
+/// The line of `top --json`.
+pub(crate) fn json(look: &Look, paces: &Paces) -> Value {
+    let totals = Totals::of(look, paces);
+    let mut told = json!({
+        "jobs_open": look.open.len(),
+        "jobs_ended": look.ended.len(),
+        "shards_left": totals.shards_left,
+        "conflicts": totals.conflicts,
+    });
+    if let Some(speed) = totals.rows_per_second {
+        told["rows_per_second"] = json!(speed);
+    }
+    let workers = match &look.workers {
+        Workers::Known(workers) => {
+            told["workers"] = json!(totals.workers);
+            told["slots"] = json!(totals.slots);
+            told["busy"] = json!(totals.busy);
+            workers.iter().map(worker_json).collect()
+        }
+        Workers::Unknown(_) => Value::Null,
+    };
+    let jobs = look.open.iter().chain(&look.ended);
+    let jobs: Vec<Value> = jobs.map(|job| job_json(job, paces)).collect();
+    json!({"at_ms": look.at_ms, "workers": workers, "jobs": jobs, "totals": told})
+}
+
+fn job_json(job: &JobStatus, paces: &Paces) -> Value {
+    let mut told = job::json(job);
+    for (key, value) in [
+        ("rows_per_second", paces.rows_per_second(job)),
+        ("eta_seconds", paces.eta_seconds(job)),
+    ] {
+        if let Some(value) = value {
+            told[key] = json!(value);
+        }
+    }
+    told
+}
+
+fn worker_json(worker: &Worker) -> Value {
+    let moment = |ms: i64| timestamp::format(ms.saturating_mul(1000));
+    let info = worker.info.clone().unwrap_or_default();
+    json!({
+        "id": worker.id,
+        "name": name(worker),
+        "version": info.version,
+        "kind": match worker.kind() {
+            WorkerKind::Pulling => "pulling",
+            WorkerKind::Node | WorkerKind::Unspecified => "node",
+        },
+        "state": state(worker),
+        "address": worker.address,
+        "slots": info.slots,
+        "busy": worker.busy,
+        "shards_done": worker.shards_done,
+        "started_at": moment(worker.started_ms),
+        "seen_at": moment(worker.seen_ms),
+    })
+}
+
+/// The screen, as lines of `width_max` characters at most, and which of them are headings.
+pub(crate) fn text(look: &Look, paces: &Paces, width_max: usize) -> Vec<Line> {
+    let mut text = Text {
+        lines: Vec::new(),
+        width_max,
+    };
+    let totals = Totals::of(look, paces);
+    text.plain(&summary(look, &totals));
+    text.plain(&match &look.workers {
+        Workers::Known(workers) if workers.is_empty() => "no workers are there".to_owned(),
+        Workers::Known(workers) => {
+            format!(
+                "{}, {}, {} at work",
+                counted(workers.len() as u64, "worker"),
+                counted(totals.slots, "slot"),
+                counted(totals.busy, "shard"),
+            )
+        }
+        Workers::Unknown(why) => (*why).to_owned(),
+    });
+    if !(look.open.is_empty() && look.ended.is_empty()) {
+        text.table(jobs(look, paces, width_max));
+    }
+    if let Workers::Known(workers) = &look.workers
+        && !workers.is_empty()
+    {
+        text.table(crew(workers, width_max));
+    }
+    text.lines
+}
+
+/// A line of the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// Whether it has the names of columns.
+    pub(crate) is_heading: bool,
+}
+
+struct Text {
+    lines: Vec<Line>,
+    width_max: usize,
+}
+
+impl Text {
+    fn plain(&mut self, text: &str) {
+        self.lines.push(Line {
+            text: cut(text, self.width_max),
+            is_heading: false,
+        });
+    }
+
+    fn table(&mut self, lines: Vec<String>) {
+        self.plain("");
+        let lines = lines.into_iter().enumerate();
+        self.lines.extend(lines.map(|(index, text)| Line {
+            text,
+            is_heading: index == 0,
+        }));
+    }
+}
+
+fn summary(look: &Look, totals: &Totals) -> String {
+    let open = look.open.len();
+    if open == 0 {
+        return match look.ended.len() {
+            0 => "no job is open, and none has ended within the last hour".to_owned(),
+            _ => "no job is open".to_owned(),
+        };
+    }
+    let mut parts = vec![
+        format!("{} open", counted(open as u64, "job")),
+        format!("{} left", counted(totals.shards_left, "shard")),
+    ];
+    if let Some(speed) = totals.rows_per_second {
+        parts.push(format!("{speed:.0} rows/s"));
+    }
+    parts.push(format!("{} conflicts", totals.conflicts));
+    parts.join(", ")
+}
+
+fn jobs(look: &Look, paces: &Paces, width_max: usize) -> Vec<String> {
+    let bar_width = [BAR_WIDE, BAR_NARROW]
+        .into_iter()
+        .find(|(_, from)| (*from..usize::MAX).contains(&width_max))
+        .map(|(width, _)| width);
+    let mut names = vec!["job", "state"];
+    names.extend(bar_width.map(|_| ""));
+    names.extend(["shards", "running", "failed", "rows/s", "conflicts", "left"]);
+    let row = |job: &JobStatus| {
+        let shards = &job.shards;
+        let known = |text: Option<String>| Cell::number(text.unwrap_or_else(|| "-".to_owned()));
+        let mut row = vec![Cell::text(&job.name), Cell::text(job.state)];
+        row.extend(bar_width.map(|width| Cell::text(&bar(job, width))));
+        let speed = paces.rows_per_second(job);
+        row.extend([
+            Cell::number(format!("{}/{}", shards.done, shards.total)),
+            known(look.knows_running.then(|| shards.running.to_string())),
+            Cell::number(shards.failed),
+            known(speed.map(|speed| format!("{speed:.0}"))),
+            Cell::number(job.conflicts),
+            known(paces.eta_seconds(job).map(progress::seconds)),
+        ]);
+        row
+    };
+    let rows: Vec<_> = look.open.iter().chain(&look.ended).map(row).collect();
+    lines(&names, &rows, width_max)
+}
+
+fn crew(workers: &[Worker], width_max: usize) -> Vec<String> {
+    let row = |worker: &Worker| {
+        vec![
+            Cell::text(name(worker)),
+            Cell::text(state(worker)),
+            Cell::number(slots(worker)),
+            Cell::number(worker.busy),
+            Cell::number(worker.shards_done),
+            Cell::text(&worker.address),
+        ]
+    };
+    let rows: Vec<_> = workers.iter().map(row).collect();
+    let names = ["worker", "state", "slots", "at work", "done", "address"];
+    lines(&names, &rows, width_max)
+}
+
+/// `1 worker`, `2 workers`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// How much of a job has ended.
+fn bar(job: &JobStatus, width: usize) -> String {
+    let total = job.shards.total;
+    let filled = match total {
+        0 => 0,
+        // Full only where nothing is left.
+        total => (total - left(job)).saturating_mul(width as u64) / total,
+    };
+    let filled = usize::try_from(filled).map_or(width, |filled| filled.min(width));
+    format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
+}
+
+/// Shards that have not ended.
+fn left(job: &JobStatus) -> u64 {
+    let ended = job.shards.done.saturating_add(job.shards.failed);
+    job.shards.total.saturating_sub(ended)
+}
+
+fn slots(worker: &Worker) -> u32 {
+    worker.info.as_ref().map_or(0, |info| info.slots)
+}
+
+fn state(worker: &Worker) -> &'static str {
+    match worker.state() {
+        WorkerState::Draining => "draining",
+        WorkerState::Running | WorkerState::Unspecified => "running",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eciton_jobs::run::ShardCounts;
+    use eciton_proto::v1::WorkerInfo;
+
+    fn job(name: &str, state: &'static str, done: u64) -> JobStatus {
+        JobStatus {
+            id: name.into(),
+            name: name.into(),
+            number: 1,
+            state,
+            store: "s".into(),
+            shards: ShardCounts {
+                total: 40,
+                done,
+                ..ShardCounts::default()
+            },
+            rows_read: done * 10,
+            rows_skipped: 0,
+            records_merged: 0,
+            attempts: done,
+            conflicts: 2,
+            retries: 0,
+            submitted_at: 0,
+            started_at: Some(0),
+            finished_at: None,
+            reason: String::new(),
+            wall_seconds: 1.0,
+            failures: vec![],
+        }
+    }
+
+    fn look() -> Look {
+        let worker = Worker {
+            id: "1".into(),
+            info: Some(WorkerInfo {
+                name: "a-machine-with-a-long-name/1234".into(),
+                slots: 4,
+                ..WorkerInfo::default()
+            }),
+            busy: 3,
+            address: "127.0.0.1:7711".into(),
+            ..Worker::default()
+        };
+        Look {
+            at_ms: 1,
+            open: vec![job("a-job-with-a-name-that-is-long", "running", 10)],
+            ended: vec![job("levels", "done", 40)],
+            workers: Workers::Known(vec![worker]),
+            knows_running: true,
+        }
+    }
+
+    #[test]
+    fn a_screen_is_as_wide_as_it_may_be() {
+        let (look, paces) = (look(), Paces::default());
+        for width in 1..200 {
+            let lines = text(&look, &paces, width);
+            let long = lines.iter().find(|line| line.text.chars().count() > width);
+            assert_eq!(long, None, "at {width}");
+            let has_bar = lines.iter().any(|line| line.text.contains('░'));
+            assert_eq!(has_bar, width >= BAR_NARROW.1, "at {width}");
+        }
+        let lines = text(&look, &paces, 200);
+        let told: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(told[0], "1 job open, 30 shards left, 2 conflicts");
+        assert_eq!(told[1], "1 worker, 4 slots, 3 shards at work");
+        assert!(told[4].contains("█████░░░░░░░░░░░░░░░"), "{}", told[4]);
+        assert!(told[5].contains(&"█".repeat(20)), "{}", told[5]);
+        assert_eq!(lines.iter().filter(|line| line.is_heading).count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let mut look = look();
+        look.workers = Workers::Unknown("workers are not known");
+        look.knows_running = false;
+        let told = json(&look, &Paces::default());
+        assert_eq!(told["workers"], Value::Null);
+        for absent in ["workers", "slots", "busy", "rows_per_second"] {
+            assert_eq!(told["totals"].get(absent), None, "{absent}");
+        }
+        let lines = text(&look, &Paces::default(), 80);
+        assert_eq!(lines[1].text, "workers are not known");
+        assert_eq!(lines.len(), 6, "no table of workers: {lines:?}");
+    }
+}
