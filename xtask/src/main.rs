@@ -24,6 +24,8 @@ cargo xtask <command>
   crash      kills real processes and loses power, not part of ci; its short form is one of the tests:
              cargo xtask crash [--runs N] [--from S]
              cargo xtask crash among [--minutes M] [--cluster | --split]
+  fuzz       decoding of messages, with coverage: cargo xtask fuzz [SECONDS], 60 where nothing is said; what it has
+             found stays in target/fuzz/corpus. Not part of ci, where the same is done with drawn bytes
   renew-contract
              records what was added to the .proto files in coordinator-proto/contract.txt, which a test holds them
              to; refuses to record a break
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
-    if !["test", "sim", "crash"].contains(&command.as_str()) && !rest.is_empty() {
+    if !["test", "sim", "crash", "fuzz"].contains(&command.as_str()) && !rest.is_empty() {
         eprintln!(
             "error: `{command}` takes no arguments, got `{}`",
             rest.join(" ")
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         "sim" => steps::sim(&rest),
         "schedules" => steps::schedules(),
         "crash" => steps::crash(&rest),
+        "fuzz" => steps::fuzz(&rest),
         "renew-contract" => steps::renew_contract(),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

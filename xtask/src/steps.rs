@@ -134,7 +134,7 @@ const SCHEDULES: [&str; 8] = [
 ];
 
 /// Seeds that every test run simulates.
-const SIM_SEEDS: &str = "10000";
+const SIM_SEEDS: &str = "5000";
 /// Rules that every test run breaks: one of each kind, each noticed within a few hundred seeds.
 const SIM_MUTANTS: [&str; 14] = [
     "no_dedup",
@@ -204,6 +204,70 @@ pub(crate) fn sim(args: &[String]) -> Result<(), Failed> {
 /// Real processes, killed and without power: the long form of the test of the same crate.
 pub(crate) fn crash(args: &[String]) -> Result<(), Failed> {
     run_built("eciton-crash", args)
+}
+
+/// How long the fuzzer runs where nothing is said.
+const FUZZ_SECONDS: &str = "60";
+
+/// Decoding of messages, fuzzed with coverage for so many seconds; what it finds is told with the bytes that do it.
+pub(crate) fn fuzz(args: &[String]) -> Result<(), Failed> {
+    let seconds = args.first().map_or(FUZZ_SECONDS, String::as_str);
+    if seconds.parse::<u32>().is_err() {
+        return Err(Failed(format!("fuzz: `{seconds}` is no number of seconds")));
+    }
+    let root = workspace();
+    let (target, corpus) = (root.join("target/fuzz"), root.join("target/fuzz/corpus/"));
+    std::fs::create_dir_all(&corpus)
+        .map_err(|cause| Failed(format!("{}: {cause}", corpus.display())))?;
+    // What LLVM's fuzzer needs to see which ways were taken; the same as its wrappers pass, without a sanitizer: the
+    // code is safe Rust.
+    let flags = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+                 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+                 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+                 -Ccodegen-units=1";
+    let time = format!("-max_total_time={seconds}");
+    let corpus = corpus.display().to_string();
+    let manifest = "coordinator-proto/fuzz/Cargo.toml";
+    // With a target, what runs while building is built without these.
+    let host = host()?;
+    let run = [
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--target",
+        &host,
+        "--manifest-path",
+        manifest,
+        "--",
+    ];
+    let args = [
+        &run[..],
+        &[
+            corpus.as_str(),
+            time.as_str(),
+            "-max_len=65536",
+            "-print_final_stats=1",
+        ],
+    ]
+    .concat();
+    cargo(
+        &args,
+        &[
+            ("CARGO_TARGET_DIR", target.as_os_str()),
+            ("RUSTFLAGS", flags.as_ref()),
+        ],
+    )
+}
+
+/// The target that the compiler itself runs on.
+fn host() -> Result<String, Failed> {
+    let output = Command::new("rustc").arg("-vV").output();
+    let output = output.map_err(|cause| Failed(format!("rustc did not start: {cause}")))?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned)
+        .ok_or_else(|| Failed("rustc does not say what it runs on".to_owned()))
 }
 
 /// Builds a program of the workspace and runs it. As a part of the whole workspace, which `cargo run` cannot: for its

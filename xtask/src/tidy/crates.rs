@@ -30,7 +30,10 @@ pub(crate) fn check(files: &[Source]) -> Vec<String> {
     let manifests = files
         .iter()
         .filter(|file| file.path.ends_with("/Cargo.toml"));
+    // A workspace of its own has nothing to inherit.
+    let inherits = |file: &&Source| !file.text.lines().any(|line| line == "[workspace]");
     manifests
+        .filter(inherits)
         .flat_map(|file| manifest(&file.path, &file.text))
         .collect()
 }
