@@ -4,6 +4,7 @@
 
 mod crates;
 mod features;
+mod layout;
 mod links;
 mod ranks;
 mod sources;
@@ -24,7 +25,9 @@ pub(crate) fn run() -> Result<(), Failed> {
         root.display()
     );
 
-    let mut found = text::check(&files);
+    let mut found = layout::check(&root)
+        .map_err(|cause| Failed(format!("{}: cannot be read: {cause}", root.display())))?;
+    found.extend(text::check(&files));
     found.extend(ranks::check(&files));
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));
