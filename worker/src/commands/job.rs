@@ -30,7 +30,7 @@ pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
 async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
     let listed = match remote(global, peers)? {
         Some(mut remote) => remote.jobs().await?,
-        None => jobs::list(&database::read(global).await?).await?,
+        None => database::reading(global, async |db: &Db| Ok(jobs::list(db).await?)).await?,
     };
     let mut output = Output::new(global);
     if output.is_json() {
@@ -63,8 +63,10 @@ async fn show(global: &Global, name: Option<&str>, peers: &Peers) -> Result<(), 
             let name = sole(remote.jobs().await?)?.name;
             remote.job(&name).await?
         }
-        (None, Some(name)) => find(&database::read(global).await?, name).await?,
-        (None, None) => only(&database::read(global).await?).await?,
+        (None, Some(name)) => {
+            database::reading(global, async |db: &Db| find(db, name).await).await?
+        }
+        (None, None) => database::reading(global, only).await?,
     };
     print(global, &status)
 }

@@ -62,6 +62,13 @@ fn wait_for(place: &Place, jobs: &[&str]) {
     }
 }
 
+/// Until the first shards of a job are done.
+fn wait_for_some(place: &Place, job: &str) {
+    while place.job(job)["shards"]["done"] == 0 {
+        sleep(Duration::from_millis(5));
+    }
+}
+
 fn both() -> (String, String) {
     let place = Place::new();
     place.write("a.csv", measurements(ROWS));
@@ -88,7 +95,7 @@ fn workers_serve_all_jobs_and_any_of_them_may_be_killed() {
     place
         .call(&[&["submit", "b.toml"][..], &shared].concat())
         .done();
-    sleep(Duration::from_millis(150));
+    wait_for_some(&place, "stations");
     drop(workers.remove(0));
     redis.cli(&["FLUSHALL"]);
     drop(workers.remove(0));
@@ -116,7 +123,7 @@ fn a_worker_alone_goes_on_where_others_were_killed() {
     place.write("job.toml", aggregation("2KiB"));
     place.call(&["submit", "job.toml"]).done();
     let killed = Worker::start(&place, &[]);
-    sleep(Duration::from_millis(200));
+    wait_for_some(&place, "stations");
     drop(killed);
     let worker = Worker::start(&place, &[]);
     wait_for(&place, &["stations"]);
