@@ -33,6 +33,10 @@ const CLOSE_FOLD_LEN_MIN: usize = 4 * 1024 * 1024;
 
 /// An open database. Cheap to clone; the lock is let go when the last clone, transaction and snapshot
 /// of a read-write database has gone.
+///
+/// A commit, [`refresh`](Db::refresh) and opening hold locks of the database while they wait. A future of one of them
+/// that was begun has to be polled on to its end, or dropped: who keeps it unpolled (in `select!` by reference, in a
+/// stream of futures) and meanwhile awaits another call here may wait for itself for ever. A task for each does it.
 #[derive(Clone)]
 pub struct Db {
     storage: Arc<dyn Storage>,
