@@ -326,9 +326,13 @@ impl Supply {
     pub(super) fn take_back(&self) -> Vec<u64> {
         let mut stock = self.stock.lock();
         let unbegun: Vec<u64> = stock.ready.drain(..).collect();
-        let fresh = unbegun.iter().rev().filter_map(|s| u32::try_from(*s).ok());
-        stock.fresh.extend(fresh);
+        stock.put_back(&unbegun);
         unbegun
+    }
+
+    /// Shards that were begun and have to be computed again, those of them that have not ended.
+    pub(super) fn again(&self, shards: &[u64]) {
+        self.stock.lock().put_back(shards);
     }
 
     /// How long the next shard takes to compute, as far as one can tell.
@@ -347,6 +351,14 @@ impl Supply {
         let mut stock = self.stock.lock();
         stock.pace.settled = Some(average(stock.pace.settled, took));
         stock.elsewhere.retain(|watched| watched.shard != shard);
+    }
+}
+
+impl Stock {
+    /// They come next, in this order.
+    fn put_back(&mut self, shards: &[u64]) {
+        let fresh = shards.iter().rev().filter_map(|s| u32::try_from(*s).ok());
+        self.fresh.extend(fresh);
     }
 }
 

@@ -94,7 +94,7 @@ impl Crew {
         let mut batch = Batch::default();
         let worked = self.fill(&working, &mut batch).and_then(|()| {
             let (patience, len_max) = (self.commit_interval, self.results_len_max);
-            self.settle_all(working.end(batch, patience, len_max))
+            self.settle_all(working.end(batch, patience, len_max), false)
         });
         if let Err(ending) = worked {
             // The first reason is the one that is told.
@@ -106,7 +106,7 @@ impl Crew {
         // What this worker has and what others have left; at once, or as soon as some of it is old enough.
         let settle = |batch: &mut Batch, age_max| {
             let batch = std::mem::take(batch);
-            self.settle_all(working.leave(batch, age_max, self.results_len_max))
+            self.settle_all(working.leave(batch, age_max, self.results_len_max), true)
         };
         let mut slot = None;
         loop {
@@ -233,7 +233,7 @@ impl Crew {
             };
             // What is computed does not wait for what has failed.
             if let Some(batch) = &mut batch {
-                self.settle(batch)?;
+                self.settle(batch, true)?;
             }
             return self.fail(number, &error.0, error.1);
         }
@@ -332,8 +332,9 @@ impl Crew {
     }
 
     /// Commits a batch. If that cannot be done as a whole, because one of its shards has ended elsewhere
-    /// or has a result that no store takes, each shard is computed again and stands for itself.
-    fn settle(&self, batch: &mut Batch) -> Result<(), Ending> {
+    /// or has a result that no store takes, each shard is computed again. In the first case by whichever worker comes to
+    /// it, where this one goes on looking for shards; else here, and each stands for itself.
+    fn settle(&self, batch: &mut Batch, goes_on: bool) -> Result<(), Ending> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -344,6 +345,10 @@ impl Crew {
         match committed {
             Ok(true) => Ok(()),
             Err(Stopped::Ending(ending)) => Err(ending),
+            Ok(false) if goes_on => {
+                self.again(shards.iter().map(|shard| shard.number));
+                Ok(())
+            }
             Ok(false) | Err(Stopped::Error { .. }) => {
                 for shard in shards {
                     self.do_shard(shard.number, None)?;
@@ -354,7 +359,7 @@ impl Crew {
     }
 
     /// Commits what several workers have left as one batch, without those of which others have ended a shard.
-    fn settle_all(&self, batches: Vec<Batch>) -> Result<(), Ending> {
+    fn settle_all(&self, batches: Vec<Batch>, goes_on: bool) -> Result<(), Ending> {
         let is_alone = batches.len() < 2 || self.claims.is_none();
         if !is_alone {
             // What can be seen now need not lose later.
@@ -366,11 +371,24 @@ impl Crew {
         for batch in batches {
             match is_alone || self.is_open(&batch)? {
                 true => together.join(batch),
+                false if goes_on => self.again(batch.numbers()),
                 false => apart.push(batch),
             }
         }
-        self.settle(&mut together)?;
-        apart.iter_mut().try_for_each(|batch| self.settle(batch))
+        self.settle(&mut together, goes_on)?;
+        apart
+            .iter_mut()
+            .try_for_each(|batch| self.settle(batch, goes_on))
+    }
+
+    /// Leaves shards whose results are dropped to whichever worker comes to them.
+    fn again(&self, shards: impl Iterator<Item = u64>) {
+        let shards: Vec<u64> = shards.collect();
+        let mut begun = self.begun.lock();
+        for shard in &shards {
+            begun.remove(shard);
+        }
+        self.supply.again(&shards);
     }
 
     /// Whether no shard of a batch has ended, as far as can be seen.
