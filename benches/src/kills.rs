@@ -68,6 +68,10 @@ pub(crate) fn measure(shards: u64, runs: usize) -> Result<Vec<Line>, String> {
         struck.push(run(shards, rows, &STRIKES)?);
     }
     let answer = &quiet[0].answer;
+    // The remainders by seven.
+    if answer.lines().count() != 7 {
+        return Err(format!("expected 7 records, got: {answer}"));
+    }
     if quiet
         .iter()
         .chain(&struck)

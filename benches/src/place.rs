@@ -100,7 +100,8 @@ impl Place {
 
     /// What the program prints with these arguments.
     pub(crate) fn told(&self, args: &[&str]) -> Result<String, String> {
-        let output = self.program()?.args(args).output();
+        let mut program = self.program()?;
+        let output = program.args(args).stdout(Stdio::piped()).output();
         let output = output.map_err(|error| error.to_string())?;
         succeeded(&args.join(" "), Ok(output.status))?;
         String::from_utf8(output.stdout).map_err(|error| error.to_string())
