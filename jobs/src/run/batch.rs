@@ -112,6 +112,13 @@ impl Batch {
         }
     }
 
+    /// Whether it and another one may be one commit, whose results have `len_max` bytes at most.
+    pub(super) fn fits(&self, other: &Batch, len_max: usize) -> bool {
+        self.is_empty()
+            || (self.shards.len() + other.shards.len() <= BATCH_SHARDS_MAX
+                && self.len() + other.len() <= len_max)
+    }
+
     /// Bytes of results that it keeps, about.
     pub(super) fn len(&self) -> usize {
         self.operands_len + self.groups.as_ref().map_or(0, |groups| groups.len_bytes())
@@ -179,6 +186,13 @@ impl Batch {
             ..Batch::default()
         }
     }
+
+    /// As if it had been begun so much earlier.
+    #[cfg(test)]
+    pub(super) fn aged(mut self, by: Duration) -> Batch {
+        self.begun = self.begun.and_then(|begun| begun.checked_sub(by));
+        self
+    }
 }
 
 #[cfg(test)]
@@ -191,14 +205,11 @@ mod tests {
         let mut batch = Batch::of(1, 0);
         assert!(!batch.is_due(age_max, usize::MAX));
         assert!(batch.is_due(Duration::ZERO, usize::MAX));
-        let Some(old) = Instant::now().checked_sub(Duration::from_millis(2)) else {
-            panic!("the machine was started a moment ago");
-        };
-        let mut older = Batch::of(0, 0);
-        older.begun = Some(old);
+        let older = Batch::of(0, 0).aged(Duration::from_millis(2));
+        let old = older.begun;
         assert!(older.is_due(Duration::from_millis(2), usize::MAX));
         batch.join(older);
-        assert_eq!(batch.begun, Some(old));
+        assert_eq!(batch.begun, old);
         assert!(batch.take().1.is_ok());
         assert!(!batch.is_due(Duration::ZERO, 0), "nothing is never due");
     }

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::batch::{BATCH_SHARDS_MAX, Batch};
 
-/// Batches of so many bytes are worth a commit of their own; adding them up here would hold the other workers up.
+/// Batches of so many bytes are worth a commit of their own.
 const ALONE_LEN_MIN: usize = 256 << 10;
 
 /// Where workers leave their batches.
@@ -52,12 +52,12 @@ impl Pool {
 
 impl Working<'_> {
     /// Leaves a batch and goes on computing. Gives what this worker is to commit now: what all have left, if some of
-    /// that is older than `age_max` or it is enough for a commit; the batch alone if it is large; else nothing.
+    /// that is older than `age_max` or it is enough for a commit; else the batch alone if it is large, or nothing.
     pub(super) fn leave(&self, batch: Batch, age_max: Duration, len_max: usize) -> Vec<Batch> {
-        if batch.len() >= ALONE_LEN_MIN {
+        let mut left = self.0.left.lock();
+        if batch.len() >= ALONE_LEN_MIN && !left.is_due(age_max) {
             return vec![batch];
         }
-        let mut left = self.0.left.lock();
         let is_enough =
             left.len + batch.len() > len_max || left.shards + batch.shards() > BATCH_SHARDS_MAX;
         if is_enough || left.is_due(age_max) || batch.is_due(age_max, len_max) {
@@ -77,15 +77,20 @@ impl Working<'_> {
     }
 
     /// Ends computing. Gives what this worker is to commit: what all have left, if it is the last one or
-    /// if nobody took it within `patience`; nothing, if somebody did. What would make more than `len_max`
-    /// bytes together stays with its worker.
+    /// if nobody took it before some of it is older than `patience`; nothing, if somebody did. Where that is more than
+    /// `len_max` bytes, nobody is waited for.
     pub(super) fn end(self, batch: Batch, patience: Duration, len_max: usize) -> Vec<Batch> {
         let pool = self.0;
         let mut left = pool.left.lock();
         if left.len + batch.len() > len_max {
-            return vec![batch];
+            let mut taken = left.take();
+            pool.changed.notify_all();
+            taken.push(batch);
+            return taken;
         }
         left.put(batch);
+        let age = left.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let patience = patience.saturating_sub(age);
         let round = left.rounds;
         drop(left);
         drop(self);
@@ -185,10 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_stays_with_its_worker() {
+    fn what_is_too_long_waits_for_nobody_and_takes_what_was_left() {
         let pool = Pool::default();
         let (first, _second) = (pool.begin(), pool.begin());
-        assert_eq!(numbers(first.end(batch(1), FOREVER, 9)), [1]);
+        assert!(first.leave(batch(1), FOREVER, 15).is_empty());
+        assert_eq!(numbers(first.end(batch(2), FOREVER, 15)), [1, 2]);
     }
 
     #[test]
@@ -220,8 +226,23 @@ mod tests {
         assert_eq!(numbers(taken).len(), BATCH_SHARDS_MAX + 1);
         assert!(first.leave(batch(1), FOREVER, 19).is_empty());
         assert_eq!(numbers(first.leave(batch(2), FOREVER, 19)), [1, 2]);
-        let large = Batch::of(5, ALONE_LEN_MIN);
+        let large = |shard| Batch::of(shard, ALONE_LEN_MIN);
         assert!(first.leave(batch(3), FOREVER, usize::MAX).is_empty());
-        assert_eq!(numbers(first.leave(large, FOREVER, usize::MAX)), [5]);
+        assert_eq!(numbers(first.leave(large(5), FOREVER, usize::MAX)), [5]);
+        // What is small does not stay behind what is large.
+        let taken = first.leave(large(6), Duration::ZERO, usize::MAX);
+        assert_eq!(numbers(taken), [3, 6]);
+        assert!(!first.is_due(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_ends_waits_no_longer_than_what_it_has_may() {
+        let pool = Pool::default();
+        let (first, _second) = (pool.begin(), pool.begin());
+        let old = Batch::of(1, 10).aged(Duration::from_millis(1));
+        assert!(first.leave(old, FOREVER, usize::MAX).is_empty());
+        // A wait of an hour would be noticed.
+        let patience = Duration::from_millis(1);
+        assert_eq!(numbers(first.end(batch(2), patience, usize::MAX)), [1, 2]);
     }
 }

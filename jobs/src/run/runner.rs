@@ -268,6 +268,7 @@ pub(super) async fn crew(
         stop: options.stop.clone(),
         ending: Mutex::new(None),
         pool: Pool::default(),
+        alone: Mutex::default(),
         begun: Mutex::default(),
     })
 }

@@ -346,10 +346,12 @@ impl Supply {
         stock.pace.computed = Some(average(stock.pace.computed, took));
     }
 
-    /// A shard has ended here, so long after its beginning.
-    pub(super) fn settled(&self, shard: u64, took: Duration) {
+    /// A shard has ended, here so long after its beginning.
+    pub(super) fn ended(&self, shard: u64, took: Option<Duration>) {
         let mut stock = self.stock.lock();
-        stock.pace.settled = Some(average(stock.pace.settled, took));
+        if let Some(took) = took {
+            stock.pace.settled = Some(average(stock.pace.settled, took));
+        }
         stock.elsewhere.retain(|watched| watched.shard != shard);
     }
 }

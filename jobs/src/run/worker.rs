@@ -1,6 +1,6 @@
 //! A worker: takes shards one after the other until there are none, on a thread of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +57,8 @@ pub(super) struct Crew {
     pub(super) ending: Mutex<Option<Ending>>,
     /// Where workers leave what they have computed, to be committed together.
     pub(super) pool: Pool,
+    /// Shards that are not to be committed with others: they were in a batch that could not be committed as a whole.
+    pub(super) alone: Mutex<HashSet<u64>>,
     /// When shards at work were begun.
     pub(super) begun: Mutex<HashMap<u64, Instant>>,
 }
@@ -90,15 +92,21 @@ impl From<JobError> for Ending {
 impl Crew {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(super) fn work(&self) {
-        let working = self.pool.begin();
-        let mut batch = Batch::default();
-        let worked = self.fill(&working, &mut batch).and_then(|()| {
-            let (patience, len_max) = (self.commit_interval, self.results_len_max);
-            self.settle_all(working.end(batch, patience, len_max), false)
-        });
-        if let Err(ending) = worked {
-            // The first reason is the one that is told.
-            self.ending.lock().get_or_insert(ending);
+        loop {
+            let working = self.pool.begin();
+            let mut batch = Batch::default();
+            let worked = self.fill(&working, &mut batch).and_then(|()| {
+                let (patience, len_max) = (self.commit_interval, self.results_len_max);
+                self.settle_all(working.end(batch, patience, len_max))
+            });
+            if let Err(ending) = worked {
+                // The first reason is the one that is told.
+                self.ending.lock().get_or_insert(ending);
+            }
+            // What was lost with the last batch is there again.
+            if self.stop.is_requested() || self.is_ending() || self.supply.left() == 0 {
+                return;
+            }
         }
     }
 
@@ -106,7 +114,7 @@ impl Crew {
         // What this worker has and what others have left; at once, or as soon as some of it is old enough.
         let settle = |batch: &mut Batch, age_max| {
             let batch = std::mem::take(batch);
-            self.settle_all(working.leave(batch, age_max, self.results_len_max), true)
+            self.settle_all(working.leave(batch, age_max, self.results_len_max))
         };
         let mut slot = None;
         loop {
@@ -143,7 +151,9 @@ impl Crew {
                 Next::Shard(shard) if self.begun.lock().contains_key(&shard) => {}
                 Next::Shard(shard) => {
                     self.observer.observe(&Event::ShardStarted { shard });
-                    self.do_shard(shard, Some(batch))?;
+                    let is_alone = self.alone.lock().remove(&shard);
+                    let batch_of_it = (!is_alone).then_some(&mut *batch);
+                    self.do_shard(shard, batch_of_it)?;
                     // The next shard may take longer than what is computed is to wait.
                     let expected = self.supply.expected();
                     if expected.is_some_and(|expected| expected >= self.commit_interval) {
@@ -157,7 +167,10 @@ impl Crew {
                 Next::Wait(pause) => {
                     drop(slot.take());
                     settle(batch, Duration::ZERO)?;
-                    self.sleep(pause);
+                    // What was lost with it is there again.
+                    if self.supply.left() == 0 {
+                        self.sleep(pause);
+                    }
                 }
                 Next::Nothing => return Ok(()),
             }
@@ -205,9 +218,9 @@ impl Crew {
         if let Some(claims) = &self.claims {
             claims.end(shard);
         }
-        if let Some(begun) = self.begun.lock().remove(&shard) {
-            self.supply.settled(shard, begun.elapsed());
-        }
+        let begun = self.begun.lock().remove(&shard);
+        let took = begun.map(|begun| begun.elapsed());
+        self.supply.ended(shard, took);
     }
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
@@ -233,7 +246,7 @@ impl Crew {
             };
             // What is computed does not wait for what has failed.
             if let Some(batch) = &mut batch {
-                self.settle(batch, true)?;
+                self.settle(batch)?;
             }
             return self.fail(number, &error.0, error.1);
         }
@@ -332,9 +345,9 @@ impl Crew {
     }
 
     /// Commits a batch. If that cannot be done as a whole, because one of its shards has ended elsewhere
-    /// or has a result that no store takes, each shard is computed again. In the first case by whichever worker comes to
-    /// it, where this one goes on looking for shards; else here, and each stands for itself.
-    fn settle(&self, batch: &mut Batch, goes_on: bool) -> Result<(), Ending> {
+    /// or has a result that no store takes, each shard is computed again, by whichever worker comes to it, and stands for
+    /// itself.
+    fn settle(&self, batch: &mut Batch) -> Result<(), Ending> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -345,49 +358,48 @@ impl Crew {
         match committed {
             Ok(true) => Ok(()),
             Err(Stopped::Ending(ending)) => Err(ending),
-            Ok(false) if goes_on => {
-                self.again(shards.iter().map(|shard| shard.number));
-                Ok(())
-            }
             Ok(false) | Err(Stopped::Error { .. }) => {
-                for shard in shards {
-                    self.do_shard(shard.number, None)?;
-                }
+                self.again(shards.iter().map(|shard| shard.number));
                 Ok(())
             }
         }
     }
 
-    /// Commits what several workers have left as one batch, without those of which others have ended a shard.
-    fn settle_all(&self, batches: Vec<Batch>, goes_on: bool) -> Result<(), Ending> {
-        let is_alone = batches.len() < 2 || self.claims.is_none();
-        if !is_alone {
+    /// Commits what several workers have left: as one batch, without those of which others have ended a shard, or as
+    /// several where one would be too large.
+    fn settle_all(&self, batches: Vec<Batch>) -> Result<(), Ending> {
+        let is_looked_at = batches.len() > 1 && self.claims.is_some();
+        if is_looked_at {
             // What can be seen now need not lose later.
             self.runtime
                 .block_on(self.ledger.db.refresh())
                 .map_err(JobError::from)?;
         }
-        let (mut together, mut apart) = (Batch::default(), Vec::new());
-        for batch in batches {
-            match is_alone || self.is_open(&batch)? {
-                true => together.join(batch),
-                false if goes_on => self.again(batch.numbers()),
-                false => apart.push(batch),
+        let mut together = Batch::default();
+        for mut batch in batches {
+            if is_looked_at && !self.is_open(&batch)? {
+                self.again(batch.numbers());
+            } else if together.fits(&batch, self.results_len_max) {
+                together.join(batch);
+            } else {
+                self.settle(&mut batch)?;
             }
         }
-        self.settle(&mut together, goes_on)?;
-        apart
-            .iter_mut()
-            .try_for_each(|batch| self.settle(batch, goes_on))
+        self.settle(&mut together)
     }
 
-    /// Leaves shards whose results are dropped to whichever worker comes to them.
+    /// Leaves shards whose results are dropped to whichever worker, or other process, comes to them.
     fn again(&self, shards: impl Iterator<Item = u64>) {
-        let shards: Vec<u64> = shards.collect();
-        let mut begun = self.begun.lock();
-        for shard in &shards {
-            begun.remove(shard);
+        let mut shards: Vec<u64> = shards.collect();
+        shards.retain(|shard| self.begun.lock().contains_key(shard));
+        if let Some(claims) = &self.claims {
+            let given_back = shards.iter().map(|shard| claims.give_back(*shard));
+            self.runtime.block_on(futures::future::join_all(given_back));
         }
+        self.alone.lock().extend(&shards);
+        let mut begun = self.begun.lock();
+        shards.retain(|shard| begun.remove(shard).is_some());
+        drop(begun);
         self.supply.again(&shards);
     }
 

@@ -67,3 +67,42 @@ rows = "count()"
     let at = observer.at.load(Ordering::SeqCst);
     assert!(at > 0 && at < SHARDS / 2, "{at} of {SHARDS} begun before");
 }
+
+/// Neither knows of the other, both go through the shards in the same order, and each loses whole batches to the other:
+/// what is lost has to be found ended, and not be computed and lost again for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_runs_at_once_come_to_an_end_however_often_they_lose() {
+    let db = memory_db().await;
+    let text = r#"
+name = "range"
+[source]
+format = "range"
+from = 0
+to = 4000
+shard_len = 1
+[merge]
+store = "all"
+key = ["i"]
+[merge.values]
+rows = "count()"
+"#;
+    let submitted = submit(&db, &Place::new().job(text)).await.unwrap();
+    let run_one = || {
+        let (db, name) = (db.clone(), submitted.name.clone());
+        let options = RunOptions {
+            commit_interval: Duration::from_millis(20),
+            ..options(1)
+        };
+        tokio::spawn(async move { run(&db, &name, options).await.unwrap() })
+    };
+    let runs = [run_one(), run_one()];
+    for running in runs {
+        // A guard against hanging; it takes a second.
+        let report = tokio::time::timeout(Duration::from_mins(10), running).await;
+        let report = report.expect("one of two runs does not end").unwrap();
+        assert_eq!(report.end, End::Done);
+        assert_eq!(report.status.shards.done, 4000);
+        assert_eq!(report.status.rows_read, 4000);
+    }
+    assert_eq!(records(&db, "all").await.len(), 4000);
+}
