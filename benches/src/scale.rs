@@ -93,8 +93,11 @@ fn run(workers: u64, shards: u64) -> Result<Went, String> {
     let place = Place::new()?;
     place.submit(&job_file(shards))?;
     let mut processes = Vec::new();
-    for _ in 0..PROCESSES.min(workers) {
-        processes.push(Process::start(&place, workers / PROCESSES.min(workers))?);
+    let count = PROCESSES.min(workers);
+    for number in 0..count {
+        // Those that are left over go to the first.
+        let share = workers / count + u64::from(number < workers % count);
+        processes.push(Process::start(&place, share)?);
     }
     for process in &mut processes {
         process.wait_until_ready()?;
