@@ -168,12 +168,15 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
             Ok(())
         };
     }
+    let side_by_side = side_by_side().to_string();
     let mut all = vec![
         "nextest",
         "run",
         "--workspace",
         "--locked",
         "--no-fail-fast",
+        "--test-threads",
+        &side_by_side,
     ];
     all.extend(&args);
     cargo(&all, &envs)?;
@@ -183,6 +186,12 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
     } else {
         Ok(())
     }
+}
+
+/// Tests that run side by side: half as many again as there are cores, since many wait for other processes.
+fn side_by_side() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores + cores.div_ceil(2)
 }
 
 /// What only a feature builds, and the short forms of what runs for long elsewhere: drawn schedules, simulated
@@ -211,10 +220,16 @@ const FUZZ_SECONDS: &str = "60";
 
 /// Decoding of messages, fuzzed with coverage for so many seconds; what it finds is told with the bytes that do it.
 pub(crate) fn fuzz(args: &[String]) -> Result<(), Failed> {
-    let seconds = args.first().map_or(FUZZ_SECONDS, String::as_str);
-    if seconds.parse::<u32>().is_err() {
-        return Err(Failed(format!("fuzz: `{seconds}` is no number of seconds")));
-    }
+    let seconds = match args {
+        [] => FUZZ_SECONDS,
+        [seconds] if seconds.parse::<u32>().is_ok() => seconds.as_str(),
+        _ => {
+            let words = args.join(" ");
+            return Err(Failed(format!(
+                "fuzz: expected a number of seconds, got `{words}`"
+            )));
+        }
+    };
     let root = workspace();
     let (target, corpus) = (root.join("target/fuzz"), root.join("target/fuzz/corpus/"));
     std::fs::create_dir_all(&corpus)
