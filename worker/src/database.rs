@@ -27,6 +27,10 @@ pub(crate) enum Absent {
     Refuse,
 }
 
+/// Threads for what blocks, at most. Each open job of a worker has one a slot, also while others have the slots, so a
+/// large machine takes more than the runtime's own limit; they are started as they are needed.
+const THREADS_MAX: usize = 1 << 15;
+
 /// Runs a command's future to its end on a runtime of its own.
 ///
 /// # Errors
@@ -34,6 +38,7 @@ pub(crate) enum Absent {
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(THREADS_MAX)
         .build()?;
     let done = runtime.block_on(work);
     // What a shard that did not end in time still computes is not waited for: nobody wants it.
