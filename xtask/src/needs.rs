@@ -1,7 +1,7 @@
 //! Programs that the tests start: installed where they are missing, as far as that can be done here.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::steps::{Failed, workspace};
@@ -52,11 +52,20 @@ const NEEDS: [Need; 5] = [
     },
 ];
 
-/// Installs what is missing, and returns the `PATH` that has everything.
-pub(crate) fn install() -> Result<OsString, Failed> {
-    // Debian's own Python takes no packages but Debian's; a folder of its own every Python takes.
-    let folder = workspace().join("target").join("needs");
-    let path = with(&folder.join("bin"))?;
+/// The `PATH` that has everything once it is installed. Every step has it: some build scripts run again where it has
+/// changed, and with them the engine would be built anew.
+pub(crate) fn path() -> Result<OsString, Failed> {
+    with(&folder().join("bin"))
+}
+
+/// Debian's own Python takes no packages but Debian's; a folder of its own every Python takes.
+fn folder() -> PathBuf {
+    workspace().join("target").join("needs")
+}
+
+/// Installs what is missing.
+pub(crate) fn install() -> Result<(), Failed> {
+    let (folder, path) = (folder(), path()?);
     let missing = |from: From| {
         let needs = NEEDS.iter();
         let needs = needs.filter(|need| need.from == from && !is_there(need.program, &path));
@@ -70,7 +79,7 @@ pub(crate) fn install() -> Result<OsString, Failed> {
     if !(python.is_empty() || pip(&folder, &python)) {
         return Err(not_installed(&python, "target/needs/bin/pip install"));
     }
-    Ok(path)
+    Ok(())
 }
 
 fn not_installed(missing: &[&str], by: &str) -> Failed {

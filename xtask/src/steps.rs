@@ -155,13 +155,12 @@ const SIM_MUTANTS: [&str; 14] = [
 
 /// Every test, then some schedules, then every documented example.
 pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
-    let path = needs::install()?;
-    let envs = [("PATH", path.as_os_str())];
+    needs::install()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if !has_nextest() {
         let mut all = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
         all.extend(&args);
-        cargo(&all, &envs)?;
+        cargo(&all, &[])?;
         return if args.is_empty() {
             short_proofs()
         } else {
@@ -179,10 +178,10 @@ pub(crate) fn test(args: &[String]) -> Result<(), Failed> {
         &side_by_side,
     ];
     all.extend(&args);
-    cargo(&all, &envs)?;
+    cargo(&all, &[])?;
     if args.is_empty() {
         short_proofs()?;
-        cargo(&["test", "--workspace", "--locked", "--doc"], &envs)
+        cargo(&["test", "--workspace", "--locked", "--doc"], &[])
     } else {
         Ok(())
     }
@@ -328,6 +327,7 @@ fn cargo(args: &[&str], envs: &[(&str, &OsStr)]) -> Result<(), Failed> {
     eprintln!("$ cargo {}", args.join(" "));
     let status = Command::new(cargo_path())
         .args(args)
+        .env("PATH", needs::path()?)
         .envs(envs.iter().copied())
         .current_dir(workspace())
         .status()
