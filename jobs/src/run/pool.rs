@@ -3,7 +3,7 @@
 //! A commit costs much the same however little is in it, so workers that have little leave it here and go on: whoever
 //! comes by once the oldest has waited long enough commits what all have left. When no shard is left, each worker holds
 //! a batch with much the same groups. Who ends while others still compute leaves it to them, so that there is one
-//! commit with one operand a group. Nothing waits here longer than batches may wait anyway.
+//! commit with one operand a group. Only workers commit: what is here waits for the next of them that ends a shard.
 //!
 //! Batches stay apart until they are committed: one with a shard that others have ended meanwhile must not take the
 //! others with it.

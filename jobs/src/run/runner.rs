@@ -52,8 +52,8 @@ pub struct RunOptions {
     /// How long another process may be at a shard, at least, before it is computed here, too, once nothing else is left.
     /// Where shards take long, it waits longer.
     pub patience: Duration,
-    /// A worker commits what it has computed once that has waited so long, and when nothing is left to
-    /// compute. Zero: each shard by itself.
+    /// What is computed is committed by the first worker that ends a shard once it has waited so long, and when nothing
+    /// is left to compute. Zero: each shard by itself.
     pub commit_interval: Duration,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
