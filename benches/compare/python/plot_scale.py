@@ -1,7 +1,7 @@
-"""A picture of a recording of `scale`: `plot_scale.py RECORDING.json PICTURE.svg`.
+"""A picture of a recording of `scale`, real or simulated: `plot_scale.py RECORDING.json PICTURE.svg`.
 
-Shards a second against workers, beside what as many workers would do if nothing but their shards took time, and the
-processor time that a shard costs. Takes matplotlib 3.10.
+Shards a second against workers, beside what as many workers would do if nothing but their shards took time; and what that
+costs: the processor time of a shard, or, simulated, what is asked of storage beside its limits. Takes matplotlib 3.10.
 """
 
 import json
@@ -16,31 +16,57 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 
 def of(lines, prefix, field):
-    """Pairs of workers and values of the lines `PREFIX_N_workers`."""
+    """Workers and values of the lines `PREFIX_N_workers`, in order."""
     pairs = []
     for line in lines:
         name, _, rest = line["workload"].rpartition("_workers")
         head, _, workers = name.rpartition("_")
         if rest == "" and head == prefix:
             pairs.append((int(workers), line[field]))
-    return zip(*sorted(pairs))
+    return list(zip(*sorted(pairs)))
+
+
+def speed(axes, lines, name):
+    """Shards a second, and the ideal."""
+    workers, floor = of(lines, name, "floor")
+    axes.plot(workers, floor, "--", color="0.6", label="their shards, nothing else")
+    workers, ours = of(lines, name, "ours")
+    axes.plot(workers, ours, "o-", label="eciton")
+    axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="shards a second")
+    axes.legend()
+    return workers
+
+
+def processor(axes, lines):
+    """Of real workers: processor time."""
+    workers, ours = of(lines, "swarm_scale_cpu", "ours")
+    axes.plot(workers, ours, "o-")
+    axes.set(xscale="log", xlabel="workers", ylabel="processor time a shard, µs", ylim=(0, None))
+
+
+def storage(axes, lines):
+    """Of simulated ones: requests, and where storage takes no more."""
+    for name, color in (("reads", "C0"), ("writes", "C1")):
+        workers, ours = of(lines, f"sim_scale_{name}", "ours")
+        axes.plot(workers, ours, "o-", color=color, label=name)
+        workers, floor = of(lines, f"sim_scale_{name}", "floor")
+        axes.plot(workers, floor, "--", color=color, label=f"{name} that the bucket takes")
+    axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="requests a second")
+    axes.legend(fontsize=7)
 
 
 def main(recording, picture):
     with open(recording) as file:
         told = json.load(file)
     lines = told["lines"]
-    figure, (speed, cost) = plt.subplots(1, 2, figsize=(10, 4))
-    workers, floor = of(lines, "swarm_scale", "floor")
-    speed.plot(workers, floor, "--", color="0.6", label="shards of 50 ms, nothing else")
-    workers, ours = of(lines, "swarm_scale", "ours")
-    speed.plot(workers, ours, "o-", label="eciton")
-    speed.set(xscale="log", yscale="log", xlabel="workers", ylabel="shards a second")
-    speed.legend()
-    workers, ours = of(lines, "swarm_scale_cpu", "ours")
-    cost.plot(workers, ours, "o-")
-    cost.set(xscale="log", xlabel="workers", ylabel="processor time a shard, µs", ylim=(0, None))
-    for axes in (speed, cost):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    if of(lines, "sim_scale", "ours"):
+        workers = speed(left, lines, "sim_scale")
+        storage(right, lines)
+    else:
+        workers = speed(left, lines, "swarm_scale")
+        processor(right, lines)
+    for axes in (left, right):
         axes.grid(True, which="major", color="0.9")
         axes.set_xticks(workers, [str(count) for count in workers])
         axes.minorticks_off()

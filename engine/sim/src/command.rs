@@ -21,6 +21,7 @@ pub(crate) const HELP: &str = "\
 sim --seeds N [--from S] [--jobs J]     runs N seeds; the last line is `seeds N violations V`
 sim --seed S [--trace]                  replays one
 sim --mutants [NAME...] [--seeds N]     breaks one rule at a time until a seed catches it
+sim scale                               lets a swarm grow over a model of a bucket; `sim scale --help`
 
   --scenario standalone|clustered       instead of each seed's own
   --mutant NAME                         breaks a rule in the seeds that are run or replayed
@@ -260,7 +261,7 @@ fn print_kinds(summary: &Summary) {
     }
 }
 
-fn number(text: &str) -> Result<u64, String> {
+pub(crate) fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 

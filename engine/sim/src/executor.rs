@@ -4,8 +4,8 @@
 //! processes that are not paused. Nothing here knows an address, a hash or the wall clock, so the
 //! same random numbers give the same run.
 //!
-//! Time is virtual: a step takes a millisecond, and when nothing can go on until a timer, time jumps
-//! there.
+//! Time is virtual: a step takes a millisecond, or nothing ([`Pace`]), and when nothing can go on until a timer, time
+//! jumps there.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use crate::random::Random;
 /// A process, or what runs in its place: numbers from 0 on, one a seat. A process that was killed
 /// leaves its seat to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProcessId(pub u8);
+pub struct ProcessId(pub u16);
 
 impl ProcessId {
     pub(crate) fn index(self) -> usize {
@@ -45,6 +45,15 @@ pub enum Step {
     Idle,
 }
 
+/// What a step takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// A millisecond, so that whoever goes on for ever gets to its deadlines: for finding out what is wrong.
+    Millisecond,
+    /// Nothing, as if processors were infinitely fast: for finding out what waiting alone costs.
+    Nothing,
+}
+
 /// The executor: owns every task.
 pub struct Executor {
     kernel: Arc<Kernel>,
@@ -59,7 +68,7 @@ pub struct Executor {
 
 #[derive(Default)]
 struct Task {
-    process: u8,
+    process: u16,
     generation: u32,
     running: Option<Running>,
 }
@@ -83,9 +92,9 @@ struct Seat {
 
 impl Executor {
     /// An executor for so many processes, at time 0.
-    pub fn new(processes: usize) -> Executor {
+    pub fn new(processes: usize, pace: Pace) -> Executor {
         Executor {
-            kernel: Arc::new(Kernel::new(processes)),
+            kernel: Arc::new(Kernel::new(processes, pace)),
             tasks: Vec::new(),
             free: Vec::new(),
             seats: (0..processes).map(|_| Seat::default()).collect(),
@@ -275,7 +284,7 @@ impl Drop for Executor {
     fn drop(&mut self) {
         // Tasks hold the core and the core holds what was spawned: no circle may stay behind.
         for index in 0..self.seats.len() {
-            self.kill(ProcessId(u8::try_from(index).unwrap_or(u8::MAX)));
+            self.kill(ProcessId(u16::try_from(index).unwrap_or(u16::MAX)));
         }
     }
 }
@@ -312,7 +321,7 @@ mod tests {
     #[test]
     fn everybody_gets_on_in_an_order_that_the_seed_decides() {
         let order = |seed| {
-            let (mut executor, log) = (Executor::new(2), Log::default());
+            let (mut executor, log) = (Executor::new(2, Pace::Millisecond), Log::default());
             for process in [A, A, B, B] {
                 executor.spawn(process, count(Arc::clone(&log), process, 100));
             }
@@ -341,7 +350,7 @@ mod tests {
                 self.1.lock().push(B);
             }
         }
-        let (mut executor, log) = (Executor::new(2), Log::default());
+        let (mut executor, log) = (Executor::new(2, Pace::Millisecond), Log::default());
         let held = Spawns(Arc::clone(executor.kernel()), Arc::clone(&log));
         let kernel = Arc::clone(executor.kernel());
         executor.spawn(A, async move {
@@ -362,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_paused_process_stands_still_and_goes_on() {
-        let (mut executor, log) = (Executor::new(2), Log::default());
+        let (mut executor, log) = (Executor::new(2, Pace::Millisecond), Log::default());
         executor.spawn(A, count(Arc::clone(&log), A, 50));
         executor.spawn(B, count(Arc::clone(&log), B, 50));
         executor.pause(A, 500);
@@ -384,7 +393,7 @@ mod tests {
 
     #[test]
     fn time_jumps_to_the_next_timer_and_timers_end_in_order() {
-        let (mut executor, log) = (Executor::new(2), Log::default());
+        let (mut executor, log) = (Executor::new(2, Pace::Millisecond), Log::default());
         for (process, ms) in [(A, 300_000), (B, 100_000)] {
             let (kernel, log) = (Arc::clone(executor.kernel()), Arc::clone(&log));
             executor.spawn(process, async move {
@@ -400,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_production_code_waits_with_wakes_its_tasks() {
-        let (mut executor, log) = (Executor::new(2), Log::default());
+        let (mut executor, log) = (Executor::new(2, Pace::Millisecond), Log::default());
         let (sender, receiver) = futures::channel::oneshot::channel::<ProcessId>();
         let result = Arc::clone(&log);
         executor.spawn(A, async move {
@@ -422,7 +431,7 @@ mod tests {
     #[test]
     fn nothing_is_left_behind() {
         let log = Log::default();
-        let mut executor = Executor::new(1);
+        let mut executor = Executor::new(1, Pace::Millisecond);
         let kernel = Arc::clone(executor.kernel());
         let inner = Arc::clone(&log);
         let weak = Arc::downgrade(&kernel);

@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::executor::ProcessId;
+use crate::executor::{Pace, ProcessId};
 use crate::random::Random;
 
 /// A task: its place, and how many tasks had that place before.
@@ -29,6 +29,7 @@ impl TaskKey {
 pub struct Kernel {
     steps: AtomicU64,
     now_ms: AtomicU64,
+    pace: Pace,
     queue: Mutex<Queue>,
 }
 
@@ -46,7 +47,7 @@ struct Queue {
 }
 
 impl Kernel {
-    pub(crate) fn new(processes: usize) -> Kernel {
+    pub(crate) fn new(processes: usize, pace: Pace) -> Kernel {
         let queue = Queue {
             incarnations: vec![0; processes],
             ..Queue::default()
@@ -54,6 +55,7 @@ impl Kernel {
         Kernel {
             steps: AtomicU64::new(0),
             now_ms: AtomicU64::new(0),
+            pace,
             queue: Mutex::new(queue),
         }
     }
@@ -111,10 +113,14 @@ impl Kernel {
         queue.ready.is_empty() && queue.spawned.is_empty() && queue.timers.is_empty()
     }
 
-    /// One step and one millisecond on.
+    /// One step on, and what that takes.
     pub(crate) fn tick(&self) -> u64 {
         self.steps.fetch_add(1, Ordering::Relaxed);
-        self.now_ms.fetch_add(1, Ordering::Relaxed) + 1
+        let ms = match self.pace {
+            Pace::Millisecond => 1,
+            Pace::Nothing => 0,
+        };
+        self.now_ms.fetch_add(ms, Ordering::Relaxed) + ms
     }
 
     pub(crate) fn jump(&self, now_ms: u64) {

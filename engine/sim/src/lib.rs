@@ -30,6 +30,7 @@ pub mod kernel;
 pub mod outcome;
 pub mod plan;
 pub mod random;
+pub mod scale;
 pub mod scenario;
 pub mod shrink;
 pub mod spawner;

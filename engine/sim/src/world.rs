@@ -15,7 +15,7 @@ use crate::clock::SimClock;
 use crate::context::Shared;
 use crate::copier::Copier;
 use crate::disk::{Disk, EIO, ENOSPC, EROFS, Outage};
-use crate::executor::{Executor, ProcessId, Step};
+use crate::executor::{Executor, Pace, ProcessId, Step};
 use crate::fault::{FaultKind, Rates};
 use crate::plan::Drawn;
 use crate::random::{Random, place, scaled};
@@ -40,9 +40,9 @@ pub struct Setup {
     /// Decides everything.
     pub seed: u64,
     /// Processes that faults may hit, from number 0 on.
-    pub processes: u8,
+    pub processes: u16,
     /// Further seats that no fault ends or pauses: who copies, who looks on.
-    pub bystanders: u8,
+    pub bystanders: u16,
     /// How often what goes wrong.
     pub rates: Rates,
     /// Faults that are left out, by number.
@@ -78,7 +78,7 @@ pub struct World {
     bus: Arc<BusHub>,
     seed: u64,
     entropies: Random,
-    mortals: u8,
+    mortals: u16,
     skews_ms: Vec<i64>,
     survive_power_loss: bool,
     stale_ms: Option<u64>,
@@ -88,7 +88,7 @@ impl World {
     /// A world with one empty disk, its number 0.
     pub fn new(setup: Setup) -> World {
         let seats = setup.processes + setup.bystanders;
-        let executor = Executor::new(usize::from(seats));
+        let executor = Executor::new(usize::from(seats), Pace::Millisecond);
         let mut random = Random::new(setup.seed, 4);
         let rates = &setup.rates;
         let skew_max = rates.skew_ms_max;
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Processes that faults may hit: seats from number 0 on. Bystanders follow.
-    pub fn mortals(&self) -> u8 {
+    pub fn mortals(&self) -> u16 {
         self.mortals
     }
 
@@ -309,7 +309,7 @@ impl World {
     }
 
     fn seats(&self) -> impl Iterator<Item = ProcessId> + use<> {
-        let seats = u8::try_from(self.skews_ms.len()).unwrap_or(u8::MAX);
+        let seats = u16::try_from(self.skews_ms.len()).unwrap_or(u16::MAX);
         (0..seats).map(ProcessId)
     }
 
@@ -318,7 +318,7 @@ impl World {
         let kind = drawn.kind;
         // Independent choices out of one draw.
         let mut random = Random::new(drawn.bits, 6);
-        let process = ProcessId(u8::try_from(random.below(u64::from(self.mortals))).unwrap_or(0));
+        let process = ProcessId(u16::try_from(random.below(self.mortals.into())).unwrap_or(0));
         let one_or_all = (!random.percent(30)).then_some(process);
         let now = self.executor.now_ms();
         let inject = |process, object: String| self.shared.inject(process, kind, object);

@@ -30,6 +30,27 @@ pub struct Combiner {
     /// A slot was being written to an append file when its combiner was dropped: what the file says is
     /// not known here.
     in_flight: bool,
+    hints: Hints,
+}
+
+/// Whether what others write comes over the bus: as long as it does, storage is not asked whether there is more.
+#[derive(Default)]
+struct Hints {
+    /// All that there was came over the bus when that was last found out.
+    suffice: bool,
+    /// When the log was last known to its end, or went on, on the monotonic clock.
+    fresh_ns: u64,
+}
+
+/// How far the log is followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// To its end, which only storage knows.
+    End,
+    /// To this slot, which is there.
+    Slot(Position),
+    /// As far as the bus has it.
+    Hints,
 }
 
 /// Told of every slot that this process applies, before anybody can read it. For simulations and audits.
@@ -60,6 +81,8 @@ pub struct Parts {
 }
 
 type Answers = Vec<(TxId, Answer)>;
+
+const NS_A_MS: u64 = 1_000_000;
 
 /// What came of a batch.
 #[derive(Debug, Default)]
@@ -99,6 +122,7 @@ impl Combiner {
             entropy: parts.entropy,
             witness: parts.witness,
             in_flight: false,
+            hints: Hints::default(),
         }
     }
 
@@ -129,7 +153,12 @@ impl Combiner {
     async fn settle(&mut self, batch: &[Arc<Intent>], combined: &mut Combined) {
         let mut open = batch.to_vec();
         for _ in 0..RACES_MAX {
-            if let Err(error) = self.follow().await {
+            // Who is behind loses the race for the slot, and reads on then.
+            let reach = match self.hints.suffice {
+                true => Reach::Hints,
+                false => Reach::End,
+            };
+            if let Err(error) = self.follow_to(reach).await {
                 Combiner::fail(&open, &AppendError::NotWritten(error), combined);
                 return;
             }
@@ -149,7 +178,10 @@ impl Combiner {
                     judged.answer_failed(combined);
                     return;
                 }
-                Tried::Again => open = judged.open(),
+                Tried::Again => {
+                    self.hints.suffice = false;
+                    open = judged.open();
+                }
                 Tried::Failed(error) => {
                     Combiner::fail(&judged.open(), &error, combined);
                     return;
@@ -302,6 +334,7 @@ impl Combiner {
             self.window.record(n, record);
         }
         apply(&self.view, n, records, runs);
+        self.hints.fresh_ns = self.clock.monotonic_ns();
         self.window.push(self.view.load().active());
         self.window.advance(n);
         self.chain.push(n, hash, self.window.seen_base());
@@ -315,12 +348,44 @@ impl Combiner {
     /// [`Error::Corrupt`] naming the object; [`Error::Halted`] after a sync that failed; what the storage
     /// refuses. What was applied until then is consistent.
     pub async fn follow(&mut self) -> Result<()> {
+        self.follow_to(Reach::End).await
+    }
+
+    /// As [`Combiner::follow`], only as far as slot `n`, which somebody has told of. Where the bus has what comes before
+    /// it, storage is not asked.
+    ///
+    /// # Errors
+    /// As [`Combiner::follow`].
+    pub async fn reach(&mut self, n: Position) -> Result<()> {
+        self.follow_to(Reach::Slot(n)).await
+    }
+
+    /// Applies what has come over the bus. Storage is asked only where that was not all there was the last time, or
+    /// where nothing has been heard for `stale_ms_max` milliseconds.
+    ///
+    /// # Errors
+    /// As [`Combiner::follow`].
+    pub async fn catch_up(&mut self, stale_ms_max: u64) -> Result<()> {
+        if self.hints.suffice {
+            self.follow_to(Reach::Hints).await?;
+            let age_ns = self
+                .clock
+                .monotonic_ns()
+                .saturating_sub(self.hints.fresh_ns);
+            if age_ns < stale_ms_max.saturating_mul(NS_A_MS) {
+                return Ok(());
+            }
+        }
+        self.follow().await
+    }
+
+    async fn follow_to(&mut self, reach: Reach) -> Result<()> {
         if !self.tail.is_shared() {
             return Ok(());
         }
         let mut result = Ok(());
         for _ in 0..RELOADS_MAX {
-            result = self.follow_once().await;
+            result = self.follow_once(reach).await;
             if !matches!(result, Err(Error::SnapshotTooOld { .. })) {
                 return result;
             }
@@ -329,12 +394,23 @@ impl Combiner {
         result
     }
 
-    async fn follow_once(&mut self) -> Result<()> {
+    async fn follow_once(&mut self, reach: Reach) -> Result<()> {
+        let mut came_over_bus = true;
         loop {
-            let hint = self.coordinator.slot(self.tail.last().0.next()).await;
+            let next = self.tail.last().0.next();
+            if matches!(reach, Reach::Slot(n) if next > n) {
+                return Ok(());
+            }
+            let hint = self.coordinator.slot(next).await;
+            if hint.is_none() && reach == Reach::Hints {
+                return Ok(());
+            }
             let Some(followed) = self.tail.next(hint).await? else {
+                self.hints.suffice = came_over_bus;
+                self.hints.fresh_ns = self.clock.monotonic_ns();
                 return Ok(());
             };
+            came_over_bus &= !followed.stored;
             // A run that is gone was collected after it had been folded.
             let runs = self.folder.open_runs_of(&followed.slot).await?;
             self.tail.accept(&followed);

@@ -11,7 +11,9 @@ use super::window::Outcome;
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::limits::{COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
+use crate::base::limits::{
+    COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX, STALE_MS_MAX,
+};
 use crate::base::{Error, Mutant, Position, Result, TxId};
 use crate::coord::{Answer, Coordinator, Intent, Lease, Origin, ReadSet, Turn, Writes};
 use crate::fold::ViewCell;
@@ -201,7 +203,7 @@ impl Committer {
         let mut combiner = self.combiner.lock().await;
         // The first of those who were answered together has read on for all of them.
         if !is_seen()
-            && let Err(error) = combiner.follow().await
+            && let Err(error) = combiner.reach(n).await
         {
             tracing::warn!(%error, "slot {n} is committed and could not be read yet");
         }
@@ -253,6 +255,14 @@ impl Committer {
             return Ok(());
         }
         self.combiner.lock().await.follow().await
+    }
+
+    /// Reads what other processes have committed as far as the bus has it; see [`Combiner::catch_up`].
+    ///
+    /// # Errors
+    /// As [`Combiner::follow`].
+    pub async fn catch_up(&self) -> Result<()> {
+        self.combiner.lock().await.catch_up(STALE_MS_MAX).await
     }
 
     /// Claims a piece of work for `ms` milliseconds, so that others leave it alone meanwhile. It saves work

@@ -15,10 +15,19 @@ use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
 use crate::base::spawn::Spawner;
-use crate::base::{Error, Result, metric};
+use crate::base::{Error, Position, Result, metric};
 use crate::fold::{FoldOutcome, FoldPoint, Folder, Scope, ViewCell};
 use crate::storage::{LockGuard, Medium};
 
+/// The claim of whoever folds the tail now.
+const FOLDER: &str = "fold-tail";
+/// How long others leave it to that process, in milliseconds.
+const FOLDER_MS: u64 = 2000;
+/// Whether somebody else has folded is looked at once the tail has grown by this part of what starts a fold.
+const FOLD_LOOKS: u64 = 8;
+/// The tail is overdue, whoever may have claimed to fold it, once it is so many percent of what starts a fold: a
+/// number that each process draws between these, so that not all of them fold at once.
+const OVERDUE_PERCENT: std::ops::Range<u64> = 125..175;
 /// The claim of whoever merges runs now, and collects what that leaves.
 pub(super) const MERGER: &str = "merge-runs";
 /// How long others leave it to that process, in milliseconds.
@@ -39,6 +48,10 @@ pub struct Upkeep {
     _lock: Box<dyn LockGuard>,
     /// Bytes of tail that start a fold.
     fold_len_min: usize,
+    /// Of [`OVERDUE_PERCENT`].
+    overdue_percent: u64,
+    /// The tail at which it is looked again whether another process has folded it: slots of the log, and bytes.
+    look_again: Mutex<(Position, u64)>,
     /// Held while folding: one at a time.
     pub(super) folding: AsyncMutex<()>,
     /// Held while compacting, which is long: folds go on meanwhile and leave the runs alone.
@@ -64,7 +77,11 @@ impl Upkeep {
         fold_len_min: usize,
         lock: Box<dyn LockGuard>,
     ) -> Upkeep {
+        let range = OVERDUE_PERCENT.end - OVERDUE_PERCENT.start;
+        let drawn = u64::try_from(entropy.next_u128() % u128::from(range)).unwrap_or(0);
         Upkeep {
+            overdue_percent: OVERDUE_PERCENT.start + drawn,
+            look_again: Mutex::default(),
             spent: Spent::new(&folder, fold_len_min),
             committer,
             view,
@@ -105,15 +122,41 @@ impl Upkeep {
 
     /// Whether the tail is long enough for a fold.
     fn is_due(&self) -> bool {
+        self.is_beyond(100)
+    }
+
+    /// Whether the tail is longer than so many percent of what starts a fold.
+    fn is_beyond(&self, percent: u64) -> bool {
         let view = self.view.load();
-        let slots_max = self.folder.bounds.fold_slots_max;
-        let many = self.folder.shared && view.tail_slots() >= slots_max;
-        many || view.tail_len() >= self.fold_len_min || view.tail_runs() >= UNFOLDED_RUNS_MAX
+        let is_beyond =
+            |tail: u64, min: u64| tail.saturating_mul(100) >= min.saturating_mul(percent);
+        let many =
+            self.folder.shared && is_beyond(view.tail_slots(), self.folder.bounds.fold_slots_max);
+        many || is_beyond(view.tail_len() as u64, self.fold_len_min as u64)
+            || is_beyond(view.tail_runs() as u64, UNFOLDED_RUNS_MAX as u64)
+    }
+
+    /// Whether it is time to look whether another process, which said that it folds, has done so.
+    fn is_to_look(&self) -> bool {
+        let view = self.view.load();
+        let (slot, len) = *self.look_again.lock();
+        view.active().applied() >= slot || view.tail_len() as u64 >= len
+    }
+
+    /// Leaves folding to another process until the tail has grown somewhat.
+    fn look_later(&self) {
+        let view = self.view.load();
+        let slots = self.folder.bounds.fold_slots_max.div_ceil(FOLD_LOOKS);
+        let len = (self.fold_len_min as u64).div_ceil(FOLD_LOOKS);
+        *self.look_again.lock() = (
+            Position(view.active().applied().0.saturating_add(slots)),
+            view.tail_len() as u64 + len,
+        );
     }
 
     /// Starts a fold in the background if the tail is long enough.
     pub fn after_commit(self: &Arc<Self>) {
-        if !self.is_due() || self.started.swap(true, Ordering::AcqRel) {
+        if !self.is_due() || !self.is_to_look() || self.started.swap(true, Ordering::AcqRel) {
             return;
         }
         let (running, upkeep) = (self.background.begin(), Arc::clone(self));
@@ -135,10 +178,21 @@ impl Upkeep {
         if self.folder.shared {
             self.adopt_newest().await?;
         }
-        if self.is_due() {
-            self.fold_locked().await?;
-            self.collect_if_due().await;
+        if !self.is_due() {
+            return Ok(());
         }
+        // One folds for all; a hint, so whoever finds the tail overdue does not rely on it.
+        let lease = match self.folder.shared {
+            true => self.committer.lease(FOLDER, FOLDER_MS).await,
+            false => None,
+        };
+        if self.folder.shared && lease.is_none() && !self.is_beyond(self.overdue_percent) {
+            self.look_later();
+            return Ok(());
+        }
+        self.fold_locked().await?;
+        drop(lease);
+        self.collect_if_due().await;
         Ok(())
     }
 
@@ -240,6 +294,20 @@ impl Upkeep {
     /// As [`Committer::refresh`]; what the storage refuses.
     pub async fn refresh(&self) -> Result<()> {
         self.committer.refresh().await?;
+        self.adopt_collected().await
+    }
+
+    /// As [`Upkeep::refresh`], as far as the bus has it; see [`Committer::catch_up`].
+    ///
+    /// # Errors
+    /// As [`Upkeep::refresh`].
+    pub async fn catch_up(&self) -> Result<()> {
+        self.committer.catch_up().await?;
+        self.adopt_collected().await
+    }
+
+    /// Where nothing keeps a run that was collected, what others have folded is taken over before it goes.
+    async fn adopt_collected(&self) -> Result<()> {
         if self.folder.storage.medium() != Medium::Bucket {
             return Ok(());
         }

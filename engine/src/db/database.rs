@@ -395,6 +395,17 @@ impl Db {
         self.upkeep()?.refresh().await
     }
 
+    /// Makes visible what other processes have committed, as far as that costs little: what has come over Redis. Storage
+    /// is asked where the last time that was not all there was, or where nothing has been heard for
+    /// [`STALE_MS_MAX`](crate::base::limits::STALE_MS_MAX). For who can do with a moment's delay, and
+    /// [`Db::refresh`] for who cannot.
+    ///
+    /// # Errors
+    /// As [`Db::refresh`].
+    pub async fn catch_up(&self) -> Result<()> {
+        self.upkeep()?.catch_up().await
+    }
+
     /// Whether other processes may write to this database, too: it was opened [clustered](Mode::Clustered).
     pub fn is_shared(&self) -> bool {
         self.among

@@ -60,7 +60,7 @@ pub fn setup(run: &Run) -> Setup {
     };
     Setup {
         seed: run.seed,
-        processes: u8::try_from(processes).unwrap_or(2),
+        processes: u16::try_from(processes).unwrap_or(2),
         bystanders: 2,
         rates,
         suppressed: run.suppressed.clone(),
