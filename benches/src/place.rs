@@ -73,6 +73,11 @@ impl Place {
         self.folder.path().join("db")
     }
 
+    /// A file beside the job's.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     fn program(&self) -> Result<Command, String> {
         let mut program = Command::new(program()?);
         let url = self.redis.url();

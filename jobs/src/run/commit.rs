@@ -166,8 +166,7 @@ impl OpenJob {
                 content_hash: shard.content_hash,
                 ..ShardState::default()
             };
-            self.ledger
-                .put_shard_state(tx, &self.name, number, &state)?;
+            self.put_state(tx, number, &state)?;
             tally.done += 1;
             tally.attempts += 1;
             tally.rows_read += addend(shard.rows_read);
@@ -175,6 +174,16 @@ impl OpenJob {
             tally.records_merged += addend(shard.records_merged);
         }
         self.ledger.tallies.add(tx, self.job_number, &tally)
+    }
+
+    fn put_state(
+        &self,
+        tx: &mut Transaction,
+        shard: u64,
+        state: &ShardState,
+    ) -> Result<(), JobError> {
+        let of = (self.name.as_str(), self.layout);
+        self.ledger.put_shard_state(tx, of, shard, state)
     }
 
     /// Records that an attempt failed, and whether that was the last one. With `attempts`, only if so many were
@@ -204,8 +213,7 @@ impl OpenJob {
             }
             state.error = message.to_owned();
             state.finished_ms = now_ms();
-            self.ledger
-                .put_shard_state(&mut tx, &self.name, shard, &state)?;
+            self.put_state(&mut tx, shard, &state)?;
             let tally = Tally {
                 failed: i64::from(last),
                 attempts: 1,

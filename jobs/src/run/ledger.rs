@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{Db, Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 use eciton_proto::prost::Message;
@@ -10,6 +11,7 @@ use eciton_proto::v1::{
 };
 
 use super::error::JobError;
+use super::marks;
 use super::tally::{Tallies, Tally};
 use crate::source::Source;
 
@@ -25,8 +27,8 @@ const FILES: &str = "files";
 const SHARDS: &str = "shards";
 const SHARD: &str = "shard";
 
-/// How the records of a job are laid out: see [`JobState`].
-pub(super) const LAYOUT: u32 = 1;
+/// How the records of a job are laid out that is submitted now: see [`JobState`].
+pub(super) const LAYOUT: u32 = marks::LAYOUT_HASHES;
 
 /// The store `_jobs` of an open database. Cheap to clone.
 #[derive(Clone)]
@@ -168,38 +170,47 @@ impl Ledger {
         Ok(names)
     }
 
-    /// The names of the jobs that have not ended, in the order of submission.
+    /// The names of the jobs that have not ended, in the order of submission; those last of which that cannot be told,
+    /// since their records are damaged: whoever opens one is told why, and the others go on.
     pub(super) async fn open_jobs(&self) -> Result<Vec<String>, JobError> {
         let mut open = Vec::new();
-        self.each_job(|name, state| match state.phase() {
-            JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {
-                open.push((state.number, name));
-            }
-            JobPhase::Done | JobPhase::Failed | JobPhase::Cancelled => {}
+        self.each_job(|name, state| match state {
+            Ok(state) => match state.phase() {
+                JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {
+                    open.push((state.number, name));
+                }
+                JobPhase::Done | JobPhase::Failed | JobPhase::Cancelled => {}
+            },
+            Err(_) => open.push((u64::MAX, name)),
         })
         .await?;
         open.sort_unstable();
         Ok(open.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// The names of all jobs by their numbers.
+    /// The names of all jobs by their numbers, without those whose records are damaged.
     pub(super) async fn numbers(&self) -> Result<HashMap<u64, String>, JobError> {
         let mut names = HashMap::new();
         self.each_job(|name, state| {
-            names.insert(state.number, name);
+            if let Ok(state) = state {
+                names.insert(state.number, name);
+            }
         })
         .await?;
         Ok(names)
     }
 
-    async fn each_job(&self, mut visit: impl FnMut(String, JobState)) -> Result<(), JobError> {
+    async fn each_job(
+        &self,
+        mut visit: impl FnMut(String, Result<JobState, JobError>),
+    ) -> Result<(), JobError> {
         let range = ScanRange::prefix(Key::from_datums(&[JOB.into()])?);
         let mut scan = self.db.snapshot().scan(&self.store, &range);
         while let Some(record) = scan.next().await? {
             let Some(Datum::Str(name)) = record.key.datums()?.into_iter().nth(1) else {
                 continue;
             };
-            let state = decode_state(&name, &record.value)?;
+            let state = decode_state(&name, &record.value);
             visit(name, state);
         }
         Ok(())
@@ -237,16 +248,20 @@ impl Ledger {
         name: &str,
         mut visit: impl FnMut(u64, ShardState) -> bool,
     ) -> Result<(), JobError> {
-        let range = ScanRange::prefix(Key::from_datums(&[SHARD.into(), name.into()])?);
-        let mut scan = self.db.snapshot().scan(&self.store, &range);
-        while let Some(record) = scan.next().await? {
-            let number = match record.key.datums()?.get(2) {
-                Some(Datum::Int(number)) => u64::try_from(*number).ok(),
-                _ => None,
-            };
-            let number = number
-                .ok_or_else(|| damaged(name, &format!("record {}", record.key), "its key"))?;
-            if !visit(number, decode(name, SHARD, &record.value)?) {
+        let prefix = Key::from_datums(&[SHARD.into(), name.into()])?;
+        let fields_at = prefix.len();
+        let mut scan = self
+            .db
+            .snapshot()
+            .scan(&self.store, &ScanRange::prefix(prefix));
+        // There may be millions: as little as possible is copied.
+        while scan.advance_in_memory() || scan.advance().await? {
+            let number = scan.key().get(fields_at..).and_then(number_of);
+            let number = number.ok_or_else(|| {
+                let key = Key::from_encoded(Bytes::copy_from_slice(scan.key()));
+                damaged(name, &format!("record {key}"), "its key")
+            })?;
+            if !visit(number, decode_shard(name, scan.value())?) {
                 break;
             }
         }
@@ -282,7 +297,7 @@ impl Ledger {
     ) -> Result<ShardState, JobError> {
         let found = tx.get(&self.store, &key(SHARD, name, Some(shard))?).await?;
         found.map_or(Ok(ShardState::default()), |bytes| {
-            decode(name, SHARD, &bytes)
+            decode_shard(name, &bytes)
         })
     }
 
@@ -312,8 +327,11 @@ impl Ledger {
         name: &str,
         shard: u64,
     ) -> Result<ShardState, JobError> {
-        let found = self.get(snapshot, name, SHARD, Some(shard)).await?;
-        Ok(found.unwrap_or_default())
+        let key = key(SHARD, name, Some(shard))?;
+        let found = snapshot.get(&self.store, &key).await?;
+        found.map_or(Ok(ShardState::default()), |bytes| {
+            decode_shard(name, &bytes)
+        })
     }
 
     pub(super) fn put_registry(
@@ -347,14 +365,16 @@ impl Ledger {
         self.put(tx, JOB, name, None, state)
     }
 
+    /// Writes a shard's state, as the job's layout has it.
     pub(super) fn put_shard_state(
         &self,
         tx: &mut Transaction,
-        name: &str,
+        (name, layout): (&str, u32),
         shard: u64,
         state: &ShardState,
     ) -> Result<(), JobError> {
-        self.put(tx, SHARD, name, Some(shard), state)
+        let key = key(SHARD, name, Some(shard))?;
+        Ok(tx.put(&self.store, &key, marks::encode(layout, state))?)
     }
 
     pub(super) fn put_file_chunk(
@@ -410,17 +430,32 @@ fn key(kind: &str, name: &str, number: Option<u64>) -> Result<Key, JobError> {
     Ok(Key::from_datums(&fields)?)
 }
 
+/// The number that a key ends with.
+fn number_of(field: &[u8]) -> Option<u64> {
+    let field = Key::from_encoded(Bytes::copy_from_slice(field));
+    match field.fields().next() {
+        Some(Ok((Datum::Int(number), _))) => u64::try_from(number).ok(),
+        _ => None,
+    }
+}
+
 fn decode<M: Message + Default>(name: &str, kind: &str, bytes: &[u8]) -> Result<M, JobError> {
     M::decode(bytes)
         .map_err(|error| damaged(name, &format!("a record `{kind}`"), &error.to_string()))
 }
 
+fn decode_shard(name: &str, record: &[u8]) -> Result<ShardState, JobError> {
+    marks::decode(record).map_err(|error| damaged(name, "a record `shard`", &error.to_string()))
+}
+
 /// A job's state. What another version laid out otherwise is refused: its sums would be wrong.
 fn decode_state(name: &str, bytes: &[u8]) -> Result<JobState, JobError> {
     let state: JobState = decode(name, JOB, bytes)?;
-    if state.layout != LAYOUT {
-        let layout = state.layout;
-        let detail = format!("it is of layout {layout}, and this version knows {LAYOUT} only");
+    let known = marks::LAYOUT_MESSAGES..=LAYOUT;
+    if !known.contains(&state.layout) {
+        let (layout, first) = (state.layout, known.start());
+        let detail =
+            format!("it is of layout {layout}, and this version knows {first} to {LAYOUT} only");
         return Err(damaged(name, "its record", &detail));
     }
     Ok(state)

@@ -10,10 +10,12 @@
 //! | `["job", name]` | `JobState` | when it is submitted, started, ended, cancelled, retried |
 //! | `["spec", name]`, `["plan", name]` | `JobSpec`, `Plan` | once |
 //! | `["files", name, c]`, `["shards", name, c]` | `FileChunk`, `ShardChunk` | once; again by a retry whose files were mended |
-//! | `["shard", name, n]` | `ShardState` | when an attempt at the shard ends |
+//! | `["shard", name, n]` | `ShardState`, or 3 bytes of a hash | when an attempt at the shard ends |
 //!
 //! A shard that nobody has tried has no record, so that a job of a million shards costs a few chunks
-//! when it is submitted. Counts are merged as shards end, in the same transactions, so that two workers never
+//! when it is submitted. The record of one that its first attempt has done is, where it read a file, nothing but the first
+//! 3 bytes of the hash of what it read (jobs of `JobState.layout` 2; those of layout 1 have a message with 8 bytes of it,
+//! are read, and go on as they are). Counts are merged as shards end, in the same transactions, so that two workers never
 //! conflict over them, and a job's counts cost one read.
 //!
 //! # States
@@ -71,6 +73,7 @@ mod gather;
 mod health;
 mod leases;
 mod ledger;
+mod marks;
 mod observer;
 mod open;
 mod pipeline;

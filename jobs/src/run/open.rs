@@ -20,6 +20,8 @@ pub(super) struct OpenJob {
     pub(super) job_number: u64,
     /// How often the job had been retried when this was made.
     pub(super) retries: u32,
+    /// How its records are written.
+    pub(super) layout: u32,
     pub(super) max_attempts: u32,
     /// How long an attempt may take.
     pub(super) timeout: Option<Duration>,
@@ -50,6 +52,7 @@ impl OpenJob {
             name: name.to_owned(),
             job_number: job.state.number,
             retries: job.state.retries,
+            layout: job.state.layout,
             max_attempts: run.max_attempts.max(1),
             timeout: (run.timeout_ms > 0).then(|| Duration::from_millis(run.timeout_ms)),
             priority: run.priority,

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use eciton_engine::db::{Db, Transaction};
-use eciton_proto::v1::{JobPhase, Outcome, ShardChunk, ShardState};
+use eciton_proto::v1::{JobPhase, Outcome, ShardChunk};
 use futures::FutureExt;
 
 use super::error::JobError;
 use super::ledger::{Job, Ledger};
+use super::marks::kept_hash;
 use super::status::{JobStatus, phase_name, standing};
 use super::tally::{Tally, addend};
 use super::worker::retry_on_conflict;
 use crate::source::limits::SHARDS_PER_CHUNK;
-use crate::source::{Planned, SourceError, mend, shards};
+use crate::source::{KeptHash, Planned, SourceError, mend, shards};
 
 /// What a retry did.
 #[derive(Clone, Debug)]
@@ -49,6 +50,23 @@ pub async fn retry(db: &Db, name: &str) -> Result<Retried, JobError> {
 
 /// One try of the change; `None` if the job changed meanwhile.
 async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, JobError> {
+    let Some(prepared) = prepare(db, name).await? else {
+        return Ok(None);
+    };
+    prepared.tx.commit().await?;
+    Ok(Some((prepared.shards, prepared.files)))
+}
+
+/// A retry that is not committed.
+pub(super) struct Prepared {
+    pub(super) tx: Transaction,
+    /// As in [`Retried`].
+    pub(super) shards: u64,
+    pub(super) files: Vec<String>,
+}
+
+/// Looks at the shards and the files, and writes what follows into a transaction; `None` if the job changed meanwhile.
+pub(super) async fn prepare(db: &Db, name: &str) -> Result<Option<Prepared>, JobError> {
     let (ledger, job) = Ledger::with_job(db, name).await?;
     let mut tx = ledger.db.begin();
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
@@ -57,10 +75,18 @@ async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, J
     if state.retries != job.state.retries {
         return Ok(None);
     }
+    let layout = state.layout;
     let mut ended = Ended::default();
     ledger
         .each_shard(name, |number, state| {
-            ended.add(number, &state);
+            match state.outcome() {
+                Outcome::Done => {
+                    let hash = kept_hash(layout, &state);
+                    ended.done.insert(number, hash);
+                }
+                Outcome::Failed => ended.failed.push(number),
+                Outcome::Unspecified => {}
+            }
             true
         })
         .await?;
@@ -71,12 +97,17 @@ async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, J
             expected: "expected one with failed shards, or a cancelled one",
         });
     }
-    let files = put_mended(&ledger, &mut tx, name, &job, ended.done).await?;
+    let (files, has_moved) = put_mended(&ledger, &mut tx, name, &job, ended.done).await?;
+    if has_moved || !files.is_empty() {
+        // The job may be at work: a shard that ends after it was looked at would stay done at a place that the new plan
+        // cuts anew. Whatever ends adds to the sums, so that this commit conflicts.
+        ledger.tallies.read(&mut tx, name, state.number).await?;
+    }
     for shard in &ended.failed {
         let mut record = ledger.shard_state(&mut tx, name, *shard).await?;
         record.set_outcome(Outcome::Unspecified);
         record.attempts_before = record.attempts;
-        ledger.put_shard_state(&mut tx, name, *shard, &record)?;
+        ledger.put_shard_state(&mut tx, (name, layout), *shard, &record)?;
     }
     let tally = Tally {
         failed: -addend(ended.failed.len() as u64),
@@ -92,40 +123,30 @@ async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, J
         JobPhase::Running
     });
     ledger.put_job_state(&mut tx, name, &state)?;
-    tx.commit().await?;
-    Ok(Some((ended.failed.len() as u64, files)))
+    Ok(Some(Prepared {
+        tx,
+        shards: ended.failed.len() as u64,
+        files,
+    }))
 }
 
 /// Shards that have ended.
 #[derive(Default)]
 struct Ended {
-    /// With what is kept of the hashes of their bytes.
-    done: HashMap<u64, u64>,
+    /// With what is kept of the hashes of their bytes. Without any it is found nowhere, and so may not have moved.
+    done: HashMap<u64, KeptHash>,
     failed: Vec<u64>,
 }
 
-impl Ended {
-    fn add(&mut self, number: u64, state: &ShardState) {
-        match state.outcome() {
-            Outcome::Done => {
-                // One without a hash (0) is found nowhere, and so may not have moved.
-                self.done.insert(number, state.content_hash);
-            }
-            Outcome::Failed => self.failed.push(number),
-            Outcome::Unspecified => {}
-        }
-    }
-}
-
 /// Looks at the job's files again and writes what changed of its plan. Gives the names of the files
-/// that changed.
+/// that changed, and whether shards are elsewhere now.
 async fn put_mended(
     ledger: &Ledger,
     tx: &mut Transaction,
     name: &str,
     job: &Job,
-    done: HashMap<u64, u64>,
-) -> Result<Vec<String>, JobError> {
+    done: HashMap<u64, KeptHash>,
+) -> Result<(Vec<String>, bool), JobError> {
     let source = ledger.source(name, job).await?;
     let mut chunks = Vec::new();
     for chunk in 0..job.plan.shards.div_ceil(SHARDS_PER_CHUNK as u64) {
@@ -158,22 +179,24 @@ async fn put_mended(
             names.extend(changed.into_iter().map(str::to_owned));
         }
     }
-    put_moved(ledger, tx, name, &chunks, &mended)?;
-    Ok(names)
+    let has_moved = put_moved(ledger, tx, name, &chunks, &mended)?;
+    Ok((names, has_moved))
 }
 
-/// Writes the chunks of shards that differ from those there were.
+/// Writes the chunks of shards that differ from those there were; whether any does.
 fn put_moved(
     ledger: &Ledger,
     tx: &mut Transaction,
     name: &str,
     before: &[ShardChunk],
     mended: &Planned,
-) -> Result<(), JobError> {
+) -> Result<bool, JobError> {
+    let mut has_moved = false;
     for (number, (old, new)) in (0u64..).zip(before.iter().zip(&mended.shards)) {
         if old != new {
+            has_moved = true;
             ledger.put_shard_chunk(tx, name, number, new)?;
         }
     }
-    Ok(())
+    Ok(has_moved)
 }

@@ -21,14 +21,46 @@ use super::limits::MEND_READ_FACTOR_MAX;
 use super::parquet;
 use super::plan::{Planned, Shard, Source, recorded};
 
-/// What is kept of a hash of bytes: its first half, so that a job of a million shards stays small. Bytes that were
-/// edited pass for those that were there before once in 2^64 times.
+/// Bits of hashes that tell the place of bytes for certain, however many places were looked at.
+const CERTAIN_BITS: u32 = 48;
+/// How far from where it is expected a shard is looked for, step by step.
+const REACHES: [u64; 4] = [4 << 10, 64 << 10, 1 << 20, u64::MAX];
+/// How far a shard is looked for whose hash has less than [`CERTAIN_BITS`], and next to which none is done.
+const UNCERTAIN_REACH_MAX: u64 = 1 << 20;
+
+/// The first half of a hash of bytes: no more of it is ever kept.
 pub fn content_hash(bytes_hash: u128) -> u64 {
     u64::try_from(bytes_hash >> 64).unwrap_or(u64::MAX)
 }
 
-/// Looks at the files again and moves the shards to where their bytes are now. `done_hash` gives the
-/// [`content_hash`] that a done shard left, and `None` for any other.
+/// What is kept of the hash of a done shard's bytes: its first bits. Bytes that were edited by accident pass for those
+/// that were there before once in 2^bits times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptHash {
+    /// The bits, the last of them the least significant.
+    first: u64,
+    bits: u32,
+}
+
+impl KeptHash {
+    /// Nothing was kept: no bytes are known to be those.
+    pub const NOTHING: KeptHash = KeptHash { first: 0, bits: 0 };
+
+    /// The first so many bits, from 1 to 64, of a [`content_hash`].
+    pub fn new(content_hash: u64, bits: u32) -> KeptHash {
+        let bits = bits.clamp(1, 64);
+        let first = content_hash >> (64 - bits);
+        KeptHash { first, bits }
+    }
+
+    /// Whether bytes of this hash are those.
+    fn is_of(self, bytes_hash: u128) -> bool {
+        self.bits > 0 && KeptHash::new(content_hash(bytes_hash), self.bits) == self
+    }
+}
+
+/// Looks at the files again and moves the shards to where their bytes are now. `done_hash` gives what is
+/// kept of a done shard, and `None` for any other.
 /// The result replaces the recorded plan, in which only lengths of files and places of shards differ; shards keep
 /// their numbers, and one whose bytes are gone is empty. Files without a change are not read. Blocks the thread.
 ///
@@ -38,7 +70,7 @@ pub fn content_hash(bytes_hash: u128) -> u64 {
 pub fn mend(
     source: &Source,
     shards: &[Shard],
-    done_hash: impl Fn(u64) -> Option<u64>,
+    done_hash: impl Fn(u64) -> Option<KeptHash>,
 ) -> Result<Planned, SourceError> {
     let mut files = source.files().to_vec();
     let mut moved = shards.to_vec();
@@ -76,7 +108,7 @@ pub fn mend(
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     shard: Shard,
-    hash: Option<u64>,
+    hash: Option<KeptHash>,
 }
 
 /// One file that may have been mended.
@@ -122,7 +154,7 @@ impl Mending<'_> {
             let range = piece.shard.start..piece.shard.start + piece.shard.len;
             if let Some(hash) = piece.hash {
                 let groups = group_slice(&metadata, &range);
-                if content_hash(parquet::digest(&self.new, groups)?.0) != hash {
+                if !hash.is_of(parquet::digest(&self.new, groups)?.0) {
                     return Err(self.lost(piece.shard));
                 }
             }
@@ -208,23 +240,33 @@ impl Mending<'_> {
         // A mended value moves what follows by a few bytes: look near the place where it would be had
         // nothing changed, then further away.
         let expected = from + (anchor.shard.start - region_start);
-        for reach in [4 << 10, 64 << 10, 1 << 20, u64::MAX] {
+        let certain = certain(after);
+        let bits: u32 = bits_of(certain);
+        for reach in REACHES {
+            if bits < CERTAIN_BITS && reach > UNCERTAIN_REACH_MAX {
+                break;
+            }
             let near = expected.saturating_sub(reach).max(from)..=expected.saturating_add(reach);
-            if let Some(at) = self.find_in(text, from, near, anchor)? {
+            if let Some(at) = self.find_in(text, from, near, certain)? {
                 return Ok(at);
             }
         }
         Err(self.lost(anchor.shard))
     }
 
-    /// Where `anchor` begins among the starts of lines in `near`; `from` is one of them.
+    /// Where `pieces` begin among the starts of lines in `near`, or, where they are not there together, the first of
+    /// them; `from` is one of the starts.
     fn find_in(
         &self,
         text: &mut Text,
         from: u64,
         near: RangeInclusive<u64>,
-        anchor: Piece,
+        pieces: &[Piece],
     ) -> Result<Option<u64>, SourceError> {
+        let [anchor, rest @ ..] = pieces else {
+            return Ok(None);
+        };
+        let mut first = None;
         let last = self
             .new
             .len
@@ -238,15 +280,30 @@ impl Mending<'_> {
             at = next;
         }
         while at <= last {
-            if self.holds(text, at, anchor)? {
-                return Ok(Some(at));
+            if self.holds(text, at, *anchor)? {
+                if self.hold(text, at + anchor.shard.len, rest)? {
+                    return Ok(Some(at));
+                }
+                first = first.or(Some(at));
             }
             match text.line_after(&self.new, at)? {
                 Some(next) => at = next,
                 None => break,
             }
         }
-        Ok(None)
+        Ok(first)
+    }
+
+    /// Whether the bytes of done shards are at `at`, one after the other.
+    fn hold(&self, text: &mut Text, at: u64, pieces: &[Piece]) -> Result<bool, SourceError> {
+        let mut at = at;
+        for piece in pieces {
+            if !self.holds(text, at, *piece)? {
+                return Ok(false);
+            }
+            at += piece.shard.len;
+        }
+        Ok(true)
     }
 
     /// Whether the bytes of a done shard are at `at`.
@@ -265,7 +322,7 @@ impl Mending<'_> {
                 "so many that the done ones cannot be told from them",
             ));
         };
-        Ok(piece.hash == Some(content_hash(hash)))
+        Ok(piece.hash.is_some_and(|kept| kept.is_of(hash)))
     }
 
     fn lost(&self, shard: Shard) -> SourceError {
@@ -283,6 +340,20 @@ impl Mending<'_> {
             found: found.to_owned(),
         }
     }
+}
+
+/// Of shards the first of which is done: as many done ones as it takes to tell their place, or all up to the next that
+/// is not done.
+fn certain(pieces: &[Piece]) -> &[Piece] {
+    let done = pieces.iter().take_while(|piece| piece.hash.is_some());
+    let done = done.count();
+    let enough = (1..done).find(|count| bits_of(&pieces[..*count]) >= CERTAIN_BITS);
+    &pieces[..enough.unwrap_or(done)]
+}
+
+fn bits_of(pieces: &[Piece]) -> u32 {
+    let kept = pieces.iter().filter_map(|piece| piece.hash);
+    kept.map(|hash| hash.bits).sum()
 }
 
 fn group_slice<'m>(metadata: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGroupMetaData] {

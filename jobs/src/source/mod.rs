@@ -85,7 +85,7 @@ mod text;
 pub use error::{Column, Malformed, SourceError};
 pub(crate) use head::{compression, text_start};
 pub(crate) use jsonl::members;
-pub use mend::{content_hash, mend};
+pub use mend::{KeptHash, content_hash, mend};
 pub use plan::{Planned, Shard, Source, plan, shards};
 pub use read::{ShardReader, open_shard};
 

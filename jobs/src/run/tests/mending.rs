@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use eciton_engine::base::Action;
 use parquet::arrow::ArrowWriter;
 
 use super::support::*;
+use crate::run::retry::prepare;
 use crate::run::{End, ExitCode, JobError, retry, run, status, submit};
 
 const ROWS: usize = 600;
@@ -152,6 +154,43 @@ async fn a_change_elsewhere_is_refused_with_the_files_name() {
     retry(&db, "sums").await.unwrap();
     assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
     let values = (0..600).chain(0..600);
+    assert_eq!(records(&db, "by_carrier").await, sum_of(values));
+}
+
+/// It would stay done at a place that the new plan cuts anew, and its rows would count twice or not at all.
+#[tokio::test]
+async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
+    let place = Place::new();
+    let broken = text(&lines(&[100]));
+    let path = place.write("flights.csv", &broken);
+    let db = memory_db().await;
+    submit(&db, &place.job(&job_text())).await.unwrap();
+    let first = run(&db, "sums", stop_after(2, 1))
+        .await
+        .unwrap()
+        .status
+        .shards;
+    assert_eq!((first.failed, first.done), (1, 1));
+    assert!(first.pending > 1, "{first:?}");
+    let mut mended = lines(&[]);
+    mended[101] = "AA,-100000".to_owned();
+    rewrite(&path, text(&mended), 1_000);
+    let prepared = prepare(&db, "sums").await.unwrap().unwrap();
+    assert_eq!((prepared.shards, prepared.files.len()), (1, 1));
+    // Somebody is at the job, and reads what was there.
+    rewrite(&path, &broken, 2_000);
+    let more = run(&db, "sums", stop_after(1, 1))
+        .await
+        .unwrap()
+        .status
+        .shards;
+    assert_eq!((more.failed, more.done), (1, 2));
+    rewrite(&path, text(&mended), 1_000);
+    let lost = prepared.tx.commit().await.unwrap_err();
+    assert_eq!(lost.action(), Action::Retry, "{lost}");
+    assert_eq!(retry(&db, "sums").await.unwrap().shards, 1);
+    assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
+    let values = (0..600).filter(|row| *row != 100).chain([-100_000]);
     assert_eq!(records(&db, "by_carrier").await, sum_of(values));
 }
 

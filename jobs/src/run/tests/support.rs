@@ -156,3 +156,14 @@ pub(super) fn stop_after(shards: u64, workers: usize) -> RunOptions {
         ..RunOptions::default()
     }
 }
+
+/// Polls until it is so, for minutes if need be.
+pub(super) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let polls = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_mins(3), polls).await;
+    assert!(waited.is_ok(), "{what}");
+}

@@ -1,17 +1,21 @@
 use std::collections::HashMap;
 use std::fs;
 
-use super::super::{Planned, Shard, Source, content_hash, mend};
+use super::super::{KeptHash, Planned, Shard, Source, content_hash, mend};
 use super::{Folder, gzip, read};
 
 const CSV: &str = "format = \"csv\"\npaths = [\"*\"]\nshard_size = 1024\n";
 const SCHEMA: &str = "[source.schema]\na = \"int64\"\nb = \"string\"\n";
 
-/// What a run leaves behind: the hashes of the shards that were read.
-fn run(source: &Source, shards: &[Shard]) -> HashMap<u64, u64> {
+/// What is kept of hashes.
+const BITS: u32 = 24;
+
+/// What a run leaves behind: so many bits of the hashes of the shards that were read.
+fn run(source: &Source, shards: &[Shard], bits: u32) -> HashMap<u64, KeptHash> {
     let hash = |shard: &Shard| {
         let read = read(source, &[*shard]).ok()?;
-        Some((shard.number, content_hash(read.hashes[0])))
+        let hash = KeptHash::new(content_hash(read.hashes[0]), bits);
+        Some((shard.number, hash))
     };
     shards.iter().filter_map(hash).collect()
 }
@@ -32,8 +36,17 @@ fn mended(
     name: &str,
     good: &[u8],
 ) -> Result<(Planned, Vec<Vec<String>>, usize), String> {
+    mended_by(BITS, folder, name, good)
+}
+
+fn mended_by(
+    bits: u32,
+    folder: &Folder,
+    name: &str,
+    good: &[u8],
+) -> Result<(Planned, Vec<Vec<String>>, usize), String> {
     let (source, shards) = folder.open();
-    let done = run(&source, &shards);
+    let done = run(&source, &shards, bits);
     fs::write(folder.path(name), good).unwrap();
     let planned =
         mend(&source, &shards, |number| done.get(&number).copied()).map_err(|e| e.to_string())?;
@@ -44,7 +57,7 @@ fn mended(
     for (shard, hash) in now.iter().zip(&found.hashes) {
         assert!(
             done.get(&shard.number)
-                .is_none_or(|before| *before == content_hash(*hash)),
+                .is_none_or(|before| *before == KeptHash::new(content_hash(*hash), bits)),
             "{shard:?} was done"
         );
     }
@@ -160,7 +173,7 @@ fn without_a_change_the_plan_stays() {
     let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&lines(2000)));
     let planned = folder.plan();
     let (source, shards) = folder.open();
-    let done = run(&source, &shards);
+    let done = run(&source, &shards, BITS);
     let again = mend(&source, &shards, |number| done.get(&number).copied()).unwrap();
     assert_eq!(again, planned);
     // The same with a shard to do again.
@@ -169,4 +182,56 @@ fn without_a_change_the_plan_stays() {
     })
     .unwrap();
     assert_eq!(again, planned);
+}
+
+/// A shard of a few bits is found in many places: only where its neighbours follow is it meant.
+#[test]
+fn neighbours_tell_a_place_that_a_short_hash_does_not() {
+    let good = lines(8000);
+    let mut bad = good.clone();
+    bad[100] = "oops,x".to_owned();
+    bad[7900] = "oops,x".to_owned();
+    let mut mended_lines = good.clone();
+    mended_lines.splice(100..101, lines(77));
+    for bits in [2, 3, 24, 64] {
+        let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&bad));
+        let good = text(&mended_lines);
+        let (_, rows, failed) = mended_by(bits, &folder, "x.csv", good.as_bytes()).unwrap();
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| row.join(",").replace('∅', ""))
+            .collect();
+        assert_eq!((found, failed), (mended_lines.clone(), 2), "{bits}");
+    }
+}
+
+/// Among so many places some other bytes may well have the same few bits.
+#[test]
+fn a_shard_alone_is_looked_for_nearby_unless_its_hash_is_long() {
+    let good = lines(2000);
+    let mut bad = good.clone();
+    // All but a few lines in the middle, which have a shard or two to themselves.
+    for line in (0..2000).filter(|line| !(900..1100).contains(line)) {
+        bad[line] = format!("oops {},", "y".repeat(good[line].len().saturating_sub(6)));
+    }
+    let after = |count: usize| {
+        let mut lines = vec![format!("1,{}", "x".repeat(1000)); count];
+        lines.extend(good.clone());
+        text(&lines)
+    };
+    let folder = || Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&bad));
+    let (_, rows, _) = mended(&folder(), "x.csv", after(10).as_bytes()).unwrap();
+    assert_eq!(rows.len(), 2010);
+    let far = after(2000);
+    let (_, rows, _) = mended_by(64, &folder(), "x.csv", far.as_bytes()).unwrap();
+    assert_eq!(rows.len(), 4000);
+    let folder = folder();
+    let (source, shards) = folder.open();
+    let done = run(&source, &shards, 16);
+    assert!((1..=2).contains(&done.len()), "{done:?}");
+    let refused = mended_by(16, &folder, "x.csv", far.as_bytes()).unwrap_err();
+    assert!(
+        refused.contains("expected changes in failed shards only"),
+        "{refused}"
+    );
 }
