@@ -56,7 +56,7 @@ fn describe() {
     );
     describe_counter!(
         "eciton_shard_attempts_total",
-        "Attempts at shards that have ended here"
+        "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"
     );
     describe_counter!(
         "eciton_worker_put_aside_total",
@@ -64,7 +64,7 @@ fn describe() {
     );
     describe_histogram!(
         "eciton_shard_duration_seconds",
-        "From taking a shard to its commit"
+        "From the first time that a shard is begun here to its end, waits between attempts and results that were lost included"
     );
     describe_counter!(
         "eciton_rows_read_total",
@@ -111,7 +111,15 @@ fn describe() {
 /// Counts what happens to the shards of one job.
 pub(crate) struct JobMetrics {
     job: String,
-    begun: Mutex<HashMap<u64, Instant>>,
+    begun: Mutex<HashMap<u64, Begun>>,
+}
+
+/// A shard that was begun here and has not ended.
+struct Begun {
+    /// For the first time.
+    at: Instant,
+    /// Whether an attempt goes on, or its results wait for their commit.
+    at_work: bool,
 }
 
 impl JobMetrics {
@@ -122,11 +130,28 @@ impl JobMetrics {
         }
     }
 
+    fn begin(&self, shard: u64) {
+        let mut begun = self.begun.lock();
+        let begun = begun.entry(shard).or_insert_with(|| Begun {
+            at: Instant::now(),
+            at_work: true,
+        });
+        begun.at_work = true;
+    }
+
+    /// An attempt has ended and the shard has not.
+    fn broke_off(&self, shard: u64, outcome: &'static str) {
+        if let Some(begun) = self.begun.lock().get_mut(&shard) {
+            begun.at_work = false;
+        }
+        self.attempt(outcome);
+    }
+
     fn ended(&self, shard: u64, state: &'static str) {
         let job = self.job.clone();
         counter!("eciton_shards_total", "job" => job.clone(), "state" => state).increment(1);
         if let Some(begun) = self.begun.lock().remove(&shard) {
-            histogram!("eciton_shard_duration_seconds", "job" => job).record(begun.elapsed());
+            histogram!("eciton_shard_duration_seconds", "job" => job).record(begun.at.elapsed());
         }
     }
 
@@ -140,7 +165,7 @@ impl Observer for JobMetrics {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::ShardStarted { shard } => {
-                self.begun.lock().insert(*shard, Instant::now());
+                self.begin(*shard);
             }
             Event::RowsRead { rows, .. } => {
                 counter!("eciton_rows_read_total", "job" => self.job.clone()).increment(*rows);
@@ -156,10 +181,14 @@ impl Observer for JobMetrics {
                 counter!("eciton_records_merged_total", "job" => job).increment(*records_merged);
             }
             Event::ShardDropped { shard } => {
-                self.begun.lock().remove(shard);
-                self.attempt("dropped");
+                let begun = self.begun.lock().remove(shard);
+                // Most are found ended before they are begun: that is no attempt.
+                if begun.is_some_and(|begun| begun.at_work) {
+                    self.attempt("dropped");
+                }
             }
-            Event::AttemptFailed { .. } => self.attempt("failed"),
+            Event::ResultsLost { shard } => self.broke_off(*shard, "lost"),
+            Event::AttemptFailed { shard, .. } => self.broke_off(*shard, "failed"),
             Event::PutAside { .. } => {
                 counter!("eciton_worker_put_aside_total").increment(1);
             }
@@ -169,5 +198,53 @@ impl Observer for JobMetrics {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_shard_is_timed_from_its_first_beginning_and_each_attempt_counts_once() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let told = JobMetrics::new("j");
+            // Another process did it, and nobody here.
+            told.observe(&Event::ShardDropped { shard: 9 });
+            let begin = |shard| told.observe(&Event::ShardStarted { shard });
+            begin(1);
+            begin(2);
+            std::thread::sleep(Duration::from_millis(20));
+            told.observe(&Event::ResultsLost { shard: 1 });
+            told.observe(&Event::ResultsLost { shard: 2 });
+            begin(1);
+            told.observe(&Event::ShardDone {
+                shard: 1,
+                rows_read: 5,
+                rows_skipped: 0,
+                records_merged: 1,
+                conflicts: 0,
+            });
+            // Lost, and then found ended.
+            told.observe(&Event::ShardDropped { shard: 2 });
+            begin(3);
+            told.observe(&Event::ShardDropped { shard: 3 });
+            assert!(told.begun.lock().is_empty());
+        });
+        let told = handle.render();
+        let value = |name: &str| {
+            let line = told.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or("none").trim().to_owned()
+        };
+        for (outcome, count) in [("done", "1"), ("lost", "2"), ("dropped", "1")] {
+            let name = format!("eciton_shard_attempts_total{{job=\"j\",outcome=\"{outcome}\"}}");
+            assert_eq!(value(&name), count, "{outcome}: {told}");
+        }
+        let seconds = value("eciton_shard_duration_seconds_sum{job=\"j\"}");
+        assert!(seconds.parse::<f64>().unwrap() >= 0.02, "{told}");
     }
 }

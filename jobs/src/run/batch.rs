@@ -113,10 +113,9 @@ impl Batch {
     }
 
     /// Whether it and another one may be one commit, whose results have `len_max` bytes at most.
-    pub(super) fn fits(&self, other: &Batch, len_max: usize) -> bool {
-        self.is_empty()
-            || (self.shards.len() + other.shards.len() <= BATCH_SHARDS_MAX
-                && self.len() + other.len() <= len_max)
+    fn fits(&self, other: &Batch, len_max: usize) -> bool {
+        self.shards.len() + other.shards.len() <= BATCH_SHARDS_MAX
+            && self.len() + other.len() <= len_max
     }
 
     /// Bytes of results that it keeps, about.
@@ -195,9 +194,46 @@ impl Batch {
     }
 }
 
+/// As few batches as will do, of what each may be one commit: of [`BATCH_SHARDS_MAX`] shards and `len_max` bytes of
+/// results, unless a batch alone has more.
+pub(super) fn joined(batches: Vec<Batch>, len_max: usize) -> Vec<Batch> {
+    let mut joined: Vec<Batch> = Vec::new();
+    for batch in batches {
+        if batch.is_empty() {
+            continue;
+        }
+        match joined.iter_mut().find(|into| into.fits(&batch, len_max)) {
+            Some(into) => into.join(batch),
+            None => joined.push(batch),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_joined_up_to_what_one_commit_may_have() {
+        let of = |count: usize, len| {
+            let mut batch = Batch::of(0, len);
+            batch.shards = vec![batch.shards[0]; count];
+            batch
+        };
+        let counts = |batches, len_max| -> Vec<usize> {
+            joined(batches, len_max).iter().map(Batch::shards).collect()
+        };
+        let (all, most) = (BATCH_SHARDS_MAX, BATCH_SHARDS_MAX - 1);
+        assert_eq!(counts(vec![of(most, 0), of(1, 0)], 9), [all]);
+        assert_eq!(counts(vec![of(most, 0), of(2, 0), of(1, 0)], 9), [all, 2]);
+        assert_eq!(counts(vec![of(all, 0), of(all, 0)], 9), [all, all]);
+        assert_eq!(counts(vec![of(1, 4), of(2, 5), of(3, 1)], 9), [3, 3]);
+        // What is too much alone is a commit all the same, and keeps nobody.
+        assert_eq!(counts(vec![of(1, 10), of(2, 5), of(3, 4)], 9), [1, 5]);
+        assert_eq!(counts(vec![of(all + 1, 0), of(1, 0)], 9), [all + 1, 1]);
+        assert_eq!(counts(vec![Batch::default()], 9), [0usize; 0]);
+    }
 
     #[test]
     fn a_batch_is_due_once_its_first_shard_is_old_enough() {

@@ -3,7 +3,8 @@
 //! A lease says that somebody is at a shard, so that others begin elsewhere. It is a hint: it may be lost, and it ends
 //! by itself when its holder is killed. What is computed twice for that is dropped when it is to be committed.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use eciton_engine::base::Result;
@@ -30,14 +31,37 @@ pub(super) struct Claims {
     /// What the names of leases begin with.
     prefix: String,
     lease: Duration,
-    /// What is to be prolonged.
-    held: Mutex<BTreeSet<u64>>,
+    shards: Mutex<Shards>,
     looked: Mutex<Option<Instant>>,
     renewed: Mutex<Instant>,
     /// Who else of this process may be at a shard, if anybody.
     among: Option<Leases>,
     job: (u64, u32),
     holder: Holder,
+}
+
+/// What becomes of the leases.
+#[derive(Default)]
+struct Shards {
+    /// They are to be prolonged.
+    held: BTreeSet<u64>,
+    /// They are being given back, so many times: whoever of this process took one now would lose the lease with that.
+    leaving: BTreeMap<u64, u32>,
+}
+
+impl Shards {
+    fn leave(&mut self, shard: u64) {
+        *self.leaving.entry(shard).or_default() += 1;
+    }
+
+    fn left(&mut self, shard: u64) {
+        if let Entry::Occupied(mut times) = self.leaving.entry(shard) {
+            *times.get_mut() -= 1;
+            if *times.get() == 0 {
+                times.remove();
+            }
+        }
+    }
 }
 
 impl Drop for Claims {
@@ -64,7 +88,7 @@ impl Claims {
             job,
             holder: Holder::new(),
             lease: Duration::from_millis(lease_ms),
-            held: Mutex::default(),
+            shards: Mutex::default(),
             looked: Mutex::default(),
             renewed: Mutex::new(Instant::now()),
         })
@@ -95,19 +119,21 @@ impl Claims {
         for shards in shards.chunks(TOGETHER_MAX) {
             taken.extend(join_all(shards.iter().map(|shard| self.take_one(*shard))).await);
         }
-        let mut held = self.held.lock();
-        let ours = shards.iter().zip(&taken).filter(|(_, taken)| **taken);
-        held.extend(ours.map(|(shard, _)| *shard));
         taken
     }
 
     async fn take_one(&self, shard: u64) -> bool {
+        if self.shards.lock().leaving.contains_key(&shard) {
+            return false;
+        }
         let is_free = |among: &Leases| among.take(self.place(shard), self.holder, None);
         if !self.among.as_ref().is_none_or(is_free) {
             return false;
         }
         let taken = self.lease(shard).await;
-        if !taken {
+        if taken {
+            self.shards.lock().held.insert(shard);
+        } else {
             self.let_go(shard);
         }
         taken
@@ -136,16 +162,32 @@ impl Claims {
 
     /// No longer prolongs the lease of a shard: it has ended.
     pub(super) fn end(&self, shard: u64) {
-        self.held.lock().remove(&shard);
+        self.shards.lock().held.remove(&shard);
         self.let_go(shard);
     }
 
     /// Gives a shard back that was not begun, or has to wait: others may begin it at once.
     pub(super) async fn give_back(&self, shard: u64) {
-        if self.held.lock().remove(&shard) {
-            self.db.release(&self.name(shard)).await;
-            self.let_go(shard);
+        if self.leave(shard) {
+            self.release(shard).await;
         }
+    }
+
+    /// From now on nobody of this process takes the shard until it is released; `false` if it is not held.
+    pub(super) fn leave(&self, shard: u64) -> bool {
+        let mut shards = self.shards.lock();
+        let was_held = shards.held.remove(&shard);
+        if was_held {
+            shards.leave(shard);
+        }
+        was_held
+    }
+
+    /// Lets others have the lease of a shard that was left.
+    pub(super) async fn release(&self, shard: u64) {
+        self.db.release(&self.name(shard)).await;
+        self.let_go(shard);
+        self.shards.lock().left(shard);
     }
 
     /// Prolongs what is held, a few times a lease.
@@ -157,11 +199,27 @@ impl Claims {
             }
             *renewed = Instant::now();
         }
-        let held: Vec<u64> = self.held.lock().iter().copied().collect();
+        let held: Vec<u64> = self.shards.lock().held.iter().copied().collect();
         for shards in held.chunks(TOGETHER_MAX) {
-            // Whoever has one now, if this was too late: the commit decides.
-            join_all(shards.iter().map(|shard| self.lease(*shard))).await;
+            join_all(shards.iter().map(|shard| self.renew(*shard))).await;
         }
+    }
+
+    async fn renew(&self, shard: u64) {
+        if !self.shards.lock().held.contains(&shard) {
+            return;
+        }
+        // Whoever has it now, if this was too late: the commit decides.
+        self.lease(shard).await;
+        {
+            // Given back meanwhile, it would be nobody's to others until this lease ends.
+            let mut shards = self.shards.lock();
+            if shards.held.contains(&shard) {
+                return;
+            }
+            shards.leave(shard);
+        }
+        self.release(shard).await;
     }
 
     async fn lease(&self, shard: u64) -> bool {

@@ -58,8 +58,9 @@
 //! [`AGGREGATE_LEN_MAX`](crate::aggregate::AGGREGATE_LEN_MAX)), and computed shards with results up to
 //! [`RESULTS_LEN_MAX`]; beyond that results move into the transaction, which moves them to runs on
 //! disk. Small batches are left to whichever worker of the process commits next, within
-//! [`RunOptions::commit_interval`], so that a commit is shared by all of them; and one worker looks for shards for all
-//! that wait.
+//! [`RunOptions::commit_interval`], so that a commit is shared by all of them; where none comes by, because all are at
+//! shards that take long, the run itself commits what has waited so long. One worker looks for shards for all that wait.
+//! Of a job's shards a process keeps a bit each, and an order of blocks of them.
 
 mod attempt;
 mod backoff;
@@ -69,6 +70,7 @@ mod claims;
 mod commit;
 mod difference;
 mod error;
+mod fresh;
 mod gather;
 mod health;
 mod leases;
@@ -84,6 +86,7 @@ mod results;
 mod retry;
 mod runner;
 mod serve;
+mod settle;
 mod slots;
 mod status;
 mod stop;

@@ -36,8 +36,14 @@ pub enum Event<'a> {
         /// Times the commit lost against another transaction.
         conflicts: u32,
     },
-    /// Another process had done the shard: this one's results were dropped.
+    /// Another process has done the shard. What this one has computed of it, if anything, was dropped.
     ShardDropped {
+        /// The shard.
+        shard: u64,
+    },
+    /// A computed shard's results were dropped with a commit that could not be made: it is computed again, here or
+    /// elsewhere, and counts as no attempt of the job.
+    ResultsLost {
         /// The shard.
         shard: u64,
     },

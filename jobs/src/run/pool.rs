@@ -3,11 +3,15 @@
 //! A commit costs much the same however little is in it, so workers that have little leave it here and go on: whoever
 //! comes by once the oldest has waited long enough commits what all have left. When no shard is left, each worker holds
 //! a batch with much the same groups. Who ends while others still compute leaves it to them, so that there is one
-//! commit with one operand a group. Only workers commit: what is here waits for the next of them that ends a shard.
+//! commit with one operand a group.
+//!
+//! What a worker has computed and not left yet lies here, too, so that nothing has to wait for the shard that a worker
+//! is at: where no worker comes by, the run itself [takes](Pool::take_due) what has waited long enough.
 //!
 //! Batches stay apart until they are committed: one with a shard that others have ended meanwhile must not take the
 //! others with it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -26,8 +30,9 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Left {
-    /// Workers that still compute.
-    working: usize,
+    /// Workers that still compute: what each has computed since it last left something. Locked after this, and by
+    /// its worker without it.
+    working: Vec<Arc<Mutex<Batch>>>,
     batches: Vec<Batch>,
     /// Bytes in them, about.
     len: usize,
@@ -40,21 +45,64 @@ struct Left {
 }
 
 /// A worker that computes, until this is dropped.
-pub(super) struct Working<'a>(&'a Pool);
+pub(super) struct Working<'a> {
+    pool: &'a Pool,
+    /// What it has computed.
+    batch: Arc<Mutex<Batch>>,
+}
 
 impl Pool {
     /// One more worker computes.
     pub(super) fn begin(&self) -> Working<'_> {
-        self.left.lock().working += 1;
-        Working(self)
+        let batch = Arc::default();
+        self.left.lock().working.push(Arc::clone(&batch));
+        Working { pool: self, batch }
+    }
+
+    /// When the oldest shard came that waits here; `None` where none does.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let left = self.left.lock();
+        let held = left.working.iter().map(|batch| batch.lock().begun());
+        held.chain([left.begun]).flatten().min()
+    }
+
+    /// What is to be committed now, whatever the workers are at: where something is older than `age_max`, all that is
+    /// about to be.
+    pub(super) fn take_due(&self, age_max: Duration) -> Vec<Batch> {
+        if self
+            .oldest()
+            .is_none_or(|oldest| oldest.elapsed() < age_max)
+        {
+            return Vec::new();
+        }
+        let mut left = self.left.lock();
+        let mut taken = left.take();
+        for batch in &left.working {
+            let mut batch = batch.lock();
+            if batch.is_due(age_max / 2, usize::MAX) {
+                taken.push(std::mem::take(&mut *batch));
+            }
+        }
+        self.changed.notify_all();
+        taken
     }
 }
 
 impl Working<'_> {
-    /// Leaves a batch and goes on computing. Gives what this worker is to commit now: what all have left, if some of
+    /// What this worker has computed and not left. Whoever locks it is quick.
+    pub(super) fn batch(&self) -> &Mutex<Batch> {
+        &self.batch
+    }
+
+    fn take(&self) -> Batch {
+        std::mem::take(&mut *self.batch.lock())
+    }
+
+    /// Leaves its batch and goes on computing. Gives what this worker is to commit now: what all have left, if some of
     /// that is older than `age_max` or it is enough for a commit; else the batch alone if it is large, or nothing.
-    pub(super) fn leave(&self, batch: Batch, age_max: Duration, len_max: usize) -> Vec<Batch> {
-        let mut left = self.0.left.lock();
+    pub(super) fn leave(&self, age_max: Duration, len_max: usize) -> Vec<Batch> {
+        let batch = self.take();
+        let mut left = self.pool.left.lock();
         if batch.len() >= ALONE_LEN_MIN && !left.is_due(age_max) {
             return vec![batch];
         }
@@ -62,7 +110,7 @@ impl Working<'_> {
             left.len + batch.len() > len_max || left.shards + batch.shards() > BATCH_SHARDS_MAX;
         if is_enough || left.is_due(age_max) || batch.is_due(age_max, len_max) {
             let mut taken = left.take();
-            self.0.changed.notify_all();
+            self.pool.changed.notify_all();
             drop(left);
             taken.push(batch);
             return taken;
@@ -71,16 +119,20 @@ impl Working<'_> {
         Vec::new()
     }
 
-    /// Whether some of what is left is older than `age_max`.
-    pub(super) fn is_due(&self, age_max: Duration) -> bool {
-        self.0.left.lock().is_due(age_max)
+    /// Whether it is time to leave: some of what is left is older than `age_max`, or its own batch is half as old or
+    /// enough for a commit.
+    pub(super) fn is_due(&self, age_max: Duration, len_max: usize) -> bool {
+        // Not both locks at once: others take them in the other order.
+        let is_due = self.batch.lock().is_due(age_max / 2, len_max);
+        is_due || self.pool.left.lock().is_due(age_max)
     }
 
     /// Ends computing. Gives what this worker is to commit: what all have left, if it is the last one or
     /// if nobody took it before some of it is older than `patience`; nothing, if somebody did. Where that is more than
     /// `len_max` bytes, nobody is waited for.
-    pub(super) fn end(self, batch: Batch, patience: Duration, len_max: usize) -> Vec<Batch> {
-        let pool = self.0;
+    pub(super) fn end(self, patience: Duration, len_max: usize) -> Vec<Batch> {
+        let pool = self.pool;
+        let batch = self.take();
         let mut left = pool.left.lock();
         if left.len + batch.len() > len_max {
             let mut taken = left.take();
@@ -95,7 +147,7 @@ impl Working<'_> {
         drop(left);
         drop(self);
         let mut left = pool.left.lock();
-        let waits = |left: &mut Left| left.rounds == round && left.working > 0;
+        let waits = |left: &mut Left| left.rounds == round && !left.working.is_empty();
         pool.changed.wait_while_for(&mut left, waits, patience);
         if left.rounds != round {
             return Vec::new();
@@ -131,8 +183,10 @@ impl Left {
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.left.lock().working -= 1;
-        self.0.changed.notify_all();
+        let mut left = self.pool.left.lock();
+        left.working
+            .retain(|batch| !Arc::ptr_eq(batch, &self.batch));
+        self.pool.changed.notify_all();
     }
 }
 
@@ -149,6 +203,16 @@ mod tests {
         taken.map(|shard| shard.number).collect()
     }
 
+    fn leave(working: &Working<'_>, batch: Batch, age_max: Duration, len_max: usize) -> Vec<Batch> {
+        *working.batch().lock() = batch;
+        working.leave(age_max, len_max)
+    }
+
+    fn end(working: Working<'_>, batch: Batch, patience: Duration, len_max: usize) -> Vec<Batch> {
+        *working.batch().lock() = batch;
+        working.end(patience, len_max)
+    }
+
     const FOREVER: Duration = Duration::from_hours(1);
 
     #[test]
@@ -156,12 +220,12 @@ mod tests {
         let pool = Pool::default();
         let (first, second) = (pool.begin(), pool.begin());
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| first.end(batch(1), FOREVER, usize::MAX));
+            let waiting = scope.spawn(|| end(first, batch(1), FOREVER, usize::MAX));
             while pool.left.lock().batches.is_empty() {
                 std::thread::yield_now();
             }
             // Whichever of the two stops computing last takes both.
-            let taken = second.end(batch(2), FOREVER, usize::MAX);
+            let taken = end(second, batch(2), FOREVER, usize::MAX);
             let left = waiting.join().unwrap();
             assert!(taken.is_empty() != left.is_empty());
             let all = [numbers(taken), numbers(left)].concat();
@@ -174,13 +238,13 @@ mod tests {
         let pool = Pool::default();
         let (first, second) = (pool.begin(), pool.begin());
         assert_eq!(
-            numbers(first.end(batch(1), Duration::ZERO, usize::MAX)),
+            numbers(end(first, batch(1), Duration::ZERO, usize::MAX)),
             [1],
             "the other one still computes"
         );
         let third = pool.begin();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| third.end(batch(3), FOREVER, usize::MAX));
+            let waiting = scope.spawn(|| end(third, batch(3), FOREVER, usize::MAX));
             while pool.left.lock().batches.is_empty() {
                 std::thread::yield_now();
             }
@@ -193,24 +257,24 @@ mod tests {
     fn what_is_too_long_waits_for_nobody_and_takes_what_was_left() {
         let pool = Pool::default();
         let (first, _second) = (pool.begin(), pool.begin());
-        assert!(first.leave(batch(1), FOREVER, 15).is_empty());
-        assert_eq!(numbers(first.end(batch(2), FOREVER, 15)), [1, 2]);
+        assert!(leave(&first, batch(1), FOREVER, 15).is_empty());
+        assert_eq!(numbers(end(first, batch(2), FOREVER, 15)), [1, 2]);
     }
 
     #[test]
     fn what_is_left_is_taken_by_whoever_comes_once_it_is_old() {
         let pool = Pool::default();
         let (first, second) = (pool.begin(), pool.begin());
-        assert!(first.leave(batch(1), FOREVER, usize::MAX).is_empty());
-        assert!(second.leave(batch(2), FOREVER, usize::MAX).is_empty());
-        assert!(first.is_due(Duration::ZERO) && !first.is_due(FOREVER));
-        let taken = first.leave(Batch::default(), Duration::ZERO, usize::MAX);
+        assert!(leave(&first, batch(1), FOREVER, usize::MAX).is_empty());
+        assert!(leave(&second, batch(2), FOREVER, usize::MAX).is_empty());
+        assert!(first.is_due(Duration::ZERO, 99) && !first.is_due(FOREVER, 99));
+        let taken = leave(&first, Batch::default(), Duration::ZERO, usize::MAX);
         assert_eq!(numbers(taken), [1, 2]);
-        assert!(!first.is_due(Duration::ZERO), "nothing is left");
-        assert!(numbers(second.leave(Batch::default(), Duration::ZERO, usize::MAX)).is_empty());
-        assert!(second.leave(batch(3), FOREVER, usize::MAX).is_empty());
+        assert!(!first.is_due(Duration::ZERO, 99), "nothing is left");
+        assert!(numbers(leave(&second, Batch::default(), Duration::ZERO, usize::MAX)).is_empty());
+        assert!(leave(&second, batch(3), FOREVER, usize::MAX).is_empty());
         assert_eq!(
-            numbers(first.end(batch(4), Duration::ZERO, usize::MAX)),
+            numbers(end(first, batch(4), Duration::ZERO, usize::MAX)),
             [3, 4]
         );
     }
@@ -220,19 +284,19 @@ mod tests {
         let pool = Pool::default();
         let first = pool.begin();
         for shard in 0..BATCH_SHARDS_MAX as u64 {
-            assert!(first.leave(batch(shard), FOREVER, usize::MAX).is_empty());
+            assert!(leave(&first, batch(shard), FOREVER, usize::MAX).is_empty());
         }
-        let taken = first.leave(batch(9), FOREVER, usize::MAX);
+        let taken = leave(&first, batch(9), FOREVER, usize::MAX);
         assert_eq!(numbers(taken).len(), BATCH_SHARDS_MAX + 1);
-        assert!(first.leave(batch(1), FOREVER, 19).is_empty());
-        assert_eq!(numbers(first.leave(batch(2), FOREVER, 19)), [1, 2]);
+        assert!(leave(&first, batch(1), FOREVER, 19).is_empty());
+        assert_eq!(numbers(leave(&first, batch(2), FOREVER, 19)), [1, 2]);
         let large = |shard| Batch::of(shard, ALONE_LEN_MIN);
-        assert!(first.leave(batch(3), FOREVER, usize::MAX).is_empty());
-        assert_eq!(numbers(first.leave(large(5), FOREVER, usize::MAX)), [5]);
+        assert!(leave(&first, batch(3), FOREVER, usize::MAX).is_empty());
+        assert_eq!(numbers(leave(&first, large(5), FOREVER, usize::MAX)), [5]);
         // What is small does not stay behind what is large.
-        let taken = first.leave(large(6), Duration::ZERO, usize::MAX);
+        let taken = leave(&first, large(6), Duration::ZERO, usize::MAX);
         assert_eq!(numbers(taken), [3, 6]);
-        assert!(!first.is_due(Duration::ZERO));
+        assert!(!first.is_due(Duration::ZERO, 99));
     }
 
     #[test]
@@ -240,9 +304,42 @@ mod tests {
         let pool = Pool::default();
         let (first, _second) = (pool.begin(), pool.begin());
         let old = Batch::of(1, 10).aged(Duration::from_millis(1));
-        assert!(first.leave(old, FOREVER, usize::MAX).is_empty());
+        assert!(leave(&first, old, FOREVER, usize::MAX).is_empty());
         // A wait of an hour would be noticed.
         let patience = Duration::from_millis(1);
-        assert_eq!(numbers(first.end(batch(2), patience, usize::MAX)), [1, 2]);
+        assert_eq!(numbers(end(first, batch(2), patience, usize::MAX)), [1, 2]);
+    }
+
+    #[test]
+    fn what_has_waited_long_is_taken_while_its_workers_compute() {
+        let pool = Pool::default();
+        let (first, second) = (pool.begin(), pool.begin());
+        assert!(pool.oldest().is_none() && pool.take_due(Duration::ZERO).is_empty());
+        assert!(leave(&first, batch(1), FOREVER, usize::MAX).is_empty());
+        // Computed, and left to nobody.
+        *first.batch().lock() = batch(2);
+        assert!(pool.take_due(FOREVER).is_empty());
+        *second.batch().lock() = batch(3).aged(Duration::from_mins(2));
+        assert_eq!(pool.oldest(), second.batch().lock().begun());
+        assert_eq!(numbers(pool.take_due(Duration::from_mins(2))), [1, 3]);
+        // It was computed a moment ago.
+        assert_eq!(first.batch().lock().shards(), 1);
+        assert_eq!(numbers(pool.take_due(Duration::ZERO)), [2]);
+        // Who ended and left something is told that somebody took it.
+        drop(second);
+        let third = pool.begin();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| end(third, batch(4), FOREVER, usize::MAX));
+            let taken = loop {
+                let taken = pool.take_due(Duration::ZERO);
+                if !taken.is_empty() {
+                    break taken;
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(numbers(taken), [4]);
+            drop(first);
+            assert!(waiting.join().unwrap().is_empty());
+        });
     }
 }

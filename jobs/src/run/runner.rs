@@ -8,11 +8,13 @@ use eciton_proto::v1::{JobPhase, JobState, Outcome};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::cancel::cancel_for;
 use super::claims::{Claims, RENEWALS};
 use super::error::JobError;
+use super::fresh::Open;
 use super::health::Health;
 use super::leases::Leases;
 use super::ledger::{Job, Ledger, damaged};
@@ -37,6 +39,8 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a run looks at its job's record, at least.
 const LOOKS_APART: Duration = Duration::from_secs(1);
+/// How much longer than the commit interval what is computed waits for a worker to come by.
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
 
 /// How a job is run.
 #[derive(Clone)]
@@ -52,8 +56,8 @@ pub struct RunOptions {
     /// How long another process may be at a shard, at least, before it is computed here, too, once nothing else is left.
     /// Where shards take long, it waits longer.
     pub patience: Duration,
-    /// What is computed is committed by the first worker that ends a shard once it has waited so long, and when nothing
-    /// is left to compute. Zero: each shard by itself.
+    /// What is computed is committed once it has waited about so long, whatever the workers are at, and when nothing is
+    /// left to compute. Zero: each shard by itself.
     pub commit_interval: Duration,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
@@ -84,7 +88,8 @@ impl Default for RunOptions {
 /// In a shared database other processes may run it too: they share its shards, and each returns when the whole
 /// job has ended.
 ///
-/// Needs a tokio runtime with time; computing takes its blocking threads.
+/// Needs a tokio runtime with time; computing takes its blocking threads. Where the future is dropped, shards at work
+/// break off between batches of rows, and what was computed may or may not be committed.
 ///
 /// # Errors
 /// [`JobError::NotFound`]. [`JobError::Engine`] if the database fails (a full disk, for instance):
@@ -140,11 +145,15 @@ async fn run_plan(
     if !start(ledger, name).await? {
         return Ok(Some(End::Cancelled));
     }
+    let _ends = Ends(Arc::clone(&crew));
     let left = crew.supply.left();
     let workers = options.workers.clamp(1, left.max(1));
     // A task of its own, which ends with this: see `serve`.
     let mut watch = JoinSet::new();
     watch.spawn(watched(Arc::clone(&crew), job.clone()));
+    let (over, is_over) = oneshot::channel();
+    let mut flushes = JoinSet::new();
+    flushes.spawn(flushed(Arc::clone(&crew), is_over));
     let mut threads = JoinSet::new();
     for _ in 0..workers {
         let crew = Arc::clone(&crew);
@@ -153,10 +162,12 @@ async fn run_plan(
     while let Some(joined) = threads.join_next().await {
         if let Err(error) = joined {
             // The others finish their shards first.
-            let failed = Ending::Failed(JobError::Worker(error.to_string()));
-            crew.ending.lock().get_or_insert(failed);
+            crew.end_for(Ending::Failed(JobError::Worker(error.to_string())));
         }
     }
+    // A commit that has begun is part of the run.
+    drop(over);
+    flushes.join_all().await;
     watch.shutdown().await;
     match crew.ending.lock().take() {
         Some(Ending::Failed(error)) => return Err(error),
@@ -171,6 +182,15 @@ async fn run_plan(
             "they say that shards are left, and all have ended",
         )),
         end => Ok(Some(end)),
+    }
+}
+
+/// Ends the work of a crew when it is dropped. Threads that compute are not ended with the future that waits for them.
+struct Ends(Arc<Crew>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end_for(Ending::Changed);
     }
 }
 
@@ -189,8 +209,39 @@ async fn watched(crew: Arc<Crew>, job: Job) {
             Err(error) => Some(Ending::Failed(error)),
         };
         if let Some(ending) = ending {
-            crew.ending.lock().get_or_insert(ending);
+            crew.end_for(ending);
             return;
+        }
+    }
+}
+
+/// Commits what has waited for the commit interval where no worker comes to it, since all are at shards that take long.
+/// Until `is_over` tells, or nobody is there to tell.
+async fn flushed(crew: Arc<Crew>, mut is_over: oneshot::Receiver<()>) {
+    let interval = crew.commit_interval;
+    if interval.is_zero() {
+        // Nothing ever waits.
+        return;
+    }
+    loop {
+        let oldest = crew.pool.oldest();
+        // What is computed from now on is not due before that.
+        let wait = oldest.map_or(interval, |oldest| interval.saturating_sub(oldest.elapsed()));
+        tokio::select! {
+            biased;
+            _ = &mut is_over => return,
+            () = tokio::time::sleep(wait + FLUSH_AFTER) => {}
+        }
+        if crew
+            .pool
+            .oldest()
+            .is_none_or(|oldest| oldest.elapsed() < interval)
+        {
+            continue;
+        }
+        let flushing = Arc::clone(&crew);
+        if let Err(error) = tokio::task::spawn_blocking(move || flushing.flush()).await {
+            crew.end_for(Ending::Failed(JobError::Worker(error.to_string())));
         }
     }
 }
@@ -229,8 +280,9 @@ pub(super) async fn crew(
     job: &Job,
     options: &RunOptions,
 ) -> Result<Crew, JobError> {
-    let open = OpenJob::new(ledger, name, job).await?;
-    let mut ended = Vec::new();
+    let planned = OpenJob::new(ledger, name, job).await?;
+    let total = job.plan.shards;
+    let mut open = Open::all(total);
     let (mut done, mut failed) = (0, 0);
     ledger
         .each_shard(name, |number, state| {
@@ -239,11 +291,10 @@ pub(super) async fn crew(
                 Outcome::Done => done += 1,
                 Outcome::Failed => failed += 1,
             }
-            ended.push(number);
+            open.remove(number);
             true
         })
         .await?;
-    let total = job.plan.shards;
     options.observer.observe(&Event::Started {
         shards: ShardCounts {
             total,
@@ -254,10 +305,15 @@ pub(super) async fn crew(
         },
     });
     let number = (job.state.number, job.state.retries);
-    let claims = Claims::new(&ledger.db, number, open.lease_ms, options.leases.as_ref());
+    let claims = Claims::new(
+        &ledger.db,
+        number,
+        planned.lease_ms,
+        options.leases.as_ref(),
+    );
     Ok(Crew {
-        job: open,
-        supply: Supply::new(left(total, &ended), ledger.db.is_shared(), options.patience),
+        job: planned,
+        supply: Supply::new(open, ledger.db.is_shared(), options.patience),
         claims,
         observer: Arc::clone(&options.observer),
         runtime: Handle::current(),
@@ -270,16 +326,8 @@ pub(super) async fn crew(
         pool: Pool::default(),
         alone: Mutex::default(),
         begun: Mutex::default(),
+        flushing: Mutex::default(),
     })
-}
-
-/// The shards that have not ended; `ended` is ascending.
-fn left(total: u64, ended: &[u64]) -> Vec<u32> {
-    let mut ended = ended.iter().peekable();
-    (0..total)
-        .filter(|shard| ended.next_if_eq(&shard).is_none())
-        .filter_map(|shard| u32::try_from(shard).ok())
-        .collect()
 }
 
 /// Marks the job as running; `false` if it was cancelled.
@@ -335,17 +383,4 @@ async fn finish_once(ledger: &Ledger, name: &str, total: u64) -> Result<Option<E
     ledger.put_job_state(&mut tx, name, &state)?;
     tx.commit().await?;
     Ok(Some(end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_left_leaves_out_what_has_ended() {
-        assert_eq!(left(5, &[]), [0, 1, 2, 3, 4]);
-        assert_eq!(left(5, &[0, 3, 4]), [1, 2]);
-        assert_eq!(left(2, &[0, 1]), [0u32; 0]);
-        assert_eq!(left(0, &[]), [0u32; 0]);
-    }
 }

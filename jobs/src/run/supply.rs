@@ -5,23 +5,20 @@
 //! and never more than a moment's work. Once nothing is left that nobody is at, it waits for what others are at:
 //! it takes over what they let go of, and computes a second time what they are at for much longer than it takes here.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::entropy::{Entropy, SystemEntropy};
+use eciton_engine::base::entropy::SystemEntropy;
 use eciton_proto::v1::{Outcome, ShardState};
 use parking_lot::Mutex;
 
 use super::backoff::due_in;
 use super::claims::Claims;
 use super::error::JobError;
+use super::fresh::{Fresh, Open};
 use super::ledger::Ledger;
 
-/// Consecutive shards that one process does one after the other, at most: they lie near each other.
-const BLOCK_MAX: usize = 64;
-/// Into how many blocks a job is cut, at least, if it has so many shards.
-const BLOCKS_MIN: usize = 256;
 /// Shards that are leased at the same time, at most.
 const AHEAD_MAX: usize = 256;
 /// How long the shards that are leased before they are begun take, at most, as far as one can tell.
@@ -47,8 +44,8 @@ pub(super) struct Supply {
 struct Stock {
     /// Leased, and not begun.
     ready: VecDeque<u64>,
-    /// Not looked at so far, the next one last.
-    fresh: Vec<u32>,
+    /// Not looked at so far.
+    fresh: Fresh,
     /// Failed before, and due then.
     held_back: BTreeSet<(Instant, u64)>,
     /// Others are at them.
@@ -95,13 +92,12 @@ pub(super) enum Next {
 pub(super) type OnEnded<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl Supply {
-    /// Of the shards in `left`, which are ascending; in an order of its own where others may be at them.
-    pub(super) fn new(left: Vec<u32>, is_shared: bool, patience: Duration) -> Supply {
-        let mut fresh = match is_shared {
-            true => in_own_order(left, &SystemEntropy),
-            false => left,
+    /// Of the shards that are open; in an order of its own where others may be at them.
+    pub(super) fn new(open: Open, is_shared: bool, patience: Duration) -> Supply {
+        let fresh = match is_shared {
+            true => Fresh::in_own_order(open, &SystemEntropy),
+            false => Fresh::in_order(open),
         };
-        fresh.reverse();
         Supply {
             stock: Mutex::new(Stock {
                 ready: VecDeque::new(),
@@ -184,7 +180,7 @@ impl Supply {
                 Next::Shard(shard)
             }
             first => match (stock.fresh.pop(), first) {
-                (Some(shard), _) => Next::Shard(u64::from(shard)),
+                (Some(shard), _) => Next::Shard(shard),
                 (None, Some((due, _))) => Next::Wait(due - now),
                 (None, None) => Next::Nothing,
             },
@@ -211,7 +207,7 @@ impl Supply {
             let Some(shard) = stock.fresh.pop() else {
                 break;
             };
-            candidates.push(u64::from(shard));
+            candidates.push(shard);
         }
         let wait = stock.held_back.first().map(|(due, _)| *due - now);
         (candidates, wait)
@@ -244,6 +240,8 @@ impl Supply {
             if taken {
                 stock.ready.push_back(shard);
             } else {
+                // One that was computed here a second time, and did not end by that, is watched anew.
+                stock.elsewhere.retain(|watched| watched.shard != shard);
                 stock.elsewhere.push(Elsewhere {
                     shard,
                     since: Instant::now(),
@@ -263,18 +261,22 @@ impl Supply {
         ended: OnEnded<'_>,
     ) -> Result<(), JobError> {
         let (watched, again_after) = {
-            let mut stock = self.stock.lock();
+            let stock = self.stock.lock();
             let again_after = stock.pace.again_after().max(self.patience);
-            (std::mem::take(&mut stock.elsewhere), again_after)
+            (stock.elsewhere.clone(), again_after)
         };
         let snapshot = ledger.db.snapshot();
         let (mut open, mut later, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for watched in watched {
+            if watched.again {
+                // It is at work here: handed out again it would be computed twice by this process, and whoever is at it
+                // tells when it has ended.
+                rest.push(watched);
+                continue;
+            }
             let state = ledger.shard_seen(&snapshot, name, watched.shard).await?;
             match judge(&state) {
                 Standing::Ended => ended(watched.shard),
-                // It is at work here: handed out again it would be computed twice by this process.
-                _ if watched.again => rest.push(watched),
                 Standing::Due => open.push(watched),
                 Standing::Later(wait) => later.push((Instant::now() + wait, watched.shard)),
             }
@@ -310,6 +312,13 @@ impl Supply {
         let mut stock = self.stock.lock();
         stock.ready.extend(ready);
         stock.held_back.extend(later);
+        // What has ended here meanwhile is not there any more.
+        let still: HashSet<u64> = stock
+            .elsewhere
+            .iter()
+            .map(|watched| watched.shard)
+            .collect();
+        rest.retain(|watched| still.contains(&watched.shard));
         stock.elsewhere = rest;
         Ok(())
     }
@@ -326,13 +335,13 @@ impl Supply {
     pub(super) fn take_back(&self) -> Vec<u64> {
         let mut stock = self.stock.lock();
         let unbegun: Vec<u64> = stock.ready.drain(..).collect();
-        stock.put_back(&unbegun);
+        stock.fresh.put_back(&unbegun);
         unbegun
     }
 
     /// Shards that were begun and have to be computed again, those of them that have not ended.
     pub(super) fn again(&self, shards: &[u64]) {
-        self.stock.lock().put_back(shards);
+        self.stock.lock().fresh.put_back(shards);
     }
 
     /// How long the next shard takes to compute, as far as one can tell.
@@ -353,14 +362,6 @@ impl Supply {
             stock.pace.settled = Some(average(stock.pace.settled, took));
         }
         stock.elsewhere.retain(|watched| watched.shard != shard);
-    }
-}
-
-impl Stock {
-    /// They come next, in this order.
-    fn put_back(&mut self, shards: &[u64]) {
-        let fresh = shards.iter().rev().filter_map(|s| u32::try_from(*s).ok());
-        self.fresh.extend(fresh);
     }
 }
 
@@ -417,39 +418,17 @@ fn judge(state: &ShardState) -> Standing {
     }
 }
 
-/// Shards block by block, the blocks in a drawn order, so that processes do not ask for the same ones.
-fn in_own_order(shards: Vec<u32>, entropy: &dyn Entropy) -> Vec<u32> {
-    let block = (shards.len() / BLOCKS_MIN).clamp(1, BLOCK_MAX);
-    let mut blocks: Vec<&[u32]> = shards.chunks(block).collect();
-    for last in (1..blocks.len()).rev() {
-        let chosen = entropy.next_u128() % (last as u128 + 1);
-        blocks.swap(last, usize::try_from(chosen).unwrap_or(last));
-    }
-    blocks.concat()
-}
-
 #[cfg(test)]
 mod tests {
-    use eciton_engine::base::entropy::SeededEntropy;
-
     use super::*;
 
     #[test]
-    fn an_order_of_its_own_has_every_shard_once_and_keeps_neighbours_together() {
-        for len in [0, 1, 2, 7, 1000, 100_000] {
-            let left: Vec<u32> = (0..len).collect();
-            let mut shards = in_own_order(left.clone(), &SeededEntropy::new(7));
-            let neighbours = shards.windows(2).filter(|two| two[0] + 1 == two[1]).count();
-            assert!(len < 100_000 || neighbours > 98_000, "{neighbours}");
-            assert!(len < 7 || shards != left);
-            shards.sort_unstable();
-            assert_eq!(shards, left);
-        }
-    }
-
-    #[test]
     fn alone_shards_come_in_their_order_and_failed_ones_when_they_are_due() {
-        let supply = Supply::new(vec![3, 4, 9], false, Duration::ZERO);
+        let mut open = Open::all(10);
+        for shard in (0..9).filter(|shard| ![3, 4].contains(shard)) {
+            open.remove(shard);
+        }
+        let supply = Supply::new(open, false, Duration::ZERO);
         assert_eq!(supply.next_alone(), Next::Shard(3));
         supply.hold_back(3, Duration::from_hours(1));
         supply.hold_back(2, Duration::ZERO);
@@ -457,7 +436,7 @@ mod tests {
         assert_eq!(supply.next_alone(), Next::Shard(4));
         assert_eq!(supply.next_alone(), Next::Shard(9));
         assert!(matches!(supply.next_alone(), Next::Wait(_)));
-        let empty = Supply::new(Vec::new(), false, Duration::ZERO);
+        let empty = Supply::new(Open::all(0), false, Duration::ZERO);
         assert_eq!(empty.next_alone(), Next::Nothing);
     }
 

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eciton_engine::base::clock::{Clock, SystemClock};
-use eciton_engine::base::{Action, Error as EngineError, Key};
+use eciton_engine::base::{Action, Error as EngineError};
 use eciton_engine::db::Transaction;
-use eciton_engine::merge::Operand;
 use eciton_proto::v1::Outcome;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -16,9 +15,9 @@ use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, AttemptError, Computed};
 use super::backoff::backoff;
-use super::batch::{Batch, Ready};
+use super::batch::Batch;
 use super::claims::Claims;
-use super::commit::{Admission, Failure, Settled};
+use super::commit::{Admission, Failure};
 use super::error::JobError;
 use super::health::Health;
 use super::observer::{Event, Observer};
@@ -32,6 +31,8 @@ use crate::source::Shard;
 /// Repeated computations, within one attempt, of a shard whose results do not fit into memory and
 /// were lost with their transaction.
 const REPEATS_MAX: u32 = 4;
+/// How long a worker sleeps without looking whether its run has to end.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Tries of a change to a job's record.
 const CHANGE_TRIES_MAX: u32 = 1000;
 
@@ -61,6 +62,8 @@ pub(super) struct Crew {
     pub(super) alone: Mutex<HashSet<u64>>,
     /// When shards at work were begun.
     pub(super) begun: Mutex<HashMap<u64, Instant>>,
+    /// Held while what has waited long enough is committed beside the workers.
+    pub(super) flushing: Mutex<()>,
 }
 
 /// A crew works on its job, and speaks of it as its own.
@@ -94,15 +97,14 @@ impl Crew {
     pub(super) fn work(&self) {
         loop {
             let working = self.pool.begin();
-            let mut batch = Batch::default();
-            let worked = self.fill(&working, &mut batch).and_then(|()| {
+            let worked = self.fill(&working).and_then(|()| {
                 let (patience, len_max) = (self.commit_interval, self.results_len_max);
-                self.settle_all(working.end(batch, patience, len_max))
+                self.settle_all(working.end(patience, len_max))
             });
             if let Err(ending) = worked {
-                // The first reason is the one that is told.
-                self.ending.lock().get_or_insert(ending);
+                self.end_for(ending);
             }
+            self.await_flush();
             // What was lost with the last batch is there again.
             if self.stop.is_requested() || self.is_ending() || self.supply.left() == 0 {
                 return;
@@ -110,12 +112,9 @@ impl Crew {
         }
     }
 
-    fn fill(&self, working: &Working<'_>, batch: &mut Batch) -> Result<(), Ending> {
+    fn fill(&self, working: &Working<'_>) -> Result<(), Ending> {
         // What this worker has and what others have left; at once, or as soon as some of it is old enough.
-        let settle = |batch: &mut Batch, age_max| {
-            let batch = std::mem::take(batch);
-            self.settle_all(working.leave(batch, age_max, self.results_len_max))
-        };
+        let settle = |age_max| self.settle_all(working.leave(age_max, self.results_len_max));
         let mut slot = None;
         loop {
             if self.stop.is_requested() || self.is_ending() {
@@ -123,7 +122,7 @@ impl Crew {
             }
             if let Some(pause) = self.health.aside() {
                 drop(slot.take());
-                settle(batch, Duration::ZERO)?;
+                settle(Duration::ZERO)?;
                 self.give_back();
                 self.sleep(pause);
                 continue;
@@ -137,7 +136,7 @@ impl Crew {
                 slot = slots.now();
                 if slot.is_none() {
                     // What is computed does not wait for room.
-                    settle(batch, Duration::ZERO)?;
+                    settle(Duration::ZERO)?;
                     let next = slots.next(self.priority, &self.stop);
                     slot = self.runtime.block_on(next);
                 }
@@ -152,21 +151,18 @@ impl Crew {
                 Next::Shard(shard) => {
                     self.observer.observe(&Event::ShardStarted { shard });
                     let is_alone = self.alone.lock().remove(&shard);
-                    let batch_of_it = (!is_alone).then_some(&mut *batch);
-                    self.do_shard(shard, batch_of_it)?;
+                    self.do_shard(shard, (!is_alone).then_some(working.batch()))?;
                     // The next shard may take longer than what is computed is to wait.
                     let expected = self.supply.expected();
                     if expected.is_some_and(|expected| expected >= self.commit_interval) {
-                        settle(batch, Duration::ZERO)?;
-                    } else if batch.is_due(self.commit_interval / 2, self.results_len_max)
-                        || working.is_due(self.commit_interval)
-                    {
-                        settle(batch, self.commit_interval)?;
+                        settle(Duration::ZERO)?;
+                    } else if working.is_due(self.commit_interval, self.results_len_max) {
+                        settle(self.commit_interval)?;
                     }
                 }
                 Next::Wait(pause) => {
                     drop(slot.take());
-                    settle(batch, Duration::ZERO)?;
+                    settle(Duration::ZERO)?;
                     // What was lost with it is there again.
                     if self.supply.left() == 0 {
                         self.sleep(pause);
@@ -189,11 +185,11 @@ impl Crew {
         self.runtime.block_on(next)
     }
 
-    /// Waits, unless the run is asked to stop.
+    /// Waits, or less long: until the run is asked to stop, or until it is time to look whether it has to end.
     fn sleep(&self, pause: Duration) {
         self.runtime.block_on(async {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
                 () = self.stop.requested() => {}
             }
         });
@@ -208,13 +204,18 @@ impl Crew {
         }
     }
 
+    /// The run has to end. The first reason is the one that is told.
+    pub(super) fn end_for(&self, ending: Ending) {
+        self.ending.lock().get_or_insert(ending);
+    }
+
     /// Whether the run has to end.
     pub(super) fn is_ending(&self) -> bool {
         self.ending.lock().is_some()
     }
 
     /// A shard has ended, or another process has seen to that.
-    fn ended(&self, shard: u64) {
+    pub(super) fn ended(&self, shard: u64) {
         if let Some(claims) = &self.claims {
             claims.end(shard);
         }
@@ -224,13 +225,13 @@ impl Crew {
     }
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
-    fn do_shard(&self, number: u64, mut batch: Option<&mut Batch>) -> Result<(), Ending> {
+    fn do_shard(&self, number: u64, batch: Option<&Mutex<Batch>>) -> Result<(), Ending> {
         let shard = self.runtime.block_on(self.locate(number))?;
         let begun = Instant::now();
         self.begun.lock().insert(number, begun);
         let mut repeats = 0;
         loop {
-            let error = match self.attempt(shard, batch.as_deref_mut()) {
+            let error = match self.attempt(shard, batch) {
                 Ok(true) => {
                     self.supply.computed(begun.elapsed());
                     self.health.succeeded();
@@ -238,6 +239,9 @@ impl Crew {
                 }
                 Ok(false) if repeats < REPEATS_MAX => {
                     repeats += 1;
+                    self.observer.observe(&Event::ResultsLost { shard: number });
+                    self.observer
+                        .observe(&Event::ShardStarted { shard: number });
                     continue;
                 }
                 Ok(false) => (lost_too_often(), true),
@@ -245,8 +249,9 @@ impl Crew {
                 Err(Stopped::Error { message, transient }) => (message, transient),
             };
             // What is computed does not wait for what has failed.
-            if let Some(batch) = &mut batch {
-                self.settle(batch)?;
+            if let Some(batch) = batch {
+                let mut computed = std::mem::take(&mut *batch.lock());
+                self.settle(&mut computed)?;
             }
             return self.fail(number, &error.0, error.1);
         }
@@ -254,7 +259,7 @@ impl Crew {
 
     /// One attempt; `false` if it has to be made again without counting as one. Without a batch its
     /// results are committed at once.
-    fn attempt(&self, shard: Shard, mut batch: Option<&mut Batch>) -> Result<bool, Stopped> {
+    fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<bool, Stopped> {
         let number = shard.number;
         let attempt = Attempt {
             pipeline: &self.pipeline,
@@ -272,7 +277,7 @@ impl Crew {
             },
             admit: &|| self.admit_overflow(number),
         };
-        let spare = batch.as_mut().and_then(|batch| batch.spare());
+        let spare = batch.and_then(|batch| batch.lock().spare());
         let mut outcome = match attempt.compute(shard, spare)? {
             Computed::Results(outcome) => *outcome,
             // Given up since the run ends: that is no failure of the shard. The first reason is the one that counts.
@@ -302,7 +307,7 @@ impl Crew {
             (None, Some(batch)) => {
                 // One that has ended elsewhere meanwhile would have the whole batch computed again.
                 if !self.has_ended_elsewhere(number)? {
-                    batch.add(number, outcome);
+                    batch.lock().add(number, outcome);
                 }
                 Ok(true)
             }
@@ -341,122 +346,6 @@ impl Crew {
         {
             Admission::Open(tx) => Ok(Some(*tx)),
             _ => Ok(None),
-        }
-    }
-
-    /// Commits a batch. If that cannot be done as a whole, because one of its shards has ended elsewhere
-    /// or has a result that no store takes, each shard is computed again, by whichever worker comes to it, and stands for
-    /// itself.
-    fn settle(&self, batch: &mut Batch) -> Result<(), Ending> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let (shards, operands) = batch.take();
-        let committed = operands
-            .map_err(Stopped::from)
-            .and_then(|operands| self.commit_batch(&shards, &operands));
-        match committed {
-            Ok(true) => Ok(()),
-            Err(Stopped::Ending(ending)) => Err(ending),
-            Ok(false) | Err(Stopped::Error { .. }) => {
-                self.again(shards.iter().map(|shard| shard.number));
-                Ok(())
-            }
-        }
-    }
-
-    /// Commits what several workers have left: as one batch, without those of which others have ended a shard, or as
-    /// several where one would be too large.
-    fn settle_all(&self, batches: Vec<Batch>) -> Result<(), Ending> {
-        let is_looked_at = batches.len() > 1 && self.claims.is_some();
-        if is_looked_at {
-            // What can be seen now need not lose later.
-            self.runtime
-                .block_on(self.ledger.db.refresh())
-                .map_err(JobError::from)?;
-        }
-        let mut together = Batch::default();
-        for mut batch in batches {
-            if is_looked_at && !self.is_open(&batch)? {
-                self.again(batch.numbers());
-            } else if together.fits(&batch, self.results_len_max) {
-                together.join(batch);
-            } else {
-                self.settle(&mut batch)?;
-            }
-        }
-        self.settle(&mut together)
-    }
-
-    /// Leaves shards whose results are dropped to whichever worker, or other process, comes to them.
-    fn again(&self, shards: impl Iterator<Item = u64>) {
-        let mut shards: Vec<u64> = shards.collect();
-        shards.retain(|shard| self.begun.lock().contains_key(shard));
-        if let Some(claims) = &self.claims {
-            let given_back = shards.iter().map(|shard| claims.give_back(*shard));
-            self.runtime.block_on(futures::future::join_all(given_back));
-        }
-        self.alone.lock().extend(&shards);
-        let mut begun = self.begun.lock();
-        shards.retain(|shard| begun.remove(shard).is_some());
-        drop(begun);
-        self.supply.again(&shards);
-    }
-
-    /// Whether no shard of a batch has ended, as far as can be seen.
-    fn is_open(&self, batch: &Batch) -> Result<bool, JobError> {
-        self.runtime.block_on(async {
-            for shard in batch.numbers() {
-                let state = self.ledger.shard_now(&self.name, shard).await?;
-                if state.outcome() != Outcome::Unspecified {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        })
-    }
-
-    /// Whether the shards have ended; `false`: they have to be computed again.
-    fn commit_batch(&self, shards: &[Ready], operands: &[(Key, Operand)]) -> Result<bool, Stopped> {
-        let settled = self.runtime.block_on(self.commit(shards, operands))?;
-        self.settled(shards, settled)
-    }
-
-    fn settled(&self, shards: &[Ready], settled: Settled) -> Result<bool, Stopped> {
-        match settled {
-            Settled::Done { conflicts } => {
-                for shard in shards {
-                    self.ended(shard.number);
-                    self.observer.observe(&Event::ShardDone {
-                        shard: shard.number,
-                        rows_read: shard.rows_read,
-                        rows_skipped: shard.rows_skipped,
-                        records_merged: shard.records_merged,
-                        conflicts,
-                    });
-                }
-                Ok(true)
-            }
-            Settled::NotAdmitted(admission) => {
-                let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
-                self.refused(&numbers, admission)
-            }
-            Settled::ComputeAgain => Ok(false),
-        }
-    }
-
-    /// What to do about shards that are not to be worked on; `false`: they are after all, or some are.
-    fn refused(&self, shards: &[u64], admission: Admission) -> Result<bool, Stopped> {
-        match (admission, shards) {
-            (Admission::Ended, [shard]) => {
-                self.ended(*shard);
-                self.observer
-                    .observe(&Event::ShardDropped { shard: *shard });
-                Ok(true)
-            }
-            (Admission::Ended | Admission::Open(_), _) => Ok(false),
-            (Admission::Cancelled, _) => Err(Stopped::Ending(Ending::Cancelled)),
-            (Admission::Changed, _) => Err(Stopped::Ending(Ending::Changed)),
         }
     }
 
@@ -513,7 +402,7 @@ impl Crew {
 }
 
 /// Why an attempt did not end well.
-enum Stopped {
+pub(super) enum Stopped {
     /// The run has to end.
     Ending(Ending),
     /// The attempt failed.

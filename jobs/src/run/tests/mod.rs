@@ -1,4 +1,5 @@
 mod crashes;
+mod flushes;
 mod mending;
 mod panics;
 mod plans;

@@ -10,7 +10,8 @@ use eciton_engine::storage::MemoryStorage;
 
 use super::shared::process;
 use super::support::*;
-use crate::run::{End, Event, Observer, RunOptions, Slots, run, status, submit};
+use crate::run::claims::Claims;
+use crate::run::{End, Event, Health, Observer, RunOptions, Slots, run, status, submit};
 
 /// A job over whole numbers.
 fn numbers(to: u64, shard_len: u64, run: &str) -> String {
@@ -200,4 +201,91 @@ async fn a_second_copy_that_outlives_the_first_lease_is_not_begun_again() {
     assert_eq!(report.end, End::Done);
     assert_eq!(report.status.rows_read, 20_000);
     assert_eq!(observer.0.load(Ordering::SeqCst), 1);
+}
+
+/// Another worker of the process took it in between, and lost the lease to what gave it back.
+#[tokio::test]
+async fn nobody_takes_a_shard_that_is_just_being_given_back() {
+    let storage = MemoryStorage::new();
+    let bus: Arc<dyn eciton_engine::coord::Bus> =
+        Arc::new(Board::new(Environment::default().clock));
+    let (ours, theirs) = (process(&storage, &bus).await, process(&storage, &bus).await);
+    let claims = |db| Claims::new(db, (1, 0), 3_600_000, None).unwrap();
+    let (ours, theirs) = (claims(&ours), claims(&theirs));
+    assert_eq!(ours.take(&[5, 6]).await, [true, true]);
+    assert!(ours.leave(5) && !ours.leave(5) && !ours.leave(7));
+    assert_eq!(ours.take(&[5]).await, [false]);
+    assert_eq!(theirs.take(&[5]).await, [false], "it is not back yet");
+    ours.release(5).await;
+    assert_eq!(theirs.take(&[5, 6]).await, [true, false]);
+    assert_eq!(ours.take(&[5, 6]).await, [false, true]);
+}
+
+/// It slept until its process was to take shards again, a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_put_aside_ends_with_its_job_all_the_same() {
+    let place = Place::new();
+    let db = memory_db().await;
+    submit(&db, &place.job(&numbers(100, 10, "")))
+        .await
+        .unwrap();
+    let health = Health::new();
+    while health.failed() != Some(Duration::from_mins(1)) {}
+    let options = RunOptions {
+        health: health.clone(),
+        ..options(2)
+    };
+    let running = tokio::spawn({
+        let db = db.clone();
+        async move { run(&db, "numbers", options).await.unwrap() }
+    });
+    until("it does not begin", async || {
+        status(&db, "numbers").await.unwrap().unwrap().state == "running"
+    })
+    .await;
+    crate::run::cancel(&db, "numbers").await.unwrap();
+    assert_eq!(running.await.unwrap().end, End::Cancelled);
+    assert!(health.aside().is_some(), "and does not wait for that");
+}
+
+/// Counts batches of rows.
+#[derive(Default)]
+struct Batches(AtomicU64);
+
+impl Observer for Batches {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::RowsRead { .. } = event {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Its threads went on to the end of the job, and nobody could end them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_dropped_ends_its_work() {
+    let place = Place::new();
+    let db = memory_db().await;
+    submit(&db, &place.job(&numbers(1 << 32, 1 << 32, "")))
+        .await
+        .unwrap();
+    let observer = Arc::new(Batches::default());
+    let running = tokio::spawn({
+        let (db, observer) = (db.clone(), Arc::clone(&observer));
+        let options = RunOptions {
+            observer,
+            ..options(2)
+        };
+        async move { run(&db, "numbers", options).await }
+    });
+    until("nothing is read", async || {
+        observer.0.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    until("it is still at work", async || {
+        Arc::strong_count(&observer) == 1
+    })
+    .await;
+    assert!(records(&db, "sums").await.is_empty());
 }
