@@ -129,13 +129,14 @@ fn kept(place: &Place) -> Result<f64, String> {
         .ok_or("no `run_bytes`".to_owned())
 }
 
-/// The bytes that are kept of a shard of a file.
+/// The bytes that are kept of a done shard of a file, besides the plan, which says where each shard lies.
 #[allow(clippy::cast_precision_loss, reason = "counts of one measurement")]
 fn run_file(shards: u64) -> Result<f64, String> {
     let place = Place::new()?;
     write_lines(&place, shards).map_err(|error| error.to_string())?;
     let source = format!("format = \"csv\"\npaths = [\"lines.csv\"]\nshard_size = {LINE_LEN}");
     place.submit(&job_file(&source))?;
+    let plan = kept(&place)?;
     let workers = (0..WORKERS).map(|_| place.worker(&[]));
     let workers = workers.collect::<Result<Vec<Worker>, _>>()?;
     let planned = place.status(JOB)?.map_or(0, |status| status.shards.total);
@@ -144,7 +145,7 @@ fn run_file(shards: u64) -> Result<f64, String> {
     }
     place.wait_looking(JOB, planned, LOOKS_APART)?;
     drop(workers);
-    Ok(kept(&place)? / planned as f64)
+    Ok((kept(&place)? - plan) / planned as f64)
 }
 
 fn write_lines(place: &Place, lines: u64) -> std::io::Result<()> {
