@@ -94,7 +94,7 @@ impl Claims {
         })
     }
 
-    /// Makes readable what others had committed a moment before.
+    /// Makes readable what others had committed, up to about a second before.
     ///
     /// # Errors
     /// What reading the log refuses.
@@ -108,7 +108,7 @@ impl Claims {
             is_due
         };
         if is_due && self.db.is_shared() {
-            self.db.refresh().await?;
+            self.db.catch_up().await?;
         }
         Ok(())
     }

@@ -6,7 +6,9 @@
 //! commit with one operand a group.
 //!
 //! What a worker has computed and not left yet lies here, too, so that nothing has to wait for the shard that a worker
-//! is at: where no worker comes by, the run itself [takes](Pool::take_due) what has waited long enough.
+//! is at: where no worker comes by, the run itself [takes](Pool::take_due) what has waited long enough. Where shards take
+//! long, workers [hand over](Working::hand_over) each as soon as it is computed: the run commits it at once, and the
+//! worker goes on meanwhile, since storage may take long, too.
 //!
 //! Batches stay apart until they are committed: one with a shard that others have ended meanwhile must not take the
 //! others with it.
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 use super::batch::{BATCH_SHARDS_MAX, Batch};
 
@@ -26,6 +29,8 @@ const ALONE_LEN_MIN: usize = 256 << 10;
 pub(super) struct Pool {
     left: Mutex<Left>,
     changed: Condvar,
+    /// Something was handed over.
+    handed_over: Notify,
 }
 
 #[derive(Default)]
@@ -57,6 +62,11 @@ impl Pool {
         let batch = Arc::default();
         self.left.lock().working.push(Arc::clone(&batch));
         Working { pool: self, batch }
+    }
+
+    /// Waits until something is [handed over](Working::hand_over).
+    pub(super) async fn handed_over(&self) {
+        self.handed_over.notified().await;
     }
 
     /// When the oldest shard came that waits here; `None` where none does.
@@ -116,6 +126,21 @@ impl Working<'_> {
             return taken;
         }
         left.put(batch);
+        Vec::new()
+    }
+
+    /// Leaves its batch to the run, which commits it at once, and goes on computing. Gives what this worker is to commit
+    /// itself: all, where as many shards wait as there are workers, so that storage that cannot keep up holds them back.
+    pub(super) fn hand_over(&self, len_max: usize) -> Vec<Batch> {
+        let batch = self.take();
+        let mut left = self.pool.left.lock();
+        let is_enough = left.len + batch.len() > len_max || left.shards >= left.working.len();
+        left.put(batch);
+        if is_enough {
+            self.pool.changed.notify_all();
+            return left.take();
+        }
+        self.pool.handed_over.notify_one();
         Vec::new()
     }
 
@@ -192,6 +217,8 @@ impl Drop for Working<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn batch(shard: u64) -> Batch {
@@ -297,6 +324,26 @@ mod tests {
         let taken = leave(&first, large(6), Duration::ZERO, usize::MAX);
         assert_eq!(numbers(taken), [3, 6]);
         assert!(!first.is_due(Duration::ZERO, 99));
+    }
+
+    #[test]
+    fn what_is_handed_over_is_the_runs_until_it_does_not_keep_up() {
+        let pool = Pool::default();
+        let (first, second) = (pool.begin(), pool.begin());
+        let hand_over = |working: &Working<'_>, shard| {
+            *working.batch().lock() = batch(shard);
+            numbers(working.hand_over(25))
+        };
+        let told = || pool.handed_over().now_or_never().is_some();
+        assert!(hand_over(&first, 1).is_empty() && told() && !told());
+        assert_eq!(numbers(pool.take_due(Duration::ZERO)), [1]);
+        // As many as there are workers wait, and nobody has come for them.
+        assert!(hand_over(&first, 2).is_empty() && hand_over(&second, 3).is_empty());
+        assert_eq!(hand_over(&first, 4), [2, 3, 4]);
+        // Bytes count, too.
+        let _third = pool.begin();
+        assert!(hand_over(&first, 5).is_empty() && hand_over(&first, 6).is_empty());
+        assert_eq!(hand_over(&second, 7), [5, 6, 7]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Running a job to its end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eciton_engine::db::Db;
 use eciton_proto::v1::{JobPhase, JobState, Outcome};
@@ -215,8 +215,8 @@ async fn watched(crew: Arc<Crew>, job: Job) {
     }
 }
 
-/// Commits what has waited for the commit interval where no worker comes to it, since all are at shards that take long.
-/// Until `is_over` tells, or nobody is there to tell.
+/// Commits what was handed over, and what has waited for the commit interval where no worker comes to it, since all are
+/// at shards that take long. Until `is_over` tells, or nobody is there to tell.
 async fn flushed(crew: Arc<Crew>, mut is_over: oneshot::Receiver<()>) {
     let interval = crew.commit_interval;
     if interval.is_zero() {
@@ -227,20 +227,18 @@ async fn flushed(crew: Arc<Crew>, mut is_over: oneshot::Receiver<()>) {
         let oldest = crew.pool.oldest();
         // What is computed from now on is not due before that.
         let wait = oldest.map_or(interval, |oldest| interval.saturating_sub(oldest.elapsed()));
-        tokio::select! {
+        let age_max = tokio::select! {
             biased;
             _ = &mut is_over => return,
-            () = tokio::time::sleep(wait + FLUSH_AFTER) => {}
-        }
-        if crew
-            .pool
-            .oldest()
-            .is_none_or(|oldest| oldest.elapsed() < interval)
-        {
+            () = crew.pool.handed_over() => Duration::ZERO,
+            () = tokio::time::sleep(wait + FLUSH_AFTER) => interval,
+        };
+        let is_due = |oldest: Instant| oldest.elapsed() >= age_max;
+        if !crew.pool.oldest().is_some_and(is_due) {
             continue;
         }
         let flushing = Arc::clone(&crew);
-        if let Err(error) = tokio::task::spawn_blocking(move || flushing.flush()).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || flushing.flush(age_max)).await {
             crew.end_for(Ending::Failed(JobError::Worker(error.to_string())));
         }
     }

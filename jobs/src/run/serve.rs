@@ -122,10 +122,10 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     }
 }
 
-/// The jobs that have not ended, the oldest first.
+/// The jobs that have not ended, the oldest first; those that others have submitted within the last second may be missing.
 pub(super) async fn open_jobs(db: &Db) -> Result<Vec<String>, JobError> {
     if db.is_shared() {
-        db.refresh().await?;
+        db.catch_up().await?;
     }
     match Ledger::find(db).await? {
         Some(ledger) => ledger.open_jobs().await,

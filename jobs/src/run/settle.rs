@@ -1,5 +1,7 @@
 //! Committing what workers have computed, and what becomes of shards whose commit is refused.
 
+use std::time::Duration;
+
 use eciton_engine::base::Key;
 use eciton_engine::merge::Operand;
 use eciton_proto::v1::Outcome;
@@ -11,13 +13,13 @@ use super::observer::Event;
 use super::worker::{Crew, Ending, Stopped};
 
 impl Crew {
-    /// Commits what has waited for the commit interval, whatever the workers are at. Blocks.
-    pub(super) fn flush(&self) {
+    /// Commits what has waited for so long, whatever the workers are at. Blocks.
+    pub(super) fn flush(&self, age_max: Duration) {
         let _flushes = self.flushing.lock();
         if self.is_ending() {
             return;
         }
-        if let Err(ending) = self.settle_all(self.pool.take_due(self.commit_interval)) {
+        if let Err(ending) = self.settle_all(self.pool.take_due(age_max)) {
             self.end_for(ending);
         }
     }
@@ -56,7 +58,7 @@ impl Crew {
         if is_looked_at {
             // What can be seen now need not lose later.
             self.runtime
-                .block_on(self.ledger.db.refresh())
+                .block_on(self.ledger.db.catch_up())
                 .map_err(JobError::from)?;
         }
         let mut open = Vec::with_capacity(batches.len());

@@ -154,8 +154,11 @@ impl Crew {
                     self.do_shard(shard, (!is_alone).then_some(working.batch()))?;
                     // The next shard may take longer than what is computed is to wait.
                     let expected = self.supply.expected();
-                    if expected.is_some_and(|expected| expected >= self.commit_interval) {
+                    let is_long = expected.is_some_and(|expected| expected >= self.commit_interval);
+                    if is_long && self.commit_interval.is_zero() {
                         settle(Duration::ZERO)?;
+                    } else if is_long {
+                        self.settle_all(working.hand_over(self.results_len_max))?;
                     } else if working.is_due(self.commit_interval, self.results_len_max) {
                         settle(self.commit_interval)?;
                     }
