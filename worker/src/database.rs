@@ -1,6 +1,7 @@
 //! Opening a database the way a command needs it.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
 use eciton_engine::base::{Action, Error};
@@ -59,7 +60,7 @@ pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
         }
         None => Db::open_read_only(&path, Options::default()).await,
     };
-    opened.map_err(with_hint)
+    opened.map_err(|error| not_opened(&path, error))
 }
 
 /// Opens for reading, and reads. Whoever writes knows nothing of readers in other processes: what was collected while
@@ -91,7 +92,10 @@ pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure
     match settings::bucket(&path) {
         // Not what a cache has of it.
         Some(url) => in_bucket(url, Access::ReadOnly, None).await,
-        None => Ok(Arc::new(LocalStorage::open(&path, Access::ReadOnly)?)),
+        None => {
+            let folder = LocalStorage::open(&path, Access::ReadOnly);
+            Ok(Arc::new(folder.map_err(|error| not_opened(&path, error))?))
+        }
     }
 }
 
@@ -141,7 +145,7 @@ async fn write(
         }
         None => Db::open_among(&path, options, environment).await,
     };
-    opened.map_err(with_hint)
+    opened.map_err(|error| not_opened(&path, error))
 }
 
 /// Hands transactions to other processes over Redis, and takes theirs. Nobody waits for it to be there, and without
@@ -215,6 +219,17 @@ where
     let value = done?;
     closed?;
     Ok(value)
+}
+
+/// Why a database could not be opened, with its path: what a storage says names the object in it alone.
+fn not_opened(path: &Path, error: Error) -> Failure {
+    match error {
+        Error::Storage { .. } => Failure::Opening {
+            path: path.display().to_string(),
+            error,
+        },
+        error => with_hint(error),
+    }
 }
 
 /// Where there is no database, says how to get one.

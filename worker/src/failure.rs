@@ -77,6 +77,14 @@ pub(crate) enum Failure {
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] Error),
+    /// The storage of a database failed where it was opened.
+    #[error("database `{path}`: {error}")]
+    Opening {
+        /// The database.
+        path: String,
+        /// Why.
+        error: Error,
+    },
     /// Standard output or input failed.
     #[error("{0}")]
     Stream(#[from] io::Error),
@@ -94,7 +102,7 @@ impl Failure {
             | Failure::Work(_)
             | Failure::Stream(_) => CODE_FAILED,
             Failure::Interrupted(_) => CODE_SIGNAL,
-            Failure::Engine(error) => engine_code(error),
+            Failure::Engine(error) | Failure::Opening { error, .. } => engine_code(error),
         }
     }
 
@@ -110,7 +118,7 @@ impl Failure {
             Failure::Work(_) => "work_failed",
             Failure::Interrupted(_) => "interrupted",
             Failure::Stream(_) => "stream",
-            Failure::Engine(error) => engine_kind(error),
+            Failure::Engine(error) | Failure::Opening { error, .. } => engine_kind(error),
         }
     }
 

@@ -264,3 +264,16 @@ fn a_worker_that_never_comes_to_work_ends_the_swarm() {
     );
     assert!(error.contains(&address), "{error}");
 }
+
+/// What a storage refuses where a database is opened is told with the database's path.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_folder_that_cannot_be_one_is_named() {
+    // Nobody, not even root, makes anything in there.
+    for args in [&["up"][..], &["worker"], &["db", "init"]] {
+        let mut command = crate::support::program();
+        command.args(args).args(["--db", "/proc/none"]);
+        let ended = crate::support::Ended::from(command.output().unwrap());
+        ended.with_code(1).told(&["database `/proc/none`: storage"]);
+    }
+}
