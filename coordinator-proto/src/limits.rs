@@ -34,6 +34,8 @@ pub const WORKERS_PAGE_MAX: u32 = 1000;
 pub const PAGE_TOKEN_LEN_MAX: usize = 256;
 /// Bytes of each text by which a worker is described.
 pub const WORKER_TEXT_LEN_MAX: usize = 255;
+/// Bytes of a worker with the jobs that it is at; what does not fit is left out.
+pub const WORKER_LEN_MAX: usize = 2048;
 
 /// Milliseconds between two messages of a watch, at least.
 pub const WATCH_INTERVAL_MS_MIN: u32 = 100;
@@ -69,6 +71,7 @@ const _: () = {
     assert!(JOB_FILE_LEN_MAX + 2 * PATH_LEN_MAX < REQUEST_LEN_MAX);
     assert!(FAILURES_SHOWN_MAX * (PATH_LEN_MAX + ERROR_LEN_MAX) < RESPONSE_LEN_MAX);
     assert!(RENEW_LEASES_MAX * LEASE_TOKEN_LEN_MAX < REQUEST_LEN_MAX);
+    assert!(WORKERS_PAGE_MAX as usize * (WORKER_LEN_MAX + 8) < RESPONSE_LEN_MAX);
     assert!(ROWS_CHUNK_LEN_MAX < REQUEST_LEN_MAX);
     assert!(ROW_LEN_MAX as u64 <= ROWS_LEN_MAX);
     assert!(WATCH_INTERVAL_MS_MIN <= WATCH_INTERVAL_MS_DEFAULT);

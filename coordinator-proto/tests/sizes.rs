@@ -89,7 +89,7 @@ fn a_page_of_jobs() {
 
 #[test]
 fn a_page_of_workers() {
-    let worker = Worker {
+    let mut worker = Worker {
         id: text(WORKER_TEXT_LEN_MAX),
         info: Some(WorkerInfo {
             name: text(WORKER_TEXT_LEN_MAX),
@@ -103,7 +103,18 @@ fn a_page_of_workers() {
         started_ms: LARGE,
         seen_ms: LARGE,
         shards_done: u64::MAX,
+        jobs: vec![],
     };
+    // As many of its jobs as the comment promises, and then as many as there is room for.
+    let job = WorkerJob {
+        name: text(JOB_NAME_LEN_MAX),
+        running: u32::MAX,
+    };
+    worker.jobs = vec![job; 6];
+    assert!(worker.encoded_len() <= WORKER_LEN_MAX);
+    let left = WORKER_LEN_MAX - worker.encoded_len();
+    worker.jobs[0].name.push_str(&text(left));
+    assert_eq!(worker.encoded_len(), WORKER_LEN_MAX);
     fits_answer(&ListWorkersResponse {
         workers: vec![worker; WORKERS_PAGE_MAX as usize],
         next_page_token: text(PAGE_TOKEN_LEN_MAX),

@@ -122,7 +122,10 @@ Examples:
   eciton job ls --db ./db
   eciton job show delay-by-carrier --db ./db --json
   eciton job watch delay-by-carrier --peer http://node-1:7711
-  eciton job retry delay-by-carrier --db ./db";
+  eciton job retry delay-by-carrier --db ./db
+
+`running` are the shards that somebody is at, as workers say over Redis every two seconds; who was killed counts for ten
+seconds more. It takes --redis, or --peer, which also knows of itself what it is at just now; with --db alone it is 0.";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
@@ -351,7 +354,11 @@ pub(crate) enum Job {
         peers: Peers,
     },
     /// Shows a job: shards, rows, conflicts, failures
-    #[command(after_help = "Examples:\n  eciton job show delay-by-carrier --db ./db --json")]
+    #[command(
+        after_help = "`running` are the shards that somebody is at, as workers say over Redis every two seconds: it takes --redis or\n\
+                      --peer, and is 0 with --db alone.\n\nExamples:\n  eciton job show delay-by-carrier --db ./db --json\n  \
+                      eciton job show delay-by-carrier --db ./db --redis redis://127.0.0.1:6379"
+    )]
     Show {
         /// The job's name; may be left out where there is one job only
         job: Option<String>,

@@ -4,16 +4,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eciton_engine::coord::Bus;
-use eciton_engine::coord::redis::RedisBus;
 use eciton_engine::db::Db;
 use eciton_jobs::run::{self as jobs, JobStatus, PageOf};
 use eciton_proto::v1::{self, JobPhase, JobView, Worker};
 
 use crate::cli::{Global, Peers};
 use crate::failure::Failure;
+use crate::heard::{Ears, Workers};
 use crate::remote::{Remote, status};
-use crate::{database, peer, settings};
+use crate::{database, settings};
 
 /// Phases of jobs that have shards left.
 const OPEN: [JobPhase; 2] = [JobPhase::Pending, JobPhase::Running];
@@ -27,8 +26,6 @@ const LATELY_MAX: usize = 20;
 const ENDED_APART: Duration = Duration::from_secs(5);
 /// Jobs of a page.
 const PAGE: usize = 500;
-/// Milliseconds that a look waits for Redis.
-const REDIS_MS_MAX: u64 = 500;
 
 /// What was seen.
 #[derive(Clone, Debug)]
@@ -39,18 +36,8 @@ pub(crate) struct Look {
     pub(crate) open: Vec<JobStatus>,
     /// Jobs that ended lately, the last one first.
     pub(crate) ended: Vec<JobStatus>,
+    /// Who works, by their names. Where that is known, so is `running` of the jobs.
     pub(crate) workers: Workers,
-    /// Whether `running` of the jobs says anything.
-    pub(crate) knows_running: bool,
-}
-
-/// Who works.
-#[derive(Clone, Debug)]
-pub(crate) enum Workers {
-    /// By their names.
-    Known(Vec<Worker>),
-    /// Nobody can tell, and why.
-    Unknown(&'static str),
 }
 
 /// Looks from time to time.
@@ -61,7 +48,7 @@ pub(crate) struct Looker {
 
 enum Source {
     /// A database, read as it lies there, and the Redis between its workers.
-    Here(Option<Box<RedisBus>>),
+    Here(Ears),
     There(Remote),
 }
 
@@ -85,8 +72,7 @@ impl Looker {
         let source = if let Some(peers) = settings::peers(global, peers)? {
             Source::There(Remote::new(&peers)?)
         } else {
-            let redis = settings::redis(global)?;
-            Source::Here(redis.map(database::bus).transpose()?.map(Box::new))
+            Source::Here(Ears::new(global)?)
         };
         Ok(Looker {
             source,
@@ -100,19 +86,19 @@ impl Looker {
     /// As `job ls`.
     pub(crate) async fn look(&mut self, global: &Global) -> Result<Look, Failure> {
         let (known, at_ms) = (&self.known, now_ms());
-        let knows_running = matches!(self.source, Source::There(_));
         let ((open, known), workers) = match &mut self.source {
-            Source::Here(bus) => {
-                let bus = bus.as_deref();
+            Source::Here(ears) => {
                 // Opened each time: see `job watch`.
                 let look = database::reading(global, async |db| {
                     let found = find(Jobs::Here(db), known, at_ms).await?;
-                    Ok((found, at_redis(bus, db).await))
+                    Ok((found, ears.workers(db).await))
                 });
-                look.await?
+                let (mut found, workers) = look.await?;
+                workers.count_in(&mut found.0);
+                (found, workers)
             }
             Source::There(remote) => {
-                let workers = Workers::Known(sorted(remote.workers().await?));
+                let workers = Workers::Known(remote.workers().await?);
                 (find(Jobs::There(remote), known, at_ms).await?, workers)
             }
         };
@@ -124,8 +110,7 @@ impl Looker {
             at_ms,
             open,
             ended,
-            workers,
-            knows_running,
+            workers: sorted(workers),
         })
     }
 }
@@ -239,21 +224,11 @@ fn ended_lately(finished_ms: Option<i64>, at_ms: i64) -> bool {
     finished_ms.is_some_and(|ms| at_ms.saturating_sub(ms) < LATELY_MS)
 }
 
-/// Whoever has said over Redis that he works on the database.
-async fn at_redis(bus: Option<&RedisBus>, db: &Db) -> Workers {
-    let Some(bus) = bus else {
-        return Workers::Unknown("workers are not known: --redis or --peer tells of them");
-    };
-    let instance = db.info().instance;
-    if !bus.connected(instance, REDIS_MS_MAX).await {
-        return Workers::Unknown("workers are not known: Redis cannot be reached");
+/// By their names.
+fn sorted(mut workers: Workers) -> Workers {
+    if let Workers::Known(workers) = &mut workers {
+        workers.sort_by(|a, b| (name(a), &a.id).cmp(&(name(b), &b.id)));
     }
-    let notes = bus.announced(instance).await.into_iter();
-    Workers::Known(sorted(notes.filter_map(peer::told_worker).collect()))
-}
-
-fn sorted(mut workers: Vec<Worker>) -> Vec<Worker> {
-    workers.sort_by(|a, b| (name(a), &a.id).cmp(&(name(b), &b.id)));
     workers
 }
 

@@ -24,6 +24,7 @@ mod commands;
 mod database;
 mod failure;
 mod flags;
+mod heard;
 mod job;
 mod keys;
 mod local;

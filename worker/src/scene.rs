@@ -5,7 +5,8 @@ use eciton_jobs::run::JobStatus;
 use eciton_proto::v1::{Worker, WorkerKind, WorkerState};
 use serde_json::{Value, json};
 
-use crate::look::{Look, Workers, name};
+use crate::heard::Workers;
+use crate::look::{Look, name};
 use crate::pace::Paces;
 use crate::table::{Cell, cut, lines};
 use crate::{job, progress};
@@ -99,6 +100,7 @@ fn worker_json(worker: &Worker) -> Value {
         "address": worker.address,
         "slots": info.slots,
         "busy": worker.busy,
+        "jobs": worker.jobs.iter().map(|job| json!({"name": job.name, "running": job.running})).collect::<Vec<_>>(),
         "shards_done": worker.shards_done,
         "started_at": moment(worker.started_ms),
         "seen_at": moment(worker.seen_ms),
@@ -194,6 +196,7 @@ fn jobs(look: &Look, paces: &Paces, width_max: usize) -> Vec<String> {
     let mut names = vec!["job", "state"];
     names.extend(bar_width.map(|_| ""));
     names.extend(["shards", "running", "failed", "rows/s", "conflicts", "left"]);
+    let knows_running = matches!(look.workers, Workers::Known(_));
     let row = |job: &JobStatus| {
         let shards = &job.shards;
         let known = |text: Option<String>| Cell::number(text.unwrap_or_else(|| "-".to_owned()));
@@ -202,7 +205,7 @@ fn jobs(look: &Look, paces: &Paces, width_max: usize) -> Vec<String> {
         let speed = paces.rows_per_second(job);
         row.extend([
             Cell::number(format!("{}/{}", shards.done, shards.total)),
-            known(look.knows_running.then(|| shards.running.to_string())),
+            known(knows_running.then(|| shards.running.to_string())),
             Cell::number(shards.failed),
             known(speed.map(|speed| format!("{speed:.0}"))),
             Cell::number(job.conflicts),
@@ -315,7 +318,6 @@ mod tests {
             open: vec![job("a-job-with-a-name-that-is-long", "running", 10)],
             ended: vec![job("levels", "done", 40)],
             workers: Workers::Known(vec![worker]),
-            knows_running: true,
         }
     }
 
@@ -342,7 +344,6 @@ mod tests {
     fn what_is_not_known_is_not_told() {
         let mut look = look();
         look.workers = Workers::Unknown("workers are not known");
-        look.knows_running = false;
         let told = json(&look, &Paces::default());
         assert_eq!(told["workers"], Value::Null);
         for absent in ["workers", "slots", "busy", "rows_per_second"] {

@@ -22,7 +22,8 @@ Examples:
 Jobs are shown that are open, and those that ended within the last hour. Ctrl-C ends it.
 
 A database is only read, so it may be looked at beside whoever has it open; workers are known through Redis, or
-through a peer. `running` are shards at work in the peer that is asked; who works elsewhere is in the list of workers.
+through a peer. Every two seconds workers say which jobs they have how many shards of: `running` adds that up. A worker
+that was killed counts for ten seconds more.
 
 With --json a line an interval: at_ms, workers (null where they are not known), jobs with the fields of
 `job show --json` without their failures, with rows_per_second and eta_seconds where they are known, and totals.";

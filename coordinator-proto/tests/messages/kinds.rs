@@ -36,5 +36,5 @@ types! {
     PullResponse Registry ReleaseRequest ReleaseResponse RenewRequest RenewResponse RenewedLease RetryJobRequest
     RetryJobResponse RowGroups RunSpec SchemaField ShardChunk ShardFailure ShardState SourceFile SourceSpec
     SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange
-    WatchJobRequest WatchJobResponse Worker WorkerInfo
+    WatchJobRequest WatchJobResponse Worker WorkerInfo WorkerJob
 }

@@ -65,10 +65,19 @@ pub struct ShardCounts {
     pub done: u64,
     /// They ended in an error.
     pub failed: u64,
-    /// At work in the process that says this; 0 from any other one.
+    /// At work, as far as whoever says this has heard: the database has nothing of it, so that [`status`] says 0.
     pub running: u64,
     /// The rest.
     pub pending: u64,
+}
+
+impl ShardCounts {
+    /// Takes so many of those that have not ended to be at work, all of them at most.
+    pub fn set_running(&mut self, running: u64) {
+        let left = self.total.saturating_sub(self.done + self.failed);
+        self.running = running.min(left);
+        self.pending = left - self.running;
+    }
 }
 
 /// A shard that failed.

@@ -8,6 +8,7 @@ use super::watch::watch;
 use crate::cli::{Global, Job, Peers, Retry};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
+use crate::heard::Ears;
 use crate::output::Output;
 use crate::remote::Remote;
 use crate::table::{Cell, Table};
@@ -30,7 +31,15 @@ pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
 async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
     let listed = match remote(global, peers)? {
         Some(mut remote) => remote.jobs().await?,
-        None => database::reading(global, async |db: &Db| Ok(jobs::list(db).await?)).await?,
+        None => {
+            let ears = Ears::new(global)?;
+            database::reading(global, async |db: &Db| {
+                let mut listed = jobs::list(db).await?;
+                ears.count_in(db, &mut listed).await;
+                Ok(listed)
+            })
+            .await?
+        }
     };
     let mut output = Output::new(global);
     if output.is_json() {
@@ -63,10 +72,10 @@ async fn show(global: &Global, name: Option<&str>, peers: &Peers) -> Result<(), 
             let name = sole(remote.jobs().await?)?.name;
             remote.job(&name).await?
         }
-        (None, Some(name)) => {
-            database::reading(global, async |db: &Db| find(db, name).await).await?
+        (None, name) => {
+            let ears = Ears::new(global)?;
+            database::reading(global, async |db: &Db| seen(db, name, &ears).await).await?
         }
-        (None, None) => database::reading(global, only).await?,
     };
     print(global, &status)
 }
@@ -116,7 +125,7 @@ fn print(global: &Global, status: &JobStatus) -> Result<(), Failure> {
 }
 
 /// The job of that name.
-pub(super) async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
+async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
     if let Some(status) = jobs::status(db, name).await? {
         return Ok(status);
     }
@@ -132,9 +141,14 @@ pub(super) async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
     .into())
 }
 
-/// The only job, where no name was given.
-pub(super) async fn only(db: &Db) -> Result<JobStatus, Failure> {
-    sole(jobs::list(db).await?)
+/// The job of that name, or the only one where none is given, with what workers say that they are at.
+pub(super) async fn seen(db: &Db, name: Option<&str>, ears: &Ears) -> Result<JobStatus, Failure> {
+    let mut job = match name {
+        Some(name) => find(db, name).await?,
+        None => sole(jobs::list(db).await?)?,
+    };
+    ears.count_in(db, std::slice::from_mut(&mut job)).await;
+    Ok(job)
 }
 
 /// The only one of these jobs.

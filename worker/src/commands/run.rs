@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use eciton_engine::base::Error;
 use eciton_engine::db::{Db, ScanRange};
-use eciton_jobs::run::{self as jobs, Checked, End, JobReport, RunOptions, Stop, Submitted};
+use eciton_jobs::run::{
+    self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted,
+};
 use eciton_jobs::spec::JobFile;
 
 use super::scan;
@@ -15,6 +17,7 @@ use crate::cli::{Global, Run, Submit};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::peer::{Activity, Peer};
 use crate::progress::{self, Tracker, per_second};
 use crate::settings::{self, Crew};
 use crate::{job, signals};
@@ -120,15 +123,26 @@ pub(super) async fn to_the_end(
     let stop = Stop::new();
     signals::listen(stop.clone())?;
     let tracker = Arc::new(Tracker::default());
+    let activity = Arc::new(Activity::default());
+    let (workers, commit_interval) = (ending.crew.workers, ending.crew.commit_interval);
+    // Others at this database, if there may be any, are told who works here.
+    let announcing = db.is_shared().then(|| {
+        let (activity, leases) = (Arc::clone(&activity), Leases::new());
+        Peer::new(db, None, workers, activity, leases, stop.clone()).appear()
+    });
     let options = RunOptions {
-        workers: ending.crew.workers,
-        commit_interval: ending.crew.commit_interval,
-        observer: tracker.clone(),
+        workers,
+        commit_interval,
+        observer: activity.of(name, tracker.clone()),
         stop,
         ..RunOptions::default()
     };
     let started = Instant::now();
-    let report = progress::show(name, &tracker, jobs::run(db, name, options)).await?;
+    let report = progress::show(name, &tracker, jobs::run(db, name, options)).await;
+    if let Some(announcing) = announcing {
+        announcing.end().await;
+    }
+    let report = report?;
     let elapsed = started.elapsed();
 
     let mut output = Output::new(global);

@@ -7,9 +7,10 @@ use eciton_jobs::run::JobStatus;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::job::{find, only, remote, sole};
+use super::job::{remote, seen, sole};
 use crate::cli::{Global, Peers};
 use crate::failure::Failure;
+use crate::heard::Ears;
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::remote::Watch;
@@ -63,6 +64,7 @@ enum News {
     /// A database that is looked at from time to time; how it stood at first.
     Here {
         name: String,
+        ears: Ears,
         first: Option<JobStatus>,
     },
     /// A peer that tells them.
@@ -78,13 +80,11 @@ impl News {
             };
             return Ok(News::There(Watch::new(remote, &name)));
         }
-        let first = database::reading(global, async |db| match name {
-            Some(name) => find(db, name).await,
-            None => only(db).await,
-        });
-        let first = first.await?;
+        let ears = Ears::new(global)?;
+        let first = database::reading(global, async |db| seen(db, name, &ears).await).await?;
         Ok(News::Here {
             name: first.name.clone(),
+            ears,
             first: Some(first),
         })
     }
@@ -92,14 +92,14 @@ impl News {
     async fn next(&mut self, global: &Global) -> Result<JobStatus, Failure> {
         match self {
             News::There(watch) => watch.next().await,
-            News::Here { name, first } => match first.take() {
+            News::Here { name, ears, first } => match first.take() {
                 Some(first) => Ok(first),
                 None => {
                     tokio::time::sleep(LOOKS_APART).await;
                     // What is open for reading stays as it was when it was opened: it takes no lock, so whoever
                     // writes may collect what it would have to follow. Opening reads the newest manifest and the
                     // log behind it, a few files.
-                    database::reading(global, async |db| find(db, name).await).await
+                    database::reading(global, async |db| seen(db, Some(name), ears).await).await
                 }
             },
         }

@@ -50,14 +50,10 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
             Some(listener) => Some(calls(listener, &peer, &stop)?),
             None => None,
         };
-        // A task, so that it goes on whatever else holds a lock of the database.
-        let telling = tokio::spawn({
-            let peer = peer.clone();
-            async move { peer.announce().await }
-        });
+        let announcing = peer.appear();
         let options = ServeOptions {
             commit_interval,
-            observer: Arc::new(move |job: &str| activity.of(job, JobMetrics::new(job))),
+            observer: Arc::new(move |job: &str| activity.of(job, Arc::new(JobMetrics::new(job)))),
             leases,
             ..ServeOptions::new(slots, stop.clone())
         };
@@ -68,9 +64,7 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
                 drain.as_secs()
             ))),
         };
-        telling.abort();
-        drop(telling.await);
-        peer.withdraw().await;
+        announcing.end().await;
         if let Some(serving) = serving {
             serving.end().await;
         }

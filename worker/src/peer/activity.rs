@@ -1,6 +1,6 @@
-//! What this process is at: shards at work and shards done, of all jobs.
+//! What the slots of this process are at: shards at work and shards done, of all jobs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,41 +10,59 @@ use parking_lot::Mutex;
 /// Counts what the slots of this process do.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Shards at work, by job.
-    at_work: Mutex<HashMap<String, HashSet<u64>>>,
+    at_work: Mutex<AtWork>,
     /// Shards that ended here with their results in a store.
     done: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct AtWork {
+    /// The number of the last run.
+    last: u64,
+    runs: HashMap<u64, Run>,
+}
+
+/// A run of a job, here.
+#[derive(Debug)]
+struct Run {
+    job: String,
+    /// Its shards at work.
+    shards: HashSet<u64>,
+}
+
 impl Activity {
     /// Takes notice of a job from now on: a run of it begins here. What an earlier one left unfinished is at work no
-    /// more. Whatever is told goes on to `next`.
-    pub(crate) fn of(self: &Arc<Activity>, job: &str, next: impl Observer) -> Arc<dyn Observer> {
-        self.at_work.lock().remove(job);
-        Arc::new(OfJob {
-            activity: Arc::clone(self),
+    /// more, nor is what this one leaves once nobody tells of it. Whatever is told goes on to `next`.
+    pub(crate) fn of(
+        self: &Arc<Activity>,
+        job: &str,
+        next: Arc<dyn Observer>,
+    ) -> Arc<dyn Observer> {
+        let mut at_work = self.at_work.lock();
+        at_work.runs.retain(|_, run| run.job != job);
+        at_work.last += 1;
+        let run = at_work.last;
+        let begun = Run {
             job: job.to_owned(),
+            shards: HashSet::new(),
+        };
+        at_work.runs.insert(run, begun);
+        Arc::new(OfRun {
+            activity: Arc::clone(self),
+            run,
             next,
         })
     }
 
-    /// Shards of a job that are at work here.
-    pub(super) fn running(&self, job: &str) -> u64 {
-        self.at_work
-            .lock()
-            .get(job)
-            .map_or(0, |shards| shards.len() as u64)
-    }
-
-    /// Shards that are at work here.
-    pub(super) fn busy(&self) -> u32 {
-        let shards = self
-            .at_work
-            .lock()
-            .values()
-            .map(HashSet::len)
-            .sum::<usize>();
-        u32::try_from(shards).unwrap_or(u32::MAX)
+    /// How many shards of each job are at work here, for those of which any are.
+    pub(super) fn running(&self) -> BTreeMap<String, u32> {
+        let at_work = self.at_work.lock();
+        let busy = at_work.runs.values().filter(|run| !run.shards.is_empty());
+        let told = busy.map(|run| {
+            let shards = u32::try_from(run.shards.len()).unwrap_or(u32::MAX);
+            (run.job.clone(), shards)
+        });
+        told.collect()
     }
 
     /// Shards that ended here with their results in a store.
@@ -53,36 +71,46 @@ impl Activity {
     }
 }
 
-struct OfJob<O> {
+struct OfRun {
     activity: Arc<Activity>,
-    job: String,
-    next: O,
+    run: u64,
+    next: Arc<dyn Observer>,
 }
 
-impl<O: Observer> Observer for OfJob<O> {
+impl OfRun {
+    /// Changes what the run is at, unless a later one of its job has begun.
+    fn change(&self, change: impl FnOnce(&mut HashSet<u64>)) {
+        if let Some(run) = self.activity.at_work.lock().runs.get_mut(&self.run) {
+            change(&mut run.shards);
+        }
+    }
+}
+
+impl Observer for OfRun {
     fn observe(&self, event: &Event<'_>) {
         match event {
-            Event::ShardStarted { shard } => {
-                let mut at_work = self.activity.at_work.lock();
-                at_work.entry(self.job.clone()).or_default().insert(*shard);
-            }
+            Event::ShardStarted { shard } => self.change(|shards| {
+                shards.insert(*shard);
+            }),
+            // One that failed may be tried again anywhere.
             Event::ShardDone { shard, .. }
             | Event::ShardDropped { shard }
-            | Event::ShardFailed { shard, .. } => {
-                let mut at_work = self.activity.at_work.lock();
-                if let Some(shards) = at_work.get_mut(&self.job) {
-                    shards.remove(shard);
-                    if shards.is_empty() {
-                        at_work.remove(&self.job);
-                    }
-                }
-                if matches!(event, Event::ShardDone { .. }) {
-                    self.activity.done.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            | Event::AttemptFailed { shard, .. }
+            | Event::ShardFailed { shard, .. } => self.change(|shards| {
+                shards.remove(shard);
+            }),
             _ => {}
         }
+        if matches!(event, Event::ShardDone { .. }) {
+            self.activity.done.fetch_add(1, Ordering::Relaxed);
+        }
         self.next.observe(event);
+    }
+}
+
+impl Drop for OfRun {
+    fn drop(&mut self) {
+        self.activity.at_work.lock().runs.remove(&self.run);
     }
 }
 
@@ -91,13 +119,21 @@ mod tests {
     use super::*;
     use eciton_jobs::run::Silent;
 
+    fn running(activity: &Activity) -> Vec<(String, u32)> {
+        activity.running().into_iter().collect()
+    }
+
     #[test]
     fn shards_come_and_go() {
         let activity = Arc::new(Activity::default());
-        let told = activity.of("a", Silent);
-        told.observe(&Event::ShardStarted { shard: 1 });
-        told.observe(&Event::ShardStarted { shard: 2 });
-        assert_eq!((activity.running("a"), activity.busy()), (2, 2));
+        let told = activity.of("a", Arc::new(Silent));
+        let other = activity.of("b", Arc::new(Silent));
+        assert_eq!(running(&activity), []);
+        other.observe(&Event::ShardStarted { shard: 1 });
+        for shard in 1..=3 {
+            told.observe(&Event::ShardStarted { shard });
+        }
+        assert_eq!(running(&activity), [("a".into(), 3), ("b".into(), 1)]);
         let done = Event::ShardDone {
             shard: 1,
             rows_read: 0,
@@ -106,12 +142,32 @@ mod tests {
             conflicts: 0,
         };
         told.observe(&done);
-        assert_eq!((activity.running("a"), activity.done()), (1, 1));
-        activity.of("a", Silent);
-        assert_eq!(
-            activity.running("a"),
-            0,
-            "a run that ended has nothing at work"
-        );
+        let failed = Event::AttemptFailed {
+            shard: 2,
+            attempt: 1,
+            error: "",
+            retry_in_ms: 1,
+        };
+        told.observe(&failed);
+        assert_eq!(running(&activity), [("a".into(), 1), ("b".into(), 1)]);
+        assert_eq!(activity.done(), 1);
+    }
+
+    /// A job that was cancelled stops in the middle of its shards, and tells of none of them.
+    #[test]
+    fn a_run_that_is_over_has_nothing_at_work() {
+        let activity = Arc::new(Activity::default());
+        let first = activity.of("a", Arc::new(Silent));
+        first.observe(&Event::ShardStarted { shard: 1 });
+        drop(first);
+        assert_eq!(running(&activity), []);
+        let second = activity.of("a", Arc::new(Silent));
+        second.observe(&Event::ShardStarted { shard: 1 });
+        let third = activity.of("a", Arc::new(Silent));
+        assert_eq!(running(&activity), [], "another run begins");
+        third.observe(&Event::ShardStarted { shard: 2 });
+        second.observe(&Event::ShardStarted { shard: 3 });
+        drop(second);
+        assert_eq!(running(&activity), [("a".into(), 1)]);
     }
 }

@@ -32,7 +32,7 @@ mod workers;
 
 pub(crate) use access::Access;
 pub(crate) use activity::Activity;
-pub(crate) use presence::told as told_worker;
+pub(crate) use presence::{Running, told as told_worker};
 pub(crate) use server::{Listener, Serving};
 
 use std::net::SocketAddr;
@@ -47,6 +47,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore};
 use tonic::Status;
 
+use presence::Heard;
 use workers::Me;
 
 use crate::metrics::JobMetrics;
@@ -71,6 +72,8 @@ struct Inner {
     desk: PullDesk,
     /// When the last look at what others have committed began.
     refreshed: Mutex<Option<Instant>>,
+    /// What other workers have said.
+    heard: Mutex<Option<Arc<Heard>>>,
 }
 
 impl Peer {
@@ -94,6 +97,7 @@ impl Peer {
             submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
             desk,
             refreshed: Mutex::default(),
+            heard: Mutex::default(),
         }))
     }
 

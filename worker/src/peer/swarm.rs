@@ -110,17 +110,9 @@ impl Peer {
             let name = name.clone();
             async move { jobs::view(&db, &name, view).await }.boxed()
         });
-        Ok(self.with_running(job.await?))
-    }
-
-    /// Says how many shards are at work, as far as this process can tell.
-    fn with_running(&self, mut job: JobStatus) -> JobStatus {
-        if let Some(counts) = &mut job.counts {
-            // Those that have just ended are counted as that.
-            let rest = job.shards.saturating_sub(counts.done + counts.failed);
-            counts.running = self.0.activity.running(&job.name).min(rest);
-        }
-        job
+        let mut job = job.await?;
+        self.with_running(std::slice::from_mut(&mut job)).await;
+        Ok(job)
     }
 
     async fn submit(
@@ -161,7 +153,7 @@ impl Peer {
         let after = pages::after(&filter, &request.page_token)?.to_owned();
         let limit = requests::page_size(request.page_size, JOBS_PAGE_DEFAULT, JOBS_PAGE_MAX);
         let prefix = request.name_prefix;
-        let page = self
+        let mut page = self
             .read(move |db| {
                 let (after, prefix, phases) = (after.clone(), prefix.clone(), phases.clone());
                 async move {
@@ -178,12 +170,9 @@ impl Peer {
             })
             .await?;
         let next = page.next.map(|last| pages::token(&filter, &last));
+        self.with_running(&mut page.jobs).await;
         Ok(ListJobsResponse {
-            jobs: page
-                .jobs
-                .into_iter()
-                .map(|job| self.with_running(job))
-                .collect(),
+            jobs: page.jobs,
             next_page_token: next.unwrap_or_default(),
         })
     }

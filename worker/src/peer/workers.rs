@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::{WORKER_TEXT_LEN_MAX, WORKERS_PAGE_DEFAULT, WORKERS_PAGE_MAX};
 use eciton_proto::v1::{
-    ListWorkersRequest, ListWorkersResponse, Worker, WorkerInfo, WorkerKind, WorkerState,
+    ListWorkersRequest, ListWorkersResponse, Worker, WorkerInfo, WorkerJob, WorkerKind, WorkerState,
 };
 use tonic::Status;
 
@@ -56,9 +56,14 @@ fn host() -> String {
 }
 
 impl Peer {
-    /// This process as a worker.
+    /// This process as a worker, with all that it is at. Programs that do not say who they are work for it.
     pub(super) fn as_worker(&self) -> Worker {
         let (me, activity) = (&self.0.me, &self.0.activity);
+        let mut running = activity.running();
+        for job in self.desk().unnamed() {
+            let sum = running.entry(job.name).or_default();
+            *sum = sum.saturating_add(job.running);
+        }
         let state = match self.is_draining() {
             true => WorkerState::Draining,
             false => WorkerState::Running,
@@ -69,10 +74,14 @@ impl Peer {
             kind: WorkerKind::Node.into(),
             state: state.into(),
             address: me.address.clone(),
-            busy: activity.busy(),
+            busy: running.values().copied().fold(0, u32::saturating_add),
             started_ms: me.started_ms,
             seen_ms: now_ms(),
             shards_done: activity.done(),
+            jobs: running
+                .into_iter()
+                .map(|(name, running)| WorkerJob { name, running })
+                .collect(),
         }
     }
 

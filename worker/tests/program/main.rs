@@ -28,6 +28,7 @@ mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
 #[allow(dead_code, reason = "the engine's tests need more of it")]
 mod redis;
+mod running;
 mod streams;
 mod support;
 mod swarm;

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
+use eciton_proto::v1::shards_client::ShardsClient;
 use eciton_proto::v1::swarm_client::SwarmClient;
 use eciton_proto::v1::{JobFile, SubmitJobRequest};
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +23,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A worker of the place's database with one slot, and these arguments more.
+    /// A worker of the place's database, with one slot where nothing else is said, and these arguments more.
     pub(crate) fn start(place: &Place, more: &[&str]) -> Peer {
         Peer::start_with(
             place,
@@ -37,8 +38,12 @@ impl Peer {
         args: &[&str],
         configure: impl FnOnce(&mut Command),
     ) -> Peer {
-        let few = ["worker", "--slots", "1", "--commit-interval", "20ms"];
-        let mut command = place.command(&[&few, args].concat());
+        let few = ["worker", "--commit-interval", "20ms"];
+        let slots = match args.contains(&"--slots") {
+            true => &[][..],
+            false => &["--slots", "1"],
+        };
+        let mut command = place.command(&[&few, slots, args].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         configure(&mut command);
         let mut child = command.spawn().unwrap();
@@ -94,8 +99,17 @@ impl Peer {
 
     /// A client of this peer.
     pub(crate) async fn client(&self) -> SwarmClient<Channel> {
+        SwarmClient::new(self.channel().await)
+    }
+
+    /// A client that takes shards.
+    pub(crate) async fn puller(&self) -> ShardsClient<Channel> {
+        ShardsClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
-        SwarmClient::new(endpoint.connect().await.unwrap())
+        endpoint.connect().await.unwrap()
     }
 }
 

@@ -9,7 +9,7 @@ use eciton_engine::db::Db;
 use eciton_proto::limits::{PULL_JOBS_MAX, PULL_TASKS_MAX, PULL_WAIT_MS_MAX, RESPONSE_LEN_MAX};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{
-    Outcome, PullRequest, PullResponse, StepKind, TaskSpec, Worker, WorkerInfo,
+    Outcome, PullRequest, PullResponse, StepKind, TaskSpec, Worker, WorkerInfo, WorkerJob,
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -202,7 +202,8 @@ impl PullDesk {
             match self.prepare(job, place, holder).await {
                 Ok(Ok(task)) => {
                     len_max = len_max.saturating_sub(task.encoded_len() + 8);
-                    self.0.programs.took(program, holder, until);
+                    let name = &job.open.name;
+                    self.0.programs.took(program, holder, name, until);
                     job.observer.observe(&Event::ShardStarted { shard });
                     tasks.push(task);
                 }
@@ -311,6 +312,12 @@ impl PullDesk {
     /// The programs that were heard of lately, as workers of the swarm.
     pub fn programs(&self) -> Vec<Worker> {
         self.0.programs.list(self.0.peer)
+    }
+
+    /// How many shards of which job are at programs that do not say who they are: their leases run, and none of
+    /// [`PullDesk::programs`] has them.
+    pub fn unnamed(&self) -> Vec<WorkerJob> {
+        self.0.programs.unnamed()
     }
 }
 

@@ -78,7 +78,7 @@ impl PullDesk {
             self.0.leases.lose(place, holder);
             return false;
         }
-        self.0.programs.held(holder, until);
+        self.0.programs.held(holder, &job.open.name, until);
         true
     }
 

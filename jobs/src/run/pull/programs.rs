@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use eciton_proto::limits::WORKER_TEXT_LEN_MAX;
-use eciton_proto::v1::{Worker, WorkerInfo, WorkerKind, WorkerState};
+use eciton_proto::v1::{Worker, WorkerInfo, WorkerJob, WorkerKind, WorkerState};
 use parking_lot::Mutex;
 
 use crate::run::leases::Holder;
@@ -27,6 +27,15 @@ struct Inner {
     numbers: HashMap<(String, String), u64>,
     /// Whose a lease is.
     holders: HashMap<Holder, u64>,
+    /// Leases of programs that do not say who they are.
+    unnamed: HashMap<Holder, Lease>,
+}
+
+/// A lease that a program was given.
+struct Lease {
+    /// The job's name.
+    job: String,
+    until: Instant,
 }
 
 struct Program {
@@ -35,16 +44,15 @@ struct Program {
     seen_ms: i64,
     seen: Instant,
     shards_done: u64,
-    /// Its leases, with their ends.
-    leases: HashMap<Holder, Instant>,
+    leases: HashMap<Holder, Lease>,
 }
 
 impl Programs {
     /// A program pulls; its number, if it says who it is.
     pub(super) fn heard_of(&self, info: Option<&WorkerInfo>) -> Option<u64> {
-        let info = info.filter(|info| !info.name.is_empty())?;
         let mut inner = self.0.lock();
         inner.forget();
+        let info = info.filter(|info| !info.name.is_empty())?;
         let name = (info.name.clone(), info.version.clone());
         if let Some(number) = inner.numbers.get(&name).copied() {
             if let Some(program) = inner.programs.get_mut(&number) {
@@ -69,23 +77,34 @@ impl Programs {
         Some(number)
     }
 
-    /// It was given a lease.
-    pub(super) fn took(&self, number: Option<u64>, holder: Holder, until: Instant) {
+    /// It was given a lease of a shard of a job.
+    pub(super) fn took(&self, number: Option<u64>, holder: Holder, job: &str, until: Instant) {
+        let job = job.to_owned();
+        let lease = Lease { job, until };
         let mut inner = self.0.lock();
         if let Some(number) = number
             && let Some(program) = inner.programs.get_mut(&number)
         {
-            program.leases.insert(holder, until);
+            program.leases.insert(holder, lease);
             inner.holders.insert(holder, number);
+        } else {
+            inner.unnamed.insert(holder, lease);
         }
     }
 
-    /// It holds on to a lease.
-    pub(super) fn held(&self, holder: Holder, until: Instant) {
+    /// It holds on to a lease, which another peer may have given.
+    pub(super) fn held(&self, holder: Holder, job: &str, until: Instant) {
+        let job = job.to_owned();
+        let lease = Lease { job, until };
         let mut inner = self.0.lock();
-        if let Some(program) = inner.of(holder) {
-            program.hear();
-            program.leases.insert(holder, until);
+        match inner.of(holder) {
+            Some(program) => {
+                program.hear();
+                program.leases.insert(holder, lease);
+            }
+            None => {
+                inner.unnamed.insert(holder, lease);
+            }
         }
     }
 
@@ -98,31 +117,55 @@ impl Programs {
             program.leases.remove(&holder);
         }
         inner.holders.remove(&holder);
+        inner.unnamed.remove(&holder);
     }
 
-    /// All of them.
+    /// What those are at that do not say who they are.
+    pub(super) fn unnamed(&self) -> Vec<WorkerJob> {
+        let mut inner = self.0.lock();
+        inner.forget();
+        by_job(inner.unnamed.values())
+    }
+
+    /// All that say who they are.
     pub(super) fn list(&self, peer: u64) -> Vec<Worker> {
         let mut inner = self.0.lock();
         inner.forget();
-        let now = Instant::now();
         let programs = inner.programs.iter();
         programs
             .map(|(number, program)| {
-                let busy = program.leases.values().filter(|until| **until > now);
+                let jobs = by_job(program.leases.values());
+                let busy = jobs.iter().map(|job| job.running);
                 Worker {
                     id: id(peer, *number, &program.info.name),
                     info: Some(program.info.clone()),
                     kind: WorkerKind::Pulling.into(),
                     state: WorkerState::Running.into(),
                     address: String::new(),
-                    busy: u32::try_from(busy.count()).unwrap_or(u32::MAX),
+                    busy: busy.fold(0, u32::saturating_add),
                     started_ms: program.started_ms,
                     seen_ms: program.seen_ms,
                     shards_done: program.shards_done,
+                    jobs,
                 }
             })
             .collect()
     }
+}
+
+/// Leases that run, by job.
+fn by_job<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<WorkerJob> {
+    let now = Instant::now();
+    let mut jobs: BTreeMap<&str, u32> = BTreeMap::new();
+    for lease in leases.filter(|lease| lease.until > now) {
+        let running = jobs.entry(&lease.job).or_default();
+        *running = running.saturating_add(1);
+    }
+    let told = jobs.into_iter().map(|(name, running)| WorkerJob {
+        name: name.to_owned(),
+        running,
+    });
+    told.collect()
 }
 
 /// Tells a program at a peer from all others.
@@ -145,8 +188,9 @@ impl Inner {
         let now = Instant::now();
         let stays = |program: &Program| {
             now.duration_since(program.seen) < SILENCE_MAX
-                || program.leases.values().any(|until| *until > now)
+                || program.leases.values().any(|lease| lease.until > now)
         };
+        self.unnamed.retain(|_, lease| lease.until > now);
         let gone = self.programs.iter().filter(|(_, program)| !stays(program));
         let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
         self.remove(&gone);
@@ -178,7 +222,7 @@ impl Program {
         let now = self.seen;
         // What ran out long ago was lost.
         self.leases
-            .retain(|_, until| now.duration_since(*until) < SILENCE_MAX);
+            .retain(|_, lease| now.duration_since(lease.until) < SILENCE_MAX);
     }
 }
 
@@ -201,8 +245,8 @@ mod tests {
         assert_ne!(programs.heard_of(Some(&info("two"))), one);
         let (first, second) = (Holder::new(), Holder::new());
         let late = Instant::now() + Duration::from_hours(1);
-        programs.took(one, first, late);
-        programs.took(one, second, late);
+        programs.took(one, first, "a", late);
+        programs.took(one, second, "a", late);
         programs.ended(first, true);
         let listed = programs.list(7);
         let shown: Vec<_> = listed
@@ -210,6 +254,7 @@ mod tests {
             .map(|worker| (worker.busy, worker.shards_done))
             .collect();
         assert_eq!(shown, [(1, 1), (0, 0)]);
+        assert_eq!(listed[0].jobs, [job("a", 1)]);
         assert!(
             listed
                 .iter()
@@ -219,5 +264,30 @@ mod tests {
             programs.heard_of(Some(&info(&format!("n{n}"))));
         }
         assert_eq!(programs.list(7).len(), PROGRAMS_MAX);
+    }
+
+    fn job(name: &str, running: u32) -> WorkerJob {
+        WorkerJob {
+            name: name.to_owned(),
+            running,
+        }
+    }
+
+    /// Also what they were given elsewhere, and go on with here.
+    #[test]
+    fn shards_of_programs_without_a_name_are_counted() {
+        let programs = Programs::default();
+        let late = Instant::now() + Duration::from_hours(1);
+        let [first, second, elsewhere, over] = std::array::from_fn(|_| Holder::new());
+        programs.took(None, first, "a", late);
+        programs.took(None, second, "b", late);
+        programs.took(None, over, "a", Instant::now());
+        programs.held(elsewhere, "b", late);
+        programs.held(elsewhere, "b", late);
+        assert_eq!(programs.unnamed(), [job("a", 1), job("b", 2)]);
+        assert!(programs.list(7).is_empty());
+        programs.ended(elsewhere, true);
+        programs.ended(first, false);
+        assert_eq!(programs.unnamed(), [job("b", 1)]);
     }
 }
