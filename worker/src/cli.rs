@@ -48,6 +48,7 @@ Examples:
   eciton worker --db /mnt/shared/db --redis redis://redis.local:6379
   eciton worker --db s3://bucket/prefix --slots 4 --metrics 0.0.0.0:9100
   eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --tls-cert cert.pem --tls-key key.pem --tokens tokens
+  eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --advertise worker-1.swarm:7711 --insecure
   eciton submit job.toml --db /mnt/shared/db --redis redis://redis.local:6379
 
 Any number of workers, on any machines that see the database, share the shards of all jobs that are submitted to it; there

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use eciton_proto::limits::WORKER_TEXT_LEN_MAX;
+use tonic::codegen::http::uri::Authority;
+
+/// Connections that a listener may be told to take at the same time.
+pub(crate) const CONNECTIONS_MAX: u32 = 1_000_000;
 
 /// Where a worker serves gRPC, and to whom.
 #[derive(Debug, Default, Args)]
@@ -14,6 +19,22 @@ pub(crate) struct Listening {
                 [env: ECITON_LISTEN]"
     )]
     pub(crate) listen: Option<String>,
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_parser = advertised,
+        help = "Tells others that it is reached here, where that is not the address of --listen: in a container, behind a \
+                proxy [env: ECITON_ADVERTISE] [default: the address of --listen; of 0.0.0.0 the host's name with the port]"
+    )]
+    pub(crate) advertise: Option<String>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)),
+        help = "Connections at the same time, at most: more are closed at once. One that says nothing for 10 s at its \
+                beginning, or for 50 s later on, is closed, too [env: ECITON_CONNECTIONS] [default: 1024]"
+    )]
+    pub(crate) connections: Option<u32>,
     #[arg(
         long,
         value_name = "PEM",
@@ -42,6 +63,20 @@ pub(crate) struct Listening {
     /// Serves gRPC beyond this machine without TLS, or to anybody
     #[arg(long)]
     pub(crate) insecure: bool,
+}
+
+/// An address that others are told: a host and its port.
+pub(crate) fn advertised(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<Authority>().ok().filter(|address| {
+        let has_port = address.port_u16().is_some_and(|port| port > 0);
+        has_port && !address.host().is_empty() && !text.contains('@')
+    });
+    match parsed {
+        Some(_) if text.len() <= WORKER_TEXT_LEN_MAX => Ok(text.to_owned()),
+        _ => Err(format!(
+            "expected host:port, at most {WORKER_TEXT_LEN_MAX} bytes"
+        )),
+    }
 }
 
 /// A worker that is asked over gRPC.
@@ -83,4 +118,41 @@ pub(crate) struct Peers {
         requires = "tls_client_cert"
     )]
     pub(crate) tls_client_key: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_others_are_told_has_a_host_and_a_port() {
+        let longest = format!("{}:7711", "h".repeat(WORKER_TEXT_LEN_MAX - 5));
+        for good in [
+            "a:1",
+            "node-1.swarm.local:7711",
+            "10.0.0.7:65535",
+            "[::1]:7711",
+            &longest,
+        ] {
+            assert_eq!(advertised(good).as_deref(), Ok(good));
+        }
+        let long = format!("h{longest}");
+        for bad in [
+            "",
+            "a",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:x",
+            "a b:1",
+            "http://a:1",
+            "a:1/path",
+            "me@a:1",
+            "::1:7711",
+            &long,
+        ] {
+            assert!(advertised(bad).is_err(), "{bad}");
+        }
+    }
 }

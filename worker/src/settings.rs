@@ -18,6 +18,8 @@ use serde::Deserialize;
 
 use crate::cli::{self, Compressed, Global, Listening, Worker, Workers, interval};
 use crate::failure::Failure;
+use crate::flags;
+use crate::peer::CONNECTIONS_DEFAULT;
 
 /// The file of settings, in the working directory.
 const FILE: &str = "eciton.toml";
@@ -35,6 +37,8 @@ struct File {
     redis: Option<RedisOptions>,
     cache: Option<Cache>,
     listen: Option<String>,
+    advertise: Option<String>,
+    connections: Option<usize>,
     tls: Option<Tls>,
     tokens: Option<PathBuf>,
 }
@@ -254,6 +258,10 @@ pub(crate) fn metrics(given: &Worker) -> Result<Option<SocketAddr>, Failure> {
 pub(crate) struct Listen {
     /// Host and port.
     pub(crate) address: String,
+    /// Host and port under which others reach it; `None`: where it listens.
+    pub(crate) advertise: Option<String>,
+    /// Connections at the same time.
+    pub(crate) connections: usize,
     /// The certificate that is shown, and its key.
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     /// Who signs the certificates of clients; `None`: they need none.
@@ -282,7 +290,28 @@ pub(crate) fn listen(given: &Listening) -> Result<Option<Listen>, Failure> {
         .clone()
         .or_else(|| from_environment("ECITON_LISTEN"));
     let Some(address) = address.or(in_file.listen) else {
-        return Ok(None);
+        return match given.advertise {
+            Some(_) => Err(Failure::Usage(
+                "--advertise: expected --listen, too".to_owned(),
+            )),
+            None => Ok(None),
+        };
+    };
+    let advertise = match (&given.advertise, from_environment("ECITON_ADVERTISE")) {
+        (Some(address), _) => Some(address.clone()),
+        (None, Some(text)) => Some(advertised("ECITON_ADVERTISE", &text)?),
+        (None, None) => match in_file.advertise {
+            Some(text) => Some(advertised(&format!("{FILE}: advertise"), &text)?),
+            None => None,
+        },
+    };
+    let connections = match (given.connections, from_environment("ECITON_CONNECTIONS")) {
+        (Some(connections), _) => connections as usize,
+        (None, Some(text)) => connections("ECITON_CONNECTIONS", &text)?,
+        (None, None) => match in_file.connections {
+            Some(number) => connections(&format!("{FILE}: connections"), &number.to_string())?,
+            None => CONNECTIONS_DEFAULT,
+        },
     };
     let cert = path(&given.tls_cert, "ECITON_TLS_CERT", files.cert);
     let key = path(&given.tls_key, "ECITON_TLS_KEY", files.key);
@@ -302,6 +331,8 @@ pub(crate) fn listen(given: &Listening) -> Result<Option<Listen>, Failure> {
     };
     Ok(Some(Listen {
         address,
+        advertise,
+        connections,
         certificate,
         client_ca: path(
             &given.tls_client_ca,
@@ -311,6 +342,22 @@ pub(crate) fn listen(given: &Listening) -> Result<Option<Listen>, Failure> {
         tokens: path(&given.tokens, "ECITON_TOKENS", in_file.tokens),
         insecure: given.insecure,
     }))
+}
+
+/// An address that others are told.
+fn advertised(name: &str, text: &str) -> Result<String, Failure> {
+    let found = flags::advertised(text);
+    found.map_err(|expected| Failure::Usage(format!("{name} is `{text}`: {expected}")))
+}
+
+/// How many connections there may be.
+fn connections(name: &str, text: &str) -> Result<usize, Failure> {
+    let number = text.parse().ok();
+    let number = number.filter(|n: &u32| (1..=flags::CONNECTIONS_MAX).contains(n));
+    number.map(|n| n as usize).ok_or_else(|| {
+        let expected = format!("expected a number from 1 to {}", flags::CONNECTIONS_MAX);
+        Failure::Usage(format!("{name} is `{text}`: {expected}"))
+    })
 }
 
 /// Which workers are asked over gRPC, and how.

@@ -211,6 +211,12 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
     if let Some(address) = &listening.listen {
         add("--listen", address.into());
     }
+    if let Some(address) = &listening.advertise {
+        add("--advertise", address.into());
+    }
+    if let Some(connections) = listening.connections {
+        add("--connections", connections.to_string().into());
+    }
     for (flag, path) in [
         ("--tls-cert", &listening.tls_cert),
         ("--tls-key", &listening.tls_key),

@@ -37,7 +37,7 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     database::writing(global, Absent::Create, async move |db: Db| {
         let activity = Arc::new(Activity::default());
         let leases = Leases::new();
-        let address = listener.as_ref().map(Listener::address);
+        let address = listener.as_ref().map(Listener::advertised);
         let peer = Peer::new(
             &db,
             address,

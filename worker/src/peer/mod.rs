@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | `server` | the listener, the services behind it, and how they end |
+//! | `connections` | how many connections there may be, and what they may take |
 //! | `swarm` | the calls of the service `Swarm` |
 //! | `watch` | telling how a job goes, until it has ended |
 //! | `shards` | the calls of the service `Shards` |
@@ -19,6 +20,7 @@
 
 mod access;
 mod activity;
+mod connections;
 mod guard;
 mod pages;
 mod presence;
@@ -30,12 +32,15 @@ mod swarm;
 mod watch;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use access::Access;
 pub(crate) use activity::Activity;
+pub(crate) use connections::CONNECTIONS_DEFAULT;
 pub(crate) use presence::{Running, told as told_worker};
 pub(crate) use server::{Listener, Serving};
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -67,6 +72,8 @@ struct Inner {
     db: Db,
     me: Me,
     stop: Stop,
+    /// Requested when nothing is served any more in a moment.
+    leaving: Stop,
     activity: Arc<Activity>,
     submits: Semaphore,
     desk: PullDesk,
@@ -77,11 +84,11 @@ struct Inner {
 }
 
 impl Peer {
-    /// A peer that answers for `db` until `stop` is requested, and goes on telling afterwards. It serves at
-    /// `address`, and works with so many slots.
+    /// A peer that answers for `db` until `stop` is requested, and goes on telling afterwards. Others are told that it
+    /// serves at `address`, and works with so many slots.
     pub(crate) fn new(
         db: &Db,
-        address: Option<SocketAddr>,
+        address: Option<&str>,
         slots: usize,
         activity: Arc<Activity>,
         leases: Leases,
@@ -93,6 +100,7 @@ impl Peer {
             db: db.clone(),
             me: Me::new(address, slots),
             stop,
+            leaving: Stop::new(),
             activity,
             submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
             desk,
@@ -111,6 +119,11 @@ impl Peer {
         while self.0.desk.leases() > 0 {
             tokio::time::sleep(LOOKS_APART).await;
         }
+    }
+
+    /// Has watches end: nothing is served any more in a moment.
+    fn leave(&self) {
+        self.0.leaving.request();
     }
 
     /// Whether it is about to go: it takes nothing new.

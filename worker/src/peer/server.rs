@@ -15,28 +15,27 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::connections::{Bounds, Connections};
 use super::guard::Guarded;
+use super::workers::reached_at;
 use super::{Access, Peer};
 use crate::failure::{Failure, with_sources};
 use crate::settings::Listen;
 
 /// Services that health is told of, beside the process as a whole.
 const SERVICES: [&str; 3] = ["", "eciton.v1.Swarm", "eciton.v1.Shards"];
-/// A connection on which nothing happens is asked so often whether its other end is there...
-const ASKED_APART: Duration = Duration::from_secs(20);
-/// ...and given up where no answer comes for so long.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// Calls at a time on one connection; more of them wait.
 const CALLS_AT_ONCE_MAX: u32 = 256;
-/// What a TLS handshake may take: who connects and says nothing is not kept.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long calls that are at work when everything else has ended may take to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// An address that this process listens at; connections wait until somebody [serves](Listener::serve).
 pub(crate) struct Listener {
     incoming: TcpIncoming,
+    bounds: Bounds,
     address: SocketAddr,
+    /// Where others reach it, as they are told.
+    advertised: String,
     server: Server,
     access: Access,
 }
@@ -48,6 +47,16 @@ impl Listener {
     /// [`Failure::Usage`] where nobody can listen there, where certificates or tokens cannot be read, and beyond this
     /// machine where callers would not be known or anybody could listen in.
     pub(crate) fn bind(listen: &Listen) -> Result<Listener, Failure> {
+        let connections = listen.connections;
+        let bounds = Bounds {
+            connections,
+            ..Bounds::default()
+        };
+        Listener::bind_within(listen, bounds)
+    }
+
+    /// The same, with bounds of its own.
+    pub(super) fn bind_within(listen: &Listen, bounds: Bounds) -> Result<Listener, Failure> {
         let said = &listen.address;
         let wrong =
             |what: &dyn std::fmt::Display| Failure::Usage(format!("--listen {said}: {what}"));
@@ -64,7 +73,7 @@ impl Listener {
             Some(path) => Access::read(path)?,
             None => Access::open(),
         };
-        let server = match tls(listen)? {
+        let server = match tls(listen, bounds)? {
             Some(tls) => Server::builder().tls_config(tls).map_err(|error| {
                 let files = "--tls-cert, --tls-key or --tls-client-ca";
                 Failure::Usage(format!("{files}: {}", with_sources(&error)))
@@ -81,9 +90,12 @@ impl Listener {
         }
         let incoming = bound?.with_nodelay(Some(true));
         let address = incoming.local_addr().map_err(|error| wrong(&error))?;
+        let advertised = listen.advertise.clone();
         Ok(Listener {
             incoming,
+            bounds,
             address,
+            advertised: advertised.unwrap_or_else(|| reached_at(address)),
             server,
             access,
         })
@@ -92,6 +104,11 @@ impl Listener {
     /// Where it listens, with the port that it got.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where others reach it, as they are told: what the settings say, else where it listens.
+    pub(crate) fn advertised(&self) -> &str {
+        &self.advertised
     }
 
     /// Serves calls from now on; health is told as serving until `stop` is requested.
@@ -103,13 +120,13 @@ impl Listener {
         let access = Arc::new(self.access);
         let server = self
             .server
-            .http2_keepalive_interval(Some(ASKED_APART))
-            .http2_keepalive_timeout(Some(ANSWER_WITHIN))
+            .http2_keepalive_interval(Some(self.bounds.asked_apart))
+            .http2_keepalive_timeout(Some(self.bounds.answer_within))
             .max_concurrent_streams(CALLS_AT_ONCE_MAX);
         let router = services(server, &peer, &health, &access)?;
         let ended = Stop::new();
         let end = ended.clone();
-        let incoming = self.incoming;
+        let incoming = Connections::new(self.incoming, self.bounds);
         let serving = tokio::spawn(async move {
             for service in SERVICES {
                 health
@@ -133,7 +150,11 @@ impl Listener {
                 tracing::error!("no calls are served any more: {}", with_sources(&error));
             }
         });
-        Ok(Serving { serving, ended })
+        Ok(Serving {
+            peer,
+            calls: serving,
+            ended,
+        })
     }
 }
 
@@ -175,19 +196,18 @@ fn services(
 
 /// Calls being served.
 pub(crate) struct Serving {
-    serving: JoinHandle<()>,
+    peer: Peer,
+    calls: JoinHandle<()>,
     ended: Stop,
 }
 
 impl Serving {
-    /// Takes no more calls, and waits a little for those that are at work.
+    /// Takes no more calls, has watches end, and waits a little for whatever is at work.
     pub(crate) async fn end(self) {
+        self.peer.leave();
         self.ended.request();
-        let abort = self.serving.abort_handle();
-        if tokio::time::timeout(END_WITHIN, self.serving)
-            .await
-            .is_err()
-        {
+        let abort = self.calls.abort_handle();
+        if tokio::time::timeout(END_WITHIN, self.calls).await.is_err() {
             tracing::warn!("calls that take longer are cut off");
             abort.abort();
         }
@@ -211,7 +231,7 @@ fn unsafe_beyond(listen: &Listen) -> Option<String> {
 }
 
 /// What the server shows, and whom it asks for a certificate.
-fn tls(listen: &Listen) -> Result<Option<ServerTlsConfig>, Failure> {
+fn tls(listen: &Listen, bounds: Bounds) -> Result<Option<ServerTlsConfig>, Failure> {
     let read = |path: &std::path::Path| {
         std::fs::read(path)
             .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))
@@ -228,7 +248,7 @@ fn tls(listen: &Listen) -> Result<Option<ServerTlsConfig>, Failure> {
     let identity = Identity::from_pem(read(certificate)?, read(key)?);
     let mut tls = ServerTlsConfig::new()
         .identity(identity)
-        .timeout(HANDSHAKE_WITHIN);
+        .timeout(bounds.begin_within);
     if let Some(path) = &listen.client_ca {
         tls = tls.client_ca_root(Certificate::from_pem(read(path)?));
     }

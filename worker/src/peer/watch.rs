@@ -2,6 +2,9 @@
 //!
 //! A task looks at the job and keeps only the newest news; whoever reads slowly finds that, and nothing older. So no
 //! reader holds up the looking, and none makes a queue grow.
+//!
+//! A watch goes on while its peer drains, which may well be what ends the job. Where it does not, whoever watches is sent
+//! to another peer with the last word of this one.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -33,16 +36,16 @@ impl Peer {
     /// Begins a watch.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`, `NOT_FOUND`; `UNAVAILABLE` where the peer drains.
+    /// `INVALID_ARGUMENT`, `NOT_FOUND`; `UNAVAILABLE` where the peer drains and the job has not ended.
     pub(super) async fn watch(&self, request: WatchJobRequest) -> Result<News, Status> {
         requests::name(&request.name)?;
         let views = [JobView::Counts, JobView::Basic, JobView::Failures];
         let view = requests::view_among(request.view, &views)?;
-        if self.is_draining() {
-            return Err(going());
-        }
         let began = Instant::now();
         let first = self.job(request.name.clone(), view).await?;
+        if self.is_draining() && !has_ended(&first) {
+            return Err(leaving());
+        }
         let watcher = Watcher {
             peer: self.clone(),
             view,
@@ -84,8 +87,8 @@ impl Watcher {
             tokio::select! {
                 () = tokio::time::sleep(LOOKS_APART.min(self.interval)) => {}
                 () = newest.closed() => return,
-                () = self.peer.0.stop.requested() => {
-                    newest.send(Err(going())).ok();
+                () = self.peer.0.leaving.requested() => {
+                    newest.send(self.last().await).ok();
                     return;
                 }
             }
@@ -106,6 +109,12 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// What is told last where this process goes: the end of the job, if that came before.
+    async fn last(&self) -> Newest {
+        let job = self.peer.job(self.told.name.clone(), self.view).await;
+        job.ok().filter(has_ended).ok_or_else(leaving)
     }
 
     /// What is to be told now, if anything.
@@ -143,6 +152,6 @@ fn is_same(one: &JobStatus, other: &JobStatus) -> bool {
         }
 }
 
-fn going() -> Status {
-    Status::unavailable("this peer is about to end: watch at another one")
+fn leaving() -> Status {
+    Status::unavailable("this worker is leaving; ask another one")
 }

@@ -23,17 +23,11 @@ pub(super) struct Me {
 }
 
 impl Me {
-    pub(super) fn new(address: Option<SocketAddr>, slots: usize) -> Me {
+    /// This process, which serves at `address`, if anywhere.
+    pub(super) fn new(address: Option<&str>, slots: usize) -> Me {
         let mut name = format!("{}/{}", host(), std::process::id());
         name.truncate(name.floor_char_boundary(WORKER_TEXT_LEN_MAX));
-        // Whoever listens everywhere is found by its name, if by anything.
-        let mut address = match address {
-            Some(address) if address.ip().is_unspecified() => {
-                format!("{}:{}", host(), address.port())
-            }
-            Some(address) => address.to_string(),
-            None => String::new(),
-        };
+        let mut address = address.unwrap_or_default().to_owned();
         address.truncate(address.floor_char_boundary(WORKER_TEXT_LEN_MAX));
         Me {
             id: format!("{:032x}", SystemEntropy.next_u128()),
@@ -45,6 +39,15 @@ impl Me {
             address,
             started_ms: now_ms(),
         }
+    }
+}
+
+/// Where others reach whoever listens at an address, as far as can be told here: whoever listens everywhere is found by
+/// the name of this machine, if by anything.
+pub(super) fn reached_at(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("{}:{}", host(), address.port()),
+        false => address.to_string(),
     }
 }
 

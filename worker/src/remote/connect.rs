@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use eciton_proto::limits::RESPONSE_LEN_MAX;
 use eciton_proto::v1::swarm_client::SwarmClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -11,12 +12,26 @@ use tonic::{Code, Request, Response, Status};
 use crate::failure::{Failure, with_sources};
 use crate::settings::Peers;
 
-/// What reaching a peer may take before the next one is tried.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A peer that says nothing is asked so often whether it is there...
-const ASKED_APART: Duration = Duration::from_secs(10);
-/// ...and given up where no answer comes for so long.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a peer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// What reaching it may take before the next one is tried.
+    pub(super) connect_within: Duration,
+    /// One that says nothing is asked so often whether it is there...
+    pub(super) asked_apart: Duration,
+    /// ...and given up where no answer comes for so long.
+    pub(super) answer_within: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            connect_within: Duration::from_secs(5),
+            asked_apart: Duration::from_secs(10),
+            answer_within: Duration::from_secs(10),
+        }
+    }
+}
 
 /// The peers that were named: the first that answers is asked, and the next one where it does not.
 pub(crate) struct Remote {
@@ -33,11 +48,16 @@ impl Remote {
     /// [`Failure::Usage`] for what is no address, for certificates that cannot be read, and for a token that cannot
     /// be one.
     pub(crate) fn new(peers: &Peers) -> Result<Remote, Failure> {
+        Remote::with(peers, Patience::default())
+    }
+
+    /// The same, with a patience of its own.
+    pub(super) fn with(peers: &Peers, patience: Patience) -> Result<Remote, Failure> {
         let tls = tls(peers)?;
         let named = peers.addresses.split(',').map(str::trim);
         let endpoints: Result<Vec<Endpoint>, Failure> = named
             .filter(|address| !address.is_empty())
-            .map(|address| endpoint(address, tls.as_ref()))
+            .map(|address| endpoint(address, tls.as_ref(), patience))
             .collect();
         let token = peers.token.as_ref().map(|token| {
             let header = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
@@ -72,7 +92,8 @@ impl Remote {
             let peer = &self.peers[self.at];
             let told = match peer.connect().await {
                 Ok(channel) => {
-                    let mut client = SwarmClient::new(channel);
+                    let mut client =
+                        SwarmClient::new(channel).max_decoding_message_size(RESPONSE_LEN_MAX);
                     match call(&mut client, self.request(message.clone())).await {
                         Ok(response) => return Ok(response.into_inner()),
                         Err(status) if is_silence(&status) => silence(&status),
@@ -137,7 +158,11 @@ pub(super) fn refused(status: &Status) -> Failure {
     }
 }
 
-fn endpoint(address: &str, tls: Option<&ClientTlsConfig>) -> Result<Endpoint, Failure> {
+fn endpoint(
+    address: &str,
+    tls: Option<&ClientTlsConfig>,
+    patience: Patience,
+) -> Result<Endpoint, Failure> {
     let wrong = |why: &str| {
         let expected = "expected http://host:port, https://host:port or host:port";
         Failure::Usage(format!("--peer {address}: {expected}{why}"))
@@ -161,9 +186,9 @@ fn endpoint(address: &str, tls: Option<&ClientTlsConfig>) -> Result<Endpoint, Fa
         return Err(wrong(", with its port"));
     }
     let endpoint = endpoint
-        .connect_timeout(CONNECT_WITHIN)
-        .http2_keep_alive_interval(ASKED_APART)
-        .keep_alive_timeout(ANSWER_WITHIN)
+        .connect_timeout(patience.connect_within)
+        .http2_keep_alive_interval(patience.asked_apart)
+        .keep_alive_timeout(patience.answer_within)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     match (is_secure, tls) {
@@ -206,7 +231,7 @@ mod tests {
     #[test]
     fn addresses_are_checked() {
         for good in ["http://a:1", "a:1", "127.0.0.1:7711", "http://[::1]:7711/"] {
-            assert!(endpoint(good, None).is_ok(), "{good}");
+            assert!(endpoint(good, None, Patience::default()).is_ok(), "{good}");
         }
         for bad in [
             "ftp://a:1",
@@ -218,7 +243,8 @@ mod tests {
             "a b:1",
             "a:99999",
         ] {
-            let told = endpoint(bad, None).unwrap_err().to_string();
+            let refused = endpoint(bad, None, Patience::default());
+            let told = refused.unwrap_err().to_string();
             assert!(
                 told.starts_with(&format!("--peer {bad}: expected http://")),
                 "{told}"

@@ -12,6 +12,9 @@ mod connect;
 mod status;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use connect::Remote;
 pub(crate) use status::status;
 pub(crate) use watch::Watch;

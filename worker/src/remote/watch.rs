@@ -43,15 +43,17 @@ impl Watch {
     /// # Errors
     /// [`Failure::Peer`]: no peer answers, or one refuses.
     pub(crate) async fn next(&mut self) -> Result<JobStatus, Failure> {
-        let mut last = Status::unavailable("the watch broke off");
+        let mut last: Option<Status> = None;
         for _ in 0..TRIES_MAX {
             let news = match &mut self.news {
                 Some(news) => news,
                 None => {
                     let request = self.request.clone();
                     let call = async |client: &mut _, request| watch_job(client, request).await;
-                    let begun = self.remote.call(request, call).await?;
-                    self.news.insert(begun)
+                    match self.remote.call(request, call).await {
+                        Ok(begun) => self.news.insert(begun),
+                        Err(failure) => return Err(after(last, failure)),
+                    }
                 }
             };
             let told = match tokio::time::timeout(PATIENCE, news.message()).await {
@@ -62,14 +64,27 @@ impl Watch {
                 Ok(Some(WatchJobResponse { job: Some(job) })) => return Ok(status(job)),
                 Ok(_) => {}
                 Err(status) if is_silence(&status) => {
-                    last = status;
+                    last = Some(status);
                     self.remote.next();
                 }
                 Err(status) => return Err(refused(&status)),
             }
             self.news = None;
         }
-        Err(refused(&last))
+        let broke_off = || Status::unavailable("the watch broke off");
+        Err(refused(&last.unwrap_or_else(broke_off)))
+    }
+}
+
+/// Why a watch that broke off does not go on: what was told last, and why nobody else tells more.
+fn after(last: Option<Status>, failure: Failure) -> Failure {
+    match (last, failure) {
+        (Some(last), Failure::Peer { code, message }) if !last.message().is_empty() => {
+            let last = last.message();
+            let message = format!("the watch broke off: {last}; {message}");
+            Failure::Peer { code, message }
+        }
+        (_, failure) => failure,
     }
 }
 

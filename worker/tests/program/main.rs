@@ -20,6 +20,8 @@ mod full_disk;
 mod grpc;
 mod jobs;
 mod kill;
+mod leaving;
+mod listening;
 mod neighbours;
 mod peer;
 mod peers;

@@ -44,8 +44,19 @@ impl Peer {
             false => &["--slots", "1"],
         };
         let mut command = place.command(&[&few, slots, args].concat());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         configure(&mut command);
+        Peer::start_by(command)
+    }
+
+    /// A worker by a command that gets its arguments; it listens where they say.
+    pub(crate) fn start_as(mut command: Command, place: &Place, args: &[&str]) -> Peer {
+        command.args(["worker", "--slots", "1"]).args(args);
+        command.arg("--db").arg(place.db());
+        Peer::start_by(command)
+    }
+
+    fn start_by(mut command: Command) -> Peer {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut told = String::new();

@@ -84,6 +84,8 @@ pub(crate) fn program() -> Command {
         "REDIS_USERNAME",
         "REDIS_PASSWORD",
         "LISTEN",
+        "ADVERTISE",
+        "CONNECTIONS",
         "METRICS",
         "TLS_CERT",
         "TLS_KEY",
