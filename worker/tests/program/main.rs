@@ -20,12 +20,14 @@ mod full_disk;
 mod grpc;
 mod jobs;
 mod kill;
+mod large;
 mod leaving;
 mod listening;
 mod neighbours;
 mod peer;
 mod peers;
 mod pullers;
+mod pulls;
 mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
 #[allow(dead_code, reason = "the engine's tests need more of it")]
