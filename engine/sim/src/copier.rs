@@ -69,7 +69,12 @@ impl Copier {
         }
         let copied = now(&self.to.memory, |memory| memory.list("")).unwrap_or_default();
         let stayed = |name| copied.contains(name);
-        if !begun.values().flatten().all(stayed) {
+        // A floor of meanwhile passes what was there, also where that was copied in time, and what it leaves may have come
+        // too late.
+        let is_old = |name: &Name| {
+            name.as_floor().is_none() || begun.values().flatten().any(|old| old == name)
+        };
+        if !begun.values().flatten().all(stayed) || !copied.iter().all(is_old) {
             self.to.set_overtaken();
             self.shared
                 .log(Some(self.process), format_args!("collection was faster"));

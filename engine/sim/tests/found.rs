@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 16] = [
+const FOUND: [(Scenario, u64, &str); 17] = [
     (
         Scenario::Clustered,
         44,
@@ -79,6 +79,11 @@ const FOUND: [(Scenario, u64, &str); 16] = [
         Scenario::Standalone,
         101_903,
         "a reader beside a writer that closed and opened again saw a file too short",
+    ),
+    (
+        Scenario::Standalone,
+        50_904,
+        "collection raised the floor while a copy was taken, of which nothing was gone: the simulator took its refusal for damage",
     ),
 ];
 

@@ -27,7 +27,7 @@ const FOLDER_MS: u64 = 2000;
 const FOLD_LOOKS: u64 = 8;
 /// The tail is overdue, whoever may have claimed to fold it, once it is so many percent of what starts a fold: a
 /// number that each process draws between these, so that not all of them fold at once.
-const OVERDUE_PERCENT: std::ops::Range<u64> = 125..175;
+const OVERDUE_PERCENT: std::ops::Range<u64> = 150..190;
 /// The claim of whoever merges runs now, and collects what that leaves.
 pub(super) const MERGER: &str = "merge-runs";
 /// How long others leave it to that process, in milliseconds.
@@ -114,6 +114,9 @@ impl Upkeep {
         }
         // Whoever gets here while a fold runs waits for it, and then finds the tail short.
         let _turn = self.folding.lock().await;
+        if self.folder.shared {
+            self.adopt_newest().await?;
+        }
         if self.view.load().tail_len() < self.fold_len_min.saturating_mul(TAIL_FACTOR_MAX) {
             return Ok(());
         }

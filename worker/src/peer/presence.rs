@@ -18,6 +18,9 @@ use crate::metrics::WORKERS_ALIVE;
 
 /// How often a worker says that it is there.
 const SAID_APART: Duration = Duration::from_secs(2);
+/// For each worker that there is, how long it is until they are counted again, if that is longer: what counting costs
+/// all of them together grows with their number, and not with its square.
+const COUNTED_APART_A_WORKER: Duration = Duration::from_millis(20);
 /// Milliseconds after which one that says nothing is taken to have gone: some of its words may get lost.
 const SILENCE_MS_MAX: u64 = 10_000;
 /// How long what was heard of others is used: calls that come close together listen once.
@@ -94,13 +97,20 @@ impl Peer {
     }
 
     async fn announce(&self) {
+        let mut count_next = Instant::now();
         loop {
             for worker in self.workers_here() {
                 let note = fitting(worker.clone()).encode_to_vec().into();
                 self.0.db.announce(&worker.id, note, SILENCE_MS_MAX).await;
             }
-            #[allow(clippy::cast_precision_loss, reason = "a few")]
-            gauge!(WORKERS_ALIVE).set(self.all_workers().await.len() as f64);
+            if Instant::now() >= count_next {
+                let alive = self.all_workers().await.len();
+                #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+                gauge!(WORKERS_ALIVE).set(alive as f64);
+                let pause = COUNTED_APART_A_WORKER * u32::try_from(alive).unwrap_or(u32::MAX);
+                // A few are counted each time they speak.
+                count_next = Instant::now() + pause.saturating_sub(SAID_APART);
+            }
             let draining = self.0.stop.requested();
             tokio::select! {
                 () = tokio::time::sleep(SAID_APART) => {}
