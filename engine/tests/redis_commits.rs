@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eciton_engine::base::Error;
+use eciton_engine::coord::Bus as _;
 use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::db::{Db, Encoding, ScanRange, Store, StoreSchema};
 use eciton_engine::merge::{self, Column, Kind, Operator, States};
@@ -111,6 +112,29 @@ async fn several_handles_of_one_program_write_apart_and_never_conflict() {
             check_apart(&db, processes).await;
             db.close().await.unwrap();
         }
+    }
+}
+
+/// A process that commits and ends at once, as commands do: others still hear of its commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_is_sent_before_a_database_is_closed() {
+    let server = RedisServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let options = RedisOptions::at(&server.url());
+    let other = bus(&options);
+    for number in 0..20 {
+        let own = bus(&options);
+        let db = join(folder.path(), &own).await;
+        let store = db.create_store("raw", raw()).await.unwrap();
+        let mut transaction = db.begin();
+        transaction.put(&store, &key(number), "there").unwrap();
+        transaction.commit().await.unwrap();
+        let info = db.info();
+        db.close().await.unwrap();
+        drop(own);
+        other.connected(info.instance, 1).await;
+        let slot = other.slot(info.instance, info.position).await;
+        assert!(slot.is_some(), "slot {}", info.position);
     }
 }
 

@@ -62,8 +62,10 @@ pub const FOLD_SLOTS_MAX: u64 = 64;
 pub const COMMIT_TRIES_MAX: u32 = 8;
 /// Milliseconds between two such tries, at first; doubled each time.
 pub const RETRY_MS_MIN: u64 = 5;
-/// Milliseconds for which nothing is heard of others' commits before who only wants to catch up asks storage.
-pub const STALE_MS_MAX: u64 = 1000;
+/// Milliseconds for which nothing is heard of others' commits before who only wants to catch up asks a folder.
+pub const STALE_MS_MAX: u64 = 100;
+/// The same of a bucket, where asking takes longer, and is paid for.
+pub const STALE_BUCKET_MS_MAX: u64 = 1000;
 /// How often a change that loses against others is tried.
 pub const RETRIES_MAX: u32 = 1000;
 /// How often a reader starts over when what it was about to read has been collected.

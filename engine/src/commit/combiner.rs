@@ -7,14 +7,14 @@ use super::judge::{Place, Verdict, judge};
 use super::window::Window;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::base::limits::{RACES_MAX, RELOADS_MAX};
+use crate::base::limits::{RACES_MAX, RELOADS_MAX, STALE_BUCKET_MS_MAX, STALE_MS_MAX};
 use crate::base::{
     Error, Generation, InstanceId, ManifestId, Mutant, Position, Result, TxId, metric,
 };
 use crate::coord::{Answer, Coordinator, Intent, Origin, Writes};
 use crate::fold::{Base, FoldPoint, Folder, LogPlace, RunLayer, View, ViewCell};
 use crate::log::{AppendError, Attempt, Body, Floors, Record, SlotLog, Strictness, Tail};
-use crate::storage::Name;
+use crate::storage::{Medium, Name};
 
 /// The one writer of this process: the end of the log, the window, and the view that follows them.
 pub struct Combiner {
@@ -361,11 +361,15 @@ impl Combiner {
     }
 
     /// Applies what has come over the bus. Storage is asked only where that was not all there was the last time, or
-    /// where nothing has been heard for `stale_ms_max` milliseconds.
+    /// where nothing has been heard for [`STALE_MS_MAX`], of a bucket [`STALE_BUCKET_MS_MAX`].
     ///
     /// # Errors
     /// As [`Combiner::follow`].
-    pub async fn catch_up(&mut self, stale_ms_max: u64) -> Result<()> {
+    pub async fn catch_up(&mut self) -> Result<()> {
+        let stale_ms_max = match self.folder.storage.medium() {
+            Medium::Folder => STALE_MS_MAX,
+            Medium::Bucket => STALE_BUCKET_MS_MAX,
+        };
         if self.hints.suffice {
             self.follow_to(Reach::Hints).await?;
             let age_ns = self

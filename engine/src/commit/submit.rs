@@ -11,9 +11,7 @@ use super::window::Outcome;
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::limits::{
-    COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX, STALE_MS_MAX,
-};
+use crate::base::limits::{COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
 use crate::base::{Error, Mutant, Position, Result, TxId};
 use crate::coord::{Answer, Coordinator, Intent, Lease, Origin, ReadSet, Turn, Writes};
 use crate::fold::ViewCell;
@@ -262,7 +260,7 @@ impl Committer {
     /// # Errors
     /// As [`Combiner::follow`].
     pub async fn catch_up(&self) -> Result<()> {
-        self.combiner.lock().await.catch_up(STALE_MS_MAX).await
+        self.combiner.lock().await.catch_up().await
     }
 
     /// Claims a piece of work for `ms` milliseconds, so that others leave it alone meanwhile. It saves work
@@ -274,6 +272,11 @@ impl Committer {
     /// Lets go of what was claimed.
     pub async fn release(&self, name: &str) {
         self.coordinator.release(name).await;
+    }
+
+    /// Waits until what others are told is on its way, for a moment at most.
+    pub async fn flush(&self) {
+        self.coordinator.flush().await;
     }
 
     /// Shows a note to other processes; 0 milliseconds take it away.

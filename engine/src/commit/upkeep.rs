@@ -330,7 +330,10 @@ impl Upkeep {
     pub async fn close(&self) -> Result<()> {
         self.background.idle().await;
         let _turn = self.folding.lock().await;
-        self.committer.combiner().await.close().await
+        let closed = self.committer.combiner().await.close().await;
+        // Others learn of the last commits from these, and that nobody combines here any more.
+        self.committer.flush().await;
+        closed
     }
 
     /// Why the last background fold failed, if it did.

@@ -108,4 +108,8 @@ pub trait Bus: Send + Sync + 'static {
 
     /// The bytes of slot `n`, if they are at hand.
     async fn slot(&self, of: InstanceId, n: Position) -> Option<Bytes>;
+
+    /// Waits until what was told so far is on its way, for a moment at most: who goes away now would take it along. A
+    /// bus that keeps nothing back has nothing to do.
+    async fn flush(&self, _of: InstanceId) {}
 }

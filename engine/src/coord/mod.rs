@@ -109,6 +109,9 @@ pub trait Coordinator: Send + Sync + 'static {
     /// has it.
     async fn lease(&self, name: &str, ms: u64) -> Option<Box<dyn Lease>>;
 
+    /// Waits until the hints that were given so far are on their way, for a moment at most.
+    async fn flush(&self) {}
+
     /// Lets go of a claim of other processes on `name`, if this process has it and it does not end with its lease.
     async fn release(&self, _name: &str) {}
 

@@ -318,6 +318,10 @@ impl Coordinator for SharedCoordinator {
         self.bus.slot(self.of(), n).await
     }
 
+    async fn flush(&self) {
+        self.bus.flush(self.of()).await;
+    }
+
     async fn lease(&self, name: &str, ms: u64) -> Option<Box<dyn Lease>> {
         let name = format!("lease/{name}");
         let claimed = self.bus.claim(self.of(), &name, self.owner, ms).await;

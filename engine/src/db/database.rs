@@ -397,7 +397,8 @@ impl Db {
 
     /// Makes visible what other processes have committed, as far as that costs little: what has come over Redis. Storage
     /// is asked where the last time that was not all there was, or where nothing has been heard for
-    /// [`STALE_MS_MAX`](crate::base::limits::STALE_MS_MAX). For who can do with a moment's delay, and
+    /// [`STALE_MS_MAX`](crate::base::limits::STALE_MS_MAX), of a bucket
+    /// [`STALE_BUCKET_MS_MAX`](crate::base::limits::STALE_BUCKET_MS_MAX). For who can do with a moment's delay, and
     /// [`Db::refresh`] for who cannot.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ impl Claims {
         })
     }
 
-    /// Makes readable what others had committed, up to about a second before.
+    /// Makes readable what others had committed, but for the last moment; see [`Db::catch_up`].
     ///
     /// # Errors
     /// What reading the log refuses.

@@ -122,7 +122,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     }
 }
 
-/// The jobs that have not ended, the oldest first; those that others have submitted within the last second may be missing.
+/// The jobs that have not ended, the oldest first; those that others have submitted a moment ago may be missing.
 pub(super) async fn open_jobs(db: &Db) -> Result<Vec<String>, JobError> {
     if db.is_shared() {
         db.catch_up().await?;

@@ -5,7 +5,7 @@
 //! what shows is what the protocol waits for, how often it asks storage, and where that ends. What the
 //! model leaves out is told beside: the processor time that the whole simulation took, by process and virtual second.
 //!
-//! The workers ([`crew`]) lease, read and commit as those of a job do, and compute by sleeping.
+//! The workers (`crew`) lease, read and commit as those of a job do, and compute by sleeping.
 
 pub mod bucket;
 pub mod bus;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use futures::future::select;
 use parking_lot::Mutex;
 use redis::Value;
 
@@ -42,6 +43,8 @@ const OFFERED_LEN_MAX: usize = 2 * INTENT_LEN_MAX;
 const LOOK_MS: u64 = 2;
 /// Milliseconds for which a claim passes to whoever is next in line, unless it claims for longer.
 const HEIR_MS: u64 = 20;
+/// Milliseconds that who goes away waits at most until what it has told is sent.
+const FLUSH_MS_MAX: u64 = 100;
 
 /// Hints between processes over Redis: see the module.
 pub struct RedisBus {
@@ -253,5 +256,11 @@ impl Bus for RedisBus {
         link.ask(call.count(self.options.slot_len_max))
             .await
             .and_then(bytes)
+    }
+
+    async fn flush(&self, of: InstanceId) {
+        // Calls are sent in their order, so what was told is sent before this is answered. (There is no slot 0.)
+        let asked = self.slot(of, Position::ZERO);
+        select(asked, self.clock.sleep_ms(FLUSH_MS_MAX)).await;
     }
 }
