@@ -37,6 +37,8 @@ eciton-crash among [options]
 ";
 /// The word that makes the program the harness of many processes.
 const AMONG: &str = "among";
+/// How often a seed is begun.
+const TRIES_MAX: u32 = 3;
 /// Says that the program runs where its mounts are its own.
 const INNER: &str = "ECITON_CRASH_INNER";
 
@@ -123,6 +125,18 @@ fn enter_own_mounts(args: &[String], program: &Path) {
     }
 }
 
+/// A seed, once more where the machine does not play along, which says nothing about the database: seen once, on a loaded
+/// machine, when the kernel broke off a call to the mounted file system. `None` where it does not play along at all.
+fn play_seed(args: &Args, seed: u64) -> Option<(Tally, Vec<String>)> {
+    for _ in 0..TRIES_MAX {
+        match Run::new(&args.manner, seed).and_then(Run::play) {
+            Ok(played) => return Some(played),
+            Err(cause) => eprintln!("seed {seed}: the machine does not play along: {cause}"),
+        }
+    }
+    None
+}
+
 fn play(mut args: Args) -> ExitCode {
     if args.manner.power
         && let Err(cause) = Medium::mount(Dice::new(0))
@@ -137,13 +151,8 @@ fn play(mut args: Args) -> ExitCode {
         if late || stopped.load(Ordering::Relaxed) {
             break;
         }
-        let played = Run::new(&args.manner, seed).and_then(Run::play);
-        let (tally, wrong) = match played {
-            Ok(played) => played,
-            Err(cause) => {
-                eprintln!("seed {seed}: the machine does not play along: {cause}");
-                return ExitCode::from(3);
-            }
+        let Some((tally, wrong)) = play_seed(&args, seed) else {
+            return ExitCode::from(3);
         };
         runs += 1;
         all.add(&tally);

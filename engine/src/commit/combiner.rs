@@ -390,6 +390,8 @@ impl Combiner {
         let mut result = Ok(());
         for _ in 0..RELOADS_MAX {
             result = self.follow_once(reach).await;
+            // Whatever it was: storage is to be asked next.
+            self.hints.suffice &= result.is_ok();
             if !matches!(result, Err(Error::SnapshotTooOld { .. })) {
                 return result;
             }

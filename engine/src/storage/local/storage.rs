@@ -148,6 +148,8 @@ impl Storage for LocalStorage {
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.folder.writable()?;
         let create = || {
+            // Else it would be created in whatever has come in its place.
+            self.folder.still_there()?;
             let _kept = self.folder.dirs.keep();
             self.write_temp(name, bytes)?.link(&self.folder.path(name))
         };
