@@ -92,9 +92,10 @@ impl Observer for OfRun {
             Event::ShardStarted { shard } => self.change(|shards| {
                 shards.insert(*shard);
             }),
-            // One that failed may be tried again anywhere.
+            // One that failed, or whose results were lost, may be tried again anywhere.
             Event::ShardDone { shard, .. }
             | Event::ShardDropped { shard }
+            | Event::ResultsLost { shard }
             | Event::AttemptFailed { shard, .. }
             | Event::ShardFailed { shard, .. } => self.change(|shards| {
                 shards.remove(shard);
@@ -150,6 +151,8 @@ mod tests {
         };
         told.observe(&failed);
         assert_eq!(running(&activity), [("a".into(), 1), ("b".into(), 1)]);
+        told.observe(&Event::ResultsLost { shard: 3 });
+        assert_eq!(running(&activity), [("b".into(), 1)]);
         assert_eq!(activity.done(), 1);
     }
 
