@@ -125,16 +125,19 @@ async fn what_was_told_is_sent_before_a_database_is_closed() {
     for number in 0..20 {
         let own = bus(&options);
         let db = join(folder.path(), &own).await;
+        let instance = db.info().instance;
+        // What is told while there is no connection yet is not kept for it.
+        assert!(own.connected(instance, LONG_MS).await);
+        assert!(other.connected(instance, LONG_MS).await);
         let store = db.create_store("raw", raw()).await.unwrap();
         let mut transaction = db.begin();
         transaction.put(&store, &key(number), "there").unwrap();
         transaction.commit().await.unwrap();
-        let info = db.info();
+        let position = db.info().position;
         db.close().await.unwrap();
         drop(own);
-        other.connected(info.instance, 1).await;
-        let slot = other.slot(info.instance, info.position).await;
-        assert!(slot.is_some(), "slot {}", info.position);
+        let slot = other.slot(instance, position).await;
+        assert!(slot.is_some(), "slot {position}");
     }
 }
 

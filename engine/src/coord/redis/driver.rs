@@ -208,6 +208,7 @@ impl Driver {
         jobs: impl Iterator<Item = Job>,
     ) -> RedisResult<()> {
         let mut waiting: Vec<Waiting> = Vec::new();
+        let mut flushes = Vec::new();
         for job in jobs {
             match job {
                 Job::Call(mut call, None) => {
@@ -224,15 +225,21 @@ impl Driver {
                     let channel = self.shared.names.channel(mailbox);
                     connection.subscribe(channel).await?;
                 }
+                Job::Flush(done) => flushes.push(done),
             }
         }
         if waiting.is_empty() {
             let ping = redis::cmd("PING");
-            return ping.query_async(connection).await;
+            ping.query_async::<()>(connection).await?;
+        } else {
+            let unknown = self.send_calls(connection, waiting, false).await?;
+            if !unknown.is_empty() {
+                self.send_calls(connection, unknown, true).await?;
+            }
         }
-        let unknown = self.send_calls(connection, waiting, false).await?;
-        if !unknown.is_empty() {
-            self.send_calls(connection, unknown, true).await?;
+        for done in flushes {
+            // Who has gone away does not want to know.
+            done.send(()).ok();
         }
         Ok(())
     }

@@ -28,13 +28,15 @@ pub(super) enum Job {
     Call(Call, Option<oneshot::Sender<Value>>),
     /// From now on what comes for this mailbox is wanted.
     Listen(Mailbox),
+    /// Somebody waits until what was queued before this has been answered.
+    Flush(oneshot::Sender<()>),
 }
 
 impl Job {
     pub(super) fn len(&self) -> usize {
         match self {
             Job::Call(call, _) => call.len(),
-            Job::Listen(_) => 0,
+            Job::Listen(_) | Job::Flush(_) => 0,
         }
     }
 }
@@ -110,6 +112,15 @@ impl Link {
             return None;
         }
         replied.await.ok()
+    }
+
+    /// Waits until what was told before has been answered, or is lost with the connection.
+    pub(super) async fn flush(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.send(Job::Flush(done)) {
+            // Dropped where the connection is lost: there is nothing more to wait for.
+            drop(is_done.await);
+        }
     }
 
     fn send(&self, job: Job) -> bool {

@@ -259,12 +259,7 @@ impl Bus for RedisBus {
     }
 
     async fn flush(&self, of: InstanceId) {
-        // Calls are sent in their order, so what was told is sent before this is answered; but for what a server does
-        // not know the script of yet, which is sent again before it takes the next call. (There is no slot 0.)
-        let asked = async {
-            self.slot(of, Position::ZERO).await;
-            self.slot(of, Position::ZERO).await;
-        };
-        select(Box::pin(asked), self.clock.sleep_ms(FLUSH_MS_MAX)).await;
+        let link = self.link(of);
+        select(Box::pin(link.flush()), self.clock.sleep_ms(FLUSH_MS_MAX)).await;
     }
 }
