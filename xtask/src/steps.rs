@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::needs;
 
@@ -28,53 +29,19 @@ pub(crate) fn fmt_check() -> Result<(), Failed> {
     cargo(&["fmt", "--all", "--check"], &[])
 }
 
+/// The engines to compare with that need nothing of the system. Everything is checked with them: where single steps
+/// asked for features of their own, all that lies below would be built anew for each.
+const PEERS: &str = "eciton-compare/peers";
+
 /// No warning from the compiler or from clippy, in any target.
 pub(crate) fn clippy() -> Result<(), Failed> {
-    cargo(
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    )?;
-    cargo(
-        &[
-            "clippy",
-            "--package",
-            "eciton-engine",
-            "--features",
-            "shuttle",
-            "--lib",
-            "--test",
-            "shuttle",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    )?;
-    // The engines to compare with that need nothing of the system; no other step builds them.
-    cargo(
-        &[
-            "clippy",
-            "--package",
-            "eciton-compare",
-            "--all-targets",
-            "--features",
-            "peers",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    )
+    let whole = ["--workspace", "--all-targets", "--features", PEERS];
+    let scheduled = ["--workspace", "--features", SHUTTLE, "--test", "shuttle"];
+    for what in [&whole[..], &scheduled] {
+        let deny = ["--locked", "--", "-D", "warnings"];
+        cargo(&[&["clippy"], what, &deny].concat(), &[])?;
+    }
+    Ok(())
 }
 
 /// The documentation of every crate builds without a warning: no dead link, no missing text.
@@ -85,6 +52,8 @@ pub(crate) fn docs() -> Result<(), Failed> {
             "doc",
             "--workspace",
             "--no-deps",
+            "--features",
+            PEERS,
             "--locked",
             "--document-private-items",
         ],
@@ -122,12 +91,13 @@ pub(crate) fn schedules() -> Result<(), Failed> {
 }
 
 /// The engine's locks give way to the scheduler only under this feature, which no other step has.
-const SCHEDULES: [&str; 8] = [
+const SHUTTLE: &str = "eciton-engine/shuttle";
+/// Of the whole workspace, so that nothing below the engine is built with other features than elsewhere.
+const SCHEDULES: [&str; 7] = [
     "test",
-    "--package",
-    "eciton-engine",
+    "--workspace",
     "--features",
-    "shuttle",
+    SHUTTLE,
     "--locked",
     "--test",
     "shuttle",
@@ -298,6 +268,7 @@ fn run_built(program: &str, args: &[String]) -> Result<(), Failed> {
     ];
     cargo(&build, &[])?;
     eprintln!("$ {program} {}", args.join(" "));
+    let begun = Instant::now();
     let mut path = std::env::current_exe()
         .map_err(|cause| Failed(format!("the folder of the programs is unknown: {cause}")))?;
     path.set_file_name(format!("{program}{}", std::env::consts::EXE_SUFFIX));
@@ -306,6 +277,7 @@ fn run_built(program: &str, args: &[String]) -> Result<(), Failed> {
         .current_dir(workspace())
         .status()
         .map_err(|cause| Failed(format!("{} did not start: {cause}", path.display())))?;
+    eprintln!("took {} s", begun.elapsed().as_secs());
     if status.success() {
         Ok(())
     } else {
@@ -325,6 +297,7 @@ fn has_nextest() -> bool {
 
 fn cargo(args: &[&str], envs: &[(&str, &OsStr)]) -> Result<(), Failed> {
     eprintln!("$ cargo {}", args.join(" "));
+    let begun = Instant::now();
     let status = Command::new(cargo_path())
         .args(args)
         .env("PATH", needs::path()?)
@@ -332,6 +305,7 @@ fn cargo(args: &[&str], envs: &[(&str, &OsStr)]) -> Result<(), Failed> {
         .current_dir(workspace())
         .status()
         .map_err(|cause| Failed(format!("`cargo {}` did not start: {cause}", args.join(" "))))?;
+    eprintln!("took {} s", begun.elapsed().as_secs());
     if status.success() {
         Ok(())
     } else {
