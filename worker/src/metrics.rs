@@ -14,6 +14,9 @@ use crate::failure::Failure;
 /// How many workers were heard of lately.
 pub(crate) const WORKERS_ALIVE: &str = "eciton_workers_alive";
 
+/// How many shards this process holds the lease of.
+pub(crate) const LEASES_HELD: &str = "eciton_leases_held";
+
 /// Upper bounds of times, in seconds: from a commit on a fast disc to a long shard.
 const SECONDS: [f64; 16] = [
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
@@ -44,68 +47,75 @@ pub(crate) fn serve(address: SocketAddr) -> Result<(), Failure> {
         .and_then(PrometheusBuilder::install)
         .map_err(|error| cannot(&error))?;
     describe();
+    begin();
     gauge!("eciton_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(())
 }
 
-fn describe() {
-    describe_gauge!("eciton_build_info", "The version of this process; always 1");
-    describe_counter!(
-        "eciton_shards_total",
-        "Shards that have ended here, by what became of them"
-    );
-    describe_counter!(
-        "eciton_shard_attempts_total",
-        "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"
-    );
-    describe_counter!(
-        "eciton_worker_put_aside_total",
-        "Times this worker took no shard for a while, since all its attempts failed"
-    );
-    describe_histogram!(
-        "eciton_shard_duration_seconds",
-        "From the first time that a shard is begun here to its end, waits between attempts and results that were lost included"
-    );
-    describe_counter!(
-        "eciton_rows_read_total",
-        "Rows that were read, of dropped attempts, too"
-    );
-    describe_counter!(
-        "eciton_records_merged_total",
-        "Operands and records that were committed"
-    );
-    describe_counter!(
-        "eciton_commits_total",
-        "Transactions that were committed by this process's slots"
-    );
-    describe_counter!(
-        "eciton_commit_aborts_total",
-        "Transactions that were refused, by reason"
-    );
-    describe_counter!(
-        "eciton_conflicts_total",
-        "Transactions that lost against others"
-    );
-    describe_histogram!("eciton_commit_duration_seconds", "What writing a slot took");
-    describe_histogram!("eciton_combine_batch_records", "Transactions in a slot");
-    describe_counter!(
+/// Has what has not happened told as 0: who asks for a rate later finds where it began, and alerts can be written.
+fn begin() {
+    for kind in ["key", "range"] {
+        counter!("eciton_conflicts_total", "kind" => kind).increment(0);
+    }
+    for reason in ["conflict", "too_old", "other"] {
+        counter!("eciton_commit_aborts_total", "reason" => reason).increment(0);
+    }
+    for name in [
+        "eciton_merges_total",
         "eciton_log_slots_total",
-        "Slots that this process has written"
-    );
-    describe_gauge!(
-        "eciton_log_position",
-        "The last slot that this process has written"
-    );
-    describe_histogram!("eciton_fold_duration_seconds", "What a fold took");
-    describe_gauge!(
-        WORKERS_ALIVE,
-        "Workers and pulling programs that were heard of lately, this one included"
-    );
-    describe_gauge!("eciton_coordinator_up", "Whether Redis can be reached");
-    describe_counter!(
-        "eciton_coordinator_reconnects_total",
-        "Times Redis was reached again"
-    );
+        "eciton_worker_put_aside_total",
+    ] {
+        counter!(name).increment(0);
+    }
+}
+
+/// What a metric is to Prometheus.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Every metric that a worker has, those of the engine included; `deploy/metrics.md` says the same at length.
+#[rustfmt::skip]
+const METRICS: [(Kind, &str, &str); 26] = [
+    (Kind::Gauge, "eciton_build_info", "The version of this process; always 1"),
+    (Kind::Counter, "eciton_shards_total", "Shards that have ended here, by what became of them"),
+    (Kind::Counter, "eciton_shard_attempts_total", "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"),
+    (Kind::Counter, "eciton_worker_put_aside_total", "Times this worker took no shard for a while, since all its attempts failed"),
+    (Kind::Histogram, "eciton_shard_duration_seconds", "From the first time that a shard is begun here to its end, waits between attempts and results that were lost included"),
+    (Kind::Counter, "eciton_rows_read_total", "Rows that were read, of dropped attempts, too"),
+    (Kind::Counter, "eciton_records_merged_total", "Operands and records that were committed"),
+    (Kind::Counter, "eciton_commits_total", "Transactions that were committed by this process's slots"),
+    (Kind::Counter, "eciton_commit_aborts_total", "Transactions that were refused, by reason"),
+    (Kind::Counter, "eciton_conflicts_total", "Transactions that lost against others, by what met: a key, or something within a range that was read"),
+    (Kind::Counter, "eciton_merges_total", "Operands that were merged into records by this process's slots; they never conflict"),
+    (Kind::Counter, "eciton_storage_errors_total", "Operations that the storage refused, by the system's name of the error"),
+    (Kind::Counter, "eciton_cache_hits_total", "Pages that were found in memory, and pieces that were found on the local disk, by tier"),
+    (Kind::Counter, "eciton_cache_misses_total", "Pages that were read from the storage, and pieces that were asked of the bucket, by tier"),
+    (Kind::Gauge, "eciton_fold_lag_records", "Keys that were written and are not folded into runs yet"),
+    (Kind::Gauge, "eciton_fold_lag_bytes", "Bytes of memory that these take"),
+    (Kind::Histogram, "eciton_commit_duration_seconds", "What writing a slot took"),
+    (Kind::Histogram, "eciton_combine_batch_records", "Transactions in a slot"),
+    (Kind::Counter, "eciton_log_slots_total", "Slots that this process has written"),
+    (Kind::Gauge, "eciton_log_position", "The last slot that this process has written"),
+    (Kind::Histogram, "eciton_fold_duration_seconds", "What a fold took"),
+    (Kind::Gauge, WORKERS_ALIVE, "Workers and pulling programs that were heard of lately, this one included"),
+    (Kind::Gauge, LEASES_HELD, "Shards that this process has the lease of, for its slots or for programs that pull"),
+    (Kind::Gauge, "eciton_coordinator_up", "Whether Redis can be reached"),
+    (Kind::Counter, "eciton_coordinator_errors_total", "Calls that Redis refused, by its code"),
+    (Kind::Counter, "eciton_coordinator_reconnects_total", "Times Redis was reached again"),
+];
+
+fn describe() {
+    for (kind, name, text) in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(name, text),
+            Kind::Gauge => describe_gauge!(name, text),
+            Kind::Histogram => describe_histogram!(name, text),
+        }
+    }
 }
 
 /// Counts what happens to the shards of one job.
@@ -206,6 +216,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn every_metric_is_explained_and_nothing_else() {
+        let page = include_str!("../../deploy/metrics.md");
+        let rows = page.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| `eciton_")?.split(" | ");
+            let name = format!("eciton_{}", cells.next()?.trim_end_matches('`'));
+            Some((name, cells.next()?.to_owned()))
+        });
+        let explained: std::collections::BTreeMap<_, _> = rows.collect();
+        let told = METRICS.map(|(kind, name, _)| {
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            (name.to_owned(), kind.to_owned())
+        });
+        assert_eq!(explained, told.into());
+    }
 
     #[test]
     fn a_shard_is_timed_from_its_first_beginning_and_each_attempt_counts_once() {

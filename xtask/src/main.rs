@@ -16,7 +16,7 @@ cargo xtask <command>
   tidy       module ranks, file lengths, stray marks and paths, lints inherited, links
   clippy     no warning in any target
   docs       the documentation builds without a warning
-  test       every test and every documented example; installs whatever it needs (redis-server and iproute2 by apt-get,
+  test       every test and every documented example; installs whatever it needs (redis-server, prometheus and iproute2 by apt-get,
              moto and SeaweedFS by pip in target/needs) and starts it by itself
   sim        the deterministic simulator: `sim --seeds N [--from S]`, `sim --seed S --trace`,
              `sim --mutants [NAME...]`; more with `sim --help`

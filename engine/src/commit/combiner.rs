@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::Chain;
-use super::judge::{Place, Verdict, judge};
+use super::judge::{Place, Refusal, Verdict, judge};
 use super::window::Window;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
@@ -215,10 +215,7 @@ impl Combiner {
                     continue;
                 }
                 Verdict::Settled(n) => Answer::Committed(n),
-                Verdict::Reject(error) => {
-                    metric::count_abort(&error);
-                    Answer::Rejected(error)
-                }
+                Verdict::Reject(refusal) => refused(refusal),
                 Verdict::Later if intent.origin == Origin::Foreign => continue,
                 Verdict::Later => {
                     let detail = format!("it read {}, the log ends at {applied}", intent.read_at);
@@ -300,7 +297,8 @@ impl Combiner {
             } else {
                 "standalone"
             };
-            metric::count_slot(self.tail.last().0, records.len(), ns, mode);
+            let merges = records.iter().map(|record| record.body.merges()).sum();
+            metric::count_slot(self.tail.last().0, (records.len(), merges), ns, mode);
         }
         appended
     }
@@ -592,7 +590,7 @@ struct Judged {
     withdrawn: Vec<Arc<Intent>>,
     /// Those whose outcome follows once the slot is written. Told earlier it would be a lie if another
     /// process wins the slot: whoever it conflicts with may never commit.
-    decided: Vec<(Arc<Intent>, Result<Position, Error>)>,
+    decided: Vec<(Arc<Intent>, Result<Position, Refusal>)>,
 }
 
 impl Judged {
@@ -630,16 +628,16 @@ impl Judged {
             answers.push((intent.txid, Answer::Rejected(error)));
         }
         for (intent, outcome) in self.decided {
-            let answer = match outcome {
-                Ok(n) => Answer::Committed(n),
-                Err(error) => {
-                    metric::count_abort(&error);
-                    Answer::Rejected(error)
-                }
-            };
+            let answer = outcome.map_or_else(refused, Answer::Committed);
             answers.push((intent.txid, answer));
         }
     }
+}
+
+/// Tells why an intent cannot commit, and counts it.
+fn refused(Refusal { error, met }: Refusal) -> Answer {
+    metric::count_abort(&error, met);
+    Answer::Rejected(error)
 }
 
 /// The order in which a batch is judged: cancels first, then the oldest.

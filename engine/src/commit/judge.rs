@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::window::{Outcome, Window};
+use crate::base::metric::Met;
 use crate::base::{Error, Generation, Key, Mutant, Op, Position, RunRef, TxId};
 use crate::coord::{Intent, Origin, ReadSet, Writes};
 
@@ -19,15 +20,29 @@ pub(super) enum Verdict {
     /// It committed before, in this slot.
     Settled(Position),
     /// It cannot commit as it is.
-    Reject(Error),
+    Reject(Refusal),
     /// A member of the same batch decides it, once the batch is written; if another process writes the
     /// slot instead, nothing is decided.
-    IfWritten(Result<Position, Error>),
+    IfWritten(Result<Position, Refusal>),
     /// It can no longer be judged here, and others may still commit it; but it stands in no slot so far. A
     /// cancel in the next slot settles it.
     Withdraw,
     /// It read a state that this process has not reached: it stays for later.
     Later,
+}
+
+/// Why an intent cannot commit.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: Error,
+    /// Where it conflicts: with what.
+    pub(super) met: Option<Met>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal { error, met: None }
+    }
 }
 
 /// The keys that accepted members of the batch write: later members conflict with them too.
@@ -84,17 +99,20 @@ fn judge_one(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> V
     if let Writes::Bulk { runs, generation } = &intent.writes
         && let Some(gone) = gone(window, place, runs, *generation)
     {
-        return Verdict::Reject(gone);
+        return Verdict::Reject(gone.into());
     }
-    let conflict = |key: Bytes| Error::Conflict {
-        what: describe(&key),
-        read_at,
+    let conflict = |(met, key): (Met, Bytes)| Refusal {
+        error: Error::Conflict {
+            what: describe(&key),
+            read_at,
+        },
+        met: Some(met),
     };
-    if let Some(key) = window.conflict(&intent.reads, read_at) {
-        return Verdict::Reject(conflict(key));
+    if let Some(met) = window.conflict(&intent.reads, read_at) {
+        return Verdict::Reject(conflict(met));
     }
     match batch.conflict(&intent.reads) {
-        Some(key) => Verdict::IfWritten(Err(conflict(key))),
+        Some(met) => Verdict::IfWritten(Err(conflict(met))),
         None => Verdict::Accept,
     }
 }
@@ -106,13 +124,13 @@ fn settled(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Opt
         return Some(Verdict::IfWritten(Ok(place.applied.next())));
     }
     if batch.cancelled.contains(&txid) {
-        return Some(Verdict::IfWritten(Err(Error::Cancelled { txid })));
+        return Some(Verdict::IfWritten(Err(Error::Cancelled { txid }.into())));
     }
     match window.settled(txid)? {
         Outcome::Committed(_) if Mutant::NoDedup.on() => None,
         Outcome::Committed(n) => Some(Verdict::Settled(n)),
         Outcome::Cancelled(n) if Mutant::CancelAnsweredCommitted.on() => Some(Verdict::Settled(n)),
-        Outcome::Cancelled(_) => Some(Verdict::Reject(Error::Cancelled { txid })),
+        Outcome::Cancelled(_) => Some(Verdict::Reject(Error::Cancelled { txid }.into())),
     }
 }
 
@@ -121,9 +139,13 @@ fn settled(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Opt
 fn cancel(window: &Window, batch: &Batch, read_at: Position, target: TxId) -> Verdict {
     let oldest = window.seen_base();
     if read_at < oldest && !Mutant::CancelNoWindow.on() {
-        return Verdict::Reject(Error::TooOld { read_at, oldest });
+        return Verdict::Reject(Error::TooOld { read_at, oldest }.into());
     }
-    let known = || Error::Invalid(format!("transaction {target} is settled already"));
+    let known = || {
+        Refusal::from(Error::Invalid(format!(
+            "transaction {target} is settled already"
+        )))
+    };
     if window.settled(target).is_some() {
         return Verdict::Reject(known());
     }
@@ -146,14 +168,17 @@ fn too_old(window: &Window, place: Place, intent: &Intent) -> Option<Verdict> {
         return None;
     }
     let oldest = window.base().max(lag);
-    let reject = Verdict::Reject(Error::TooOld { read_at, oldest });
+    let reject = Verdict::Reject(Error::TooOld { read_at, oldest }.into());
     let is_absent = read_at >= window.seen_base();
     Some(match intent.origin {
         Origin::Own if Mutant::GapDead.on() => reject,
-        Origin::Own if !is_absent => Verdict::Reject(Error::CommitUnknown {
-            txid: intent.txid,
-            cause: format!("slots after {read_at}, which may hold it, were not read"),
-        }),
+        Origin::Own if !is_absent => Verdict::Reject(
+            Error::CommitUnknown {
+                txid: intent.txid,
+                cause: format!("slots after {read_at}, which may hold it, were not read"),
+            }
+            .into(),
+        ),
         Origin::Own if !everybody_refuses => Verdict::Withdraw,
         // To others this is a hint; who asks alone needs no more.
         _ => reject,
@@ -201,7 +226,7 @@ impl Batch {
         }
     }
 
-    fn conflict(&self, reads: &ReadSet) -> Option<Bytes> {
+    fn conflict(&self, reads: &ReadSet) -> Option<(Met, Bytes)> {
         if self.keys.is_empty() && self.bulk.is_empty() {
             return None;
         }
@@ -211,12 +236,13 @@ impl Batch {
                 .any(|(first, last)| first <= key && key <= last)
         };
         let written = |key: &&Bytes| self.keys.contains(*key) || in_bulk(key);
-        let key = reads.keys.iter().find(written).cloned();
+        let key = reads.keys.iter().find(written);
+        let key = key.map(|key| (Met::Key, key.clone()));
         key.or_else(|| {
             if Mutant::RangeIgnored.on() {
                 return None;
             }
-            reads.ranges.iter().find_map(|range| {
+            let key = reads.ranges.iter().find_map(|range| {
                 let bounds = (Bound::Included(&range.from[..]), range.end_bound());
                 let key = self.keys.range::<[u8], _>(bounds).next().cloned();
                 let bulk = || {
@@ -225,7 +251,8 @@ impl Batch {
                         .find(|(first, last)| range.overlaps(first, last))
                 };
                 key.or_else(|| bulk().map(|(first, _)| first.clone()))
-            })
+            });
+            key.map(|key| (Met::Range, key))
         })
     }
 }
@@ -303,12 +330,18 @@ mod tests {
         let letter = |verdict: &Verdict| match verdict {
             Verdict::Accept => 'A',
             Verdict::Settled(_) => 'S',
-            Verdict::Reject(Error::Conflict { .. }) => 'C',
-            Verdict::Reject(Error::TooOld { .. }) => 'O',
-            Verdict::Reject(_) => '?',
+            Verdict::Reject(refusal) => match (&refusal.error, refusal.met) {
+                (Error::Conflict { .. }, Some(Met::Key)) => 'K',
+                (Error::Conflict { .. }, Some(Met::Range)) => 'R',
+                (Error::TooOld { .. }, None) => 'O',
+                _ => '?',
+            },
             Verdict::IfWritten(Ok(_)) => 's',
-            Verdict::IfWritten(Err(Error::Conflict { .. })) => 'c',
-            Verdict::IfWritten(Err(_)) => '!',
+            Verdict::IfWritten(Err(refusal)) => match (&refusal.error, refusal.met) {
+                (Error::Conflict { .. }, Some(Met::Key)) => 'k',
+                (Error::Conflict { .. }, Some(Met::Range)) => 'r',
+                _ => '!',
+            },
             Verdict::Withdraw => 'W',
             Verdict::Later => 'L',
         };
@@ -328,7 +361,7 @@ mod tests {
             intent(3, 0, &["y"], &["y"]),
             intent(4, 0, &[], &["x"]),
         ];
-        assert_eq!(verdicts(&window, applied, &batch), "AcAA");
+        assert_eq!(verdicts(&window, applied, &batch), "AkAA");
     }
 
     #[test]
@@ -340,7 +373,10 @@ mod tests {
             to: Bytes::from("c"),
         }];
         let batch = [intent(1, 0, &[], &["b"]), Arc::new(reader.clone())];
-        assert_eq!(verdicts(&window, applied, &batch), "Ac");
+        assert_eq!(verdicts(&window, applied, &batch), "Ar");
+        // The same once it is written.
+        let (written, at) = self::window(&[(1, "b")]);
+        assert_eq!(verdicts(&written, at, &batch[1..]), "R");
         reader.reads.ranges = vec![KeyRange {
             from: Bytes::from("c"),
             to: Bytes::new(),
@@ -360,7 +396,7 @@ mod tests {
             intent(4, 1, &["x"], &["q"]),
             intent(4, 1, &["x"], &["q"]),
         ];
-        assert_eq!(verdicts(&window, applied, &batch), "SLCAs");
+        assert_eq!(verdicts(&window, applied, &batch), "SLKAs");
     }
 
     #[test]

@@ -239,7 +239,7 @@ impl Upkeep {
         };
         self.spent.add(tail_len + outcome.len + outcome.replaced);
         let ns = self.clock.monotonic_ns().saturating_sub(start);
-        metric::count_fold(ns, self.view.load().tail_len());
+        metric::count_fold(ns);
         tracing::debug!(?outcome, "folded");
         Ok(outcome)
     }

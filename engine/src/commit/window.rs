@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::limits::WINDOW_TXIDS_MAX;
+use crate::base::metric::Met;
 use crate::base::{Bounds, ManifestId, Mutant, Position, RunRef, TxId};
 use crate::coord::{KeyRange, ReadSet};
 use crate::fold::Table;
@@ -173,21 +174,18 @@ impl Window {
         }
     }
 
-    /// A key of `reads` that was written after `read_at`.
-    pub(super) fn conflict(&self, reads: &ReadSet, read_at: Position) -> Option<Bytes> {
-        let key = reads
-            .keys
-            .iter()
-            .find(|key| self.key_written_after(key, read_at))
-            .cloned();
+    /// A key of `reads` that was written after `read_at`, and how it was read.
+    pub(super) fn conflict(&self, reads: &ReadSet, read_at: Position) -> Option<(Met, Bytes)> {
+        let mut keys = reads.keys.iter();
+        let key = keys.find(|key| self.key_written_after(key, read_at));
+        let key = key.map(|key| (Met::Key, key.clone()));
         let range = || {
             if Mutant::RangeIgnored.on() {
                 return None;
             }
-            reads
-                .ranges
-                .iter()
-                .find_map(|range| self.range_written(range, read_at))
+            let mut ranges = reads.ranges.iter();
+            let key = ranges.find_map(|range| self.range_written(range, read_at));
+            key.map(|key| (Met::Range, key))
         };
         key.or_else(range)
     }
@@ -289,18 +287,18 @@ mod tests {
         window.push(&table(2, &[(3, "e")]));
         assert_eq!(
             window.conflict(&key("a"), Position(0)),
-            Some(Bytes::from("a"))
+            Some((Met::Key, Bytes::from("a")))
         );
         assert_eq!(window.conflict(&key("a"), Position(1)), None);
         assert_eq!(window.conflict(&key("b"), Position(0)), None);
         assert_eq!(
             window.conflict(&range("b", "d"), Position(1)),
-            Some(Bytes::from("c"))
+            Some((Met::Range, Bytes::from("c")))
         );
         assert_eq!(window.conflict(&range("b", "d"), Position(2)), None);
         assert_eq!(
             window.conflict(&range("d", ""), Position(2)),
-            Some(Bytes::from("e"))
+            Some((Met::Range, Bytes::from("e")))
         );
         assert_eq!(window.conflict(&range("d", "e"), Position(2)), None);
     }

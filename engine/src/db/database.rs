@@ -20,6 +20,7 @@ use super::progress::OnProgress;
 use super::publish::{Published, publish};
 use crate::base::clock::Clock;
 use crate::base::limits::STORE_IDS_RESERVED;
+use crate::base::metric;
 use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{CompactOutcome, Settled, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
@@ -320,6 +321,16 @@ impl Db {
             tail_len: view.tail_len() as u64,
             ..Info::clone(&self.opened)
         }
+    }
+
+    /// Brings up to date those of the engine's metrics that no call of its own sets: what waits to be folded, and how often
+    /// the page cache had what it was asked for. For whoever serves metrics, every second or so; with several databases
+    /// in a process the gauges are those of the last one that told.
+    pub fn tell_metrics(&self) {
+        let view = self.context.view.load();
+        metric::set_fold_lag(view.tail_keys(), view.tail_len());
+        let (hits, misses) = self.context.folder.cache.asked();
+        metric::set_page_cache(hits, misses);
     }
 
     /// Folds the whole tail of the log, so that the next opening has nothing to replay.

@@ -64,6 +64,11 @@ impl Table {
         self.len.load(Ordering::Relaxed)
     }
 
+    /// How many keys were written to it.
+    pub fn keys(&self) -> usize {
+        self.map.len()
+    }
+
     /// Whether no key was ever written to it.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()

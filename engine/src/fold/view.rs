@@ -111,11 +111,19 @@ impl View {
 
     /// Bytes of the tail that have not been folded, bulk runs not counted.
     pub fn tail_len(&self) -> usize {
-        let tables = self.layers.iter().map(|layer| match layer {
-            Layer::Table(part) => part.table.len(),
-            Layer::Run(_) => 0,
-        });
-        tables.sum()
+        self.tail().map(|table| table.len()).sum()
+    }
+
+    /// Keys of the tail that have not been folded; one that was written again since a fold began counts twice.
+    pub fn tail_keys(&self) -> usize {
+        self.tail().map(|table| table.keys()).sum()
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.layers.iter().filter_map(|layer| match layer {
+            Layer::Table(part) => Some(&part.table),
+            Layer::Run(_) => None,
+        })
     }
 
     /// Runs of bulk records that have not been folded.

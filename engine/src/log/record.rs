@@ -41,6 +41,19 @@ pub enum Body {
     Collect(ManifestId),
 }
 
+impl Body {
+    /// How many of its writes are merges; those of a bulk record are not counted.
+    pub fn merges(&self) -> u64 {
+        match self {
+            Body::Writes(writes) => {
+                let merges = writes.iter().filter(|(_, op)| matches!(op, Op::Merge(_)));
+                merges.count() as u64
+            }
+            _ => 0,
+        }
+    }
+}
+
 const KIND_WRITES: u8 = 1;
 const KIND_BULK: u8 = 2;
 const KIND_GENERATION: u8 = 3;

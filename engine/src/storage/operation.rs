@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::base::Error;
+use crate::base::metric::count_storage_error;
 
 /// An operation of a [`Storage`](super::Storage), or of an object or file that it opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +72,7 @@ impl Operation {
 
     /// The failure of this operation on `object`.
     pub(crate) fn error(self, object: impl fmt::Display, cause: &io::Error) -> Error {
+        count_storage_error(self.as_str(), cause);
         Error::storage(self.as_str(), object, cause)
     }
 }

@@ -55,6 +55,11 @@ impl PageCache {
         self.pages.weight()
     }
 
+    /// How often a page that was asked for was held, and was not.
+    pub fn asked(&self) -> (u64, u64) {
+        (self.pages.hits(), self.pages.misses())
+    }
+
     /// Whether no page is held.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()

@@ -141,6 +141,15 @@ impl Leases {
         let runs = |held: &&Held| held.by.is_some() && held.until.is_some_and(|until| until > now);
         table.values().filter(runs).count()
     }
+
+    /// How many shards somebody of this process is at.
+    pub fn held(&self) -> usize {
+        let now = Instant::now();
+        let table = self.0.lock();
+        let is_ours =
+            |held: &&Held| held.by.is_some_and(|by| by != ELSEWHERE) && !held.is_over(now);
+        table.values().filter(is_ours).count()
+    }
 }
 
 #[cfg(test)]

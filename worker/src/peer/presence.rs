@@ -14,7 +14,7 @@ use metrics::gauge;
 use tokio::task::JoinHandle;
 
 use super::Peer;
-use crate::metrics::WORKERS_ALIVE;
+use crate::metrics::{LEASES_HELD, WORKERS_ALIVE};
 
 /// How often a worker says that it is there.
 const SAID_APART: Duration = Duration::from_secs(2);
@@ -99,6 +99,7 @@ impl Peer {
     async fn announce(&self) {
         let mut count_next = Instant::now();
         loop {
+            self.tell_metrics();
             for worker in self.workers_here() {
                 let note = fitting(worker.clone()).encode_to_vec().into();
                 self.0.db.announce(&worker.id, note, SILENCE_MS_MAX).await;
@@ -118,6 +119,13 @@ impl Peer {
                 () = draining, if !self.is_draining() => {}
             }
         }
+    }
+
+    /// What metrics tell of a state, and nobody sets when it changes.
+    fn tell_metrics(&self) {
+        self.0.db.tell_metrics();
+        #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+        gauge!(LEASES_HELD).set(self.desk().held() as f64);
     }
 
     async fn withdraw(&self) {

@@ -26,6 +26,7 @@ mod listening;
 mod neighbours;
 mod peer;
 mod peers;
+mod prometheus;
 mod pullers;
 mod pulls;
 mod records;

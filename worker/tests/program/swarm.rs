@@ -16,10 +16,10 @@ const ROWS: u32 = 2000;
 const LEASE: &str = "[run]\nlease = \"300ms\"\n";
 
 /// A worker that is killed where a test ends early.
-struct Worker(Option<Child>);
+pub(crate) struct Worker(Option<Child>);
 
 impl Worker {
-    fn start(place: &Place, more: &[&str]) -> Worker {
+    pub(crate) fn start(place: &Place, more: &[&str]) -> Worker {
         let args = [
             &["worker", "--slots", "1", "--commit-interval", "20ms"],
             more,
@@ -28,13 +28,13 @@ impl Worker {
         Worker(Some(place.start(&args)))
     }
 
-    fn send(&self, signal: Signal) {
+    pub(crate) fn send(&self, signal: Signal) {
         let id = self.0.as_ref().unwrap().id();
         let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
-    fn ended(mut self) -> Ended {
+    pub(crate) fn ended(mut self) -> Ended {
         let child = self.0.take().unwrap();
         child.wait_with_output().unwrap().into()
     }
@@ -49,7 +49,8 @@ impl Drop for Worker {
     }
 }
 
-fn wait_for(place: &Place, jobs: &[&str]) {
+/// Until the jobs are done.
+pub(crate) fn wait_for(place: &Place, jobs: &[&str]) {
     for job in jobs {
         loop {
             let state = place.job(job);
@@ -192,6 +193,27 @@ fn metrics_tell_what_a_worker_does() {
     let timed = value("eciton_shard_duration_seconds_count{job=\"stations\"}");
     assert_eq!(timed, shards);
     assert!(told.contains("eciton_build_info{version="), "{told}");
+    // Each shard merges what adds up, among it the job's own counts.
+    assert!(value("eciton_merges_total") >= shards, "{told}");
+    for begun in [
+        "eciton_conflicts_total{kind=\"key\"} ",
+        "eciton_conflicts_total{kind=\"range\"} ",
+        "eciton_commit_aborts_total{reason=\"too_old\"} ",
+        "eciton_cache_hits_total{tier=\"memory\"} ",
+        "eciton_cache_misses_total{tier=\"memory\"} ",
+        "eciton_fold_lag_records ",
+        "eciton_fold_lag_bytes ",
+        "eciton_leases_held ",
+        "eciton_workers_alive 1",
+        "eciton_log_position ",
+        "eciton_log_slots_total ",
+        "eciton_combine_batch_records_count ",
+        "eciton_commit_duration_seconds_count ",
+        "eciton_shard_attempts_total{job=\"stations\",outcome=\"done\"} ",
+        "eciton_records_merged_total{job=\"stations\"} ",
+    ] {
+        assert!(told.contains(&format!("\n{begun}")), "{begun}: {told}");
+    }
     worker.send(Signal::TERM);
     worker.ended().done();
 }
@@ -228,14 +250,17 @@ fn workers_know_of_each_other_until_one_goes() {
     first.ended().done();
 }
 
-fn scraped(address: SocketAddr) -> String {
+/// All metrics of a worker, as Prometheus is told them.
+pub(crate) fn scraped(address: SocketAddr) -> String {
+    got(address, "/metrics")
+}
+
+/// What a server answers to a GET. Of HTTP/1.0, so that it comes in one piece.
+pub(crate) fn got(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
     let mut told = String::new();
     stream.read_to_string(&mut told).unwrap();
-    told
+    let (_, body) = told.split_once("\r\n\r\n").unwrap();
+    body.to_owned()
 }

@@ -122,6 +122,12 @@ impl<K: Ord + Send + 'static, V: Send + 'static> SkipMap<K, V> {
         self.map.is_empty()
     }
 
+    /// How much is in it.
+    pub fn len(&self) -> usize {
+        self.point.pass();
+        self.map.len()
+    }
+
     /// The entry under `key`.
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<Entry<'_, K, V>>
     where

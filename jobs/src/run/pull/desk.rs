@@ -309,6 +309,11 @@ impl PullDesk {
         self.0.leases.running()
     }
 
+    /// How many shards this process has a lease of, for its own slots or for programs that pull.
+    pub fn held(&self) -> usize {
+        self.0.leases.held()
+    }
+
     /// The programs that were heard of lately, as workers of the swarm.
     pub fn programs(&self) -> Vec<Worker> {
         self.0.programs.list(self.0.peer)

@@ -1,0 +1,175 @@
+//! A Prometheus that scrapes workers, set up as the page on metrics says.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::redis::RedisServer;
+use crate::support::{Place, aggregation, measurements};
+use crate::swarm::{Worker, got, scraped, wait_for};
+
+const PAGE: &str = include_str!("../../../deploy/metrics.md");
+const MISSING: &str =
+    "Prometheus is needed for this test: apt-get install -y --no-install-recommends prometheus";
+/// Rows: some forty shards of 2 KiB.
+const ROWS: u32 = 2000;
+/// Between two looks at what comes by itself.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The block of the page in a language.
+fn block(language: &str) -> &'static str {
+    let begin = format!("```{language}\n");
+    let (_, rest) = PAGE.split_once(&begin).unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    block
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A server that is killed where the test ends.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Prometheus {
+    /// One that scrapes two workers, often.
+    fn start(first: SocketAddr, second: SocketAddr) -> Prometheus {
+        let folder = tempfile::tempdir().unwrap();
+        let config = block("yaml")
+            .replace("127.0.0.1:9101", &first.to_string())
+            .replace("127.0.0.1:9102", &second.to_string())
+            .replace("scrape_interval: 5s", "scrape_interval: 200ms");
+        for changed in [first.to_string(), second.to_string(), "200ms".to_owned()] {
+            assert!(config.contains(&changed), "{config}");
+        }
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, config).unwrap();
+        let address = free_address();
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=warn")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect(MISSING);
+        let mut server = Prometheus {
+            child,
+            address,
+            _folder: folder,
+        };
+        let is_ready =
+            || TcpStream::connect(address).is_ok() && got(address, "/-/ready").contains("is Ready");
+        while !is_ready() {
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "Prometheus has ended: {ended:?}");
+            sleep(LOOK);
+        }
+        server
+    }
+
+    /// The result of a query at this moment.
+    fn ask(&self, query: &str) -> Value {
+        let mut encoded = String::new();
+        for byte in query.bytes() {
+            write!(encoded, "%{byte:02X}").unwrap();
+        }
+        let body = got(self.address, &format!("/api/v1/query?query={encoded}"));
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        answer["data"]["result"].clone()
+    }
+
+    /// The one number that a query comes to; `None` where it comes to nothing yet.
+    fn number(&self, query: &str) -> Option<f64> {
+        let result = self.ask(query);
+        let value = result.get(0)?["value"][1].as_str().unwrap();
+        Some(value.parse().unwrap())
+    }
+
+    /// Until a query comes to a number.
+    fn wait_for(&self, query: &str, expected: f64) {
+        loop {
+            let number = self.number(query);
+            if number.is_some_and(|number| (number - expected).abs() < 0.5) {
+                return;
+            }
+            sleep(LOOK);
+        }
+    }
+}
+
+#[test]
+fn what_workers_tell_adds_up_and_the_queries_of_the_page_are_understood() {
+    let redis = RedisServer::start();
+    let place = Place::new();
+    place.write("a.csv", measurements(ROWS));
+    place.write("job.toml", aggregation("2KiB"));
+    let url = redis.url();
+    let addresses = [free_address(), free_address()];
+    let workers = addresses.map(|address| {
+        let at = address.to_string();
+        Worker::start(&place, &["--redis", &url, "--metrics", &at])
+    });
+    let prometheus = Prometheus::start(addresses[0], addresses[1]);
+    prometheus.wait_for("sum(up)", 2.0);
+    prometheus.wait_for("min(eciton_workers_alive)", 2.0);
+    place.call(&["submit", "job.toml", "--redis", &url]).done();
+    wait_for(&place, &["stations"]);
+    let shards = place.job("stations")["shards"]["total"].as_f64().unwrap();
+    // Each counts at one of them, and under the name of its job.
+    let done = "sum(eciton_shards_total{job=\"stations\",state=\"done\"})";
+    prometheus.wait_for(done, shards);
+    prometheus.wait_for("min(eciton_coordinator_up)", 1.0);
+    for line in block("promql").lines() {
+        prometheus.ask(line);
+    }
+    for address in addresses {
+        check(&scraped(address));
+    }
+    for worker in workers {
+        worker.send(Signal::TERM);
+        worker.ended().done();
+    }
+}
+
+/// Names, kinds and explanations are as Prometheus's own tool wants them.
+fn check(told: &str) {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect(MISSING);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(told.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "{complaints}\n{told}"
+    );
+}
