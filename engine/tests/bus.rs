@@ -8,8 +8,6 @@
     reason = "a test fails by panicking, and may wait"
 )]
 
-mod support;
-
 mod board {
     use std::sync::Arc;
 

@@ -8,11 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::Dice;
 use eciton_engine::base::clock::SystemClock;
 use eciton_engine::base::entropy::{Entropy, SystemEntropy};
 use eciton_engine::base::spawn::RayonSpawner;
@@ -22,7 +21,6 @@ use eciton_engine::db::{
     Db, Encoding, Environment, Mode, Options, ScanRange, Settled, Store, StoreSchema, verify_folder,
 };
 use eciton_engine::storage::{Access, LocalStorage};
-use support::Dice;
 
 const ACCOUNTS: u64 = 20;
 const BEGINNING: u64 = 100;

@@ -7,19 +7,17 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::support::{Dice, seeds};
 use eciton_engine::base::{Bounds, Datum, Error, Key, Position};
 use eciton_engine::db::{
     Db, Environment, Options, ScanRange, Store, StoreSchema, backup, backup_folder, publish_folder,
     restore_folder, verify_backup_folder, verify_folder,
 };
 use eciton_engine::storage::{Access, LocalStorage, MemoryStorage, Operation, Storage};
-use support::{Dice, seeds};
 
 const CELLS: u64 = 20;
 

@@ -9,16 +9,14 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{Dice, environment};
 use eciton_engine::base::{Error, Key, Result};
 use eciton_engine::db::{self, Db, Options, ScanRange, StoreSchema};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use futures::executor::block_on;
-use support::{Dice, environment};
 
 type Contents = BTreeMap<String, Vec<u8>>;
 
@@ -124,7 +122,7 @@ async fn check(close: bool, name: &Name, what: &str, change: impl Fn(&mut Vec<u8
 
 #[test]
 fn a_flipped_bit_is_never_a_wrong_answer() {
-    for seed in support::seeds(600) {
+    for seed in crate::support::seeds(600) {
         let dice = Dice::new(seed);
         block_on(async {
             let (storage, _) = sample(true).await;
@@ -140,7 +138,7 @@ fn a_flipped_bit_is_never_a_wrong_answer() {
 
 #[test]
 fn a_file_cut_short_is_never_a_wrong_answer() {
-    for seed in support::seeds(300) {
+    for seed in crate::support::seeds(300) {
         let dice = Dice::new(seed);
         block_on(async {
             let (storage, _) = sample(true).await;

@@ -8,17 +8,15 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::environment;
 use eciton_engine::base::limits::{BULK_LEN_MIN, KEY_LEN_MAX, SPILL_LEN_MIN, VALUE_LEN_MAX};
 use eciton_engine::base::{Action, Datum, Error, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Store, StoreSchema, verify_folder};
 use eciton_engine::merge::{self, Column, Kind, Operator, States};
 use eciton_engine::storage::{MemoryStorage, Operation};
-use support::environment;
 
 fn key(number: u64) -> Key {
     Key::from_datums(&[Datum::Int(i128::from(number))]).unwrap()
@@ -78,7 +76,7 @@ async fn concurrent_transfers_conserve_the_total() {
     let tasks = (0..8).map(|task: u64| {
         let (db, store) = (db.clone(), store.clone());
         tokio::spawn(async move {
-            let dice = support::Dice::new(task);
+            let dice = crate::support::Dice::new(task);
             let mut conflicts = 0;
             for _ in 0..60 {
                 let (from, to) = (dice.below(ACCOUNTS), dice.below(ACCOUNTS));

@@ -6,10 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::counting::CountingStorage;
+use crate::support::environment;
 use eciton_engine::base::limits::{
     VALUE_INLINE_LEN_DEFAULT, VALUE_INLINE_LEN_MAX, VALUE_INLINE_LEN_MIN,
 };
@@ -18,8 +18,6 @@ use eciton_engine::db::{Db, Options, ScanRange, StoreSchema};
 use eciton_engine::storage::MemoryStorage;
 use eciton_engine::tree::Compression;
 use futures::executor::block_on;
-use support::counting::CountingStorage;
-use support::environment;
 
 /// What every value is full of.
 const NEEDLE: &[u8] = b"a byte of a value, ";

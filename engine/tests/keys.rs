@@ -8,8 +8,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -294,7 +292,7 @@ fn a_store_keeps_its_directions_for_every_reader() {
     block_on(async {
         let storage = MemoryStorage::new();
         let open = || {
-            let (environment, _) = support::environment(1);
+            let (environment, _) = crate::support::environment(1);
             Db::open_storage(Arc::new(storage.clone()), Options::default(), environment)
         };
         let schema = StoreSchema {

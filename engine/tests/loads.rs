@@ -9,18 +9,16 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{Dice, environment, seeds};
 use bytes::Bytes;
 use eciton_engine::base::limits::UNFOLDED_RUNS_MAX;
 use eciton_engine::base::{Bounds, Datum, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema, verify};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use futures::executor::block_on;
-use support::{Dice, environment, seeds};
 
 const SEEDS: u64 = 60;
 const STORES: u64 = 3;

@@ -7,16 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::environment;
 use eciton_engine::base::{Datum, Error, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Store, StoreSchema};
 use eciton_engine::merge::{Column, Kind, Operator, States};
 use eciton_engine::storage::{MemoryStorage, Operation};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use support::environment;
 
 fn key(number: u64) -> Key {
     Key::from_datums(&[Datum::Int(i128::from(number))]).unwrap()

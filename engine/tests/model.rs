@@ -12,11 +12,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{Deferred, Dice, environment};
 use eciton_engine::base::entropy::SeededEntropy;
 use eciton_engine::base::{Datum, Error, Key, Result};
 use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema, Transaction};
@@ -24,7 +23,6 @@ use eciton_engine::merge::{self, Column, Kind, Operator, States};
 use eciton_engine::storage::MemoryStorage;
 use futures::executor::block_on;
 use serde_json::{Value, json};
-use support::{Deferred, Dice, environment};
 
 const SEEDS: u64 = 400;
 const STEPS: u64 = 60;
@@ -400,7 +398,7 @@ async fn create(db: &Db) -> Result<Stores> {
 
 #[test]
 fn the_engine_agrees_with_a_map_whatever_happens() {
-    for seed in support::seeds(SEEDS) {
+    for seed in crate::support::seeds(SEEDS) {
         let outcome = std::panic::catch_unwind(|| {
             block_on(async {
                 let mut run = Run::begin(seed).await;

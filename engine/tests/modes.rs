@@ -7,20 +7,18 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::support::environment;
 use eciton_engine::base::{Bounds, Datum, Error, Key};
 use eciton_engine::db::{
     Check, Db, Options, ScanRange, Store, StoreSchema, Transaction, TxOptions, verify_folder,
 };
 use eciton_engine::storage::MemoryStorage;
 use futures::executor::block_on;
-use support::environment;
 
 const UNCHECKED: TxOptions = TxOptions {
     check: Check::Nothing,
@@ -286,7 +284,7 @@ fn a_database_on_a_read_only_mount_is_read_without_a_lock_or_a_trace() {
     let output = within(flags, &format!("{MOUNT} && shift && exec \"$@\""))
         .arg(std::env::current_exe().unwrap())
         .arg("--exact")
-        .arg("a_database_on_a_read_only_mount_is_read_without_a_lock_or_a_trace")
+        .arg("modes::a_database_on_a_read_only_mount_is_read_without_a_lock_or_a_trace")
         .env(INNER, folder.path())
         .output()
         .unwrap();

@@ -7,24 +7,18 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/bucket.rs"]
-mod bucket;
-#[path = "support/proxy.rs"]
-mod proxy;
-mod support;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use bucket::Server;
+use crate::support::Dice;
+use crate::support::bucket::Server;
+use crate::support::proxy::Proxy;
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{
     Db, Encoding, Environment, Mode, Options, ScanRange, Store, StoreSchema, verify,
 };
 use eciton_engine::storage::{Access, CacheOptions, ObjectOptions, ObjectStorage};
-use proxy::Proxy;
-use support::Dice;
 
 const URL: &str = "s3://databases/db";
 const VALUE_LEN: usize = 100;

@@ -7,13 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/bucket.rs"]
-mod bucket;
-mod support;
-
 use std::sync::Arc;
 
-use bucket::Server;
+use crate::support::Dice;
+use crate::support::bucket::Server;
 use eciton_engine::base::clock::SystemClock;
 use eciton_engine::base::entropy::{Entropy, SystemEntropy};
 use eciton_engine::base::spawn::RayonSpawner;
@@ -24,7 +21,6 @@ use eciton_engine::db::{
 };
 use eciton_engine::merge::{self, Column, Kind, Operator, States};
 use eciton_engine::storage::{Access, LocalStorage, Name, ObjectOptions, ObjectStorage, Storage};
-use support::Dice;
 
 const ACCOUNTS: u64 = 10;
 const BEGINNING: u64 = 100;

@@ -8,23 +8,21 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::Dice;
+use crate::support::link::{LONG_MS, bus, join, key};
+use crate::support::redis::RedisServer;
 use eciton_engine::base::Error;
 use eciton_engine::coord::Bus as _;
 use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::db::{Db, Encoding, ScanRange, Store, StoreSchema};
 use eciton_engine::merge::{self, Column, Kind, Operator, States};
 use eciton_engine::txn::Scan;
-use support::Dice;
-use support::link::{LONG_MS, bus, join, key};
-use support::redis::RedisServer;
 
 const ACCOUNTS: u64 = 20;
 const BEGINNING: u64 = 100;
@@ -281,7 +279,11 @@ struct Process {
 impl Process {
     fn start(folder: &Path, server: &RedisServer) -> Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_process_of_its_own", "--nocapture"])
+            .args([
+                "--exact",
+                "redis_commits::a_process_of_its_own",
+                "--nocapture",
+            ])
             .env(FOLDER, folder)
             .env(REDIS, server.url())
             .stdin(Stdio::piped())

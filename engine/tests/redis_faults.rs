@@ -8,16 +8,14 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::link::{LONG_MS, bus};
+use crate::support::redis::{Certificates, RedisCluster, RedisServer};
 use bytes::Bytes;
 use eciton_engine::base::{Error, InstanceId, Position, TxId};
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Answered, Bus, COMBINING, Claimed, Mailbox, OfferId};
-use support::link::{LONG_MS, bus};
-use support::redis::{Certificates, RedisCluster, RedisServer};
 
 const OF: InstanceId = InstanceId(77);
 const HERE: Mailbox = Mailbox(1);

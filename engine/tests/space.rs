@@ -7,19 +7,17 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::Dice;
 use eciton_engine::base::{Bounds, Datum, Error, Key};
 use eciton_engine::db::{
     Db, Environment, Mode, Options, ScanRange, Snapshot, Store, StoreSchema, verify_folder,
 };
 use eciton_engine::merge::{Column, Kind, Operator, States};
 use eciton_engine::storage::{Access, LocalStorage, Name, Storage};
-use support::Dice;
 
 /// Bytes that the folder of an empty database may have.
 const EMPTY_LEN_MAX: u64 = 1_000_000;

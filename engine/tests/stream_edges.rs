@@ -8,10 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::counting::{CountingStorage, Counts};
+use crate::support::environment;
 use bytes::Bytes;
 use eciton_engine::base::limits::{STREAM_CHUNK_LEN_MAX, STREAM_KEY_LEN_MAX};
 use eciton_engine::base::{Error, Key, Result};
@@ -20,8 +20,6 @@ use eciton_engine::db::{
 };
 use eciton_engine::storage::{Access, LocalStorage, MemoryStorage};
 use futures::executor::block_on;
-use support::counting::{CountingStorage, Counts};
-use support::environment;
 
 const CHUNK: u64 = STREAM_CHUNK_LEN_MAX as u64;
 

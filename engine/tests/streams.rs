@@ -9,11 +9,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{Deferred, Dice, environment};
 use bytes::Bytes;
 use eciton_engine::base::entropy::SeededEntropy;
 use eciton_engine::base::limits::STREAM_CHUNK_LEN_MAX;
@@ -22,7 +21,6 @@ use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema, ve
 use eciton_engine::storage::MemoryStorage;
 use futures::StreamExt;
 use futures::executor::block_on;
-use support::{Deferred, Dice, environment};
 
 const SEEDS: u64 = 12;
 const STEPS: u64 = 50;
@@ -325,7 +323,7 @@ async fn read(snapshot: &Snapshot, store: &Store) -> Result<Model> {
 
 #[test]
 fn streams_are_what_a_vector_would_be() {
-    for seed in support::seeds(SEEDS) {
+    for seed in crate::support::seeds(SEEDS) {
         let outcome = std::panic::catch_unwind(|| {
             block_on(async {
                 let mut run = Run::begin(seed).await;

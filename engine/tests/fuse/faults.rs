@@ -6,8 +6,8 @@ use eciton_engine::db::{Db, Settled};
 use eciton_engine::storage::{Access, Created, LocalStorage, Name, Storage};
 use fuser::Errno;
 
-use crate::netfs::{Ask, Machine, Server};
-use crate::work::{
+use super::netfs::{Ask, Machine, Server};
+use super::work::{
     Stores, alone, append, begin, clustered, join, join_with, list, try_append, verify,
 };
 

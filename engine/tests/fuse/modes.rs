@@ -7,9 +7,9 @@ use eciton_engine::base::Error;
 use eciton_engine::db::{Db, Environment, Options};
 use eciton_engine::storage::{Access, LocalStorage};
 
-use crate::netfs::{Machine, Server};
-use crate::sharing::work_apart;
-use crate::work::{alone, append, begin, check, clustered, join, join_with, list, verify};
+use super::netfs::{Machine, Server};
+use super::sharing::work_apart;
+use super::work::{alone, append, begin, check, clustered, join, join_with, list, verify};
 
 /// The files of the log that hold many slots, and those that hold one.
 fn log_files(folder: &Path) -> (usize, usize) {

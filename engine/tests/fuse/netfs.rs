@@ -11,7 +11,7 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, Errno, MountOption, Session};
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::serve::Served;
+use super::serve::Served;
 
 /// How the mounts of the tests begin the name of what is mounted; the process follows.
 const NAME: &str = "eciton-netfs-";

@@ -19,7 +19,7 @@ use fuser::{
 };
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
-use crate::netfs::{Ask, Faults, Held, Machine, Server};
+use super::netfs::{Ask, Faults, Held, Machine, Server};
 
 const ROOT: u64 = 1;
 /// `F_WRLCK`, `F_UNLCK`.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use eciton_engine::base::Bounds;
 use eciton_engine::db::{Db, Options};
 
-use crate::netfs::{Machine, Server};
-use crate::work::{
+use super::netfs::{Machine, Server};
+use super::work::{
     Stores, append, begin, check, clustered, join, join_with, key, list, verify, work,
 };
 

@@ -2,10 +2,14 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[cfg(feature = "object-store")]
+pub(crate) mod bucket;
 pub(crate) mod bus;
 pub(crate) mod counting;
 #[cfg(feature = "redis")]
 pub(crate) mod link;
+#[cfg(feature = "object-store")]
+pub(crate) mod proxy;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 

@@ -1,7 +1,6 @@
 //! Databases in a folder that several machines share over a network file system, each with caches of its own:
 //! the machines are mounts of one folder, and nothing is between them but that.
 
-#![cfg(target_os = "linux")]
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -11,9 +10,6 @@
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and may wait for an unmount"
 )]
-
-#[path = "../support/mod.rs"]
-mod support;
 
 mod faults;
 mod modes;

@@ -1,0 +1,35 @@
+//! The engine as programs use it. One test program, because each one more compiles what it calls of the engine anew;
+//! what has to be alone in its process, or takes another build, is beside it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod bus;
+mod clustered;
+mod copies;
+mod damage;
+mod database;
+#[cfg(target_os = "linux")]
+mod fuse;
+mod inline;
+mod keys;
+mod loads;
+mod metrics;
+mod model;
+mod modes;
+#[cfg(feature = "object-store")]
+mod object_cache;
+#[cfg(feature = "object-store")]
+mod objects;
+#[cfg(feature = "redis")]
+mod redis_commits;
+#[cfg(feature = "redis")]
+mod redis_faults;
+mod space;
+mod stream_edges;
+mod streams;
+mod support;
