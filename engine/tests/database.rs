@@ -11,11 +11,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::environment;
+use crate::support::{counted, environment};
 use eciton_engine::base::limits::{BULK_LEN_MIN, KEY_LEN_MAX, SPILL_LEN_MIN, VALUE_LEN_MAX};
 use eciton_engine::base::{Action, Datum, Error, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Store, StoreSchema, verify_folder};
-use eciton_engine::merge::{self, Column, Kind, Operator, States};
+use eciton_engine::merge;
 use eciton_engine::storage::{MemoryStorage, Operation};
 
 fn key(number: u64) -> Key {
@@ -173,15 +173,7 @@ async fn a_change_that_loses_is_made_again_and_in_turn() {
 async fn what_conflicts_and_what_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let (db, store) = open(folder.path()).await;
-    let columns = vec![Column::new("n", Operator::Count, Kind::Any).unwrap()];
-    let schema = StoreSchema {
-        columns: columns.clone(),
-        ..StoreSchema::default()
-    };
-    let merged = db.create_store("m", schema).await.unwrap();
-    let mut one = States::new(&columns);
-    one[0].add_rows(1);
-    let one = one.to_operand().unwrap();
+    let (merged, columns, one) = counted(&db).await;
 
     // Two puts of one key: one conflicts. Of different keys of one page: none.
     let (mut a, mut b, mut c) = (db.begin(), db.begin(), db.begin());

@@ -9,10 +9,9 @@
 
 use std::sync::Arc;
 
-use crate::support::environment;
+use crate::support::{counted, environment};
 use eciton_engine::base::{Datum, Error, Key};
 use eciton_engine::db::{Db, Options, ScanRange, Store, StoreSchema};
-use eciton_engine::merge::{Column, Kind, Operator, States};
 use eciton_engine::storage::{MemoryStorage, Operation};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -50,15 +49,7 @@ async fn open(storage: &MemoryStorage) -> (Db, Store) {
 fn conflicts_are_told_by_what_was_met_and_merges_are_counted() {
     let told = told(async {
         let (db, store) = open(&MemoryStorage::new()).await;
-        let columns = vec![Column::new("n", Operator::Count, Kind::Any).unwrap()];
-        let schema = StoreSchema {
-            columns: columns.clone(),
-            ..StoreSchema::default()
-        };
-        let merged = db.create_store("m", schema).await.unwrap();
-        let mut one = States::new(&columns);
-        one[0].add_rows(1);
-        let one = one.to_operand().unwrap();
+        let (merged, _, one) = counted(&db).await;
 
         let (mut first, mut second, mut third) = (db.begin(), db.begin(), db.begin());
         first.put(&store, &key(1), "a").unwrap();

@@ -19,7 +19,8 @@ use eciton_engine::base::clock::SystemClock;
 use eciton_engine::base::entropy::SeededEntropy;
 use eciton_engine::base::spawn::Spawner;
 use eciton_engine::coord::LocalCoordinator;
-use eciton_engine::db::Environment;
+use eciton_engine::db::{Db, Environment, Store, StoreSchema};
+use eciton_engine::merge::{Column, Kind, Operand, Operator, States};
 use futures::future::BoxFuture;
 
 /// Random numbers that a seed repeats.
@@ -74,6 +75,20 @@ pub(crate) fn environment(seed: u64) -> (Environment, Arc<Deferred>) {
         witness: None,
     };
     (environment, spawner)
+}
+
+/// A store `m` in which merges count, its columns, and the operand that counts one more.
+pub(crate) async fn counted(db: &Db) -> (Store, Vec<Column>, Operand) {
+    let columns = vec![Column::new("n", Operator::Count, Kind::Any).unwrap()];
+    let schema = StoreSchema {
+        columns: columns.clone(),
+        ..StoreSchema::default()
+    };
+    let store = db.create_store("m", schema).await.unwrap();
+    let mut one = States::new(&columns);
+    one[0].add_rows(1);
+    let one = one.to_operand().unwrap();
+    (store, columns, one)
 }
 
 /// The seeds of a test: the one in `ECITON_SEED`, or the first so many (`ECITON_SEEDS`, or `count`).

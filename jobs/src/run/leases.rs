@@ -185,13 +185,17 @@ mod tests {
         assert!(leases.take(PLACE, other, None));
         assert_eq!(leases.standing(PLACE, one), Standing::Lost);
         assert_eq!(leases.running(), 0, "it does not end by itself");
+        assert_eq!(leases.held(), 1, "and is held");
         leases.end_all(other);
+        assert_eq!(leases.held(), 0);
         assert!(leases.take(PLACE, one, late()));
         leases.lose(PLACE, other);
         assert_eq!(leases.standing(PLACE, one), Standing::Held);
         leases.lose(PLACE, one);
         assert_eq!(leases.standing(PLACE, one), Standing::Lost);
+        assert_eq!(leases.held(), 0, "another process has it");
         assert!(leases.take(PLACE, other, late()));
+        assert_eq!(leases.held(), 1);
     }
 
     #[test]
