@@ -16,6 +16,7 @@ mod bad_calls;
 mod bucket;
 mod buckets;
 mod copies;
+mod faults;
 mod full_disk;
 mod grpc;
 mod jobs;

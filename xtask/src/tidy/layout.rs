@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// Everything that may lie beside the workspace's manifest, but for hidden names.
-const TOP: [&str; 16] = [
+const TOP: [&str; 17] = [
     "Cargo.lock",
     "Cargo.toml",
     "CHANGELOG.md",
@@ -17,6 +17,7 @@ const TOP: [&str; 16] = [
     "console",
     "coordinator-proto",
     "deploy",
+    "docs",
     "engine",
     "jobs",
     "rustfmt.toml",

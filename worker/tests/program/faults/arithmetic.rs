@@ -1,0 +1,1 @@
+//! Integer overflow and other errors of a query.

@@ -1,0 +1,1 @@
+//! Queries whose result would depend on where shards are cut.

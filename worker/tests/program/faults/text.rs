@@ -1,0 +1,1 @@
+//! Line ends, blank lines, malformed and sparse records.

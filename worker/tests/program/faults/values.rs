@@ -1,0 +1,1 @@
+//! Values that the type of their column cannot hold.
