@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 17] = [
+const FOUND: [(Scenario, u64, &str); 18] = [
     (
         Scenario::Clustered,
         44,
@@ -54,6 +54,11 @@ const FOUND: [(Scenario, u64, &str); 17] = [
         Scenario::Clustered,
         2364,
         "a copy with gaps between its manifests: what a newer one refers to was collected",
+    ),
+    (
+        Scenario::Clustered,
+        84_182_041,
+        "a slot that was collected between its reading and the look whether it is durable passed for the log's end",
     ),
     (
         Scenario::Standalone,

@@ -276,7 +276,8 @@ pub(super) async fn load(folder: Folder, instance: &Instance, copied: bool) -> R
     } else {
         Strictness::Whole
     };
-    let (id, floor) = Floors::find(Arc::clone(&storage)).await?.newest();
+    let mut floors = Floors::find(Arc::clone(&storage)).await?;
+    let (id, floor) = floors.newest();
     let base = folder.load(strictness, floor.manifest).await?;
     if copied && base.manifest.id < floor.manifest {
         let detail = "the copy was overtaken by collection while it was taken: copy again";
@@ -287,6 +288,8 @@ pub(super) async fn load(folder: Folder, instance: &Instance, copied: bool) -> R
     let mut replay = Replay::begin(Arc::clone(&storage), &start, strictness).await?;
     let (end, replayed_slots) = replay_into(&mut replay, &folder, &view, strictness).await?;
     if !copied {
+        // The slot that was not found is the log's end only if it was not collected meanwhile.
+        floors.check(end.last.next()).await?;
         no_gap(&*storage, end.last).await?;
     }
     if let Some((closed, _)) = instance

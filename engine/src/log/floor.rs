@@ -104,20 +104,21 @@ impl Floors {
         (self.id, self.floor)
     }
 
-    /// The newest floor there is, with its number. Reads `floor/<j+1>` until it is absent; a floor counts
-    /// once it is durable.
+    /// The newest floor there is, with its number. Reads `floor/<j+1>` until it is absent, however many
+    /// floors were raised since the last call; a floor counts once it is durable.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] naming the floor; what the storage refuses.
+    /// [`Error::Corrupt`] naming the floor, also where it never becomes durable; what the storage refuses.
     pub async fn probe(&mut self) -> Result<(FloorId, Floor)> {
         if Mutant::NoFloorProbe.on() {
             return Ok((self.id, self.floor));
         }
-        for _ in 0..RELOADS_MAX {
+        let mut tries = 0;
+        loop {
             let next = FloorId(self.id.0 + 1);
             let name = Name::floor(next);
             let Some(bytes) = self.storage.read(&name).await? else {
-                break;
+                return Ok((self.id, self.floor));
             };
             let floor = Floor::decode(next, &bytes)?;
             let confirmed = match confirm(&*self.storage, &name, &bytes).await {
@@ -125,14 +126,19 @@ impl Floors {
                 Err(Error::ReadOnly) => true,
                 confirmed => confirmed?,
             };
-            // Not yet durable and gone again: look once more.
             if confirmed {
                 let rises = floor.slot >= self.floor.slot && floor.manifest >= self.floor.manifest;
                 assert!(rises, "floor {next}: {floor:?} below {:?}", self.floor);
                 (self.id, self.floor) = (next, floor);
+                tries = 0;
+                continue;
+            }
+            // Gone again before it was durable: read it once more. An older floor must not pass for the newest.
+            tries += 1;
+            if tries >= RELOADS_MAX {
+                return Err(Error::corrupt(name, "it does not become durable"));
             }
         }
-        Ok((self.id, self.floor))
     }
 
     /// Makes sure that slot `n` still means something, whether it was created, read or not found.
@@ -194,6 +200,30 @@ mod tests {
             floors.check(Position(8)).await.unwrap();
             let mut found = Floors::find(storage).await.unwrap();
             assert_eq!(found.probe().await.unwrap().0, FloorId(2));
+        });
+    }
+
+    #[test]
+    fn a_process_that_slept_through_many_floors_finds_the_newest() {
+        let storage = Arc::new(MemoryStorage::new());
+        block_on(async {
+            let mut asleep = Floors::new(storage.clone());
+            asleep.probe().await.unwrap();
+            let last = u64::from(RELOADS_MAX) * 2 + 1;
+            for id in 1..=last {
+                let floor = Floor {
+                    slot: Position(10 * id),
+                    manifest: ManifestId(id),
+                };
+                let bytes = floor.encode(FloorId(id));
+                storage
+                    .create(&Name::floor(FloorId(id)), &bytes)
+                    .await
+                    .unwrap();
+            }
+            let refused = asleep.check(Position(10 * last - 1)).await;
+            assert!(matches!(refused, Err(Error::SnapshotTooOld { .. })));
+            assert_eq!(asleep.newest().0, FloorId(last));
         });
     }
 }

@@ -115,11 +115,11 @@ impl SlotLog {
             let detail = format!("it does not follow slot {} of this log", self.last);
             return Err(Error::corrupt(name, detail));
         }
-        if !self.durable(&name, &slot, &bytes).await? {
-            return Ok(None);
-        }
+        let durable = self.durable(&name, &slot, &bytes).await?;
+        // A slot that is not durable is gone: storage lost it, and the log ends here; or it was collected
+        // while this process slept, and the log does not.
         self.floors.check(n).await?;
-        Ok(Some(Followed { slot, stored: true }))
+        Ok(durable.then_some(Followed { slot, stored: true }))
     }
 
     /// Steps over a slot that [`SlotLog::next`] returned.
@@ -292,6 +292,7 @@ impl SlotLog {
             return Err(Error::corrupt(name, "it is not the slot that was followed"));
         }
         if !self.durable(&name, &slot, &bytes).await? {
+            self.floors.check(self.last).await?;
             return Ok(false);
         }
         self.confirmed = self.last;
