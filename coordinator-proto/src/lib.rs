@@ -42,6 +42,7 @@
 //!         column: "dep_delay".into(),
 //!         args: vec![],
 //!     }],
+//!     into_existing: false,
 //! };
 //! let bytes = merge.encode_to_vec();
 //! assert_eq!(MergeSpec::decode(bytes.as_slice())?, merge);

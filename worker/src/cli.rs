@@ -40,6 +40,9 @@ its shards, and each ends when the job has. Redis only makes it quicker: it may 
 Run it again after an interruption, a crash or a full disk: it goes on where it stopped, and what was
 done stays done exactly once. On a finished job it says so and changes nothing.
 
+With --replace a job of the same name that has another specification or other files, or that failed or was cancelled,
+is removed first, with its results. Any other one is gone on with, so the same command goes on after an interruption.
+
 With --json, stdout has one line with the fields of `job show --json`; with --show, the records of the
 result follow, one a line.";
 
@@ -50,6 +53,8 @@ Examples:
   eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --tls-cert cert.pem --tls-key key.pem --tokens tokens
   eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --advertise worker-1.swarm:7711 --insecure
   eciton submit job.toml --db /mnt/shared/db --redis redis://redis.local:6379
+
+The database has to be there: `eciton db init`, `submit` and `run` create one, and so does --create.
 
 Any number of workers, on any machines that see the database, share the shards of all jobs that are submitted to it; there
 is no head among them. Any may be killed at any time: others take over what it was at.
@@ -88,7 +93,8 @@ const DEL_EXAMPLES: &str = "\
 Examples:
   eciton del airlines AA --db ./db
 
-Deleting what is not there is no error; --json says which it was.";
+Deleting what is not there is no error; --json says which it was. A store that a job merges into is changed by jobs
+alone.";
 
 const SCAN_EXAMPLES: &str = "\
 Examples:
@@ -137,6 +143,16 @@ Examples:
 Mend the file that failed a shard first: changes are accepted inside failed shards only. The shards
 then run in this process, since a database that one process has open has no other workers. Over a
 peer they are only marked: the swarm does the work.";
+
+const RM_EXAMPLES: &str = "\
+Examples:
+  eciton job rm delay-by-carrier --db ./db
+  eciton job rm delay-by-carrier --with-results --db ./db
+  eciton job rm delay-by-carrier --peer http://node-1:7711
+
+Without --with-results the store keeps its records: another job writes there only with `into_existing = true`. A running
+job is cancelled first, or removed with --force. If it is interrupted, call it again: the job is listed as cancelled
+meanwhile.";
 
 const DB_EXAMPLES: &str = "\
 Examples:
@@ -202,7 +218,7 @@ pub(crate) enum Command {
     /// Records a job without running it, and prints its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
-    /// Shows, watches, cancels and retries jobs
+    /// Shows, watches, cancels, retries and removes jobs
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(Job),
     /// Prints the value of a key
@@ -247,6 +263,9 @@ pub(crate) struct Run {
     /// Prints the records of the result at the end
     #[arg(long)]
     pub(crate) show: bool,
+    /// Removes the job of this name first, with its results, if its specification or files differ or it failed
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Debug, Args)]
@@ -301,6 +320,9 @@ pub(crate) struct Worker {
                 0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
     )]
     pub(crate) commit_interval: Option<Duration>,
+    /// Creates the database where there is none
+    #[arg(long)]
+    pub(crate) create: bool,
     /// Ends, at once, with this process, which started it: what `up` says
     #[arg(long, value_name = "PID", hide = true)]
     pub(crate) parent: Option<u32>,
@@ -340,6 +362,9 @@ pub(crate) struct Submit {
     /// The job file
     #[arg(value_name = "JOB.toml")]
     pub(crate) file: PathBuf,
+    /// Removes the job of this name first, with its results, if its specification or files differ or it failed
+    #[arg(long)]
+    pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) peers: Peers,
 }
@@ -389,6 +414,9 @@ pub(crate) enum Job {
     /// Takes up the failed shards of a job again and runs them
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(Retry),
+    /// Removes a job; its results stay unless they are to be removed, too
+    #[command(after_help = RM_EXAMPLES)]
+    Rm(Rm),
 }
 
 #[derive(Debug, Args)]
@@ -400,6 +428,20 @@ pub(crate) struct Retry {
     /// Only marks the shards; `run` with the job file does the work
     #[arg(long)]
     pub(crate) record_only: bool,
+    #[command(flatten)]
+    pub(crate) peers: Peers,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// The job's name
+    pub(crate) job: String,
+    /// Drops the store that it wrote to, too, unless that holds anything else
+    #[arg(long)]
+    pub(crate) with_results: bool,
+    /// Removes it even while it is running: workers drop what they compute of it
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) peers: Peers,
 }
@@ -601,10 +643,16 @@ pub(crate) enum Store {
         encoding: ValueEncoding,
     },
     /// Drops a store with everything in it
-    #[command(after_help = "Examples:\n  eciton store drop airlines --db ./db")]
+    #[command(
+        after_help = "A store that takes the results of a job is removed with it, by `eciton job rm JOB --with-results`.\n\n\
+                      Examples:\n  eciton store drop airlines --db ./db"
+    )]
     Drop {
         /// The store
         store: String,
+        /// Drops it even if jobs wrote to it: they have failed then, and their state says so
+        #[arg(long)]
+        force: bool,
     },
     /// Counts records and bytes, by reading them
     #[command(

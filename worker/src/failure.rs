@@ -160,6 +160,11 @@ fn job_kind(error: &JobError) -> &'static str {
         JobError::NotFound { .. } => "no_job",
         JobError::Differs { .. } => "job_differs",
         JobError::State { .. } => "job_state",
+        JobError::Needs { .. } => "job_needs",
+        JobError::StoreGone { .. } => "store_gone",
+        JobError::Removed { .. } => "job_removed",
+        JobError::Shared { .. } => "results_shared",
+        JobError::StoreInUse { .. } => "store_in_use",
         JobError::Changed { .. } => "source_changed",
         JobError::Source(_) => "source",
         JobError::Damaged { .. } => "corrupt",
@@ -216,6 +221,7 @@ fn engine_code(error: &Error) -> u8 {
     match error {
         Error::Locked { .. } => CODE_LOCKED,
         Error::NotADatabase { .. }
+        | Error::Unfinished { .. }
         | Error::Limit { .. }
         | Error::StoreNotFound { .. }
         | Error::StoreDiffers { .. }
@@ -235,6 +241,7 @@ fn engine_kind(error: &Error) -> &'static str {
         Error::Halted { .. } => "halted",
         Error::Locked { .. } => "locked",
         Error::NotADatabase { .. } => "not_a_database",
+        Error::Unfinished { .. } => "unfinished",
         Error::FormatTooNew { .. } => "format_too_new",
         Error::Limit { .. } => "limit",
         Error::StoreNotFound { .. } => "no_store",

@@ -109,6 +109,15 @@ pub enum Error {
         /// What was found instead.
         why: String,
     },
+    /// A database was being copied here, by restoring or publishing, and that was interrupted: what is here is a part.
+    #[error(
+        "unfinished: {path}: restoring or publishing into it was interrupted, as its file UNFINISHED says; run \
+         `eciton db restore` or `eciton db publish` into it again, which clears it first, or remove it"
+    )]
+    Unfinished {
+        /// Where.
+        path: String,
+    },
     /// A newer program wrote this.
     #[error("format {found} of {object} is newer than this program's {known}")]
     FormatTooNew {
@@ -180,6 +189,7 @@ impl Error {
             Error::Storage { .. } | Error::Halted { .. } => Action::Reopen,
             Error::Locked { .. } => Action::Wait,
             Error::NotADatabase { .. }
+            | Error::Unfinished { .. }
             | Error::FormatTooNew { .. }
             | Error::Limit { .. }
             | Error::StoreNotFound { .. }

@@ -83,6 +83,13 @@ pub(super) async fn find(snapshot: &Snapshot, name: &str) -> Result<Option<Store
     found.map(|bytes| handle(&key, name, &bytes)).transpose()
 }
 
+/// Finds a store within `transaction`, which then relies on what was found.
+pub(super) async fn find_in(transaction: &mut Transaction, name: &str) -> Result<Option<Store>> {
+    let key = name_key(name)?;
+    let found = transaction.get(&catalog()?, &key).await?;
+    found.map(|bytes| handle(&key, name, &bytes)).transpose()
+}
+
 /// All stores of one state of the database, by name.
 pub(super) async fn list(snapshot: &Snapshot) -> Result<Vec<Store>> {
     let prefix = Key::from_datums(&[Datum::Str(STORE.to_owned())])?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::FORMAT;
 use super::bucket;
+use super::create::no_database;
 use super::info::Info;
 use super::instance::Instance;
 use super::open::{self, Opened};
@@ -62,14 +63,17 @@ pub(super) async fn read_write(
                 }
                 Err(error) => return Err(error),
             },
-            None if !options.create => return Err(open::no_database(&*storage)),
+            None if !options.create => return Err(no_database(&*storage).await),
             _ => {
                 drop(lock);
                 prepare(&storage, options, environment).await?;
             }
         }
     }
-    Err(failure.unwrap_or_else(|| open::no_database(&*storage)))
+    match failure {
+        Some(failure) => Err(failure),
+        None => Err(no_database(&*storage).await),
+    }
 }
 
 /// Milliseconds before another attempt: short at first, since creating takes some ten, and some five seconds in all,

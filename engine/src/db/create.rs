@@ -26,8 +26,12 @@ pub(super) fn new_instance(environment: &Environment) -> Instance {
     }
 }
 
-/// Writes all of an empty database but `INSTANCE`.
+/// Writes all of an empty database but `INSTANCE`. A place that a copy was being made in is not taken: what lies
+/// there is a part of another database.
 pub(super) async fn begin(storage: &dyn Storage) -> Result<()> {
+    if is_unfinished(storage).await? {
+        return Err(unfinished(storage));
+    }
     let first = Manifest::first();
     let name = Name::manifest(first.id);
     let manifests = storage.list(Name::MANIFEST).await?;
@@ -51,6 +55,33 @@ pub(super) async fn begin(storage: &dyn Storage) -> Result<()> {
 /// What a place holds that is being filled and is no database yet.
 const UNFINISHED: &str = "UNFINISHED";
 
+fn marker() -> Result<Name> {
+    Name::parse(UNFINISHED).ok_or_else(|| Error::Invalid(format!("`{UNFINISHED}` is no name")))
+}
+
+/// Whether copying a database here has begun and has not come to its end.
+pub(super) async fn is_unfinished(storage: &dyn Storage) -> Result<bool> {
+    Ok(storage.stat(&marker()?).await?.is_some())
+}
+
+fn unfinished(storage: &dyn Storage) -> Error {
+    Error::Unfinished {
+        path: storage.location(),
+    }
+}
+
+/// Why there is no database here: the copy that was to become one was interrupted, or there never was one.
+pub(super) async fn no_database(storage: &dyn Storage) -> Error {
+    match is_unfinished(storage).await {
+        Ok(true) => unfinished(storage),
+        Ok(false) => Error::NotADatabase {
+            path: storage.location(),
+            why: "it has no INSTANCE file".to_owned(),
+        },
+        Err(error) => error,
+    }
+}
+
 /// A place for a database that comes from elsewhere. Until it is finished nothing in it is a database, and
 /// whoever begins again clears it.
 pub(super) struct Target {
@@ -61,11 +92,21 @@ pub(super) struct Target {
 impl Target {
     /// Takes a place that is empty, or that somebody has left unfinished.
     pub(super) async fn begin(storage: Arc<dyn Storage>) -> Result<Target> {
-        let marker = Name::parse(UNFINISHED)
-            .ok_or_else(|| Error::Invalid(format!("`{UNFINISHED}` is no name")))?;
+        let marker = marker()?;
         let names = storage.list("").await?;
+        let has_marker = names.contains(&marker);
+        if has_marker && names.contains(&Name::instance()) {
+            // The marker is the last thing to go. An older program may also have made a database of its own here.
+            let message = format!(
+                "{} is not empty: it has INSTANCE beside {UNFINISHED}, so the copy was interrupted when it was whole, \
+                 or a database was created over it; look at it with `eciton db info`, then remove the file \
+                 {UNFINISHED} to keep it, or the whole place to begin again",
+                storage.location()
+            );
+            return Err(Error::Invalid(message));
+        }
         if let Some(name) = names.first()
-            && (!names.contains(&marker) || names.contains(&Name::instance()))
+            && !has_marker
         {
             let message = format!("{} is not empty: it has {name}", storage.location());
             return Err(Error::Invalid(message));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::FORMAT;
-use super::create::{become_own, create, cut_loose};
+use super::create::{become_own, create, cut_loose, no_database};
 use super::info::Info;
 use super::instance::Instance;
 use super::options::{Environment, Options};
@@ -38,7 +38,7 @@ pub(super) async fn read_write(
     let (instance, copied) = match Instance::load(&*storage).await? {
         Some(found) => found,
         None if options.create => (create(&*storage, environment).await?, false),
-        None => return Err(no_database(&*storage)),
+        None => return Err(no_database(&*storage).await),
     };
     let folder = folder(&storage, options, environment, false);
     let loaded = load(folder, &instance, copied).await?;
@@ -89,7 +89,9 @@ pub(super) async fn read_only(
     environment: &Environment,
 ) -> Result<Opened> {
     let found = Instance::load(&*storage).await?;
-    let (instance, copied) = found.ok_or_else(|| no_database(&*storage))?;
+    let Some((instance, copied)) = found else {
+        return Err(no_database(&*storage).await);
+    };
     let folder = folder(&storage, options, environment, true);
     let loaded = load_beside(&folder, &instance, copied).await?;
     let info = loaded.info(&*storage, &instance);
@@ -221,14 +223,6 @@ pub(super) fn folder(
         shared,
         halted: Arc::default(),
         claims: Claims::default(),
-    }
-}
-
-pub(super) fn no_database(storage: &dyn Storage) -> Error {
-    let why = "it has no INSTANCE file".to_owned();
-    Error::NotADatabase {
-        path: storage.location(),
-        why,
     }
 }
 

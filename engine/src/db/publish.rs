@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::create::Target;
+use super::create::{Target, no_database};
 use super::instance::Instance;
 use super::open::{self, Loaded};
 use super::options::{Environment, Options};
@@ -99,7 +99,9 @@ struct Publisher<'a> {
 impl Publisher<'_> {
     async fn run(&self, progress: OnProgress<'_>) -> Result<Published> {
         let found = Instance::load(&**self.source).await?;
-        let (instance, copied) = found.ok_or_else(|| open::no_database(&**self.source))?;
+        let Some((instance, copied)) = found else {
+            return Err(no_database(&**self.source).await);
+        };
         let folder = open::folder(self.source, self.options, self.environment, true);
         let Loaded { view, end, .. } = open::load_beside(&folder, &instance, copied).await?;
         let view = view.load();

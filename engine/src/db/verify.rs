@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::instance::Instance;
 use super::options::Environment;
 use super::progress::{Meter, OnProgress};
-use super::{Options, open};
+use super::{Options, create, open};
 use crate::base::limits::{RELOADS_MAX, SECTOR_LEN};
 use crate::base::{Error, FloorId, Generation, ManifestId, Position, Result, RunRef, SegmentId};
 use crate::fold::Manifest;
@@ -132,13 +132,7 @@ impl Verifier<'_> {
                 copied = is_copy;
                 self.read(&instance, 0);
             }
-            Ok(None) => {
-                let why = "it has no INSTANCE file".to_owned();
-                return Err(Error::NotADatabase {
-                    path: self.storage.location(),
-                    why,
-                });
-            }
+            Ok(None) => return Err(create::no_database(&*self.storage).await),
             Err(error) => {
                 self.found(&instance, error)?;
                 self.report.broken.append(&mut self.pass);
@@ -162,6 +156,11 @@ impl Verifier<'_> {
             self.report.warnings.extend(found.iter().map(text));
         } else {
             self.report.broken.extend(found);
+        }
+        if create::is_unfinished(&*self.storage).await? {
+            let warning = "UNFINISHED: restoring or publishing into this place was interrupted when the copy was whole, \
+                           or a database was created over it; remove the file once you have looked at what is here";
+            self.report.warnings.push(warning.to_owned());
         }
         if self.report.broken.is_empty() {
             self.records().await?;

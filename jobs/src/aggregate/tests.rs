@@ -19,6 +19,7 @@ use super::*;
 fn spec(key: &[&str], values: &[(&str, &str, &str)]) -> MergeSpec {
     MergeSpec {
         store: "s".into(),
+        into_existing: false,
         key: key.iter().map(ToString::to_string).collect(),
         values: values
             .iter()

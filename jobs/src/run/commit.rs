@@ -13,6 +13,7 @@ use super::error::JobError;
 use super::open::OpenJob;
 use super::results::merge_all;
 use super::tally::{Tally, addend};
+use super::target;
 use super::worker::now_ms;
 
 /// How often a commit that lost is tried again before the attempt counts as failed. Every loss means
@@ -27,7 +28,8 @@ pub(super) enum Admission {
     Ended,
     /// The job was cancelled.
     Cancelled,
-    /// The job was retried since this run began: its plan may be another one.
+    /// The job was retried since this run began, so its plan may be another one; or its store is gone, and it failed; or
+    /// another one has its name.
     Changed,
 }
 
@@ -67,7 +69,14 @@ impl OpenJob {
         if job.phase() == JobPhase::Cancelled {
             return Ok(Admission::Cancelled);
         }
-        if job.retries != self.retries {
+        // Another one of its name, or the same one with another plan.
+        if job.number != self.job_number || job.retries != self.retries {
+            return Ok(Admission::Changed);
+        }
+        // The store of these results, not another one of its name. Nothing is committed into one that was dropped.
+        let found = tx.store(self.store.name()).await?;
+        if found.is_none_or(|store| store.id() != self.store.id()) {
+            target::fail(&self.ledger, &self.name, self.job_number).await?;
             return Ok(Admission::Changed);
         }
         let mut seen = HashSet::new();

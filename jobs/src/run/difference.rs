@@ -28,10 +28,20 @@ pub(super) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
             if old.values != new.values {
                 found.0.push("merge.values".to_owned());
             }
+            found.compare(
+                "merge.into_existing",
+                &old.into_existing,
+                &new.into_existing,
+            );
         }
         (Some(Sink::Upsert(old)), Some(Sink::Upsert(new))) => {
             found.compare("upsert.store", &old.store, &new.store);
             found.compare("upsert.key", &old.key, &new.key);
+            found.compare(
+                "upsert.into_existing",
+                &old.into_existing,
+                &new.into_existing,
+            );
         }
         (old, new) if old != new => found.0.push("[merge] or [upsert]".to_owned()),
         _ => {}

@@ -22,7 +22,8 @@ pub enum JobError {
     },
     /// The name belongs to another job. Nothing was written.
     #[error(
-        "job `{name}` exists with another specification: {} differ; expected another name, or the file as it was submitted",
+        "job `{name}` exists with another specification: {} differ; expected another name, the file as it was \
+         submitted, or `--replace`, which removes the job with its results",
         differences.join(", ")
     )]
     Differs {
@@ -30,6 +31,57 @@ pub enum JobError {
         name: String,
         /// The keys of the job file that differ, with both values where they are short.
         differences: Vec<String>,
+    },
+    /// Something about the job is not known to this version. Others may work on it.
+    #[error(
+        "job `{name}` needs {what}, which this version does not know; it is left to newer versions of eciton: upgrade \
+         this one"
+    )]
+    Needs {
+        /// The job's name.
+        name: String,
+        /// What is not known, for people.
+        what: String,
+    },
+    /// The store that takes the job's results was dropped, and with it what was done. The job has failed.
+    #[error("job `{name}` has failed: {why}; run it anew with `eciton run JOB.toml --replace`")]
+    StoreGone {
+        /// The job's name.
+        name: String,
+        /// What became of the store.
+        why: String,
+    },
+    /// The job was removed, or another one took its name, while it was worked on here.
+    #[error("job `{name}` was removed or replaced while it ran here; what it computed was dropped")]
+    Removed {
+        /// The job's name.
+        name: String,
+    },
+    /// The job's results cannot be removed without others. Nothing was written.
+    #[error(
+        "job `{name}`: its store `{store}` also holds {with}, which would go with its results; remove the job alone \
+         with `eciton job rm {name}`, or the store with `eciton store drop {store} --force`"
+    )]
+    Shared {
+        /// The job's name.
+        name: String,
+        /// The store.
+        store: String,
+        /// What else is in it, for people.
+        with: String,
+    },
+    /// The store takes the results of jobs. Nothing was written.
+    #[error(
+        "store `{store}` takes the results of {}; remove it with the job by `eciton job rm {} --with-results`, or drop \
+         it with `--force`, after which the job has failed",
+        super::target::named(jobs),
+        jobs.first().map_or("", String::as_str)
+    )]
+    StoreInUse {
+        /// The store.
+        store: String,
+        /// The jobs, by name.
+        jobs: Vec<String>,
     },
     /// The job is in a state in which this cannot be done. Nothing was written.
     #[error("job `{name}` is {state}: {expected}")]
@@ -95,19 +147,25 @@ impl JobError {
             | JobError::NotFound { .. }
             | JobError::Differs { .. }
             | JobError::State { .. }
+            | JobError::Shared { .. }
+            | JobError::StoreInUse { .. }
             | JobError::Changed(_) => ExitCode::Usage,
             JobError::Engine(error) => match error {
                 EngineError::Locked { .. } => ExitCode::Locked,
                 EngineError::NotADatabase { .. }
+                | EngineError::Unfinished { .. }
                 | EngineError::StoreNotFound { .. }
                 | EngineError::StoreDiffers { .. }
                 | EngineError::Invalid(_)
                 | EngineError::ReadOnly => ExitCode::Usage,
                 _ => ExitCode::Failed,
             },
-            JobError::Source(_) | JobError::Damaged { .. } | JobError::Worker(_) => {
-                ExitCode::Failed
-            }
+            JobError::Source(_)
+            | JobError::Damaged { .. }
+            | JobError::Needs { .. }
+            | JobError::StoreGone { .. }
+            | JobError::Removed { .. }
+            | JobError::Worker(_) => ExitCode::Failed,
         }
     }
 }

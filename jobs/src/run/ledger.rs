@@ -11,9 +11,10 @@ use eciton_proto::v1::{
 };
 
 use super::error::JobError;
-use super::marks;
 use super::tally::{Tallies, Tally};
+use super::{marks, needs};
 use crate::source::Source;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The system store that everything about jobs is in.
 pub(super) const STORE: &str = "_jobs";
@@ -28,7 +29,7 @@ const SHARDS: &str = "shards";
 const SHARD: &str = "shard";
 
 /// How the records of a job are laid out that is submitted now: see [`JobState`].
-pub(super) const LAYOUT: u32 = marks::LAYOUT_HASHES;
+pub(super) const LAYOUT: u32 = marks::LAYOUT_NEEDS;
 
 /// The store `_jobs` of an open database. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub(super) struct Job {
     pub(super) spec: JobSpec,
     pub(super) plan: Plan,
     pub(super) state: JobState,
+    /// The hash of the specification's bytes, as they are stored.
+    pub(super) stored_hash: u128,
 }
 
 impl Ledger {
@@ -113,10 +116,15 @@ impl Ledger {
         let Some(state) = self.state_in(snapshot, name).await? else {
             return Ok(None);
         };
-        let spec = self.get(snapshot, name, SPEC, None).await?;
+        let spec = snapshot.get(&self.store, &key(SPEC, name, None)?).await?;
         let plan = self.get(snapshot, name, PLAN, None).await?;
         match spec.zip(plan) {
-            Some((spec, plan)) => Ok(Some(Job { spec, plan, state })),
+            Some((spec, plan)) => Ok(Some(Job {
+                stored_hash: xxh3_128(&spec),
+                spec: decode(name, SPEC, &spec)?,
+                plan,
+                state,
+            })),
             None => Err(damaged(name, "its specification or plan", "it is missing")),
         }
     }
@@ -200,7 +208,7 @@ impl Ledger {
         Ok(names)
     }
 
-    async fn each_job(
+    pub(super) async fn each_job(
         &self,
         mut visit: impl FnMut(String, Result<JobState, JobError>),
     ) -> Result<(), JobError> {
@@ -279,13 +287,64 @@ impl Ledger {
     }
 
     /// A job's state, for changing it or for relying on it.
+    ///
+    /// # Errors
+    /// [`JobError::Needs`] where a newer version has written what would be lost with a change.
     pub(super) async fn job_state(
         &self,
         tx: &mut Transaction,
         name: &str,
     ) -> Result<Option<JobState>, JobError> {
         let found = tx.get(&self.store, &key(JOB, name, None)?).await?;
-        found.map(|bytes| decode_state(name, &bytes)).transpose()
+        let Some(bytes) = found else {
+            return Ok(None);
+        };
+        let state = decode_state(name, &bytes)?;
+        needs::check_state(name, &state, &bytes)?;
+        Ok(Some(state))
+    }
+
+    /// The keys of a job's records of shards, files and shards' places, at most so many, as a transaction finds them. It
+    /// relies on what was found, so that one that finds none conflicts with whoever adds any.
+    pub(super) async fn parts(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        limit: usize,
+    ) -> Result<Vec<Key>, JobError> {
+        let mut keys = Vec::new();
+        for kind in [SHARD, SHARDS, FILES] {
+            let left = limit - keys.len();
+            if left == 0 {
+                break;
+            }
+            let range = ScanRange {
+                keys_only: true,
+                limit: Some(left as u64),
+                ..ScanRange::prefix(Key::from_datums(&[kind.into(), name.into()])?)
+            };
+            let found = tx.scan(&self.store, &range).await?;
+            keys.extend(found.into_iter().map(|record| record.key));
+        }
+        Ok(keys)
+    }
+
+    /// Deletes a record by its key.
+    pub(super) fn delete(&self, tx: &mut Transaction, key: &Key) -> Result<(), JobError> {
+        Ok(tx.delete(&self.store, key)?)
+    }
+
+    /// Deletes what there is of a job beside its [parts](Ledger::parts).
+    pub(super) fn delete_job(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        number: u64,
+    ) -> Result<(), JobError> {
+        for kind in [PLAN, SPEC, JOB] {
+            self.delete(tx, &key(kind, name, None)?)?;
+        }
+        self.tallies.delete(tx, number)
     }
 
     /// A shard's state, for changing it or for relying on it; the default if it was never tried.

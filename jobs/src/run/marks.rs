@@ -2,7 +2,7 @@
 //!
 //! It is a message, `ShardState`. But a job may have millions of shards, nearly all of which their first attempt does,
 //! and of those that read a file a hash is kept, so that edited files are noticed. Of such a shard, where the job's
-//! layout is 2, the record is nothing but the first [`HASH_LEN`] bytes of that hash. No message has that length: one with
+//! layout is 2 or 3, the record is nothing but the first [`HASH_LEN`] bytes of that hash. No message has that length: one with
 //! an outcome has 2 bytes, or 4 and more; one without has a time.
 //!
 //! # What so short a hash is good for
@@ -21,6 +21,9 @@ use crate::source::KeptHash;
 pub(super) const LAYOUT_MESSAGES: u32 = 1;
 /// Jobs whose shards' records are messages or bytes of hashes.
 pub(super) const LAYOUT_HASHES: u32 = 2;
+/// The same, and whoever works on one has to know what it [needs](super::needs): versions from before that refuse this
+/// layout, and would leave out what they do not know.
+pub(super) const LAYOUT_NEEDS: u32 = LAYOUT_HASHES + 1;
 
 /// Bits that are kept of a hash, whole bytes.
 const HASH_BITS: u32 = 24;

@@ -22,7 +22,8 @@
 //! A job is `pending` when it is submitted, `running` from the first [`run()`] on (also while no process
 //! works on it), and `done` or `failed` once every shard has ended, `failed` if any of them did.
 //! [`cancel()`] makes it `cancelled`. [`retry()`] makes a failed or cancelled job `running` again, its
-//! failed shards untried. There is no other way out of `done`, `failed` and `cancelled`.
+//! failed shards untried. A job whose store was dropped is `failed`, with the reason, also if it was `done`. There is no
+//! other way out of `done`, `failed` and `cancelled` but [`remove()`] and [`replace()`].
 //!
 //! A shard is untried, then `done` or `failed`. An attempt that ends in an error which trying again
 //! may mend (a disk, a network) is counted and repeated up to `max_attempts` times, after a wait that doubles and
@@ -39,7 +40,10 @@
 //! - of two workers that computed the same shard one commits; the other's read of the shard's record
 //!   is then out of date, its commit conflicts, it reads the mark and drops its copy;
 //! - a cancelled job takes no more results, and after a retry none that were computed from the files
-//!   as they were before, because both change the job's record, which every commit has read.
+//!   as they were before, because both change the job's record, which every commit has read;
+//! - a job that was removed takes none, nor one of its name that was recorded afterwards: it has another number;
+//! - nothing goes into a store that was dropped, or into another one of its name: every commit looks whether the store has
+//!   the number that it had when the job was recorded.
 //!
 //! That a shard is computed twice must not matter: the same bytes give the same rows (the plan and the
 //! files' contents are fixed, transforms that do not repeat are refused), and results are operands
@@ -69,6 +73,7 @@ mod cancel;
 mod claims;
 mod commit;
 mod difference;
+mod drop;
 mod error;
 mod fresh;
 mod gather;
@@ -76,11 +81,14 @@ mod health;
 mod leases;
 mod ledger;
 mod marks;
+mod needs;
 mod observer;
 mod open;
 mod pipeline;
 mod pool;
 pub mod pull;
+mod remove;
+mod replace;
 mod report;
 mod results;
 mod retry;
@@ -93,14 +101,18 @@ mod stop;
 mod submit;
 mod supply;
 mod tally;
+mod target;
 mod view;
 mod worker;
 
 pub use cancel::cancel;
+pub use drop::drop_store;
 pub use error::{ExitCode, JobError};
 pub use health::Health;
 pub use leases::{LEASES_MAX, Leases};
 pub use observer::{Event, Observer, Silent};
+pub use remove::{Removal, Removed, remove};
+pub use replace::{Replaced, replace};
 pub use report::{End, JobReport};
 pub use results::RESULTS_LEN_MAX;
 pub use retry::{Retried, retry};

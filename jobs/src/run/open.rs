@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::error::JobError;
 use super::ledger::{Job, Ledger, damaged};
 use super::pipeline::Pipeline;
+use super::{needs, target};
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Shard, shards};
 use crate::spec::limits::LEASE_MS_DEFAULT;
@@ -37,15 +38,17 @@ pub(super) struct OpenJob {
 }
 
 impl OpenJob {
-    /// Plans a job, and creates its store if there is none.
+    /// Plans a job whose store is there.
+    ///
+    /// # Errors
+    /// [`JobError::Needs`] where this version does not know all of it; [`JobError::StoreGone`] where its store was
+    /// dropped.
     pub(super) async fn new(ledger: &Ledger, name: &str, job: &Job) -> Result<OpenJob, JobError> {
+        needs::check(name, job)?;
         let source = ledger.source(name, job).await?;
         let pipeline = Pipeline::plan(&job.spec, source)
             .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
-        let store = ledger
-            .db
-            .create_store(&pipeline.store_name, pipeline.store_schema())
-            .await?;
+        let store = target::open(ledger, name, job, &pipeline).await?;
         let run = job.spec.run.unwrap_or_default();
         Ok(OpenJob {
             ledger: ledger.clone(),

@@ -12,6 +12,7 @@ use super::marks::kept_hash;
 use super::status::{JobStatus, phase_name, standing};
 use super::tally::{Tally, addend};
 use super::worker::retry_on_conflict;
+use super::{needs, target};
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{KeptHash, Planned, SourceError, mend, shards};
 
@@ -72,8 +73,20 @@ pub(super) async fn prepare(db: &Db, name: &str) -> Result<Option<Prepared>, Job
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
         return Ok(None);
     };
-    if state.retries != job.state.retries {
+    if (state.number, state.retries) != (job.state.number, job.state.retries) {
         return Ok(None);
+    }
+    needs::check(name, &job)?;
+    if target::is_removed(&state) {
+        return Err(JobError::State {
+            name: name.to_owned(),
+            state: "being removed",
+            expected: "expected one that stays; `eciton job rm` goes on with it",
+        });
+    }
+    if !target::stands(&mut tx, &state).await? {
+        let found = ledger.db.store(&state.store).await?;
+        return Err(target::gone(name, &state, found.as_ref()));
     }
     let layout = state.layout;
     let mut ended = Ended::default();

@@ -28,6 +28,7 @@ use super::status::{ShardCounts, standing};
 use super::stop::Stop;
 use super::supply::Supply;
 use super::tally::count;
+use super::target;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
@@ -97,18 +98,36 @@ impl Default for RunOptions {
 /// see [`End::Failed`].
 pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, JobError> {
     let mut had_ended = true;
+    let mut number = None;
     loop {
         if db.is_shared() {
             db.refresh().await?;
         }
-        let (ledger, job) = Ledger::with_job(db, name).await?;
+        let removed = || JobError::Removed {
+            name: name.to_owned(),
+        };
+        let (ledger, job) = match Ledger::with_job(db, name).await {
+            Err(JobError::NotFound { .. }) if number.is_some() => return Err(removed()),
+            found => found?,
+        };
+        if *number.get_or_insert(job.state.number) != job.state.number {
+            return Err(removed());
+        }
         let end = match ended(job.state.phase()) {
+            Some(End::Done) if target::is_gone(&ledger, &job.state).await? => {
+                had_ended = false;
+                target::fail(&ledger, name, job.state.number).await?;
+                continue;
+            }
             Some(end) => end,
             None => {
                 had_ended = false;
-                let Some(end) = run_plan(&ledger, name, &job, &options).await? else {
-                    continue;
+                let end = match run_plan(&ledger, name, &job, &options).await {
+                    // Its record says so.
+                    Ok(None) | Err(JobError::StoreGone { .. }) => continue,
+                    ended => ended?,
                 };
+                let Some(end) = end else { continue };
                 if end == End::Stopped && !options.stop.is_requested() {
                     // Something is left after all.
                     continue;
@@ -116,7 +135,11 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
                 end
             }
         };
-        let status = standing(&ledger, name).await?;
+        let status = match standing(&ledger, name).await {
+            Err(JobError::NotFound { .. }) => return Err(removed()),
+            Ok(status) if status.number != job.state.number => return Err(removed()),
+            status => status?,
+        };
         return Ok(JobReport {
             end,
             had_ended,
@@ -142,7 +165,7 @@ async fn run_plan(
     options: &RunOptions,
 ) -> Result<Option<End>, JobError> {
     let crew = Arc::new(crew(ledger, name, job, options).await?);
-    if !start(ledger, name).await? {
+    if !start(&crew.job).await? {
         return Ok(Some(End::Cancelled));
     }
     let _ends = Ends(Arc::clone(&crew));
@@ -175,7 +198,7 @@ async fn run_plan(
         Some(Ending::Changed) => return Ok(None),
         None => {}
     }
-    match finish(ledger, name, job.plan.shards).await? {
+    match finish(&crew.job).await? {
         End::Stopped if left == 0 => Err(damaged(
             name,
             "its sums",
@@ -256,10 +279,14 @@ async fn look(
     let Some(now) = crew.ledger.state_now(&crew.name).await? else {
         return Ok(Some(Ending::Cancelled));
     };
+    if (now.number, now.retries) != (before.number, before.retries) {
+        return Ok(Some(Ending::Changed));
+    }
     if now.phase() == JobPhase::Cancelled {
         return Ok(Some(Ending::Cancelled));
     }
-    if now.retries != before.retries {
+    if now.phase() == JobPhase::Failed && !now.reason.is_empty() {
+        // Its results are gone.
         return Ok(Some(Ending::Changed));
     }
     let since = u64::try_from(now_ms().saturating_sub(now.submitted_ms)).unwrap_or(0);
@@ -328,16 +355,30 @@ pub(super) async fn crew(
     })
 }
 
-/// Marks the job as running; `false` if it was cancelled.
-pub(super) async fn start(ledger: &Ledger, name: &str) -> Result<bool, JobError> {
-    retry_on_conflict(|| start_once(ledger, name).boxed()).await
+/// Marks the job as running; `false` if it was cancelled, or is gone.
+pub(super) async fn start(job: &OpenJob) -> Result<bool, JobError> {
+    retry_on_conflict(|| start_once(job).boxed()).await
 }
 
-async fn start_once(ledger: &Ledger, name: &str) -> Result<Option<bool>, JobError> {
+async fn start_once(job: &OpenJob) -> Result<Option<bool>, JobError> {
+    let (ledger, name) = (&job.ledger, &job.name);
     let mut tx = ledger.db.begin();
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
-        return Ok(None);
+        return Ok(Some(false));
     };
+    if state.number != job.job_number {
+        return Ok(Some(false));
+    }
+    let is_open = ended(state.phase()).is_none();
+    if is_open && target::number_of(&state).is_none() {
+        // Recorded before it was kept: from now on it has to be this one.
+        state.results.get_or_insert_default().store_number = job.store.id().0;
+        if state.phase() == JobPhase::Running {
+            ledger.put_job_state(&mut tx, name, &state)?;
+            tx.commit().await?;
+            return Ok(Some(true));
+        }
+    }
     match state.phase() {
         JobPhase::Cancelled => return Ok(Some(false)),
         JobPhase::Unspecified | JobPhase::Pending => {}
@@ -355,18 +396,25 @@ async fn start_once(ledger: &Ledger, name: &str) -> Result<Option<bool>, JobErro
 /// Ends the job if all its shards have ended.
 ///
 /// The transaction reads the job's record and its sums: shards only ever come to an end, except by a retry, which
-/// changes both: then this commit conflicts.
-pub(super) async fn finish(ledger: &Ledger, name: &str, total: u64) -> Result<End, JobError> {
-    retry_on_conflict(|| finish_once(ledger, name, total).boxed()).await
+/// changes both: then this commit conflicts. It also relies on the store that the results are in.
+pub(super) async fn finish(job: &OpenJob) -> Result<End, JobError> {
+    retry_on_conflict(|| finish_once(job).boxed()).await
 }
 
-async fn finish_once(ledger: &Ledger, name: &str, total: u64) -> Result<Option<End>, JobError> {
+async fn finish_once(job: &OpenJob) -> Result<Option<End>, JobError> {
+    let (ledger, name, total) = (&job.ledger, &job.name, job.total);
     let mut tx = ledger.db.begin();
-    let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
-        return Ok(None);
+    let state = ledger.job_state(&mut tx, name).await?;
+    let state = state.filter(|state| state.number == job.job_number);
+    let Some(mut state) = state else {
+        return Err(JobError::Removed { name: name.clone() });
     };
     if let Some(end) = ended(state.phase()) {
         return Ok(Some(end));
+    }
+    if !target::stands(&mut tx, &state).await? {
+        target::fail(ledger, name, state.number).await?;
+        return Ok(Some(End::Failed));
     }
     let tally = ledger.tallies.read(&mut tx, name, state.number).await?;
     if tally.ended() < total {

@@ -141,6 +141,11 @@ fn told(name: &str, ended: Result<JobReport, JobError>) -> Result<Option<JobErro
             tracing::info!(job = name, state, "ended here");
             Ok(None)
         }
+        // One of its name may be another one by now.
+        Err(error @ (JobError::Removed { .. } | JobError::NotFound { .. })) => {
+            tracing::info!(job = name, %error, "ended here");
+            Ok(None)
+        }
         // Anything else is about this job: a store that is another one by now, for instance.
         Err(JobError::Engine(error))
             if matches!(error.action(), Action::Reopen | Action::Recover) =>

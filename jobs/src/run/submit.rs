@@ -1,8 +1,7 @@
 //! Recording a job.
 
-use eciton_engine::base::Error as EngineError;
-use eciton_engine::db::{Db, StoreSchema};
-use eciton_proto::v1::{JobPhase, JobSpec, JobState};
+use eciton_engine::db::{Db, StoreSchema, Transaction};
+use eciton_proto::v1::{JobPhase, JobSpec, JobState, SourceFile};
 use futures::FutureExt;
 
 use super::difference::differences;
@@ -10,7 +9,9 @@ use super::error::JobError;
 use super::ledger::{Job, LAYOUT, Ledger};
 use super::pipeline::Pipeline;
 use super::status::{phase_name, store_of};
+use super::target::{self, is_removed};
 use super::worker::{now_ms, retry_on_conflict};
+use super::{needs, remove};
 use crate::source::{self, Planned};
 use crate::spec::{JobFile, fingerprint};
 
@@ -81,7 +82,8 @@ pub async fn preview(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
         return Ok(joined);
     }
     let checked = check(file).await?;
-    check_store(db, file, &checked.pipeline).await?;
+    let ledger = Ledger::find(db).await?;
+    checked.look(ledger.as_ref(), &mut db.begin()).await?;
     Ok(Submitted {
         name: file.spec().name.clone(),
         number: 0,
@@ -107,8 +109,37 @@ impl Checked {
     async fn record(self, db: &Db) -> Result<Submitted, JobError> {
         check_store(db, &self.file, &self.pipeline).await?;
         let ledger = Ledger::create(db).await?;
-        create_store(db, &self.file, &self.pipeline).await?;
-        record(&ledger, self.file.spec(), &self.planned).await
+        // One of the same name may be being removed: whoever did that did not come to its end.
+        remove::finish(&ledger, &self.spec().name).await?;
+        retry_on_conflict(|| record_once(&ledger, &self).boxed()).await
+    }
+
+    /// What the job file says.
+    pub(super) fn spec(&self) -> &JobSpec {
+        self.file.spec()
+    }
+
+    /// The store that is to take the results.
+    pub(super) fn store(&self) -> &str {
+        &self.pipeline.store_name
+    }
+
+    /// The files of the plan, in order.
+    pub(super) fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.planned.files.iter().flat_map(|chunk| &chunk.files)
+    }
+
+    /// Whether the store of the results is there as it must be, or can be created, and is free.
+    pub(super) async fn look(
+        &self,
+        ledger: Option<&Ledger>,
+        tx: &mut Transaction,
+    ) -> Result<(), JobError> {
+        if let Some(store) = tx.store(&self.pipeline.store_name).await? {
+            check_schema(store.schema(), &self.file, &self.pipeline)?;
+        }
+        target::look(ledger, tx, &self.file, &self.pipeline).await?;
+        Ok(())
     }
 }
 
@@ -118,12 +149,20 @@ async fn find(db: &Db, spec: &JobSpec) -> Result<Option<Submitted>, JobError> {
         return Ok(None);
     };
     let job = ledger.job(&spec.name).await?;
+    let job = job.filter(|job| !is_removed(&job.state));
     job.map(|job| join(&job, spec)).transpose()
 }
 
-fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
-    let differences = differences(&job.spec, spec);
-    if !differences.is_empty() || fingerprint(&job.spec) != fingerprint(spec) {
+/// Joins the job that is there.
+///
+/// # Errors
+/// [`JobError::Differs`].
+pub(super) fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
+    let mut differences = differences(&job.spec, spec);
+    if !differences.is_empty() || job.stored_hash != fingerprint(spec) {
+        if differences.is_empty() {
+            differences.push("keys that this version does not know".to_owned());
+        }
         return Err(JobError::Differs {
             name: spec.name.clone(),
             differences,
@@ -140,18 +179,22 @@ fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
 
 /// Whether the store of the results is there as it must be, or can be created.
 async fn check_store(db: &Db, file: &JobFile, pipeline: &Pipeline) -> Result<(), JobError> {
-    let Some(store) = db.store(&pipeline.store_name).await? else {
-        return Ok(());
-    };
+    match db.store(&pipeline.store_name).await? {
+        Some(store) => check_schema(store.schema(), file, pipeline),
+        None => Ok(()),
+    }
+}
+
+fn check_schema(found: &StoreSchema, file: &JobFile, pipeline: &Pipeline) -> Result<(), JobError> {
     let expected = pipeline.store_schema();
-    if *store.schema() == expected {
+    if *found == expected {
         return Ok(());
     }
     let message = format!(
         "store `{}` exists and is different: expected {}, found {}",
         pipeline.store_name,
         show(&expected),
-        show(store.schema())
+        show(found)
     );
     Err(file.error(pipeline.store_key(), message).into())
 }
@@ -165,29 +208,8 @@ fn show(schema: &StoreSchema) -> String {
     format!("key ({key}) and values ({})", columns.join(", "))
 }
 
-/// Creates the store; another process may just have created one that differs.
-async fn create_store(db: &Db, file: &JobFile, pipeline: &Pipeline) -> Result<(), JobError> {
-    match db
-        .create_store(&pipeline.store_name, pipeline.store_schema())
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(error @ (EngineError::StoreDiffers { .. } | EngineError::Invalid(_))) => {
-            Err(file.error(pipeline.store_key(), error).into())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn record(ledger: &Ledger, spec: &JobSpec, planned: &Planned) -> Result<Submitted, JobError> {
-    retry_on_conflict(|| record_once(ledger, spec, planned).boxed()).await
-}
-
-async fn record_once(
-    ledger: &Ledger,
-    spec: &JobSpec,
-    planned: &Planned,
-) -> Result<Option<Submitted>, JobError> {
+async fn record_once(ledger: &Ledger, job: &Checked) -> Result<Option<Submitted>, JobError> {
+    let spec = job.spec();
     // Someone else may have submitted the same name since.
     if let Some(job) = ledger.job(&spec.name).await? {
         return join(&job, spec).map(Some);
@@ -196,35 +218,60 @@ async fn record_once(
     if ledger.job_state(&mut tx, &spec.name).await?.is_some() {
         return Ok(None);
     }
-    let mut registry = ledger.registry(&mut tx).await?;
-    registry.last_number += 1;
-    let number = registry.last_number;
-    ledger.put_registry(&mut tx, &registry)?;
-    ledger.put_spec(&mut tx, spec)?;
-    ledger.put_plan(&mut tx, &spec.name, &planned.plan)?;
-    for (number, chunk) in (0u64..).zip(&planned.files) {
-        ledger.put_file_chunk(&mut tx, &spec.name, number, chunk)?;
-    }
-    for (number, chunk) in (0u64..).zip(&planned.shards) {
-        ledger.put_shard_chunk(&mut tx, &spec.name, number, chunk)?;
-    }
-    let state = JobState {
-        phase: JobPhase::Pending.into(),
-        spec_hash: fingerprint(spec).to_be_bytes().to_vec(),
-        submitted_ms: now_ms(),
-        number,
-        store: store_of(spec),
-        shards: planned.plan.shards,
-        layout: LAYOUT,
-        ..JobState::default()
-    };
-    ledger.put_job_state(&mut tx, &spec.name, &state)?;
+    let submitted = job.put(ledger, &mut tx).await?;
     tx.commit().await?;
-    Ok(Some(Submitted {
-        name: spec.name.clone(),
-        number,
-        shards: planned.plan.shards,
-        joined: false,
-        state: phase_name(JobPhase::Pending),
-    }))
+    Ok(Some(submitted))
+}
+
+impl Checked {
+    /// Writes the job into a transaction, and its store if there is none. There is no job of its name then, or none any
+    /// more.
+    ///
+    /// # Errors
+    /// [`JobError::JobFile`] where the store is different, or takes results of other jobs.
+    pub(super) async fn put(
+        &self,
+        ledger: &Ledger,
+        tx: &mut Transaction,
+    ) -> Result<Submitted, JobError> {
+        let Checked {
+            file,
+            planned,
+            pipeline,
+        } = self;
+        let spec = file.spec();
+        let mut registry = ledger.registry(tx).await?;
+        registry.last_number += 1;
+        let number = registry.last_number;
+        ledger.put_registry(tx, &registry)?;
+        let results = target::claim(ledger, tx, file, pipeline).await?;
+        ledger.put_spec(tx, spec)?;
+        ledger.put_plan(tx, &spec.name, &planned.plan)?;
+        for (number, chunk) in (0u64..).zip(&planned.files) {
+            ledger.put_file_chunk(tx, &spec.name, number, chunk)?;
+        }
+        for (number, chunk) in (0u64..).zip(&planned.shards) {
+            ledger.put_shard_chunk(tx, &spec.name, number, chunk)?;
+        }
+        let state = JobState {
+            phase: JobPhase::Pending.into(),
+            spec_hash: fingerprint(spec).to_be_bytes().to_vec(),
+            submitted_ms: now_ms(),
+            number,
+            store: store_of(spec),
+            shards: planned.plan.shards,
+            layout: LAYOUT,
+            needs: needs::needs(spec),
+            results: Some(results),
+            ..JobState::default()
+        };
+        ledger.put_job_state(tx, &spec.name, &state)?;
+        Ok(Submitted {
+            name: spec.name.clone(),
+            number,
+            shards: planned.plan.shards,
+            joined: false,
+            state: phase_name(JobPhase::Pending),
+        })
+    }
 }

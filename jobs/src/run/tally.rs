@@ -147,6 +147,11 @@ impl Tallies {
         Ok(tx.merge(&self.store, &key(number)?, &Operand::new(&states)?)?)
     }
 
+    /// Deletes the sums of the job of this number.
+    pub(super) fn delete(&self, tx: &mut Transaction, number: u64) -> Result<(), JobError> {
+        Ok(tx.delete(&self.store, &key(number)?)?)
+    }
+
     /// The sums as a snapshot has them.
     pub(super) async fn seen(
         &self,

@@ -189,17 +189,19 @@ fn read_transform(top: &Section<'_>) -> Result<Option<Step>, SpecError> {
 }
 
 fn read_sink(top: &Section<'_>) -> Result<Sink, SpecError> {
-    let merge = top.table("merge", &["store", "key", "values"])?;
-    let upsert = top.table("upsert", &["store", "key"])?;
+    let merge = top.table("merge", &["store", "key", "values", "into_existing"])?;
+    let upsert = top.table("upsert", &["store", "key", "into_existing"])?;
     match (merge, upsert) {
         (Some(section), None) => Ok(Sink::Merge(MergeSpec {
             store: read_store(&section)?,
             key: read_key(&section)?,
             values: read_values(&section)?,
+            into_existing: section.bool("into_existing")?.unwrap_or(false),
         })),
         (None, Some(section)) => Ok(Sink::Upsert(UpsertSpec {
             store: read_store(&section)?,
             key: read_key(&section)?,
+            into_existing: section.bool("into_existing")?.unwrap_or(false),
         })),
         (Some(_), Some(_)) => Err(top.error(
             "upsert",

@@ -90,6 +90,7 @@ fn a_whole_job_file_becomes_a_spec() {
                 value("delay_sum", "sum", "dep_delay"),
                 value("delay_max", "max", "dep_delay"),
             ],
+            into_existing: false,
         })),
         run: Some(RunSpec {
             max_attempts: 4,

@@ -17,6 +17,7 @@ fn spec(key: &[&str]) -> UpsertSpec {
     UpsertSpec {
         store: "s".into(),
         key: key.iter().map(ToString::to_string).collect(),
+        into_existing: false,
     }
 }
 

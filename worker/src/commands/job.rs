@@ -1,11 +1,12 @@
-//! `job ls|show|cancel|retry`, here or over a peer.
+//! `job ls|show|cancel|retry|rm`, here or over a peer.
 
 use eciton_engine::db::Db;
-use eciton_jobs::run::{self as jobs, JobError, JobStatus};
+use eciton_jobs::run::{self as jobs, JobError, JobStatus, Removal, Removed};
+use serde_json::json;
 
 use super::run::{Ending, among, to_the_end, word};
 use super::watch::watch;
-use crate::cli::{Global, Job, Peers, Retry};
+use crate::cli::{Global, Job, Peers, Retry, Rm};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::heard::Ears;
@@ -25,6 +26,7 @@ pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
         Job::Watch { job, peers } => watch(global, job.as_deref(), &peers).await,
         Job::Cancel { job, peers } => cancel(global, &job, &peers).await,
         Job::Retry(args) => retry(global, &args).await,
+        Job::Rm(args) => remove(global, &args).await,
     }
 }
 
@@ -116,6 +118,41 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
         to_the_end(global, &db, name, &ending).await
     })
     .await
+}
+
+async fn remove(global: &Global, args: &Rm) -> Result<(), Failure> {
+    let (name, of) = (
+        args.job.as_str(),
+        Removal {
+            with_results: args.with_results,
+            force: args.force,
+        },
+    );
+    let removed = match remote(global, &args.peers)? {
+        Some(mut remote) => remote.remove(name, of).await?,
+        None => {
+            database::writing(global, Absent::Refuse, async |db: Db| {
+                Ok(jobs::remove(&db, name, of).await?)
+            })
+            .await?
+        }
+    };
+    let Removed {
+        name,
+        number,
+        store,
+        results_dropped,
+    } = removed;
+    let text = match results_dropped {
+        true => format!("job `{name}` is removed, and store `{store}` with its results"),
+        false if of.with_results => format!("job `{name}` is removed; it had no results"),
+        false => format!("job `{name}` is removed; its results stay in store `{store}`"),
+    };
+    let json = json!({"name": name, "number": number, "removed": true, "store": store,
+                      "results_dropped": results_dropped});
+    let mut output = Output::new(global);
+    output.either(&json, &text)?;
+    Ok(output.finish()?)
 }
 
 fn print(global: &Global, status: &JobStatus) -> Result<(), Failure> {

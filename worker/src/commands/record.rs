@@ -89,6 +89,13 @@ pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
     keys::check(&args.key)?;
     let (key, found) = database::writing(global, Absent::Refuse, async |db: Db| {
         let store = database::store(&db, &args.store).await?;
+        if values::has_columns(&store) {
+            return Err(Failure::Usage(format!(
+                "store `{}` holds merged values, which only jobs change; expected a store without `[merge]`, or the job \
+                 removed with its results: `eciton job rm JOB --with-results`",
+                store.name()
+            )));
+        }
         let key = keys::parse(&store, &args.key)?;
         let delete = retried(async || {
             let mut transaction = db.begin();

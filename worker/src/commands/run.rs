@@ -35,7 +35,7 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let again = format!("eciton run {} --db {db_word}{among}", word(&args.file));
     let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
-        let submitted = record(&db, &file, checked).await?;
+        let submitted = record(&db, &file, checked, args.replace).await?;
         let ending = Ending {
             crew,
             show: args.show,
@@ -53,7 +53,10 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
 /// As [`run`], before the work.
 pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure> {
     if let Some(mut remote) = super::job::remote(global, &args.peers)? {
-        let name = remote.submit(&args.file).await?;
+        let name = match args.replace {
+            true => remote.replace(&args.file).await?,
+            false => remote.submit(&args.file).await?,
+        };
         let mut output = Output::new(global);
         match output.is_json() {
             true => output.line(&job::json(&remote.job(&name).await?).to_string())?,
@@ -64,7 +67,7 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
     let file = JobFile::load(&args.file)?;
     let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {
-        let submitted = record(&db, &file, checked).await?;
+        let submitted = record(&db, &file, checked, args.replace).await?;
         Ok(jobs::status(&db, &submitted.name).await?)
     })
     .await?;
@@ -90,8 +93,27 @@ async fn check(global: &Global, file: &JobFile) -> Result<Option<Checked>, Failu
     }
 }
 
-/// Records the job, by the plan of its check if there was one.
-async fn record(db: &Db, file: &JobFile, checked: Option<Checked>) -> Result<Submitted, Failure> {
+/// Records the job, by the plan of its check if there was one, in the place of the one of its name if that is asked for.
+async fn record(
+    db: &Db,
+    file: &JobFile,
+    checked: Option<Checked>,
+    replace: bool,
+) -> Result<Submitted, Failure> {
+    if replace {
+        let replaced = match checked {
+            Some(checked) => checked.replace(db).await?,
+            None => jobs::replace(db, file).await?,
+        };
+        if replaced.replaced.is_some() {
+            let name = &replaced.submitted.name;
+            tracing::info!(
+                job = name,
+                "replaces the one that was there, whose results are removed"
+            );
+        }
+        return Ok(replaced.submitted);
+    }
     Ok(match checked {
         Some(checked) => checked.submit(db).await?,
         None => jobs::submit(db, file).await?,
@@ -196,6 +218,10 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
     let (name, shards, db) = (&status.name, &status.shards, ending.db);
     match report.end {
         End::Done => Ok(()),
+        End::Failed if !status.reason.is_empty() => Err(Failure::Work(format!(
+            "job `{name}` has failed: {}; `eciton run JOB.toml --replace --db {db}` runs it anew",
+            status.reason
+        ))),
         End::Failed => {
             let first = status
                 .failures

@@ -1,6 +1,7 @@
 //! `store ls|create|drop|stats`.
 
 use eciton_engine::db::{Db, Encoding, Store as StoreHandle, StoreSchema};
+use eciton_jobs::run as jobs;
 use serde_json::{Value, json};
 
 use super::record::refuse_system;
@@ -23,7 +24,7 @@ pub(super) async fn store(global: &Global, args: Store) -> Result<(), Failure> {
             key,
             encoding,
         } => create(global, &store, key, encoding).await,
-        Store::Drop { store } => drop_store(global, &store).await,
+        Store::Drop { store, force } => drop_store(global, &store, force).await,
         Store::Stats { store } => stats(global, store.as_deref()).await,
     }
 }
@@ -83,12 +84,12 @@ async fn create(
     Ok(output.finish()?)
 }
 
-async fn drop_store(global: &Global, name: &str) -> Result<(), Failure> {
+async fn drop_store(global: &Global, name: &str, force: bool) -> Result<(), Failure> {
     refuse_system(name)?;
     database::writing(global, Absent::Refuse, async |db: Db| {
         // Found first, so that a slip in the name gets the names that exist.
         database::store(&db, name).await?;
-        Ok(db.drop_store(name).await?)
+        Ok(jobs::drop_store(&db, name, force).await?)
     })
     .await?;
     let mut output = Output::new(global);

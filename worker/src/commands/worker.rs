@@ -34,7 +34,11 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     let stop = Stop::new();
     signals::listen(stop.clone())?;
     let drain = args.drain;
-    database::writing(global, Absent::Create, async move |db: Db| {
+    let absent = match args.create {
+        true => Absent::Create,
+        false => Absent::Refuse,
+    };
+    database::writing(global, absent, async move |db: Db| {
         let activity = Arc::new(Activity::default());
         let leases = Leases::new();
         let address = listener.as_ref().map(Listener::advertised);

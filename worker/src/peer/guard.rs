@@ -33,6 +33,8 @@ impl<S> Guarded<S> {
 fn role_of(path: &str) -> Role {
     match path {
         "/eciton.v1.Swarm/SubmitJob"
+        | "/eciton.v1.Swarm/ReplaceJob"
+        | "/eciton.v1.Swarm/RemoveJob"
         | "/eciton.v1.Swarm/CancelJob"
         | "/eciton.v1.Swarm/RetryJob" => Role::Submit,
         path if path.starts_with("/eciton.v1.Shards/") => Role::Work,
@@ -110,6 +112,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(calls, 12);
+        assert_eq!(calls, 14);
     }
 }

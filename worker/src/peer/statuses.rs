@@ -29,9 +29,15 @@ pub(super) fn of_job(error: &JobError) -> Status {
         JobError::NotFound { .. } => Code::NotFound,
         JobError::Differs { .. } => Code::AlreadyExists,
         // A file that cannot be read excludes a retry just as one that changed does.
-        JobError::State { .. } | JobError::Changed(_) | JobError::Source(_) => {
-            Code::FailedPrecondition
-        }
+        JobError::State { .. }
+        | JobError::Changed(_)
+        | JobError::Source(_)
+        | JobError::StoreGone { .. }
+        | JobError::Shared { .. }
+        | JobError::StoreInUse { .. }
+        | JobError::Removed { .. } => Code::FailedPrecondition,
+        // A newer peer knows it.
+        JobError::Needs { .. } => Code::Unavailable,
         JobError::Damaged { .. } => Code::DataLoss,
         JobError::Engine(error) => engine_code(error),
         _ => Code::Internal,
@@ -55,6 +61,7 @@ fn engine_code(error: &Error) -> Code {
         | Error::Halted { .. }
         | Error::Locked { .. }
         | Error::NotADatabase { .. }
+        | Error::Unfinished { .. }
         | Error::FormatTooNew { .. } => Code::Unavailable,
         Error::Corrupt { .. } => Code::DataLoss,
         Error::Limit { .. } => Code::ResourceExhausted,

@@ -1,6 +1,6 @@
 //! The calls of the service `Swarm`.
 
-use eciton_jobs::run::{self as jobs, PageOf};
+use eciton_jobs::run::{self as jobs, PageOf, Removal, Replaced};
 use eciton_proto::limits::{
     FILES_SHOWN_MAX, JOB_NAME_LEN_MAX, JOBS_PAGE_DEFAULT, JOBS_PAGE_MAX, RESPONSE_LEN_MAX,
 };
@@ -9,7 +9,8 @@ use eciton_proto::v1::swarm_server::Swarm;
 use eciton_proto::v1::{
     CancelJobRequest, CancelJobResponse, GetJobRequest, GetJobResponse, JobPhase, JobStatus,
     JobView, ListJobsRequest, ListJobsResponse, ListWorkersRequest, ListWorkersResponse,
-    RetryJobRequest, RetryJobResponse, SubmitJobRequest, SubmitJobResponse, WatchJobRequest,
+    RemoveJobRequest, RemoveJobResponse, ReplaceJobRequest, ReplaceJobResponse, RetryJobRequest,
+    RetryJobResponse, SubmitJobRequest, SubmitJobResponse, WatchJobRequest,
 };
 use futures::FutureExt;
 use tonic::{Code, Request, Response, Status};
@@ -31,6 +32,41 @@ impl Swarm for Peer {
         let SubmitJobRequest { file, check_only } = request.into_inner();
         let file = requests::job_file(file)?;
         answer(self.submit(file, check_only).await?)
+    }
+
+    async fn replace_job(&self, request: Request<ReplaceJobRequest>) -> Answer<ReplaceJobResponse> {
+        if self.is_draining() {
+            return Err(Status::unavailable(
+                "this peer is about to end: submit at another one",
+            ));
+        }
+        let file = requests::job_file(request.into_inner().file)?;
+        answer(self.replace(file).await?)
+    }
+
+    async fn remove_job(&self, request: Request<RemoveJobRequest>) -> Answer<RemoveJobResponse> {
+        let RemoveJobRequest {
+            name,
+            with_results,
+            force,
+        } = request.into_inner();
+        requests::name(&name)?;
+        let of = Removal {
+            with_results,
+            force,
+        };
+        let peer = self.clone();
+        let removed = self.change(async move {
+            peer.refresh().await?;
+            jobs::remove(&peer.0.db, &name, of).await
+        });
+        let removed = removed.await?;
+        answer(RemoveJobResponse {
+            name: removed.name,
+            number: removed.number,
+            store: removed.store,
+            results_dropped: removed.results_dropped,
+        })
     }
 
     async fn get_job(&self, request: Request<GetJobRequest>) -> Answer<GetJobResponse> {
@@ -140,6 +176,30 @@ impl Peer {
             number: submitted.number,
             shards: submitted.shards,
             joined: submitted.joined,
+        })
+    }
+
+    async fn replace(&self, file: eciton_proto::v1::JobFile) -> Result<ReplaceJobResponse, Status> {
+        let permit = self.0.submits.acquire().await;
+        let _permit = permit.map_err(|_| Status::unavailable("this peer is about to end"))?;
+        let parsed = tokio::task::spawn_blocking(move || requests::parsed(&file)).await;
+        let file = parsed.map_err(|died| Status::internal(died.to_string()))??;
+        let peer = self.clone();
+        let replaced = self.change(async move {
+            peer.refresh().await?;
+            jobs::replace(&peer.0.db, &file).await
+        });
+        let Replaced {
+            submitted,
+            replaced,
+        } = replaced.await?;
+        Ok(ReplaceJobResponse {
+            phase: phase(submitted.state).into(),
+            name: submitted.name,
+            number: submitted.number,
+            shards: submitted.shards,
+            joined: submitted.joined,
+            replaced: replaced.unwrap_or(0),
         })
     }
 

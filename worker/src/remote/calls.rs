@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, absolute};
 
-use eciton_jobs::run::JobStatus;
+use eciton_jobs::run::{JobStatus, Removal, Removed};
 use eciton_jobs::spec::SpecError;
 use eciton_proto::limits::{JOB_FILE_LEN_MAX, JOBS_PAGE_MAX, WORKERS_PAGE_MAX};
 use eciton_proto::v1::{
     self, CancelJobRequest, GetJobRequest, JobFile, JobPhase, JobView, ListJobsRequest,
-    ListWorkersRequest, RetryJobRequest, SubmitJobRequest, Worker,
+    ListWorkersRequest, RemoveJobRequest, ReplaceJobRequest, RetryJobRequest, SubmitJobRequest,
+    Worker,
 };
 
 use super::connect::Remote;
@@ -31,6 +32,40 @@ impl Remote {
             client.submit_job(request).await
         });
         Ok(call.await?.name)
+    }
+
+    /// Records a job by its file in the place of the one of its name. Gives its name.
+    ///
+    /// # Errors
+    /// As [`Remote::submit`].
+    pub(crate) async fn replace(&mut self, path: &Path) -> Result<String, Failure> {
+        let file = Some(job_file(path)?);
+        let call = self.call(ReplaceJobRequest { file }, async |client, request| {
+            client.replace_job(request).await
+        });
+        Ok(call.await?.name)
+    }
+
+    /// Removes a job.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`].
+    pub(crate) async fn remove(&mut self, name: &str, of: Removal) -> Result<Removed, Failure> {
+        let request = RemoveJobRequest {
+            name: name.to_owned(),
+            with_results: of.with_results,
+            force: of.force,
+        };
+        let call = self.call(request, async |client, request| {
+            client.remove_job(request).await
+        });
+        let removed = call.await?;
+        Ok(Removed {
+            name: removed.name,
+            number: removed.number,
+            store: removed.store,
+            results_dropped: removed.results_dropped,
+        })
     }
 
     /// How one job stands, with its first failures.

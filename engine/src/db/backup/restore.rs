@@ -65,8 +65,10 @@ pub async fn restore(
     let plan = shelf
         .plan(position, &backups.location())
         .map_err(at(&*backups))?;
-    let target = Target::begin(Arc::clone(&to)).await.map_err(at(&*to))?;
+    // First the lock: whoever begins clears the place of what an interrupted restoring left, and one that goes on
+    // must not lose what it has copied.
     let lock = to.lock(LockMode::Exclusive).await.map_err(at(&*to))?;
+    let target = Target::begin(Arc::clone(&to)).await.map_err(at(&*to))?;
     let mut restorer = Restorer {
         backups,
         to: Arc::clone(&to),
@@ -78,8 +80,8 @@ pub async fn restore(
     let manifest = restorer.files(&plan).await?;
     let own = own(&to, &manifest, environment).await;
     let instance = own.map_err(at(&*to))?;
-    drop(lock);
     target.finish().await.map_err(at(&*to))?;
+    drop(lock);
     restorer.meter.finish();
     Ok(Restored {
         instance,

@@ -9,6 +9,7 @@ use super::part::{self, Written};
 use super::{Shelf, at, copy, sum_of};
 use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, InstanceId, Position, Result, RunRef};
+use crate::db::create::no_database;
 use crate::db::instance::Instance;
 use crate::db::open::{self, Loaded};
 use crate::db::options::{Environment, Options};
@@ -77,7 +78,9 @@ pub async fn backup(
     progress: OnProgress<'_>,
 ) -> Result<Backup> {
     let found = Instance::load(&*source).await.map_err(at(&*source))?;
-    let (instance, copied) = found.ok_or_else(|| open::no_database(&*source))?;
+    let Some((instance, copied)) = found else {
+        return Err(no_database(&*source).await);
+    };
     is_for_backups(&*to).await?;
     let _lock = to.lock(LockMode::Exclusive).await.map_err(at(&*to))?;
     let shelf = Shelf::load(&*to).await.map_err(at(&*to))?;

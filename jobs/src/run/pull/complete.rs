@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use eciton_engine::db::Transaction;
 use eciton_proto::limits::{ERROR_LEN_MAX, ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
 use eciton_proto::v1::{
-    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, Outcome as ShardOutcome,
-    RowsFormat,
+    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, JobPhase,
+    Outcome as ShardOutcome, RowsFormat,
 };
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -327,9 +327,15 @@ impl Taken {
         let Some(job) = ledger.state_now(&self.name).await? else {
             return Err(stopped());
         };
-        if job.retries != token.place.retries {
+        if (job.number, job.retries) != (token.place.job, token.place.retries) {
             return Err(stopped());
         }
+        let has_stopped = match job.phase() {
+            JobPhase::Cancelled => true,
+            // As a whole: its results are gone.
+            JobPhase::Failed => !job.reason.is_empty(),
+            _ => false,
+        };
         let shard = ledger.shard_now(&self.name, token.place.shard).await?;
         let outcome = match shard.outcome() {
             ShardOutcome::Done => Ok(CompleteResponse {
@@ -340,9 +346,7 @@ impl Taken {
             ShardOutcome::Failed if shard.attempts == token.attempts + 1 => {
                 Ok(refused(beginning(&shard.error, ERROR_LEN_MAX)))
             }
-            ShardOutcome::Unspecified if job.phase() == eciton_proto::v1::JobPhase::Cancelled => {
-                Err(stopped())
-            }
+            ShardOutcome::Unspecified if has_stopped => Err(stopped()),
             ShardOutcome::Failed | ShardOutcome::Unspecified => Err(lost(token)),
         };
         if desk.0.leases.end(token.place, token.holder, None) {

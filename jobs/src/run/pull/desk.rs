@@ -289,13 +289,26 @@ impl PullDesk {
     pub(super) async fn job_of(&self, token: &Token) -> Result<(String, Found), PullError> {
         let unknown = || PullError::Invalid("a token of a job that is not there".to_owned());
         let ledger = Ledger::find(&self.0.db).await?.ok_or_else(unknown)?;
-        let name = self.0.jobs.name(&ledger, token.place.job).await?;
-        let name = name.ok_or_else(unknown)?;
-        let found = self.0.jobs.find(&ledger, &name, &self.0.observer).await?;
-        match found {
-            Found::Missing => Err(unknown()),
-            found => Ok((name, found)),
+        let name = match self.0.jobs.name(&ledger, token.place.job).await? {
+            Some(name) => name,
+            // One that was removed had a number of those that were given.
+            None => {
+                let registry = ledger.registry(&mut self.0.db.begin()).await?;
+                if token.place.job == 0 || token.place.job > registry.last_number {
+                    return Err(unknown());
+                }
+                return Ok((format!("number {}", token.place.job), Found::Missing));
+            }
+        };
+        // It may be gone, and another one may have its name.
+        let state = ledger.state_now(&name).await?;
+        if state.is_none_or(|state| state.number != token.place.job) {
+            return Ok((name, Found::Missing));
         }
+        let found = self.0.jobs.find(&ledger, &name, &self.0.observer).await?;
+        let is_another =
+            matches!(&found, Found::Open(job) if job.open.job_number != token.place.job);
+        Ok((name, if is_another { Found::Missing } else { found }))
     }
 
     /// The token that some bytes are.

@@ -12,9 +12,9 @@ pub enum PullError {
     /// The lease was lost, or has ended: drop the rows (`ABORTED`).
     #[error("{0}")]
     Lost(String),
-    /// The job was cancelled, or retried: drop the rows (`FAILED_PRECONDITION`).
+    /// The job was cancelled, retried or removed: drop the rows (`FAILED_PRECONDITION`).
     #[error(
-        "job `{0}` was cancelled or retried since the shard was taken; expected its rows to be dropped"
+        "job `{0}` was cancelled, retried or removed since the shard was taken; expected its rows to be dropped"
     )]
     Stopped(String),
     /// Something is too large: `RESOURCE_EXHAUSTED`.

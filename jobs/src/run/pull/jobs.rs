@@ -162,8 +162,8 @@ impl PulledJob {
 
     /// Whoever looks next tries again if this comes to nothing.
     async fn finish(&self) {
-        let (ledger, name) = (&self.open.ledger, &self.open.name);
-        if let Err(error) = finish(ledger, name, self.open.total).await {
+        if let Err(error) = finish(&self.open).await {
+            let name = &self.open.name;
             tracing::warn!(job = name, %error, "its end could not be recorded yet");
         }
     }
@@ -209,10 +209,13 @@ impl Jobs {
         let Some(job) = ledger.job(name).await? else {
             return Ok(Found::Missing);
         };
-        if !start(ledger, name).await? {
+        let open = match OpenJob::new(ledger, name, &job).await {
+            Err(JobError::StoreGone { .. }) => return Ok(Found::Ended),
+            opened => opened?,
+        };
+        if !start(&open).await? {
             return Ok(Found::Cancelled);
         }
-        let open = OpenJob::new(ledger, name, &job).await?;
         let pulled = Arc::new(PulledJob {
             told: task_job(&open, &job.spec),
             step: step_of(&job.spec),
