@@ -49,8 +49,10 @@ result follow, one a line.";
 const WORKER_EXAMPLES: &str = "\
 Examples:
   eciton worker --db /mnt/shared/db --redis redis://redis.local:6379
-  eciton worker --db s3://bucket/prefix --slots 4 --metrics 0.0.0.0:9100
+  eciton worker --db s3://bucket/prefix --slots 4 --metrics 127.0.0.1:9100
+  eciton worker --db s3://bucket/prefix --metrics 0.0.0.0:9100 --metrics-token-file scrape.token
   eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --tls-cert cert.pem --tls-key key.pem --tokens tokens
+  eciton worker --db ./db --listen 127.0.0.1:7711 --data-root /srv/data
   eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --advertise worker-1.swarm:7711 --insecure
   eciton submit job.toml --db /mnt/shared/db --redis redis://redis.local:6379
 
@@ -61,8 +63,11 @@ is no head among them. Any may be killed at any time: others take over what it w
 
 With --listen a worker answers for the whole database over gRPC (eciton.v1.Swarm, health, reflection). Beyond this
 machine that takes TLS, and tokens or client certificates; a line of the file of tokens is `read,submit TOKEN`.
+Jobs that come over gRPC read files below the folders of --data-root only. Tokens and certificates are read again when
+their files change, and at once on SIGHUP.
 
-On SIGTERM or SIGINT a worker takes no new shard, finishes and commits those it is at, and ends.";
+On SIGTERM or SIGINT a worker takes no new shard, finishes and commits those it is at, and ends: with exit code 0 after
+SIGTERM, with 130 after SIGINT.";
 
 const SUBMIT_EXAMPLES: &str = "\
 Examples:
@@ -299,9 +304,24 @@ pub(crate) struct Worker {
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Serves metrics for Prometheus at this address, as 0.0.0.0:9100 [env: ECITON_METRICS]"
+        help = "Serves metrics for Prometheus at this address, as 127.0.0.1:9100; beyond this machine with \
+                --metrics-token-file, --tokens or --insecure [env: ECITON_METRICS]"
     )]
     pub(crate) metrics: Option<std::net::SocketAddr>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Tells metrics only to those who bring a token of this file, a token a line; read again when it changes \
+                [env: ECITON_METRICS_TOKEN_FILE]"
+    )]
+    pub(crate) metrics_token_file: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = interval,
+        help = "How long the metrics of a job are told after it has ended here [default: 1h]"
+    )]
+    pub(crate) metrics_keep: Option<Duration>,
     #[command(flatten)]
     pub(crate) listening: Listening,
     #[arg(

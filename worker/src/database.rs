@@ -1,6 +1,7 @@
 //! Opening a database the way a command needs it.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use eciton_engine::storage::{
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
+use crate::owner::other_owner;
 use crate::settings;
 
 /// How often something is read that is collected meanwhile.
@@ -222,14 +224,34 @@ where
 }
 
 /// Why a database could not be opened, with its path: what a storage says names the object in it alone.
-fn not_opened(path: &Path, error: Error) -> Failure {
+pub(crate) fn not_opened(path: &Path, error: Error) -> Failure {
     match error {
         Error::Storage { .. } => Failure::Opening {
             path: path.display().to_string(),
+            hint: permission_hint(path, &error),
             error,
         },
         error => with_hint(error),
     }
+}
+
+/// Whose a folder is that this user may not use as was asked.
+fn permission_hint(path: &Path, error: &Error) -> String {
+    let Error::Storage { op, kind, .. } = error else {
+        return String::new();
+    };
+    if *kind != ErrorKind::PermissionDenied || settings::bucket(path).is_some() {
+        return String::new();
+    }
+    let Some(owner) = other_owner(path) else {
+        return String::new();
+    };
+    // Readers take no lock.
+    let way = match *op {
+        "lock" => "; commands that only read work where its files may be read",
+        _ => "",
+    };
+    format!("; the folder belongs to user {owner}{way}")
 }
 
 /// Where there is no database, says how to get one.

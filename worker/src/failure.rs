@@ -78,12 +78,14 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Engine(#[from] Error),
     /// The storage of a database failed where it was opened.
-    #[error("database `{path}`: {error}")]
+    #[error("database `{path}`: {error}{hint}")]
     Opening {
         /// The database.
         path: String,
         /// Why.
         error: Error,
+        /// What may help, behind the cause; or nothing.
+        hint: String,
     },
     /// Standard output or input failed.
     #[error("{0}")]

@@ -57,10 +57,17 @@ pub(crate) struct Listening {
         long,
         value_name = "FILE",
         help = "Answers only callers with a token of this file: lines `ROLE[,ROLE...] TOKEN` with the roles read, \
-                submit and work [env: ECITON_TOKENS]"
+                submit, work and metrics; read again when it changes, and on SIGHUP [env: ECITON_TOKENS]"
     )]
     pub(crate) tokens: Option<PathBuf>,
-    /// Serves gRPC beyond this machine without TLS, or to anybody
+    #[arg(
+        long = "data-root",
+        value_name = "DIR",
+        help = "Lets jobs that come over gRPC read files below this folder; may be given several times. Without it they \
+                read no files [env: ECITON_DATA_ROOT, several with `:` between them]"
+    )]
+    pub(crate) data_roots: Vec<PathBuf>,
+    /// Serves gRPC beyond this machine without TLS, or to anybody; and metrics to anybody
     #[arg(long)]
     pub(crate) insecure: bool,
 }

@@ -11,15 +11,19 @@
 //! | `remote` | asking a worker over gRPC |
 //! | `look`, `scene` | the whole swarm at a moment, and how it is told |
 //! | `local` | a swarm on this machine: processes that are started again, and end with this one |
-//! | `metrics` | what Prometheus reads of a worker |
+//! | `metrics`, `series`, `scrape` | what Prometheus reads of a worker, how long, and who may |
+//! | `roots` | below which folders jobs are read that come over gRPC |
+//! | `reload` | reading tokens and certificates again |
 //! | `output`, `table`, `progress`, `pace`, `logs` | what people and programs read |
-//! | `signals` | SIGINT and SIGTERM |
+//! | `signals` | SIGINT, SIGTERM and SIGHUP |
+//! | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
 //! | `failure` | why a command failed, and the exit code that says so |
 //!
 //! Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 3 the database is locked, 130 ended by
 //! a signal after draining.
 
 mod cli;
+mod closed;
 mod commands;
 mod database;
 mod failure;
@@ -32,11 +36,16 @@ mod logs;
 mod look;
 mod metrics;
 mod output;
+mod owner;
 mod pace;
 mod peer;
 mod progress;
+mod reload;
 mod remote;
+mod roots;
 mod scene;
+mod scrape;
+mod series;
 mod settings;
 mod signals;
 mod swarm_flags;

@@ -1,15 +1,20 @@
 //! What a worker tells Prometheus: the engine's metrics, and those of the jobs it works on.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use eciton_jobs::run::{Event, Observer};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use parking_lot::Mutex;
 
 use crate::failure::Failure;
+use crate::peer::{Access, Role};
+use crate::reload::Reload;
+use crate::scrape;
+use crate::series::Series;
+use crate::settings::Metrics;
 
 /// How many workers were heard of lately.
 pub(crate) const WORKERS_ALIVE: &str = "eciton_workers_alive";
@@ -27,29 +32,56 @@ const RECORDS: [f64; 12] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0,
 ];
 
-/// Serves all metrics of this process at `address`, path `/metrics`, from now on.
+/// How long the series of a job are kept after its end, where nothing is said.
+pub(crate) const KEEP_DEFAULT: Duration = Duration::from_hours(1);
+
+/// Serves all metrics of this process as the settings say, path `/metrics`, from now on. Gives what it is made of that can
+/// be read again.
 ///
 /// # Errors
-/// [`Failure::Usage`] where nobody can listen there.
-pub(crate) fn serve(address: SocketAddr) -> Result<(), Failure> {
-    let cannot = |error: &dyn std::fmt::Display| {
-        Failure::Usage(format!("--metrics {address}: cannot listen there: {error}"))
+/// [`Failure::Usage`] where nobody can listen there, where a file of tokens cannot be read, and beyond this machine where
+/// anybody could read them.
+pub(crate) fn serve(metrics: &Metrics) -> Result<Option<Arc<dyn Reload>>, Failure> {
+    let address = metrics.address;
+    let access = match (&metrics.token_file, &metrics.tokens) {
+        (Some(path), _) => Access::read_plain(path, Role::Metrics)?,
+        (None, Some(path)) if metrics.is_beyond() && !metrics.insecure => Access::read(path)?,
+        (None, _) if metrics.is_beyond() && !metrics.insecure => {
+            return Err(Failure::Usage(format!(
+                "--metrics {address}: beyond this machine anybody could read them: expected --metrics-token-file, or \
+                 --tokens with a token of the role `metrics`, or --insecure where the network itself keeps others out"
+            )));
+        }
+        (None, _) => Access::open(),
     };
-    // The exporter tells this only to its own task.
-    std::net::TcpListener::bind(address).map_err(|error| cannot(&error))?;
-    PrometheusBuilder::new()
-        .with_http_listener(address)
-        .set_buckets(&SECONDS)
-        .and_then(|builder| {
-            let records = Matcher::Full("eciton_combine_batch_records".to_owned());
-            builder.set_buckets_for_metric(records, &RECORDS)
-        })
-        .and_then(PrometheusBuilder::install)
-        .map_err(|error| cannot(&error))?;
+    let access = Arc::new(access);
+    recorder().map_err(|error| Failure::Work(format!("--metrics {address}: {error}")))?;
+    let series = Series::new(|| recorder().unwrap_or_else(|_| bare()), metrics.keep);
+    let series = series.install().ok_or_else(|| {
+        Failure::Work(format!(
+            "--metrics {address}: something else counts in this process"
+        ))
+    })?;
+    scrape::serve(address, series, Arc::clone(&access))?;
     describe();
     begin();
     gauge!("eciton_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    Ok(())
+    let is_guarded = access.is_guarded();
+    Ok(is_guarded.then_some(access as Arc<dyn Reload>))
+}
+
+/// What counts, with the bounds of the histograms.
+fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let records = Matcher::Full("eciton_combine_batch_records".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS)?;
+    Ok(builder
+        .set_buckets_for_metric(records, &RECORDS)?
+        .build_recorder())
+}
+
+/// The same without them: bounds that were taken once are taken again.
+fn bare() -> PrometheusRecorder {
+    PrometheusBuilder::new().build_recorder()
 }
 
 /// Has what has not happened told as 0: who asks for a rate later finds where it began, and alerts can be written.
@@ -134,6 +166,7 @@ struct Begun {
 
 impl JobMetrics {
     pub(crate) fn new(job: &str) -> JobMetrics {
+        Series::begun(job);
         JobMetrics {
             job: job.to_owned(),
             begun: Mutex::default(),
@@ -168,6 +201,12 @@ impl JobMetrics {
     fn attempt(&self, outcome: &'static str) {
         let job = self.job.clone();
         counter!("eciton_shard_attempts_total", "job" => job, "outcome" => outcome).increment(1);
+    }
+}
+
+impl Drop for JobMetrics {
+    fn drop(&mut self) {
+        Series::ended(&self.job);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use serde_json::Value;
 
 use crate::cli::Global;
+use crate::closed::is_stdout_closed;
 use crate::logs;
 
 /// Standard output of a command.
@@ -87,6 +88,11 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub(crate) fn finish(mut self) -> io::Result<()> {
+        if is_stdout_closed() {
+            return Err(io::Error::other(
+                "standard output is closed: nobody got what was printed",
+            ));
+        }
         self.out.flush()
     }
 }

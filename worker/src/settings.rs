@@ -14,12 +14,15 @@ use eciton_engine::db::Options;
 use eciton_engine::storage::CacheOptions;
 use eciton_engine::tree::Compression;
 use eciton_jobs::run::COMMIT_INTERVAL;
+use eciton_jobs::source::Reach;
 use serde::Deserialize;
 
 use crate::cli::{self, Compressed, Global, Listening, Worker, Workers, interval};
 use crate::failure::Failure;
 use crate::flags;
+use crate::metrics::KEEP_DEFAULT;
 use crate::peer::CONNECTIONS_DEFAULT;
+use crate::roots::{self, DataRoots};
 
 /// The file of settings, in the working directory.
 const FILE: &str = "eciton.toml";
@@ -41,6 +44,8 @@ struct File {
     connections: Option<usize>,
     tls: Option<Tls>,
     tokens: Option<PathBuf>,
+    data_root: Option<DataRoots>,
+    metrics_token_file: Option<PathBuf>,
 }
 
 /// `[tls]`: with what gRPC is served over TLS.
@@ -237,20 +242,67 @@ pub(crate) fn slots(given: &Worker) -> Result<(usize, Duration), Failure> {
     Ok((crew.workers, crew.commit_interval))
 }
 
+/// Where metrics are served, and to whom.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) address: SocketAddr,
+    /// Tokens for metrics alone; `None`: what follows says who may read them.
+    pub(crate) token_file: Option<PathBuf>,
+    /// The file of tokens of gRPC, which asks for a role.
+    pub(crate) tokens: Option<PathBuf>,
+    /// Whether anybody may read them beyond this machine, too.
+    pub(crate) insecure: bool,
+    /// How long series of ended jobs are told.
+    pub(crate) keep: Duration,
+}
+
+impl Metrics {
+    /// Whether others than this machine reach them.
+    pub(crate) fn is_beyond(&self) -> bool {
+        !self.address.ip().is_loopback()
+    }
+}
+
 /// Where metrics are served, if anywhere.
 ///
 /// # Errors
-/// [`Failure::Usage`] for what is no address.
-pub(crate) fn metrics(given: &Worker) -> Result<Option<SocketAddr>, Failure> {
-    let from_environment = || from_environment("ECITON_METRICS");
-    match (given.metrics, from_environment()) {
-        (Some(address), _) => Ok(Some(address)),
-        (None, None) => Ok(None),
-        (None, Some(text)) => text.parse().map(Some).map_err(|_| {
-            let expected = "expected an address like 0.0.0.0:9100";
+/// [`Failure::Usage`] for what is no address, and for a file that cannot be read.
+pub(crate) fn metrics(given: &Worker) -> Result<Option<Metrics>, Failure> {
+    let said = || from_environment("ECITON_METRICS");
+    let address = match (given.metrics, said()) {
+        (Some(address), _) => address,
+        (None, None) => return Ok(None),
+        (None, Some(text)) => text.parse().map_err(|_| {
+            let expected = "expected an address like 127.0.0.1:9100";
             Failure::Usage(format!("ECITON_METRICS is `{text}`: {expected}"))
-        }),
-    }
+        })?,
+    };
+    let in_file = read_file()?;
+    let token_file = given.metrics_token_file.clone();
+    let token_file =
+        token_file.or_else(|| from_environment("ECITON_METRICS_TOKEN_FILE").map(PathBuf::from));
+    Ok(Some(Metrics {
+        address,
+        token_file: token_file.or(in_file.metrics_token_file),
+        tokens: tokens(&given.listening, in_file.tokens),
+        insecure: given.listening.insecure,
+        keep: given.metrics_keep.unwrap_or(KEEP_DEFAULT),
+    }))
+}
+
+/// The file of tokens.
+fn tokens(given: &Listening, in_file: Option<PathBuf>) -> Option<PathBuf> {
+    let given = given.tokens.clone();
+    let given = given.or_else(|| from_environment("ECITON_TOKENS").map(PathBuf::from));
+    given.or(in_file)
+}
+
+/// How far jobs reach that come over gRPC.
+///
+/// # Errors
+/// [`Failure::Usage`] for a path that cannot be, and for a file that cannot be read.
+pub(crate) fn reach(given: &Listening) -> Result<Reach, Failure> {
+    roots::reach(&given.data_roots, read_file()?.data_root)
 }
 
 /// Where gRPC is served, and to whom.
@@ -339,7 +391,7 @@ pub(crate) fn listen(given: &Listening) -> Result<Option<Listen>, Failure> {
             "ECITON_TLS_CLIENT_CA",
             files.client_ca,
         ),
-        tokens: path(&given.tokens, "ECITON_TOKENS", in_file.tokens),
+        tokens: tokens(given, in_file.tokens),
         insecure: given.insecure,
     }))
 }
@@ -388,9 +440,14 @@ pub(crate) fn peers(global: &Global, given: &cli::Peers) -> Result<Option<Peers>
     }
     let in_file = given.token_file.as_ref().map(|path| {
         let cannot = |error| Failure::Usage(format!("{}: cannot be read: {error}", path.display()));
-        fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
-            .map_err(cannot)
+        let text = fs::read_to_string(path).map_err(cannot)?;
+        match text.trim_start_matches('\u{feff}').trim() {
+            "" => {
+                let told = format!("{}: expected a token, found an empty file", path.display());
+                Err(Failure::Usage(told))
+            }
+            token => Ok(token.to_owned()),
+        }
     });
     let token = given.token.clone().or(in_file.transpose()?);
     Ok(Some(Peers {

@@ -31,7 +31,7 @@ With --json a line an interval: at_ms, workers (null where they are not known), 
 pub(crate) const UP_EXAMPLES: &str = "\
 Examples:
   eciton up --db ./db
-  eciton up --workers 4 --db ./db --listen 127.0.0.1:7711
+  eciton up --workers 4 --db ./db --listen 127.0.0.1:7711 --data-root .
   eciton submit job.toml --peer 127.0.0.1:7711
   eciton top --peer 127.0.0.1:7711
   eciton up --workers 4 --db ./db --until-idle
@@ -40,11 +40,15 @@ Workers are processes of their own. One that ends is started again; one that end
 seconds, ends all (exit code 1). Between them is the Redis of --redis, else a `redis-server` that is found on the PATH
 and started for them alone. Without any, one worker has the slots of all.
 
-On SIGTERM or Ctrl-C the workers finish and commit the shards that they are at (--drain), and all ends with exit code
-0; a second signal ends it at once. No worker outlives this process, however it ends.
+On SIGTERM or Ctrl-C the workers finish and commit the shards that they are at (--drain), and all ends: with exit code 0
+after SIGTERM, with 130 after Ctrl-C. A second signal ends it at once. No worker outlives this process, however it ends.
+On SIGHUP without a terminal the workers read tokens and certificates again; a terminal that is closed ends it.
+
+The address of the Redis that is started has a password: it stands in a file that only its owner can read, whose name is
+printed.
 
 With --json a line for whatever happens: event (redis_started, redis_listens, redis_ended, worker_started, worker_ended, stopping),
-worker, pid, url, code, signal, error, restart_in_ms.";
+worker, pid, url (without the password), url_file, code, signal, error, restart_in_ms.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Top {

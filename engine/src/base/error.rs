@@ -92,11 +92,11 @@ pub enum Error {
         cause: String,
     },
     /// Someone has the database open in a mode that excludes this one.
-    #[error("locked: {path} is open read-write by process {pid} on {host}")]
+    #[error("locked: {path} is open read-write by {}", holder(*pid, host))]
     Locked {
         /// The database.
         path: String,
-        /// The holder's process.
+        /// The holder's process; 0 where it left no name.
         pid: u32,
         /// The holder's host.
         host: String,
@@ -174,6 +174,14 @@ pub enum Error {
     /// The database was opened for reading.
     #[error("read-only: the database was opened for reading")]
     ReadOnly,
+}
+
+/// Who holds a lock, for people.
+fn holder(pid: u32, host: &str) -> String {
+    match pid {
+        0 => "a process that did not leave its name, perhaps on another machine or over another mount".to_owned(),
+        pid => format!("process {pid} on {host}"),
+    }
 }
 
 impl Error {

@@ -9,9 +9,11 @@ use eciton_proto::prost::Message;
 use eciton_proto::v1::{
     FileChunk, JobPhase, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState,
 };
+use futures::FutureExt;
 
 use super::error::JobError;
 use super::tally::{Tallies, Tally};
+use super::worker::retry_on_conflict;
 use super::{marks, needs};
 use crate::source::Source;
 use xxhash_rust::xxh3::xxh3_128;
@@ -21,6 +23,7 @@ pub(super) const STORE: &str = "_jobs";
 
 /// The kinds of records, which are the first fields of their keys.
 const REGISTRY: &str = "registry";
+const LEASE_KEY: &str = "lease_key";
 const JOB: &str = "job";
 const SPEC: &str = "spec";
 const PLAN: &str = "plan";
@@ -391,6 +394,28 @@ impl Ledger {
         found.map_or(Ok(ShardState::default()), |bytes| {
             decode_shard(name, &bytes)
         })
+    }
+
+    /// The key that tokens of leases are authenticated with; kept as `draw` makes it where there is none yet. It is nowhere
+    /// but in the database: neither in logs nor in any answer.
+    pub(super) async fn lease_key(&self, draw: fn() -> Vec<u8>) -> Result<Bytes, JobError> {
+        retry_on_conflict(|| self.lease_key_once(draw).boxed()).await
+    }
+
+    async fn lease_key_once(&self, draw: fn() -> Vec<u8>) -> Result<Option<Bytes>, JobError> {
+        let key = Key::from_datums(&[LEASE_KEY.into()])?;
+        if let Some(kept) = self.db.snapshot().get(&self.store, &key).await? {
+            return Ok(Some(kept));
+        }
+        let mut tx = self.db.begin();
+        if let Some(kept) = tx.get(&self.store, &key).await? {
+            return Ok(Some(kept));
+        }
+        // Of two that draw one, the second to commit has read that there was none: it reads the other's.
+        let drawn = Bytes::from(draw());
+        tx.put(&self.store, &key, drawn.to_vec())?;
+        tx.commit().await?;
+        Ok(Some(drawn))
     }
 
     pub(super) fn put_registry(

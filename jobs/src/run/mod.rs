@@ -7,6 +7,7 @@
 //! | key | message | written |
 //! |---|---|---|
 //! | `["registry"]` | `Registry` | when a job is submitted |
+//! | `["lease_key"]` | 32 bytes that tokens of leases are authenticated with | when the first lease is given to a program |
 //! | `["job", name]` | `JobState` | when it is submitted, started, ended, cancelled, retried |
 //! | `["spec", name]`, `["plan", name]` | `JobSpec`, `Plan` | once |
 //! | `["files", name, c]`, `["shards", name, c]` | `FileChunk`, `ShardChunk` | once; again by a retry whose files were mended |
@@ -115,13 +116,13 @@ pub use remove::{Removal, Removed, remove};
 pub use replace::{Replaced, replace};
 pub use report::{End, JobReport};
 pub use results::RESULTS_LEN_MAX;
-pub use retry::{Retried, retry};
+pub use retry::{Retried, retry, retry_within};
 pub use runner::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
 pub use serve::{JOBS_AT_ONCE_MAX, ObserverOf, ServeOptions, serve};
 pub use slots::Slots;
 pub use status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list, status};
 pub use stop::Stop;
-pub use submit::{Checked, Submitted, check, preview, submit};
+pub use submit::{Checked, Submitted, check, preview, submit, submit_within};
 pub use view::{JobPage, PageOf, page, view};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::ledger::{Job, Ledger, damaged};
 use super::pipeline::Pipeline;
 use super::{needs, target};
 use crate::source::limits::SHARDS_PER_CHUNK;
-use crate::source::{Shard, shards};
+use crate::source::{Reach, Shard, Source, SourceError, shards};
 use crate::spec::limits::LEASE_MS_DEFAULT;
 
 /// What whoever works on a job has of it, by the plan of one moment: see [`OpenJob::retries`].
@@ -42,10 +42,15 @@ impl OpenJob {
     ///
     /// # Errors
     /// [`JobError::Needs`] where this version does not know all of it; [`JobError::StoreGone`] where its store was
-    /// dropped.
-    pub(super) async fn new(ledger: &Ledger, name: &str, job: &Job) -> Result<OpenJob, JobError> {
+    /// dropped; as [`source_of`]; [`JobError::Damaged`] where the plan cannot be; what the database refuses.
+    pub(super) async fn new(
+        ledger: &Ledger,
+        name: &str,
+        job: &Job,
+        reach: &Reach,
+    ) -> Result<OpenJob, JobError> {
         needs::check(name, job)?;
-        let source = ledger.source(name, job).await?;
+        let source = source_of(ledger, name, job, reach).await?;
         let pipeline = Pipeline::plan(&job.spec, source)
             .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
         let store = target::open(ledger, name, job, &pipeline).await?;
@@ -86,6 +91,26 @@ impl OpenJob {
             damaged(&self.name, &record, "a shard is missing")
         })
     }
+}
+
+/// The source of a job; of one that was submitted over gRPC, read no further than `reach`.
+///
+/// # Errors
+/// [`JobError::Source`] where that excludes a file of such a job; what the database refuses.
+pub(super) async fn source_of(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    reach: &Reach,
+) -> Result<Source, JobError> {
+    let source = ledger.source(name, job).await?;
+    if !job.plan.over_network {
+        return Ok(source);
+    }
+    if !reach.may_hold(source.files()) {
+        return Err(JobError::Source(SourceError::OutOfReach(reach.refusal())));
+    }
+    Ok(source.within(reach.clone()))
 }
 
 /// How long the lease of one of the job's shards runs.

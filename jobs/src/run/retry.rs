@@ -9,12 +9,13 @@ use futures::FutureExt;
 use super::error::JobError;
 use super::ledger::{Job, Ledger};
 use super::marks::kept_hash;
+use super::open::source_of;
 use super::status::{JobStatus, phase_name, standing};
 use super::tally::{Tally, addend};
 use super::worker::retry_on_conflict;
 use super::{needs, target};
 use crate::source::limits::SHARDS_PER_CHUNK;
-use crate::source::{KeptHash, Planned, SourceError, mend, shards};
+use crate::source::{KeptHash, Planned, Reach, Source, SourceError, mend, shards};
 
 /// What a retry did.
 #[derive(Clone, Debug)]
@@ -39,7 +40,15 @@ pub struct Retried {
 /// file that changed elsewhere; [`JobError::Source`] if a file cannot be read. Nothing was written
 /// then. [`JobError::Engine`] if the database fails.
 pub async fn retry(db: &Db, name: &str) -> Result<Retried, JobError> {
-    let (shards, files) = retry_on_conflict(|| retry_once(db, name).boxed()).await?;
+    retry_within(db, name, &Reach::anywhere()).await
+}
+
+/// [`retry`], which looks at the files of a job that was submitted over gRPC no further than `reach`.
+///
+/// # Errors
+/// As [`retry`]; [`JobError::Source`] where that excludes a file.
+pub async fn retry_within(db: &Db, name: &str, reach: &Reach) -> Result<Retried, JobError> {
+    let (shards, files) = retry_on_conflict(|| retry_once(db, name, reach).boxed()).await?;
     let (ledger, _) = Ledger::with_job(db, name).await?;
     let status = standing(&ledger, name).await?;
     Ok(Retried {
@@ -50,8 +59,12 @@ pub async fn retry(db: &Db, name: &str) -> Result<Retried, JobError> {
 }
 
 /// One try of the change; `None` if the job changed meanwhile.
-async fn retry_once(db: &Db, name: &str) -> Result<Option<(u64, Vec<String>)>, JobError> {
-    let Some(prepared) = prepare(db, name).await? else {
+async fn retry_once(
+    db: &Db,
+    name: &str,
+    reach: &Reach,
+) -> Result<Option<(u64, Vec<String>)>, JobError> {
+    let Some(prepared) = prepare(db, name, reach).await? else {
         return Ok(None);
     };
     prepared.tx.commit().await?;
@@ -67,7 +80,11 @@ pub(super) struct Prepared {
 }
 
 /// Looks at the shards and the files, and writes what follows into a transaction; `None` if the job changed meanwhile.
-pub(super) async fn prepare(db: &Db, name: &str) -> Result<Option<Prepared>, JobError> {
+pub(super) async fn prepare(
+    db: &Db,
+    name: &str,
+    reach: &Reach,
+) -> Result<Option<Prepared>, JobError> {
     let (ledger, job) = Ledger::with_job(db, name).await?;
     let mut tx = ledger.db.begin();
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
@@ -110,7 +127,8 @@ pub(super) async fn prepare(db: &Db, name: &str) -> Result<Option<Prepared>, Job
             expected: "expected one with failed shards, or a cancelled one",
         });
     }
-    let (files, has_moved) = put_mended(&ledger, &mut tx, name, &job, ended.done).await?;
+    let source = source_of(&ledger, name, &job, reach).await?;
+    let (files, has_moved) = put_mended(&ledger, &mut tx, &job, source, ended.done).await?;
     if has_moved || !files.is_empty() {
         // The job may be at work: a shard that ends after it was looked at would stay done at a place that the new plan
         // cuts anew. Whatever ends adds to the sums, so that this commit conflicts.
@@ -156,11 +174,11 @@ struct Ended {
 async fn put_mended(
     ledger: &Ledger,
     tx: &mut Transaction,
-    name: &str,
     job: &Job,
+    source: Source,
     done: HashMap<u64, KeptHash>,
 ) -> Result<(Vec<String>, bool), JobError> {
-    let source = ledger.source(name, job).await?;
+    let name = &job.spec.name;
     let mut chunks = Vec::new();
     for chunk in 0..job.plan.shards.div_ceil(SHARDS_PER_CHUNK as u64) {
         chunks.push(ledger.shard_chunk(name, chunk).await?);

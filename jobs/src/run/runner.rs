@@ -30,6 +30,7 @@ use super::supply::Supply;
 use super::tally::count;
 use super::target;
 use super::worker::{Crew, Ending, now_ms, retry_on_conflict};
+use crate::source::Reach;
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
 /// a killed process has to compute again.
@@ -60,6 +61,8 @@ pub struct RunOptions {
     /// What is computed is committed once it has waited about so long, whatever the workers are at, and when nothing is
     /// left to compute. Zero: each shard by itself.
     pub commit_interval: Duration,
+    /// Which files are read of a job that was submitted over gRPC; of others any.
+    pub reach: Reach,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
     /// Ends the run early: no new shards, those at work finish and commit.
@@ -76,6 +79,7 @@ impl Default for RunOptions {
             leases: None,
             patience: PATIENCE,
             commit_interval: COMMIT_INTERVAL,
+            reach: Reach::anywhere(),
             observer: Arc::new(Silent),
             stop: Stop::new(),
         }
@@ -305,7 +309,7 @@ pub(super) async fn crew(
     job: &Job,
     options: &RunOptions,
 ) -> Result<Crew, JobError> {
-    let planned = OpenJob::new(ledger, name, job).await?;
+    let planned = OpenJob::new(ledger, name, job, &options.reach).await?;
     let total = job.plan.shards;
     let mut open = Open::all(total);
     let (mut done, mut failed) = (0, 0);

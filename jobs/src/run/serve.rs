@@ -18,6 +18,7 @@ use super::report::JobReport;
 use super::runner::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
 use super::slots::Slots;
 use super::stop::Stop;
+use crate::source::Reach;
 
 /// Jobs that one process works on at the same time; the oldest come first.
 pub const JOBS_AT_ONCE_MAX: usize = 16;
@@ -38,6 +39,8 @@ pub struct ServeOptions {
     pub health: Health,
     /// As [`RunOptions::commit_interval`].
     pub commit_interval: Duration,
+    /// Which files are read of jobs that were submitted over gRPC; of others any.
+    pub reach: Reach,
     /// Who is told of a job, by its name.
     pub observer: ObserverOf,
     /// Who else of this process takes shards: see [`Leases`].
@@ -53,6 +56,7 @@ impl ServeOptions {
             slots,
             health: Health::new(),
             commit_interval: COMMIT_INTERVAL,
+            reach: Reach::anywhere(),
             observer: Arc::new(|_| Arc::new(super::observer::Silent)),
             leases: Leases::new(),
             stop,
@@ -63,7 +67,7 @@ impl ServeOptions {
 /// Works on every job of the database that has not ended, also those that are submitted meanwhile by others, until
 /// it is asked to stop. The slots go to the jobs in turn, shard by shard.
 ///
-/// A job that cannot be run here (its files are not there, its records are damaged) is told in the log and left to
+/// A job that cannot be run here (its files are out of reach, its records are damaged) is told in the log and left to
 /// others for a while; it stops no other job.
 ///
 /// # Errors
@@ -96,6 +100,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     patience: PATIENCE,
                     leases: Some(options.leases.clone()),
                     commit_interval: options.commit_interval,
+                    reach: options.reach.clone(),
                     observer: (options.observer)(&name),
                     stop: options.stop.clone(),
                 };

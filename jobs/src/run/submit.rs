@@ -12,7 +12,7 @@ use super::status::{phase_name, store_of};
 use super::target::{self, is_removed};
 use super::worker::{now_ms, retry_on_conflict};
 use super::{needs, remove};
-use crate::source::{self, Planned};
+use crate::source::{self, Planned, Reach};
 use crate::spec::{JobFile, fingerprint};
 
 /// A job that is recorded.
@@ -44,8 +44,13 @@ pub struct Checked {
 /// # Errors
 /// [`JobError::JobFile`] with file, line and key for whatever does not fit: files, columns, SQL, types.
 pub async fn check(file: &JobFile) -> Result<Checked, JobError> {
-    let owned = file.clone();
-    let planned = tokio::task::spawn_blocking(move || source::plan(&owned))
+    check_within(file, &Reach::anywhere()).await
+}
+
+/// [`check`], reading no further than `reach`.
+async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checked, JobError> {
+    let (owned, reach) = (file.clone(), reach.clone());
+    let planned = tokio::task::spawn_blocking(move || source::plan_within(&owned, &reach))
         .await
         .map_err(|error| JobError::Worker(error.to_string()))??;
     let source = planned.source(file.spec().source.clone().unwrap_or_default())?;
@@ -67,21 +72,30 @@ pub async fn check(file: &JobFile) -> Result<Checked, JobError> {
 /// # Errors
 /// As [`check`] and [`Checked::submit`].
 pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
+    submit_within(db, file, &Reach::anywhere()).await
+}
+
+/// [`submit`] for somebody who may not read whatever this process may: files are read no further than `reach`. A job that
+/// is recorded with a bounded reach is marked, so that those who compute its shards keep to their own bounds.
+///
+/// # Errors
+/// As [`submit`]; [`JobError::JobFile`] for files out of reach, whether or not they are there.
+pub async fn submit_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
     match find(db, file.spec()).await? {
         Some(joined) => Ok(joined),
-        None => check(file).await?.record(db).await,
+        None => check_within(file, reach).await?.record(db).await,
     }
 }
 
-/// What [`submit`] would record or join, by the same checks; writes nothing.
+/// What [`submit_within`] would record or join, by the same checks; writes nothing.
 ///
 /// # Errors
-/// As [`submit`].
-pub async fn preview(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
+/// As [`submit_within`].
+pub async fn preview(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
     if let Some(joined) = find(db, file.spec()).await? {
         return Ok(joined);
     }
-    let checked = check(file).await?;
+    let checked = check_within(file, reach).await?;
     let ledger = Ledger::find(db).await?;
     checked.look(ledger.as_ref(), &mut db.begin()).await?;
     Ok(Submitted {

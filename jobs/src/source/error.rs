@@ -56,6 +56,9 @@ pub enum SourceError {
     /// Names or types of columns that cannot be used, or differ between files.
     #[error("{0}")]
     Columns(String),
+    /// The job came over gRPC, and this process may not read its files for such jobs.
+    #[error("{0}")]
+    OutOfReach(String),
     /// What was recorded of the source cannot be right: a damaged plan, or one of a later version.
     #[error("the recorded plan is damaged: {0}")]
     Plan(String),

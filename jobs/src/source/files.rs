@@ -1,7 +1,7 @@
 //! The files that the globs of a job file match.
 
 use std::collections::BTreeMap;
-use std::fs::{Metadata, metadata};
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -10,6 +10,7 @@ use glob::{MatchOptions, Pattern};
 
 use super::error::SourceError;
 use super::input::io_error;
+use super::reach::{Reach, metadata};
 use crate::spec::limits::FILES_MAX;
 use crate::spec::{JobFile, SpecError};
 
@@ -29,12 +30,16 @@ pub(super) const PATHS: &str = "source.paths";
 /// The files that the globs of `job` match, sorted by path, each once.
 pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFile>, SpecError> {
     let dir = job.dir();
+    let reach = Reach::current();
     let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
     for pattern in patterns {
         let mut matched = 0;
         for path in matches(job, dir, pattern)? {
             let shown = path.strip_prefix(dir).unwrap_or(&path).to_path_buf();
             let full = path.canonicalize();
+            if !reach.holds(&full) {
+                continue;
+            }
             let full = full.map_err(|e| unreadable(job, &shown, &e))?;
             if full.is_dir() {
                 continue;
@@ -56,8 +61,13 @@ pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFi
             return Err(job.error(
                 PATHS,
                 format!(
-                    "`{pattern}` matches no file; expected at least one (looked for `{}`)",
-                    looked.display()
+                    "`{pattern}` matches no file; expected at least one (looked for `{}`{})",
+                    looked.display(),
+                    if reach.is_bounded() {
+                        ", below --data-root only"
+                    } else {
+                        ""
+                    }
                 ),
             ));
         }
@@ -77,6 +87,9 @@ fn matches(job: &JobFile, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, Spe
     } else {
         format!("{}/{pattern}", Pattern::escape(&utf8(job, dir)?))
     };
+    let reach = Reach::current();
+    let full = reach.pattern(&full);
+    let full = full.map_err(|refused| job.error(PATHS, refused))?;
     let paths = glob::glob_with(&full, OPTIONS).map_err(|e| {
         job.error(
             PATHS,
@@ -84,6 +97,11 @@ fn matches(job: &JobFile, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, Spe
         )
     })?;
     paths
+        // A folder that cannot be listed is told only where it may be read.
+        .filter(|path| match path {
+            Ok(_) => true,
+            Err(error) => reach.holds(&error.path().canonicalize()),
+        })
         .map(|path| {
             path.map_err(|e| {
                 job.error(
@@ -107,10 +125,8 @@ fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, S
             format!("`{display}`: compression `.{extension}` is not read; expected `.gz`, `.zst` or none"),
         ));
     }
-    let metadata = path
-        .metadata()
-        .map_err(|e| unreadable(job, Path::new(&display), &e))?;
     let path = utf8(job, path)?;
+    let metadata = metadata(&path).map_err(|e| unreadable(job, Path::new(&display), &e))?;
     let mtime_ms = mtime_ms(&metadata);
     Ok(SourceFile {
         path,

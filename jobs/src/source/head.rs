@@ -27,8 +27,10 @@ pub(crate) fn text_start(source: &Source, shard: Shard) -> Result<u64, SourceErr
         return Ok(shard.start);
     };
     let file = source.file(shard)?;
-    let input = Input::open(file)?;
-    let mut blocks = Blocks::new(input, file.display.clone(), dialect);
-    blocks.skip_head()?;
-    Ok(blocks.head_end())
+    source.reach().during(|| {
+        let input = Input::open(file)?;
+        let mut blocks = Blocks::new(input, file.display.clone(), dialect);
+        blocks.skip_head()?;
+        Ok(blocks.head_end())
+    })
 }

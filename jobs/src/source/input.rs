@@ -8,6 +8,7 @@ use eciton_proto::v1::SourceFile;
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::SourceError;
+use super::reach;
 
 /// Bytes read from a compressed file at once.
 const COMPRESSED_READ_LEN: usize = 128 * 1024;
@@ -151,7 +152,7 @@ fn buffered(file: File) -> BufReader<File> {
 /// Opens a file and checks that it is as long as it was recorded.
 pub(super) fn open(file: &SourceFile) -> Result<File, SourceError> {
     let failed = |source| io_error(file, "cannot be opened", source);
-    let handle = File::open(&file.path).map_err(failed)?;
+    let handle = reach::open(&file.path).map_err(failed)?;
     let len = handle.metadata().map_err(failed)?.len();
     if len == file.len {
         return Ok(handle);

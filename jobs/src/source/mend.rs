@@ -20,6 +20,7 @@ use super::input::{Codec, io_error};
 use super::limits::MEND_READ_FACTOR_MAX;
 use super::parquet;
 use super::plan::{Planned, Shard, Source, recorded};
+use super::reach;
 
 /// Bits of hashes that tell the place of bytes for certain, however many places were looked at.
 const CERTAIN_BITS: u32 = 48;
@@ -68,6 +69,16 @@ impl KeptHash {
 /// [`SourceError::Changed`] naming the file if bytes of a done shard were changed, or cannot be found again;
 /// other variants if a file cannot be read.
 pub fn mend(
+    source: &Source,
+    shards: &[Shard],
+    done_hash: impl Fn(u64) -> Option<KeptHash>,
+) -> Result<Planned, SourceError> {
+    let reach = source.reach().clone();
+    reach.during(|| mend_within(source, shards, done_hash))
+}
+
+/// [`mend`], for the reach of this thread.
+fn mend_within(
     source: &Source,
     shards: &[Shard],
     done_hash: impl Fn(u64) -> Option<KeptHash>,
@@ -171,7 +182,7 @@ impl Mending<'_> {
     ) -> Result<Vec<Range<u64>>, SourceError> {
         let failed = |source| io_error(&self.new, "cannot be opened", source);
         let mut text = Text {
-            handle: File::open(&self.new.path).map_err(failed)?,
+            handle: reach::open(&self.new.path).map_err(failed)?,
             budget: self
                 .new
                 .len

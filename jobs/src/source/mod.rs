@@ -52,6 +52,7 @@
 //! | `mend` | where the shards are after a file was mended |
 //! | `read` | the rows of a shard of any format |
 //! | `text` over `csv` (over `plain`), `jsonl`; `parquet`; `range` | the formats |
+//! | `reach` | which files may be read, and opening them |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
 //! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
@@ -76,6 +77,7 @@ mod parquet;
 mod plain;
 mod plan;
 mod range;
+mod reach;
 mod read;
 mod sample;
 mod scan;
@@ -86,7 +88,8 @@ pub use error::{Column, Malformed, SourceError};
 pub(crate) use head::{compression, text_start};
 pub(crate) use jsonl::members;
 pub use mend::{KeptHash, content_hash, mend};
-pub use plan::{Planned, Shard, Source, plan, shards};
+pub use plan::{Planned, Shard, Source, plan, plan_within, shards};
+pub use reach::Reach;
 pub use read::{ShardReader, open_shard};
 
 #[cfg(test)]

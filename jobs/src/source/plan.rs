@@ -12,6 +12,7 @@ use super::error::SourceError;
 use super::files::{PATHS, resolve};
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
 use super::range;
+use super::reach::Reach;
 use super::schema::{FileFacts, survey};
 use crate::spec::limits::{FILES_MAX, SHARDS_MAX};
 use crate::spec::{JobFile, SpecError, parse_type, type_name};
@@ -35,6 +36,21 @@ pub struct Planned {
 /// [`SpecError`] at the key to blame if a glob matches nothing, a file cannot be read, files have different
 /// columns, a declared column is not there, or there are too many files or shards.
 pub fn plan(job: &JobFile) -> Result<Planned, SpecError> {
+    plan_within(job, &Reach::anywhere())
+}
+
+/// [`plan()`], reading no further than `reach`; where that is bounded, so is whoever reads the source by this plan.
+///
+/// # Errors
+/// As [`plan()`]; [`SpecError`] at the paths for files out of reach, whether or not they are there.
+pub fn plan_within(job: &JobFile, reach: &Reach) -> Result<Planned, SpecError> {
+    let mut planned = reach.during(|| plan_here(job))?;
+    planned.plan.over_network = reach.is_bounded();
+    Ok(planned)
+}
+
+/// Plans for the reach of this thread.
+fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     let default = SourceSpec::default();
     let spec = job.spec().source.as_ref().unwrap_or(&default);
     if spec.format() == Format::Range {
@@ -91,6 +107,7 @@ fn planned(schema: &Schema, files: &[SourceFile], shards: Shards) -> Planned {
         schema: schema.fields().iter().map(field).collect(),
         files: u32::try_from(files.len()).unwrap_or(u32::MAX),
         shards: shards.count,
+        over_network: false,
     };
     let mut chunks = Vec::with_capacity(files.len().div_ceil(FILES_PER_CHUNK));
     for (first, files) in (0..)
@@ -221,6 +238,7 @@ pub struct Source {
     spec: SourceSpec,
     schema: SchemaRef,
     files: Vec<SourceFile>,
+    reach: Reach,
 }
 
 impl Source {
@@ -264,7 +282,19 @@ impl Source {
             spec,
             schema: Arc::new(Schema::new(fields)),
             files: all,
+            reach: Reach::anywhere(),
         })
+    }
+
+    /// The same source, read no further than `reach`.
+    #[must_use]
+    pub fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// How far reading it may reach.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// What the job file says about the source.

@@ -14,6 +14,7 @@ use super::jsonl::JsonDecoder;
 use super::parquet::ParquetShard;
 use super::plan::{Shard, Source};
 use super::range::RangeShard;
+use super::reach::Reach;
 use super::text::{TextDecoder, TextShard};
 
 /// Opens a shard to read its rows. `columns` are indices into [`Source::schema`], in the order wanted; only
@@ -34,9 +35,26 @@ pub fn open_shard(
         .project(columns)
         .map_err(|e| SourceError::Plan(e.to_string()))?;
     let schema = Arc::new(schema);
-    let kind = match source.spec().format() {
+    let reach = source.reach().clone();
+    let kind = reach.during(|| open_kind(source, shard, columns, &schema))?;
+    Ok(ShardReader {
+        schema,
+        kind,
+        reach,
+        rows_read: 0,
+        state: State::Reading,
+    })
+}
+
+fn open_kind(
+    source: &Source,
+    shard: Shard,
+    columns: &[usize],
+    schema: &SchemaRef,
+) -> Result<Kind, SourceError> {
+    Ok(match source.spec().format() {
         Format::Csv | Format::Tsv | Format::Jsonl => {
-            Kind::Text(Box::new(open_text(source, shard, columns, &schema)?))
+            Kind::Text(Box::new(open_text(source, shard, columns, schema)?))
         }
         Format::Parquet => {
             let file = source.file(shard)?;
@@ -44,16 +62,10 @@ pub fn open_shard(
                 ParquetShard::open(file, shard.start, shard.len, source.schema(), columns)?;
             Kind::Parquet(Box::new(opened))
         }
-        Format::Range => open_range(source, shard, &schema)?,
+        Format::Range => open_range(source, shard, schema)?,
         Format::Unspecified | Format::Store => {
             return Err(SourceError::Plan("an unknown format".to_owned()));
         }
-    };
-    Ok(ShardReader {
-        schema,
-        kind,
-        rows_read: 0,
-        state: State::Reading,
     })
 }
 
@@ -120,6 +132,8 @@ enum Kind {
 pub struct ShardReader {
     schema: SchemaRef,
     kind: Kind,
+    /// A file may be opened again to tell where something malformed is.
+    reach: Reach,
     rows_read: u64,
     state: State,
 }
@@ -176,11 +190,12 @@ impl Iterator for ShardReader {
         if self.state != State::Reading {
             return None;
         }
-        let next = match &mut self.kind {
+        let kind = &mut self.kind;
+        let next = self.reach.during(|| match kind {
             Kind::Text(shard) => shard.next(),
             Kind::Parquet(shard) => shard.next(),
             Kind::Range { shard, .. } => Ok(shard.next()),
-        };
+        });
         match &next {
             Ok(Some(batch)) => self.rows_read += batch.num_rows() as u64,
             Ok(None) => self.state = State::Complete,

@@ -5,7 +5,6 @@
 //! batches is also the judge, and a record's neighbours never suffer from it.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Read;
 
 use arrow::array::RecordBatch;
@@ -21,6 +20,7 @@ use super::input::{Codec, Input, io_error};
 use super::jsonl::JsonDecoder;
 use super::limits::BATCH_ROWS_MAX;
 use super::locate::{Fault, csv_fault, json_fault};
+use super::reach;
 use super::scan::Scanner;
 
 /// The decoder of a text format.
@@ -279,7 +279,7 @@ fn newlines_before(file: &SourceFile, start: u64) -> Result<u64, SourceError> {
         return Ok(0);
     }
     let failed = |source| io_error(file, "cannot be read", source);
-    let mut text = File::open(&file.path).map_err(failed)?.take(start);
+    let mut text = reach::open(&file.path).map_err(failed)?.take(start);
     let mut buffer = vec![0; 64 * 1024];
     let mut newlines = 0;
     loop {

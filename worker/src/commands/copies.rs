@@ -39,6 +39,7 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
 /// As [`db::backup`].
 pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result<(), Failure> {
     let path = settings::folder(global)?;
+    outside(&path, folder, "backups")?;
     let meter = Meter::new("backing up");
     let taken = db::backup_folder(&path, folder, full, &meter.progress()).await;
     meter.finish();
@@ -95,6 +96,7 @@ pub(super) async fn publish(
     compressed: Compressed,
 ) -> Result<(), Failure> {
     let path = settings::folder(global)?;
+    outside(&path, folder, "a published copy")?;
     let meter = Meter::new("publishing");
     let options = Options {
         compression: settings::compression(compressed)?,
@@ -114,6 +116,30 @@ pub(super) async fn publish(
         published.bytes
     );
     print(global, &json, &text)
+}
+
+/// Refuses a folder inside the database: what lies there belongs to the database.
+///
+/// # Errors
+/// [`Failure::Usage`] with both folders.
+fn outside(database: &Path, folder: &Path, what: &str) -> Result<(), Failure> {
+    let Ok(database) = database.canonicalize() else {
+        // There is no database, which is told as that.
+        return Ok(());
+    };
+    let absolute = std::path::absolute(folder)?;
+    // What is not there yet lies in the nearest folder that is.
+    let nearest = absolute
+        .ancestors()
+        .find_map(|part| part.canonicalize().ok());
+    match nearest {
+        Some(nearest) if nearest.starts_with(&database) => Err(Failure::Usage(format!(
+            "{}: expected a folder outside of the database {} for {what}",
+            folder.display(),
+            database.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn print(global: &Global, json: &serde_json::Value, text: &str) -> Result<(), Failure> {

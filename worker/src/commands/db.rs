@@ -104,7 +104,7 @@ async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> 
         }
     };
     meter.finish();
-    let report = report.map_err(database::with_hint)?;
+    let report = report.map_err(|error| database::not_opened(&path, error))?;
 
     let mut output = Output::new(global);
     print(&mut output, &report)?;

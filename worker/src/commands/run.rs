@@ -10,17 +10,19 @@ use eciton_engine::db::{Db, ScanRange};
 use eciton_jobs::run::{
     self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted,
 };
+use eciton_jobs::source::Reach;
 use eciton_jobs::spec::JobFile;
 
 use super::scan;
 use crate::cli::{Global, Run, Submit};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
+use crate::job;
 use crate::output::Output;
 use crate::peer::{Activity, Peer};
 use crate::progress::{self, Tracker, per_second};
 use crate::settings::{self, Crew};
-use crate::{job, signals};
+use crate::signals::{self, Signals};
 
 /// Runs a job to its end, goes on with it, or says that it is done.
 ///
@@ -143,14 +145,15 @@ pub(super) async fn to_the_end(
     ending: &Ending<'_>,
 ) -> Result<(), Failure> {
     let stop = Stop::new();
-    signals::listen(stop.clone())?;
+    signals::listen(stop.clone(), Signals::with_hangup()?);
     let tracker = Arc::new(Tracker::default());
     let activity = Arc::new(Activity::default());
     let (workers, commit_interval) = (ending.crew.workers, ending.crew.commit_interval);
     // Others at this database, if there may be any, are told who works here.
     let announcing = db.is_shared().then(|| {
         let (activity, leases) = (Arc::clone(&activity), Leases::new());
-        Peer::new(db, None, workers, activity, leases, stop.clone()).appear()
+        let reach = Reach::anywhere();
+        Peer::new(db, None, workers, activity, leases, reach, stop.clone()).appear()
     });
     let options = RunOptions {
         workers,

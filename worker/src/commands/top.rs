@@ -33,7 +33,7 @@ pub(super) async fn top(global: &Global, args: &Top) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     tokio::select! {
         shown = show(global, args) => shown,
-        () = signals.next() => Ok(()),
+        _ = signals.next() => Ok(()),
     }
 }
 

@@ -1,15 +1,18 @@
 //! `up`: a swarm on this machine, of processes of this same program.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::cli::{Global, Up};
 use crate::failure::Failure;
-use crate::local::{Member, News, OwnRedis, Who, this_program};
-use crate::signals::Signals;
+use crate::local::{Member, News, OwnRedis, Secret, Who, this_program};
+use crate::signals::{First, Hangups, Signals};
 use crate::{database, look, settings};
 
 /// Worker processes where nothing is said: more of them take more memory, and the cores are shared anyway.
@@ -31,32 +34,60 @@ const REDIS_END_MAX: Duration = Duration::from_secs(5);
 /// What a worker would run into at the database; [`Failure::Work`] where a worker ends again and again soon after
 /// its start, or where draining took too long; [`Failure::Interrupted`] after a second signal.
 pub(super) async fn up(global: &Global, args: &Up) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+    // Whoever closes a terminal wants to be rid of what runs in it; a service is asked to read its files again.
+    let (mut signals, hangups) = match has_terminal() {
+        true => (Signals::with_hangup()?, None),
+        false => (Signals::new()?, Some(Hangups::new()?)),
+    };
+    let to_reload = Arc::new(AtomicBool::new(false));
+    if let Some(mut hangups) = hangups {
+        let to_reload = Arc::clone(&to_reload);
+        tokio::spawn(async move {
+            loop {
+                hangups.next().await;
+                to_reload.store(true, Ordering::SeqCst);
+            }
+        });
+    }
+    let first = First::default();
     let news = News::new(global);
     let mut swarm = tokio::select! {
         swarm = Swarm::gather(global, args, &news) => swarm?,
-        () = signals.next() => return Ok(()),
+        asked = signals.next() => {
+            first.note(asked);
+            return first.conclude();
+        }
     };
     let kept = tokio::select! {
-        kept = swarm.keep(global, args.until_idle, &news) => kept,
-        () = signals.next() => Ok(()),
+        kept = swarm.keep(global, args.until_idle, &news, &to_reload) => kept,
+        asked = signals.next() => {
+            first.note(asked);
+            Ok(())
+        }
     };
     let words =
         "stopping: workers finish the shards they are at; a second signal ends them at once";
     news.tell(words, &json!({"event": "stopping"}));
     let drained = tokio::select! {
         drained = swarm.drain(args.drain, &news) => drained,
-        () = signals.next() => Err(Failure::Interrupted(
+        _ = signals.next() => Err(Failure::Interrupted(
             "ended at once by a second signal; what was at work is done again by others".to_owned(),
         )),
     };
-    kept.and(drained)
+    kept.and(drained).and_then(|()| first.conclude())
+}
+
+/// Whether this process belongs to somebody's terminal.
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
 /// The processes. Those that still run are killed where this is dropped, workers first.
 struct Swarm {
     workers: Vec<Member>,
     redis: Option<OwnRedis>,
+    /// Where the address of Redis stands, with its password.
+    _address: Option<Secret>,
 }
 
 impl Swarm {
@@ -69,18 +100,23 @@ impl Swarm {
         };
         // Told now, and not by a worker that ends again and again.
         settings::listen(&args.listening)?;
+        settings::reach(&args.listening)?;
         settings::database(global)?;
         let named = settings::redis(global)?;
         let redis = match (&named, OwnRedis::program()) {
             (None, Some(program)) => Some(OwnRedis::start(&program, news).await?),
             _ => None,
         };
+        let mut address = None;
         if let Some(redis) = &redis {
-            let url = redis.url();
+            // What is printed may end in a log that others can read.
+            let secret = Secret::write("eciton-redis", redis.url())?;
+            let path = secret.path().display();
             news.tell(
-                &format!("redis: for other processes at this database: export ECITON_REDIS={url}"),
-                &json!({"event": "redis_listens", "url": url}),
+                &format!("redis: for other processes at this database: export ECITON_REDIS=\"$(cat '{path}')\""),
+                &json!({"event": "redis_listens", "url": redis.address(), "url_file": path.to_string()}),
             );
+            address = Some(secret);
         } else if named.is_none() && count > 1 {
             // Processes that hear nothing of each other would all compute the same shards.
             slots = (slots * count).min(SLOTS_MAX);
@@ -106,6 +142,7 @@ impl Swarm {
         Ok(Swarm {
             workers: members.collect(),
             redis,
+            _address: address,
         })
     }
 
@@ -117,9 +154,13 @@ impl Swarm {
         global: &Global,
         until_idle: bool,
         news: &News<'_>,
+        to_reload: &AtomicBool,
     ) -> Result<(), Failure> {
         let mut looked = Instant::now();
         loop {
+            if to_reload.swap(false, Ordering::SeqCst) {
+                self.workers.iter().for_each(Member::hang_up);
+            }
             if let Some(redis) = &mut self.redis {
                 redis.member.attend(news)?;
             }
@@ -201,6 +242,9 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
         if let Some(path) = path {
             add(flag, path.into());
         }
+    }
+    for root in &args.listening.data_roots {
+        add("--data-root", root.into());
     }
     // One address, one process: the first of them serves for all.
     if number > 1 {

@@ -134,6 +134,14 @@ impl Member {
         Ok(Some((End { pid, status, error }, lasted)))
     }
 
+    /// Has it read again what it reads on SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        #[cfg(unix)]
+        if let State::Running(running) = &self.state {
+            send(&running.child, rustix::process::Signal::HUP);
+        }
+    }
+
     /// Asks it to end, and starts it no more.
     pub(crate) fn ask_to_end(&mut self) {
         match &mut self.state {
@@ -193,14 +201,17 @@ fn hand_on(who: Who, log: ChildStderr) -> Option<String> {
 /// Asks a process to end.
 fn terminate(child: &mut Child) {
     #[cfg(unix)]
-    {
-        use rustix::process::{Pid, Signal, kill_process};
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It is a child that nobody has waited for yet, so the number is still its own.
-            kill_process(pid, Signal::TERM).ok();
-        }
-    }
+    send(child, rustix::process::Signal::TERM);
     #[cfg(not(unix))]
     child.kill().ok();
+}
+
+#[cfg(unix)]
+fn send(child: &Child, signal: rustix::process::Signal) {
+    use rustix::process::{Pid, kill_process};
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It is a child that nobody has waited for yet, so the number is still its own.
+        kill_process(pid, signal).ok();
+    }
 }

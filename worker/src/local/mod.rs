@@ -5,17 +5,20 @@
 //! | `parent` | ending with the process that started this one |
 //! | `member` | a process that is started again whenever it ends |
 //! | `redis` | a Redis for these workers alone |
+//! | `secret` | a file that only its owner can read |
 //! | `news` | what is told of all this |
 
 mod member;
 mod news;
 mod parent;
 mod redis;
+mod secret;
 
 pub(crate) use member::Member;
 pub(crate) use news::{News, Who};
 pub(crate) use parent::{become_program, end_with};
 pub(crate) use redis::OwnRedis;
+pub(crate) use secret::Secret;
 
 use std::ffi::OsString;
 use std::io;

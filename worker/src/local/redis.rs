@@ -64,6 +64,14 @@ impl OwnRedis {
         &self.url
     }
 
+    /// Where it is, without the password.
+    pub(crate) fn address(&self) -> String {
+        match self.url.rsplit_once('@') {
+            Some((_, address)) => format!("redis://{address}"),
+            None => String::new(),
+        }
+    }
+
     /// How to reach it.
     pub(crate) fn options(&self) -> RedisOptions {
         RedisOptions::at(&self.url)

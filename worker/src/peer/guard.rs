@@ -59,7 +59,7 @@ where
         let role = role_of(request.uri().path());
         match self
             .access
-            .check(brought.map(header::HeaderValue::as_bytes), role)
+            .check(brought.map(header::HeaderValue::as_bytes), &[role])
         {
             Ok(()) => Either::Right(self.inner.call(request)),
             Err(status) => Either::Left(ready(Ok(status.into_http()))),
@@ -101,6 +101,7 @@ mod tests {
                         Role::Read => "Role `read`",
                         Role::Submit => "Role `submit`",
                         Role::Work => "Role `work`",
+                        Role::Metrics => "no call",
                     };
                     let is_said = comment.contains(role)
                         || (service == "Shards" && text[..begin].contains("role `work`"));

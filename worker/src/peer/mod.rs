@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | `server` | the listener, the services behind it, and how they end |
+//! | `tls` | certificates, which can be replaced while it serves |
 //! | `connections` | how many connections there may be, and what they may take |
 //! | `swarm` | the calls of the service `Swarm` |
 //! | `watch` | telling how a job goes, until it has ended |
@@ -29,13 +30,14 @@ mod server;
 mod shards;
 mod statuses;
 mod swarm;
+mod tls;
 mod watch;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use access::Access;
+pub(crate) use access::{Access, Role};
 pub(crate) use activity::Activity;
 pub(crate) use connections::CONNECTIONS_DEFAULT;
 pub(crate) use presence::{Running, told as told_worker};
@@ -48,6 +50,7 @@ use eciton_engine::base::Action;
 use eciton_engine::db::Db;
 use eciton_jobs::run::pull::PullDesk;
 use eciton_jobs::run::{JobError, Leases, Observer, Stop};
+use eciton_jobs::source::Reach;
 use futures::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore};
 use tonic::Status;
@@ -75,6 +78,8 @@ struct Inner {
     /// Requested when nothing is served any more in a moment.
     leaving: Stop,
     activity: Arc<Activity>,
+    /// Which files are read of jobs that come over gRPC.
+    reach: Reach,
     submits: Semaphore,
     desk: PullDesk,
     /// When the last look at what others have committed began.
@@ -85,23 +90,25 @@ struct Inner {
 
 impl Peer {
     /// A peer that answers for `db` until `stop` is requested, and goes on telling afterwards. Others are told that it
-    /// serves at `address`, and works with so many slots.
+    /// serves at `address`, and works with so many slots. Jobs that are submitted here read no further than `reach`.
     pub(crate) fn new(
         db: &Db,
         address: Option<&str>,
         slots: usize,
         activity: Arc<Activity>,
         leases: Leases,
+        reach: Reach,
         stop: Stop,
     ) -> Peer {
         let observer = Arc::new(|job: &str| Arc::new(JobMetrics::new(job)) as Arc<dyn Observer>);
-        let desk = PullDesk::new(db, leases, observer, stop.clone());
+        let desk = PullDesk::new(db, leases, observer, reach.clone(), stop.clone());
         Peer(Arc::new(Inner {
             db: db.clone(),
             me: Me::new(address, slots),
             stop,
             leaving: Stop::new(),
             activity,
+            reach,
             submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
             desk,
             refreshed: Mutex::default(),

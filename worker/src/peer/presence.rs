@@ -100,6 +100,9 @@ impl Peer {
         let mut count_next = Instant::now();
         loop {
             self.tell_metrics();
+            if let Err(error) = self.desk().forget_ended().await {
+                tracing::debug!(%error, "ended jobs are not forgotten yet");
+            }
             for worker in self.workers_here() {
                 let note = fitting(worker.clone()).encode_to_vec().into();
                 self.0.db.announce(&worker.id, note, SILENCE_MS_MAX).await;

@@ -10,16 +10,18 @@ use eciton_proto::limits::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX};
 use eciton_proto::v1::shards_server::ShardsServer;
 use eciton_proto::v1::swarm_server::SwarmServer;
 use tokio::task::JoinHandle;
+use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::connections::{Bounds, Connections};
 use super::guard::Guarded;
+use super::tls::{Handshakes, Tls};
 use super::workers::reached_at;
 use super::{Access, Peer};
 use crate::failure::{Failure, with_sources};
+use crate::reload::Reload;
 use crate::settings::Listen;
 
 /// Services that health is told of, beside the process as a whole.
@@ -36,8 +38,8 @@ pub(crate) struct Listener {
     address: SocketAddr,
     /// Where others reach it, as they are told.
     advertised: String,
-    server: Server,
-    access: Access,
+    tls: Option<Arc<Tls>>,
+    access: Arc<Access>,
 }
 
 impl Listener {
@@ -73,13 +75,7 @@ impl Listener {
             Some(path) => Access::read(path)?,
             None => Access::open(),
         };
-        let server = match tls(listen, bounds)? {
-            Some(tls) => Server::builder().tls_config(tls).map_err(|error| {
-                let files = "--tls-cert, --tls-key or --tls-client-ca";
-                Failure::Usage(format!("{files}: {}", with_sources(&error)))
-            })?,
-            None => Server::builder(),
-        };
+        let tls = tls(listen)?.map(Arc::new);
         let mut bound = Err(wrong(&expected));
         for address in addresses {
             bound = TcpIncoming::bind(address)
@@ -96,9 +92,17 @@ impl Listener {
             bounds,
             address,
             advertised: advertised.unwrap_or_else(|| reached_at(address)),
-            server,
-            access,
+            tls,
+            access: Arc::new(access),
         })
+    }
+
+    /// What it is made of that can be read again.
+    pub(crate) fn reloads(&self) -> Vec<Arc<dyn Reload>> {
+        let access = Arc::clone(&self.access);
+        let access = access.is_guarded().then(|| access as Arc<dyn Reload>);
+        let tls = self.tls.clone().map(|tls| tls as Arc<dyn Reload>);
+        access.into_iter().chain(tls).collect()
     }
 
     /// Where it listens, with the port that it got.
@@ -117,16 +121,17 @@ impl Listener {
     /// [`Failure::Work`] where what the services are described by is broken.
     pub(crate) fn serve(self, peer: Peer, stop: Stop) -> Result<Serving, Failure> {
         let health = HealthReporter::new();
-        let access = Arc::new(self.access);
-        let server = self
-            .server
+        let access = self.access;
+        let server = Server::builder()
             .http2_keepalive_interval(Some(self.bounds.asked_apart))
             .http2_keepalive_timeout(Some(self.bounds.answer_within))
             .max_concurrent_streams(CALLS_AT_ONCE_MAX);
         let router = services(server, &peer, &health, &access)?;
         let ended = Stop::new();
         let end = ended.clone();
+        let within = self.bounds.begin_within;
         let incoming = Connections::new(self.incoming, self.bounds);
+        let incoming = Handshakes::new(incoming, self.tls, within);
         let serving = tokio::spawn(async move {
             for service in SERVICES {
                 health
@@ -231,26 +236,15 @@ fn unsafe_beyond(listen: &Listen) -> Option<String> {
 }
 
 /// What the server shows, and whom it asks for a certificate.
-fn tls(listen: &Listen, bounds: Bounds) -> Result<Option<ServerTlsConfig>, Failure> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path)
-            .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))
-    };
-    let Some((certificate, key)) = &listen.certificate else {
-        return match listen.client_ca {
-            Some(_) => Err(Failure::Usage(
-                "--tls-client-ca asks clients for certificates over TLS: expected --tls-cert and --tls-key, too"
-                    .to_owned(),
-            )),
-            None => Ok(None),
-        };
-    };
-    let identity = Identity::from_pem(read(certificate)?, read(key)?);
-    let mut tls = ServerTlsConfig::new()
-        .identity(identity)
-        .timeout(bounds.begin_within);
-    if let Some(path) = &listen.client_ca {
-        tls = tls.client_ca_root(Certificate::from_pem(read(path)?));
+fn tls(listen: &Listen) -> Result<Option<Tls>, Failure> {
+    match (&listen.certificate, &listen.client_ca) {
+        (Some((certificate, key)), client_ca) => {
+            Tls::read(certificate, key, client_ca.as_deref()).map(Some)
+        }
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Failure::Usage(
+            "--tls-client-ca asks clients for certificates over TLS: expected --tls-cert and --tls-key, too"
+                .to_owned(),
+        )),
     }
-    Ok(Some(tls))
 }

@@ -107,7 +107,7 @@ impl Swarm for Peer {
         let retried = self
             .change(async move {
                 peer.refresh().await?;
-                jobs::retry(&peer.0.db, &job).await
+                jobs::retry_within(&peer.0.db, &job, &peer.0.reach).await
             })
             .await?;
         let files_changed = retried.files.len() as u64;
@@ -165,8 +165,8 @@ impl Peer {
             .change(async move {
                 peer.refresh().await?;
                 match check_only {
-                    true => jobs::preview(&peer.0.db, &file).await,
-                    false => jobs::submit(&peer.0.db, &file).await,
+                    true => jobs::preview(&peer.0.db, &file, &peer.0.reach).await,
+                    false => jobs::submit_within(&peer.0.db, &file, &peer.0.reach).await,
                 }
             })
             .await?;

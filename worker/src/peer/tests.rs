@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use eciton_engine::db::{Db, Options};
 use eciton_jobs::run::{Leases, Stop};
+use eciton_jobs::source::Reach;
 use eciton_proto::limits::{WORKER_LEN_MAX, WORKERS_PAGE_MAX};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::swarm_client::SwarmClient;
@@ -63,7 +64,15 @@ async fn serve(bounds: Bounds) -> Served {
     let address = listener.address();
     let stop = Stop::new();
     let activity = Arc::new(Activity::default());
-    let peer = Peer::new(&db, None, 0, activity, Leases::new(), stop.clone());
+    let peer = Peer::new(
+        &db,
+        None,
+        0,
+        activity,
+        Leases::new(),
+        Reach::anywhere(),
+        stop.clone(),
+    );
     Served {
         db,
         _serving: listener.serve(peer, stop).unwrap(),

@@ -9,6 +9,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Response, Status};
 
+use super::why::{self, Shown};
 use crate::failure::{Failure, with_sources};
 use crate::settings::Peers;
 
@@ -39,6 +40,8 @@ pub(crate) struct Remote {
     /// The one that answered last.
     at: usize,
     token: Option<MetadataValue<Ascii>>,
+    /// What peers are shown, where that is a certificate.
+    shown: Option<Shown>,
 }
 
 impl Remote {
@@ -54,6 +57,7 @@ impl Remote {
     /// The same, with a patience of its own.
     pub(super) fn with(peers: &Peers, patience: Patience) -> Result<Remote, Failure> {
         let tls = tls(peers)?;
+        let shown = Shown::of(peers);
         let named = peers.addresses.split(',').map(str::trim);
         let endpoints: Result<Vec<Endpoint>, Failure> = named
             .filter(|address| !address.is_empty())
@@ -75,6 +79,7 @@ impl Remote {
             peers,
             at: 0,
             token: token.transpose()?,
+            shown,
         })
     }
 
@@ -102,7 +107,8 @@ impl Remote {
                 }
                 Err(error) => with_sources(&error),
             };
-            silent.push(format!("{}: {told}", peer.uri()));
+            let hint = why::hint(peer.uri(), self.shown.as_ref(), &told).await;
+            silent.push(format!("{}: {told}{hint}", peer.uri()));
             self.next();
         }
         Err(Failure::Peer {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `connect` | addresses, TLS and tokens; which peer answers |
 //! | `calls` | submitting, looking at and changing jobs |
+//! | `why` | why a peer did not answer |
 //! | `watch` | news of a job, from whichever peer tells them |
 //! | `status` | what is told, as the commands print it |
 
@@ -11,6 +12,7 @@ mod calls;
 mod connect;
 mod status;
 mod watch;
+mod why;
 
 #[cfg(test)]
 mod tests;

@@ -135,11 +135,16 @@ fn try_acquire(folder: &Folder, path: &Path, mode: LockMode) -> io::Result<Optio
         return Ok(None);
     }
     let line = Holder::this().to_line();
-    if let Err(cause) = held
+    let written = held
         .file
         .set_len(0)
-        .and_then(|()| write_all_at(&held.file, line.as_bytes(), 0))
-    {
+        .and_then(|()| write_all_at(&held.file, line.as_bytes(), 0));
+    // Another client of a shared file system reads what this one has sent.
+    let written = match folder.is_remote() {
+        true => written.and_then(|()| held.file.sync_data()),
+        false => written,
+    };
+    if let Err(cause) = written {
         // The line is for people. Without it a full disk can still be opened, and emptied.
         tracing::warn!(%cause, "the holder's line was not written");
     }

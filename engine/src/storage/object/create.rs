@@ -16,6 +16,12 @@ const TRIES_MAX: u32 = 5;
 /// What is waited before the second try; twice as long before each further one.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long after its first put a create is tried no more: a store that takes connections and answers nothing uses up the
+/// client's own patience in each request.
+const TRIES_WITHIN: Duration = Duration::from_secs(60);
+/// How long a look for the mark may take once that time is over. Whoever asks later finds what there is.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
 /// Creates `path` with `bytes` unless something stands there.
 ///
 /// An answer other than success may mean that somebody else was first, that this very put landed and its
@@ -32,6 +38,7 @@ pub(super) async fn create(
 ) -> object_store::Result<Created> {
     let mut pause = PAUSE;
     let mut tries = 0;
+    let began = tokio::time::Instant::now();
     loop {
         let options = PutOptions {
             mode: PutMode::Create,
@@ -44,14 +51,17 @@ pub(super) async fn create(
         if !is_in_doubt(&failure) {
             return Err(failure);
         }
-        if let Ok(Some(found)) = look(store, path).await {
+        let patience = LAST_LOOK.max(TRIES_WITHIN.saturating_sub(began.elapsed()));
+        let looked = tokio::time::timeout(patience, look(store, path)).await;
+        if let Ok(Ok(Some(found))) = looked {
             return Ok(match found.mark == Some(mark) {
                 true => Created::New,
                 false => Created::Exists,
             });
         }
         tries += 1;
-        if tries == TRIES_MAX {
+        // Whether it landed is not known then, as after too many tries.
+        if tries == TRIES_MAX || began.elapsed() >= TRIES_WITHIN {
             return Err(failure);
         }
         tokio::time::sleep(pause).await;

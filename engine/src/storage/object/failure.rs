@@ -25,7 +25,28 @@ pub(super) async fn request<T: Send + 'static>(
 
 /// The failure of `operation` on `object`.
 pub(super) fn error(operation: Operation, object: &str, failure: &Failure) -> Error {
+    if let Some(answer) = misplaced(operation, failure) {
+        return operation.error(object, &io::Error::other(answer));
+    }
     operation.error(object, &io::Error::new(kind(failure), failure.to_string()))
+}
+
+/// What a read was answered that only a write can be. The client takes it for "the object exists", and for "it was
+/// changed", which says nothing true of a read.
+fn misplaced(operation: Operation, failure: &Failure) -> Option<&'static str> {
+    let is_read = matches!(
+        operation,
+        Operation::Read | Operation::ReadAt | Operation::Open | Operation::Stat | Operation::List
+    );
+    match failure {
+        Failure::AlreadyExists { .. } if is_read => {
+            Some("the store answered 409 (conflict), which is no answer to a read; try again")
+        }
+        Failure::Precondition { .. } if is_read => Some(
+            "the store answered 412 (precondition failed) to a read without a condition; try again",
+        ),
+        _ => None,
+    }
 }
 
 /// An object that was open and is gone, since nothing keeps it here without its name.
@@ -87,4 +108,28 @@ fn connection(failure: &Failure) -> io::ErrorKind {
         cause = error.source();
     }
     io::ErrorKind::Other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_is_not_told_that_its_object_exists() {
+        let failure = || Failure::AlreadyExists {
+            path: "p/log/1".to_owned(),
+            source: "409".into(),
+        };
+        let told = |operation| error(operation, "log/1", &failure()).to_string();
+        for read in [
+            Operation::Read,
+            Operation::ReadAt,
+            Operation::Open,
+            Operation::Stat,
+        ] {
+            let told = told(read);
+            assert!(told.contains("409") && !told.contains("exists"), "{told}");
+        }
+        assert!(told(Operation::Create).contains("exists"));
+    }
 }

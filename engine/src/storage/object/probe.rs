@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -34,9 +35,7 @@ pub(super) async fn probe(store: &Arc<dyn ObjectStore>, place: &Place) -> Result
     let (client, at) = (Arc::clone(store), path.clone());
     let verdict = failure::request(Operation::Create, &name, async move {
         let verdict = judge(&*client, &at).await;
-        if let Err(failure) = client.delete(&at).await {
-            tracing::warn!(%failure, "the probe of a bucket was not removed");
-        }
+        remove(&*client, &at, verdict.is_ok()).await;
         verdict
     })
     .await?;
@@ -53,6 +52,23 @@ pub(super) async fn probe(store: &Arc<dyn ObjectStore>, place: &Place) -> Result
     };
     let cause = io::Error::new(io::ErrorKind::Unsupported, why);
     Err(Operation::Create.error(place, &cause))
+}
+
+/// How long removing a probe may take where the store did not even answer the probe.
+const REMOVE_WITHIN: Duration = Duration::from_secs(5);
+
+async fn remove(client: &dyn ObjectStore, at: &Path, has_answered: bool) {
+    let removing = client.delete(at);
+    let removed = match has_answered {
+        true => removing.await.map_err(|failure| failure.to_string()),
+        false => match tokio::time::timeout(REMOVE_WITHIN, removing).await {
+            Ok(removed) => removed.map_err(|failure| failure.to_string()),
+            Err(_) => Err("no answer".to_owned()),
+        },
+    };
+    if let Err(failure) = removed {
+        tracing::warn!(%failure, "the probe of a bucket was not removed");
+    }
 }
 
 async fn judge(store: &dyn ObjectStore, path: &Path) -> object_store::Result<Verdict> {

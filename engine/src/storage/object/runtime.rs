@@ -6,9 +6,11 @@
 
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::Instant;
 
 /// They wait for sockets most of the time.
 const THREADS: usize = 2;
@@ -16,12 +18,41 @@ const THREADS: usize = 2;
 /// Lives as long as the process.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// Runs `work`, which goes on even if nobody waits for it any more: what has been sent has been sent.
+/// A request that takes longer is told.
+const SLOW: Duration = Duration::from_secs(10);
+/// Such lines are so far apart, for all requests together.
+const TOLD_APART: Duration = Duration::from_secs(10);
+
+/// When a slow request was told last.
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Runs `work`, which goes on even if nobody waits for it any more: what has been sent has been sent. Whoever waits for
+/// long is told what for.
 pub(super) async fn run<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> io::Result<T> {
-    let done = handle()?.spawn(work);
+    let done = handle()?.spawn(watched(work));
     done.await.map_err(io::Error::other)
+}
+
+async fn watched<T>(work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(SLOW, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                let mut told = TOLD.lock();
+                if told.is_none_or(|at| at.elapsed() >= TOLD_APART) {
+                    *told = Some(Instant::now());
+                    let seconds = began.elapsed().as_secs();
+                    tracing::warn!(
+                        "the object store has not answered a request for {seconds} s; still waiting"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// Runs `work`, for which nobody waits.

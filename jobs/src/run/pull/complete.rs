@@ -72,7 +72,7 @@ impl PullDesk {
     /// # Errors
     /// [`PullError::Invalid`], [`PullError::Lost`], [`PullError::Stopped`]; what the database refuses.
     pub async fn complete(&self, begin: &CompleteBegin) -> Result<Completion, PullError> {
-        let token = self.token(&begin.token)?;
+        let token = self.token(&begin.token).await?;
         let format = begin.format();
         if format == RowsFormat::Unspecified {
             let what = "`format` must be ROWS_FORMAT_JSON_LINES or ROWS_FORMAT_ARROW_STREAM";

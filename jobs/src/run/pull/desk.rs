@@ -12,21 +12,22 @@ use eciton_proto::v1::{
     Outcome, PullRequest, PullResponse, StepKind, TaskSpec, Worker, WorkerInfo, WorkerJob,
 };
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::complete::COMPLETES_MAX;
 use super::error::PullError;
 use super::jobs::{Found, Jobs, PulledJob};
 use super::programs::Programs;
 use super::task::read_of;
-use super::token::Token;
+use super::token::{Decoded, LeaseKey, Token};
 use crate::run::backoff::due_in;
 use crate::run::claims::{idle, prefix};
 use crate::run::leases::{Holder, Leases, Place};
-use crate::run::ledger::Ledger;
+use crate::run::ledger::{Ledger, damaged};
 use crate::run::observer::Event;
 use crate::run::serve::ObserverOf;
 use crate::run::{JobError, Stop};
+use crate::source::Reach;
 
 /// What others have committed is looked at so often at most, and who waits for a task looks so often for one.
 const LOOKS_APART: Duration = Duration::from_millis(100);
@@ -45,11 +46,12 @@ pub(super) struct Inner {
     pub(super) db: Db,
     pub(super) leases: Leases,
     observer: ObserverOf,
+    reach: Reach,
     stop: Stop,
     /// Names this peer in tokens.
     pub(super) peer: u64,
-    /// What tokens are checked against.
-    pub(super) database: u64,
+    /// What tokens are made and checked with, once it was needed.
+    key: OnceCell<LeaseKey>,
     pub(super) jobs: Jobs,
     pub(super) programs: Programs,
     looked: Mutex<Option<Instant>>,
@@ -59,10 +61,16 @@ pub(super) struct Inner {
 
 impl PullDesk {
     /// A desk at a database. `leases` are those of whoever else takes shards in this process
-    /// ([`ServeOptions::leases`](crate::run::ServeOptions::leases)), `observer` is told what becomes of them. Once
-    /// `stop` is requested no more tasks are given; all else goes on.
-    pub fn new(db: &Db, leases: Leases, observer: ObserverOf, stop: Stop) -> PullDesk {
-        let database = db.info().instance.0;
+    /// ([`ServeOptions::leases`](crate::run::ServeOptions::leases)), `observer` is told what becomes of them. Of jobs
+    /// that were submitted over gRPC only files within `reach` are handed out. Once `stop` is requested no more tasks are
+    /// given; all else goes on.
+    pub fn new(
+        db: &Db,
+        leases: Leases,
+        observer: ObserverOf,
+        reach: Reach,
+        stop: Stop,
+    ) -> PullDesk {
         let low = |wide: u128| {
             let bytes = wide.to_le_bytes();
             bytes
@@ -73,9 +81,10 @@ impl PullDesk {
             db: db.clone(),
             leases,
             observer,
+            reach,
             stop,
             peer: low(SystemEntropy.next_u128()),
-            database: low(database),
+            key: OnceCell::new(),
             jobs: Jobs::default(),
             programs: Programs::default(),
             looked: Mutex::default(),
@@ -130,7 +139,7 @@ impl PullDesk {
         let mut pause = Duration::MAX;
         let mut len = 0;
         for name in names {
-            let found = self.0.jobs.find(&ledger, &name, &self.0.observer).await;
+            let found = self.find(&ledger, &name).await;
             let job = match found {
                 Ok(Found::Open(job)) => job,
                 Ok(Found::Missing) if is_named => {
@@ -260,7 +269,7 @@ impl PullDesk {
             job: open.name.clone(),
             shard: place.shard,
             attempt: state.attempts.saturating_sub(state.attempts_before) + 1,
-            token: token.encode(self.0.database),
+            token: token.encode(self.key(&open.ledger).await?),
             lease_ms: open.lease_ms,
             read: Some(read),
         }))
@@ -285,6 +294,16 @@ impl PullDesk {
         Ok(())
     }
 
+    async fn find(&self, ledger: &Ledger, name: &str) -> Result<Found, JobError> {
+        let Inner {
+            jobs,
+            observer,
+            reach,
+            ..
+        } = &*self.0;
+        jobs.find(ledger, name, observer, reach).await
+    }
+
     /// The job of a token, by its name and as far as it is worked on.
     pub(super) async fn job_of(&self, token: &Token) -> Result<(String, Found), PullError> {
         let unknown = || PullError::Invalid("a token of a job that is not there".to_owned());
@@ -305,16 +324,68 @@ impl PullDesk {
         if state.is_none_or(|state| state.number != token.place.job) {
             return Ok((name, Found::Missing));
         }
-        let found = self.0.jobs.find(&ledger, &name, &self.0.observer).await?;
+        let found = self.find(&ledger, &name).await?;
         let is_another =
             matches!(&found, Found::Open(job) if job.open.job_number != token.place.job);
         Ok((name, if is_another { Found::Missing } else { found }))
     }
 
+    /// What tokens of the database are made and checked with.
+    async fn key(&self, ledger: &Ledger) -> Result<&LeaseKey, PullError> {
+        let database = self.0.db.info().instance.0;
+        let key = self.0.key.get_or_try_init(|| async {
+            let kept = ledger.lease_key(LeaseKey::draw).await?;
+            let damaged = || damaged("", "the key of leases", "its length");
+            LeaseKey::new(&kept, database).ok_or_else(damaged)
+        });
+        Ok(key.await?)
+    }
+
+    /// The token that some bytes are; `None` for one of an earlier version, whose lease is lost.
+    ///
+    /// # Errors
+    /// [`PullError::Invalid`] for a token that nobody gave.
+    pub(super) async fn decoded(&self, bytes: &[u8]) -> Result<Option<Token>, PullError> {
+        let unknown = || PullError::Invalid("a token that no peer of this database gave".into());
+        let key = match self.0.key.get() {
+            Some(key) => key,
+            None => {
+                // Another peer may have given the first lease a moment ago.
+                if self.0.db.is_shared() {
+                    self.0.db.refresh().await?;
+                }
+                let ledger = Ledger::find(&self.0.db).await?.ok_or_else(unknown)?;
+                self.key(&ledger).await?
+            }
+        };
+        match Token::decode(bytes, key) {
+            Decoded::Token(token) => Ok(Some(token)),
+            Decoded::Old => Ok(None),
+            Decoded::Unknown => Err(unknown()),
+        }
+    }
+
     /// The token that some bytes are.
-    pub(super) fn token(&self, bytes: &[u8]) -> Result<Token, PullError> {
-        Token::decode(bytes, self.0.database)
-            .ok_or_else(|| PullError::Invalid("a token that no peer of this database gave".into()))
+    ///
+    /// # Errors
+    /// As [`PullDesk::decoded`]; [`PullError::Lost`] for one of an earlier version.
+    pub(super) async fn token(&self, bytes: &[u8]) -> Result<Token, PullError> {
+        let old = || {
+            let what = "the lease was given by an earlier version and is lost; expected its rows to be dropped";
+            PullError::Lost(what.to_owned())
+        };
+        self.decoded(bytes).await?.ok_or_else(old)
+    }
+
+    /// Forgets the jobs that have ended; who observed them is dropped.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn forget_ended(&self) -> Result<(), JobError> {
+        match Ledger::find(&self.0.db).await? {
+            Some(ledger) => self.0.jobs.forget_ended(&ledger).await,
+            None => Ok(()),
+        }
     }
 
     /// How many leases run that this desk has given.

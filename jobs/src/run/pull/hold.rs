@@ -21,15 +21,21 @@ impl PullDesk {
     /// [`PullError::Invalid`] for too many tokens or one that no peer gave: nothing is renewed then. What the
     /// database refuses.
     pub async fn renew(&self, tokens: &[Vec<u8>]) -> Result<Vec<RenewedLease>, PullError> {
-        let tokens = self.tokens(tokens)?;
+        let tokens = self.tokens(tokens).await?;
         self.look().await?;
         let mut known = Vec::with_capacity(tokens.len());
-        for token in &tokens {
-            known.push(self.job_of(token).await?.1);
+        for token in tokens {
+            known.push(match token {
+                Some(token) => Some((token, self.job_of(&token).await?.1)),
+                None => None,
+            });
         }
-        let mut leases = Vec::with_capacity(tokens.len());
-        for (token, found) in tokens.iter().zip(known) {
-            let (state, lease_ms) = self.renew_one(token, &found).await?;
+        let mut leases = Vec::with_capacity(known.len());
+        for known in known {
+            let (state, lease_ms) = match known {
+                Some((token, found)) => self.renew_one(&token, &found).await?,
+                None => (LeaseState::Lost, 0),
+            };
             leases.push(RenewedLease {
                 state: state.into(),
                 lease_ms,
@@ -97,7 +103,7 @@ impl PullDesk {
     /// # Errors
     /// [`PullError::Invalid`] for too many tokens or one that no peer gave: nothing is given back then.
     pub async fn release(&self, tokens: &[Vec<u8>]) -> Result<(), PullError> {
-        for token in self.tokens(tokens)? {
+        for token in self.tokens(tokens).await?.into_iter().flatten() {
             if self.0.leases.end(token.place, token.holder, None) {
                 self.0.db.release(&lease_name(token.place)).await;
             }
@@ -106,13 +112,18 @@ impl PullDesk {
         Ok(())
     }
 
-    fn tokens(&self, tokens: &[Vec<u8>]) -> Result<Vec<Token>, PullError> {
+    /// What the tokens of a request are: `None` for those of an earlier version.
+    async fn tokens(&self, tokens: &[Vec<u8>]) -> Result<Vec<Option<Token>>, PullError> {
         if tokens.len() > RENEW_LEASES_MAX {
             let found = tokens.len();
             let what = format!("{found} tokens, expected at most {RENEW_LEASES_MAX}");
             return Err(PullError::Invalid(what));
         }
-        tokens.iter().map(|token| self.token(token)).collect()
+        let mut decoded = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            decoded.push(self.decoded(token).await?);
+        }
+        Ok(decoded)
     }
 
     /// Counts a failed attempt and keeps its error, durably: `Shards.Fail`. It is done also if who waits for it goes
@@ -134,7 +145,7 @@ impl PullDesk {
                 "the error has {len} bytes, expected 1 to {ERROR_LEN_MAX}"
             )));
         }
-        let token = self.token(&request.token)?;
+        let token = self.token(&request.token).await?;
         self.look().await?;
         let (name, found) = self.job_of(&token).await?;
         let job = match found {

@@ -16,6 +16,7 @@ use crate::run::observer::Observer;
 use crate::run::open::OpenJob;
 use crate::run::runner::{finish, start};
 use crate::run::serve::ObserverOf;
+use crate::source::Reach;
 
 /// Jobs that are remembered at most.
 const JOBS_MAX: usize = 64;
@@ -186,6 +187,7 @@ impl Jobs {
         ledger: &Ledger,
         name: &str,
         observer: &ObserverOf,
+        reach: &Reach,
     ) -> Result<Found, JobError> {
         let Some(state) = ledger.state_now(name).await? else {
             return Ok(Found::Missing);
@@ -209,7 +211,7 @@ impl Jobs {
         let Some(job) = ledger.job(name).await? else {
             return Ok(Found::Missing);
         };
-        let open = match OpenJob::new(ledger, name, &job).await {
+        let open = match OpenJob::new(ledger, name, &job, reach).await {
             Err(JobError::StoreGone { .. }) => return Ok(Found::Ended),
             opened => opened?,
         };
@@ -235,6 +237,26 @@ impl Jobs {
         }
         known.insert(pulled.open.job_number, Arc::clone(&pulled));
         Ok(Found::Open(pulled))
+    }
+
+    /// Forgets the jobs that have ended. A token of one is still known by its number.
+    pub(super) async fn forget_ended(&self, ledger: &Ledger) -> Result<(), JobError> {
+        let known: Vec<Arc<PulledJob>> = self.known.lock().values().cloned().collect();
+        for job in known {
+            let state = ledger.state_now(&job.open.name).await?;
+            let is_open = state.is_some_and(|state| {
+                let phase = state.phase();
+                let is_at_work = matches!(
+                    phase,
+                    JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running
+                );
+                is_at_work && state.number == job.open.job_number
+            });
+            if !is_open {
+                self.known.lock().remove(&job.open.job_number);
+            }
+        }
+        Ok(())
     }
 
     /// The name of the job of a number.

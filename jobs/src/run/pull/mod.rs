@@ -9,7 +9,8 @@
 //! A lease is an entry in the process's [`Leases`](super::Leases), which its own slots respect, and one among processes
 //! where the database is shared. Its token names the job, how often that was retried, the shard, the attempts that
 //! had been counted, the holder and the peer. So any peer can check it: the transaction that ends an attempt reads all
-//! that matters of it from the database. What only the peer knows is whether somebody else has taken the shard since.
+//! that matters of it from the database. It is authenticated with a key that the database keeps and no program gets, so
+//! that nobody ends a shard that he was not given. What only the peer knows is whether somebody else has taken the shard since.
 //!
 //! # Resources
 //! [`COMPLETES_MAX`] shards are taken at the same time; more wait for their turn and are not read meanwhile. Each keeps

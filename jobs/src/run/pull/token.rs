@@ -1,18 +1,67 @@
 //! What a lease is called outside.
+//!
+//! A token says which lease it names, and carries an HMAC-SHA-256 over that and over the database's id. Its key is a record
+//! of the database ([`LeaseKey`]), which its workers read and programs do not: so whoever brings a token was given it by
+//! some worker of this database, and cannot make one for another shard.
 
+use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::LEASE_TOKEN_LEN_MAX;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use ring::hmac;
 
 use crate::run::leases::{Holder, Place};
 
 /// The layout of the bytes.
-const VERSION: u8 = 1;
-/// Bytes before the checksum.
+const VERSION: u8 = 2;
+/// Bytes before the code.
 const BODY_LEN: usize = 1 + 8 + 4 + 8 + 4 + 16 + 8;
+/// Bytes of the code.
+const CODE_LEN: usize = 32;
 /// Bytes of a token.
-const LEN: usize = BODY_LEN + 8;
+const LEN: usize = BODY_LEN + CODE_LEN;
+/// Bytes of a key.
+const KEY_LEN: usize = 32;
+/// Version and length of tokens with a checksum that everybody could make.
+const OLD: (u8, usize) = (1, BODY_LEN + 8);
 
 const _: () = assert!(LEN <= LEASE_TOKEN_LEN_MAX);
+
+/// What tokens of one database are made and checked with. Shows nothing of itself.
+pub(super) struct LeaseKey {
+    key: hmac::Key,
+    database: u128,
+}
+
+impl LeaseKey {
+    /// The bytes of a new key, to be kept with the database.
+    pub(super) fn draw() -> Vec<u8> {
+        let halves = [SystemEntropy.next_u128(), SystemEntropy.next_u128()];
+        halves.iter().flat_map(|half| half.to_le_bytes()).collect()
+    }
+
+    /// The key that was kept with the database of this id; `None` where the bytes cannot be one.
+    pub(super) fn new(kept: &[u8], database: u128) -> Option<LeaseKey> {
+        (kept.len() == KEY_LEN).then(|| LeaseKey {
+            key: hmac::Key::new(hmac::HMAC_SHA256, kept),
+            database,
+        })
+    }
+
+    /// What is authenticated: the token, and that it is one of this database.
+    fn said(&self, body: &[u8]) -> Vec<u8> {
+        [&self.database.to_be_bytes(), body].concat()
+    }
+}
+
+/// What some bytes that are to be a token are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// A token that a peer of this database gave.
+    Token(Token),
+    /// One of an earlier version: its lease has been lost.
+    Old,
+    /// No token, one of another database, or one that nobody gave.
+    Unknown,
+}
 
 /// Names a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +75,8 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// Its bytes, with a checksum that is one of `database` only.
-    pub(super) fn encode(&self, database: u64) -> Vec<u8> {
+    /// Its bytes, which only those can make who have the key.
+    pub(super) fn encode(&self, key: &LeaseKey) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LEN);
         bytes.push(VERSION);
         bytes.extend(self.place.job.to_be_bytes());
@@ -36,17 +85,27 @@ impl Token {
         bytes.extend(self.attempts.to_be_bytes());
         bytes.extend(self.holder.0.to_be_bytes());
         bytes.extend(self.peer.to_be_bytes());
-        bytes.extend(xxh3_64_with_seed(&bytes, database).to_be_bytes());
+        let code = hmac::sign(&key.key, &key.said(&bytes));
+        bytes.extend(code.as_ref());
         bytes
     }
 
-    /// The token that some bytes are, if a peer of `database` gave it.
-    pub(super) fn decode(bytes: &[u8], database: u64) -> Option<Token> {
-        let (body, checksum) = bytes.split_at_checked(BODY_LEN)?;
-        let sum = u64::from_be_bytes(checksum.try_into().ok()?);
-        if sum != xxh3_64_with_seed(body, database) {
-            return None;
+    /// What some bytes are. How long that takes says nothing of the right code.
+    pub(super) fn decode(bytes: &[u8], key: &LeaseKey) -> Decoded {
+        if bytes.first() == Some(&OLD.0) && bytes.len() == OLD.1 {
+            return Decoded::Old;
         }
+        let Some((body, code)) = bytes.split_at_checked(BODY_LEN) else {
+            return Decoded::Unknown;
+        };
+        // Of another length it is never the code.
+        if hmac::verify(&key.key, &key.said(body), code).is_err() {
+            return Decoded::Unknown;
+        }
+        Token::read(body).map_or(Decoded::Unknown, Decoded::Token)
+    }
+
+    fn read(body: &[u8]) -> Option<Token> {
         let (&version, rest) = body.split_first()?;
         let (job, rest) = rest.split_first_chunk()?;
         let (retries, rest) = rest.split_first_chunk()?;
@@ -74,6 +133,10 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_and_nothing_else_is_one() {
+        let kept = LeaseKey::draw();
+        assert_ne!(kept, LeaseKey::draw());
+        let key = LeaseKey::new(&kept, 5).unwrap();
+        assert!(LeaseKey::new(&kept[1..], 5).is_none());
         let token = Token {
             place: Place {
                 job: 7,
@@ -84,16 +147,32 @@ mod tests {
             holder: Holder(9 << 100),
             peer: 11,
         };
-        let bytes = token.encode(5);
+        let bytes = token.encode(&key);
         assert_eq!(bytes.len(), LEN);
-        assert_eq!(Token::decode(&bytes, 5), Some(token));
-        assert_eq!(Token::decode(&bytes, 6), None, "another database's");
+        assert_eq!(Token::decode(&bytes, &key), Decoded::Token(token));
+        let unknown = |bytes: &[u8], key: &LeaseKey| {
+            assert_eq!(Token::decode(bytes, key), Decoded::Unknown);
+        };
+        unknown(&bytes, &LeaseKey::new(&kept, 6).unwrap());
+        unknown(&bytes, &LeaseKey::new(&LeaseKey::draw(), 5).unwrap());
         for at in 0..LEN {
             let mut other = bytes.clone();
             other[at] ^= 1;
-            assert_eq!(Token::decode(&other, 5), None, "byte {at}");
-            assert_eq!(Token::decode(&bytes[..at], 5), None, "{at} bytes");
+            unknown(&other, &key);
+            unknown(&bytes[..at], &key);
         }
-        assert_eq!(Token::decode(&[bytes, vec![0]].concat(), 5), None);
+        unknown(&[bytes, vec![0]].concat(), &key);
+    }
+
+    /// As version 1 made them, whose checksum took nothing but the database's id.
+    #[test]
+    fn a_token_of_an_earlier_version_is_told_as_that() {
+        let key = LeaseKey::new(&LeaseKey::draw(), 5).unwrap();
+        let mut old = vec![1];
+        old.extend([0; BODY_LEN - 1]);
+        old.extend(xxhash_rust::xxh3::xxh3_64_with_seed(&old, 5).to_be_bytes());
+        assert_eq!(Token::decode(&old, &key), Decoded::Old);
+        old.push(0);
+        assert_eq!(Token::decode(&old, &key), Decoded::Unknown);
     }
 }

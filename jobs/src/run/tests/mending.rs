@@ -12,6 +12,7 @@ use parquet::arrow::ArrowWriter;
 use super::support::*;
 use crate::run::retry::prepare;
 use crate::run::{End, ExitCode, JobError, retry, run, status, submit};
+use crate::source::Reach;
 
 const ROWS: usize = 600;
 
@@ -175,7 +176,10 @@ async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
     let mut mended = lines(&[]);
     mended[101] = "AA,-100000".to_owned();
     rewrite(&path, text(&mended), 1_000);
-    let prepared = prepare(&db, "sums").await.unwrap().unwrap();
+    let prepared = prepare(&db, "sums", &Reach::anywhere())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((prepared.shards, prepared.files.len()), (1, 1));
     // Somebody is at the job, and reads what was there.
     rewrite(&path, &broken, 2_000);

@@ -18,10 +18,11 @@ use crate::run::pull::{PullDesk, PullError};
 use crate::run::{
     End, JobError, Leases, ServeOptions, Silent, Stop, cancel, retry, run, serve, status, submit,
 };
+use crate::source::Reach;
 
 fn desk(db: &Db, leases: &Leases) -> PullDesk {
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
-    PullDesk::new(db, leases.clone(), observer, Stop::new())
+    PullDesk::new(db, leases.clone(), observer, Reach::anywhere(), Stop::new())
 }
 
 fn request(tasks_max: u32) -> PullRequest {
@@ -424,6 +425,26 @@ async fn rows_that_do_not_come_whole_or_do_not_fit_count_for_nothing() {
         send(&desk, &damaged, RowsFormat::JsonLines, &rows, 1).await,
         "token",
     );
+    // Another shard's, with all that an earlier version asked for: its checksum took the database's id and no key.
+    let database = db.info().instance.0.to_le_bytes();
+    let seed = u64::from_le_bytes(database[..8].try_into().unwrap());
+    let mut forged = task.token[..49].to_vec();
+    forged[20] ^= 1;
+    forged[0] = 1;
+    forged.extend(xxhash_rust::xxh3::xxh3_64_with_seed(&forged, seed).to_be_bytes());
+    let lost = send(&desk, &forged, RowsFormat::JsonLines, &rows, 1).await;
+    assert!(matches!(lost, Err(PullError::Lost(_))), "{lost:?}");
+    let renewed = desk.renew(std::slice::from_ref(&forged)).await.unwrap();
+    assert_eq!(renewed[0].state(), LeaseState::Lost);
+    desk.release(std::slice::from_ref(&forged)).await.unwrap();
+    // The same in today's layout, with what can be known outside.
+    forged[0] = task.token[0];
+    forged.truncate(49);
+    forged.extend(&task.token[49..]);
+    invalid(
+        send(&desk, &forged, RowsFormat::JsonLines, &rows, 1).await,
+        "token",
+    );
     let found = status(&db, "sums").await.unwrap().unwrap();
     assert_eq!((found.shards.done, found.attempts), (0, 0));
     assert!(super::support::records(&db, "by_carrier").await.is_empty());
@@ -493,7 +514,13 @@ async fn requests_are_held_to_their_limits_and_filters() {
     let (_place, db, _) = submitted(400, "").await;
     let stop = Stop::new();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, stop.clone());
+    let desk = PullDesk::new(
+        &db,
+        Leases::new(),
+        observer,
+        Reach::anywhere(),
+        stop.clone(),
+    );
     let asked = async |request: PullRequest| desk.pull(&request).await;
     assert!(matches!(
         asked(request(PULL_TASKS_MAX + 1)).await,

@@ -3,6 +3,7 @@ use eciton_proto::v1::{JobPhase, JobView};
 use super::support::*;
 use crate::run::ledger::Ledger;
 use crate::run::{JobError, JobPage, PageOf, cancel, page, preview, status, submit, view};
+use crate::source::Reach;
 
 /// Each view has what it says, and agrees with `status`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +60,7 @@ async fn a_preview_writes_nothing() {
     let db = memory_db().await;
     let job = place.job(SUM_JOB);
     let position = db.info().position;
-    let looked = preview(&db, &job).await.unwrap();
+    let looked = preview(&db, &job, &Reach::anywhere()).await.unwrap();
     assert_eq!(
         (looked.number, looked.joined, looked.state),
         (0, false, "absent")
@@ -67,13 +68,13 @@ async fn a_preview_writes_nothing() {
     assert_eq!(db.info().position, position, "something was written");
     let recorded = submit(&db, &job).await.unwrap();
     assert_eq!(recorded.shards, looked.shards);
-    let looked = preview(&db, &job).await.unwrap();
+    let looked = preview(&db, &job, &Reach::anywhere()).await.unwrap();
     assert_eq!(
         (looked.number, looked.joined, looked.state),
         (1, true, "pending")
     );
     let other = place.job(&SUM_JOB.replace("max(delay)", "min(delay)"));
-    let refused = preview(&db, &other).await.unwrap_err();
+    let refused = preview(&db, &other, &Reach::anywhere()).await.unwrap_err();
     assert!(matches!(refused, JobError::Differs { .. }), "{refused}");
 }
 
