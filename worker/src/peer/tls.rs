@@ -108,7 +108,7 @@ fn config(
         let (certificate, key) = (certificate.display(), key.display());
         let why = with_sources(&error);
         Failure::Usage(format!(
-            "{certificate} and {key} are no certificate and its key: {why}"
+            "--tls-cert {certificate} and --tls-key {key}: no certificate and its key: {why}"
         ))
     })?;
     config.alpn_protocols.push(b"h2".to_vec());

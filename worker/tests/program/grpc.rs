@@ -77,7 +77,7 @@ fn bad_submissions_are_refused_with_file_and_line() {
             ),
             (
                 file(&|f| f.directory = "/nowhere".to_owned()),
-                "job.toml:4: key `source.paths`: `*.csv` matches no file",
+                "job.toml:4: key `source.paths`: jobs that come over gRPC read only below",
             ),
         ] {
             let (code, message) = refused(client.submit_job(request).await);

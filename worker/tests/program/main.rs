@@ -15,7 +15,9 @@ mod bad_calls;
 #[path = "../../../engine/tests/support/bucket.rs"]
 mod bucket;
 mod buckets;
+mod clear;
 mod copies;
+mod data_root;
 mod faults;
 mod full_disk;
 mod grpc;
@@ -23,6 +25,7 @@ mod jobs;
 mod kill;
 mod large;
 mod leaving;
+mod lifetimes;
 mod listening;
 mod neighbours;
 mod peer;
@@ -34,7 +37,9 @@ mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
 #[allow(dead_code, reason = "the engine's tests need more of it")]
 mod redis;
+mod reload;
 mod running;
+mod signals;
 mod streams;
 mod support;
 mod swarm;

@@ -32,8 +32,20 @@ impl Peer {
         )
     }
 
-    /// The same, listening where the arguments or the settings say.
+    /// The same, listening where the arguments or the settings say. Jobs that are submitted to it read what lies in the
+    /// place.
     pub(crate) fn start_with(
+        place: &Place,
+        args: &[&str],
+        configure: impl FnOnce(&mut Command),
+    ) -> Peer {
+        let root = place.path("");
+        let args = [args, &["--data-root", root.to_str().unwrap()]].concat();
+        Peer::start_bare(place, &args, configure)
+    }
+
+    /// The same, without leave to read anything.
+    pub(crate) fn start_bare(
         place: &Place,
         args: &[&str],
         configure: impl FnOnce(&mut Command),
@@ -52,6 +64,7 @@ impl Peer {
     pub(crate) fn start_as(mut command: Command, place: &Place, args: &[&str]) -> Peer {
         command.args(["worker", "--slots", "1"]).args(args);
         command.arg("--db").arg(place.db());
+        command.arg("--data-root").arg(place.path(""));
         Peer::start_by(command)
     }
 

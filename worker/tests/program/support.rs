@@ -92,6 +92,8 @@ pub(crate) fn program() -> Command {
         "TLS_CLIENT_CA",
         "TOKEN",
         "TOKENS",
+        "DATA_ROOT",
+        "METRICS_TOKEN_FILE",
     ] {
         command.env_remove(format!("ECITON_{name}"));
     }

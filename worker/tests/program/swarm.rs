@@ -154,7 +154,7 @@ fn a_job_that_cannot_be_run_stops_no_other() {
     let worker = Worker::start(&place, &[]);
     wait_for(&place, &["stations"]);
     worker.send(Signal::INT);
-    let told = worker.ended().done().stderr;
+    let told = worker.ended().with_code(130).stderr;
     for words in [
         "cannot be run here; left to others for a while job=\"other\"",
         "ended here job=\"levels\" state=\"failed\"",
@@ -248,6 +248,31 @@ fn workers_know_of_each_other_until_one_goes() {
     alive(1);
     first.send(Signal::TERM);
     first.ended().done();
+}
+
+/// An address at which nobody listens.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// The status and the body that a server answers to a GET with a token, if there is one; `None` where nobody listens.
+pub(crate) fn answered(address: SocketAddr, path: &str, token: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let authorization = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}\r\n"
+    )
+    .ok()?;
+    let mut told = String::new();
+    stream.read_to_string(&mut told).ok()?;
+    let (head, body) = told.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
 }
 
 /// All metrics of a worker, as Prometheus is told them.

@@ -140,10 +140,13 @@ fn a_swarm_works_mends_itself_and_drains() {
     let (place, expected) = place();
     let mut up = Up::start(&place, &["--workers", "2"]);
     let redis = pid(&up.event("redis_started"));
-    let url = up.event("redis_listens")["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let listens = up.event("redis_listens");
+    // What is printed has no password in it; it stands in a file of its own, for nobody else.
+    assert!(!listens["url"].as_str().unwrap().contains('@'), "{listens}");
+    let secret = std::path::PathBuf::from(listens["url_file"].as_str().unwrap());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&secret.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let url = std::fs::read_to_string(&secret).unwrap().trim().to_owned();
     let first = up.event("worker_started");
     let second = up.event("worker_started");
     assert_eq!(
@@ -180,6 +183,11 @@ fn a_swarm_works_mends_itself_and_drains() {
             .all(|event| event["code"].as_u64().is_none_or(|code| code == 0))
     );
     assert!(ended.stderr.contains("worker 1: "), "{ended:#?}");
+    assert!(
+        !secret.exists(),
+        "the password is left in {}",
+        secret.display()
+    );
     for process in [redis, pid(&first), pid(&again)] {
         assert!(!runs(process), "{process} still runs");
     }
