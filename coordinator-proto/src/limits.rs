@@ -36,6 +36,10 @@ pub const PAGE_TOKEN_LEN_MAX: usize = 256;
 pub const WORKER_TEXT_LEN_MAX: usize = 255;
 /// Bytes of a worker with the jobs that it is at; what does not fit is left out.
 pub const WORKER_LEN_MAX: usize = 2048;
+/// Bytes of why a worker takes no shard of a job.
+pub const ASIDE_LEN_MAX: usize = 200;
+/// Warnings about the files of a job that was there before.
+pub const WARNINGS_MAX: usize = 8;
 
 /// Milliseconds between two messages of a watch, at least.
 pub const WATCH_INTERVAL_MS_MIN: u32 = 100;

@@ -109,6 +109,7 @@ fn a_page_of_workers() {
     let job = WorkerJob {
         name: text(JOB_NAME_LEN_MAX),
         running: u32::MAX,
+        ..WorkerJob::default()
     };
     worker.jobs = vec![job; 6];
     assert!(worker.encoded_len() <= WORKER_LEN_MAX);
@@ -163,6 +164,12 @@ fn a_full_pull() {
                 len: u64::MAX,
                 mtime_ms: LARGE,
                 content_hash: vec![0xFF; 16],
+                mtime_ns: LARGE,
+                inode: u64::MAX,
+                birth_ns: LARGE,
+                etag: text(256),
+                device: u64::MAX,
+                tail_hash: u64::MAX,
             }),
             start: u64::MAX,
             end: u64::MAX,

@@ -161,6 +161,7 @@ fn job_kind(error: &JobError) -> &'static str {
     match error {
         JobError::NotFound { .. } => "no_job",
         JobError::Differs { .. } => "job_differs",
+        JobError::OtherFiles { .. } => "job_other_files",
         JobError::State { .. } => "job_state",
         JobError::Needs { .. } => "job_needs",
         JobError::StoreGone { .. } => "store_gone",

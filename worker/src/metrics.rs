@@ -111,11 +111,13 @@ enum Kind {
 
 /// Every metric that a worker has, those of the engine included; `deploy/metrics.md` says the same at length.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 26] = [
+const METRICS: [(Kind, &str, &str); 28] = [
     (Kind::Gauge, "eciton_build_info", "The version of this process; always 1"),
     (Kind::Counter, "eciton_shards_total", "Shards that have ended here, by what became of them"),
     (Kind::Counter, "eciton_shard_attempts_total", "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"),
     (Kind::Counter, "eciton_worker_put_aside_total", "Times this worker took no shard for a while, since all its attempts failed"),
+    (Kind::Counter, "eciton_worker_source_put_aside_total", "Times this worker took no shard of a job for a while, since files of it that others see were missing or changed here"),
+    (Kind::Gauge, "eciton_worker_source_missing", "Whether this worker takes no shard of a job now for that reason"),
     (Kind::Histogram, "eciton_shard_duration_seconds", "From the first time that a shard is begun here to its end, waits between attempts and results that were lost included"),
     (Kind::Counter, "eciton_rows_read_total", "Rows that were read, of dropped attempts, too"),
     (Kind::Counter, "eciton_records_merged_total", "Operands and records that were committed"),
@@ -198,6 +200,11 @@ impl JobMetrics {
         }
     }
 
+    fn source_missing(&self, is_missing: bool) {
+        let value = if is_missing { 1.0 } else { 0.0 };
+        gauge!("eciton_worker_source_missing", "job" => self.job.clone()).set(value);
+    }
+
     fn attempt(&self, outcome: &'static str) {
         let job = self.job.clone();
         counter!("eciton_shard_attempts_total", "job" => job, "outcome" => outcome).increment(1);
@@ -241,6 +248,16 @@ impl Observer for JobMetrics {
             Event::PutAside { .. } => {
                 counter!("eciton_worker_put_aside_total").increment(1);
             }
+            // Another try begins it anew: the time here says nothing of the shard.
+            Event::ShardGivenBack { shard } => {
+                self.begun.lock().remove(shard);
+            }
+            Event::SourceMissing { .. } => {
+                let job = self.job.clone();
+                counter!("eciton_worker_source_put_aside_total", "job" => job).increment(1);
+                self.source_missing(true);
+            }
+            Event::SourceBack => self.source_missing(false),
             Event::ShardFailed { shard, .. } => {
                 self.attempt("failed");
                 self.ended(*shard, "failed");

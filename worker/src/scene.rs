@@ -2,7 +2,7 @@
 
 use eciton_engine::base::json::timestamp;
 use eciton_jobs::run::JobStatus;
-use eciton_proto::v1::{Worker, WorkerKind, WorkerState};
+use eciton_proto::v1::{Worker, WorkerJob, WorkerKind, WorkerState};
 use serde_json::{Value, json};
 
 use crate::heard::Workers;
@@ -100,11 +100,19 @@ fn worker_json(worker: &Worker) -> Value {
         "address": worker.address,
         "slots": info.slots,
         "busy": worker.busy,
-        "jobs": worker.jobs.iter().map(|job| json!({"name": job.name, "running": job.running})).collect::<Vec<_>>(),
+        "jobs": worker.jobs.iter().map(worker_job_json).collect::<Vec<_>>(),
         "shards_done": worker.shards_done,
         "started_at": moment(worker.started_ms),
         "seen_at": moment(worker.seen_ms),
     })
+}
+
+fn worker_job_json(job: &WorkerJob) -> Value {
+    let mut told = json!({"name": job.name, "running": job.running});
+    if !job.aside.is_empty() {
+        told["aside"] = json!(job.aside);
+    }
+    told
 }
 
 /// The screen, as lines of `width_max` characters at most, and which of them are headings.
@@ -134,6 +142,12 @@ pub(crate) fn text(look: &Look, paces: &Paces, width_max: usize) -> Vec<Line> {
         && !workers.is_empty()
     {
         text.table(crew(workers, width_max));
+        for worker in workers {
+            for job in worker.jobs.iter().filter(|job| !job.aside.is_empty()) {
+                let (worker, job, why) = (name(worker), &job.name, &job.aside);
+                text.plain(&format!("{worker} takes no shard of {job}: {why}"));
+            }
+        }
     }
     text.lines
 }
@@ -219,9 +233,14 @@ fn jobs(look: &Look, paces: &Paces, width_max: usize) -> Vec<String> {
 
 fn crew(workers: &[Worker], width_max: usize) -> Vec<String> {
     let row = |worker: &Worker| {
+        let is_aside = worker.jobs.iter().any(|job| !job.aside.is_empty());
+        let state = match state(worker) {
+            "running" if is_aside => "put aside",
+            state => state,
+        };
         vec![
             Cell::text(name(worker)),
-            Cell::text(state(worker)),
+            Cell::text(state),
             Cell::number(slots(worker)),
             Cell::number(worker.busy),
             Cell::number(worker.shards_done),

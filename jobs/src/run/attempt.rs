@@ -47,6 +47,8 @@ pub(super) enum AttemptError {
         /// Whether another attempt at the same bytes may succeed.
         transient: bool,
     },
+    /// The file of the shard is not there, or not as it was recorded, as this process sees it.
+    Source(SourceError),
     /// Something about the database: the run ends.
     Fatal(JobError),
 }
@@ -76,6 +78,9 @@ impl From<EngineError> for AttemptError {
 
 impl From<SourceError> for AttemptError {
     fn from(error: SourceError) -> AttemptError {
+        if error.is_of_this_place() {
+            return AttemptError::Source(error);
+        }
         AttemptError::Shard {
             message: error.to_string(),
             transient: error.is_transient(),

@@ -83,6 +83,19 @@ pub enum JobError {
         /// The jobs, by name.
         jobs: Vec<String>,
     },
+    /// The job was recorded with files of which the globs of the job file match none now. Nothing was written.
+    #[error(
+        "job `{name}` is there already and has other files: it was recorded with `{recorded}`, and this job file means \
+         `{found}`; submit it under another name or with --replace"
+    )]
+    OtherFiles {
+        /// The job's name.
+        name: String,
+        /// The path of one of its files.
+        recorded: String,
+        /// The path of one that matches now.
+        found: String,
+    },
     /// The job is in a state in which this cannot be done. Nothing was written.
     #[error("job `{name}` is {state}: {expected}")]
     State {
@@ -146,6 +159,7 @@ impl JobError {
             JobError::JobFile(_)
             | JobError::NotFound { .. }
             | JobError::Differs { .. }
+            | JobError::OtherFiles { .. }
             | JobError::State { .. }
             | JobError::Shared { .. }
             | JobError::StoreInUse { .. }

@@ -7,7 +7,7 @@ use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::{Db, Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{
-    FileChunk, JobPhase, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState,
+    FileChunk, JobPhase, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState, SourceDoubt,
 };
 use futures::FutureExt;
 
@@ -30,6 +30,7 @@ const PLAN: &str = "plan";
 const FILES: &str = "files";
 const SHARDS: &str = "shards";
 const SHARD: &str = "shard";
+const DOUBT: &str = "doubt";
 
 /// How the records of a job are laid out that is submitted now: see [`JobState`].
 pub(super) const LAYOUT: u32 = marks::LAYOUT_NEEDS;
@@ -416,6 +417,53 @@ impl Ledger {
         tx.put(&self.store, &key, drawn.to_vec())?;
         tx.commit().await?;
         Ok(Some(drawn))
+    }
+
+    /// What processes doubt of a job's files, by whose it is.
+    pub(super) async fn doubts(&self, name: &str) -> Result<Vec<(u64, SourceDoubt)>, JobError> {
+        let range = ScanRange::prefix(Key::from_datums(&[DOUBT.into(), name.into()])?);
+        let mut scan = self.db.snapshot().scan(&self.store, &range);
+        let mut doubts = Vec::new();
+        while let Some(record) = scan.next().await? {
+            let whose = record.key.datums()?.into_iter().nth(2);
+            if let Some(Datum::Int(whose)) = whose {
+                let whose = u64::try_from(whose).unwrap_or(0);
+                doubts.push((whose, decode(name, DOUBT, &record.value)?));
+            }
+        }
+        Ok(doubts)
+    }
+
+    /// What a process doubts, for changing it.
+    pub(super) async fn doubt(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        whose: u64,
+    ) -> Result<Option<SourceDoubt>, JobError> {
+        let found = tx
+            .get(&self.store, &key(DOUBT, name, Some(whose))?)
+            .await?;
+        found.map(|bytes| decode(name, DOUBT, &bytes)).transpose()
+    }
+
+    pub(super) fn put_doubt(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        whose: u64,
+        doubt: &SourceDoubt,
+    ) -> Result<(), JobError> {
+        self.put(tx, DOUBT, name, Some(whose), doubt)
+    }
+
+    pub(super) fn remove_doubt(
+        &self,
+        tx: &mut Transaction,
+        name: &str,
+        whose: u64,
+    ) -> Result<(), JobError> {
+        Ok(tx.delete(&self.store, &key(DOUBT, name, Some(whose))?)?)
     }
 
     pub(super) fn put_registry(

@@ -11,6 +11,7 @@
 //! | `["job", name]` | `JobState` | when it is submitted, started, ended, cancelled, retried |
 //! | `["spec", name]`, `["plan", name]` | `JobSpec`, `Plan` | once |
 //! | `["files", name, c]`, `["shards", name, c]` | `FileChunk`, `ShardChunk` | once; again by a retry whose files were mended |
+//! | `["doubt", name, process]` | `SourceDoubt` | when a process finds files missing or changed, and others answer |
 //! | `["shard", name, n]` | `ShardState`, or 3 bytes of a hash | when an attempt at the shard ends |
 //!
 //! A shard that nobody has tried has no record, so that a job of a million shards costs a few chunks
@@ -31,6 +32,10 @@
 //! holds no room; one that reading the same bytes again cannot mend (a malformed record, a cast that fails) fails the
 //! shard at once. The others go on. A process whose attempts all fail takes no shard for a while ([`Health`]), so
 //! that it does not use up the attempts of all.
+//!
+//! An attempt that fails because the file of the shard is not there, cannot be opened or is not the recorded one fails the
+//! shard at once where the process is alone. Among others it first asks whether they see the file: if so, it takes no
+//! shard of this job until it sees it, too, and no attempt is counted.
 //!
 //! # Exactly once
 //! A shard's results and its `done` mark are written by one transaction, which also reads the shard's
@@ -76,9 +81,11 @@ mod commit;
 mod difference;
 mod drop;
 mod error;
+mod doubt;
 mod fresh;
 mod gather;
 mod health;
+mod joined;
 mod leases;
 mod ledger;
 mod marks;
@@ -113,7 +120,7 @@ pub use health::Health;
 pub use leases::{LEASES_MAX, Leases};
 pub use observer::{Event, Observer, Silent};
 pub use remove::{Removal, Removed, remove};
-pub use replace::{Replaced, replace};
+pub use replace::{Replaced, replace, replace_within};
 pub use report::{End, JobReport};
 pub use results::RESULTS_LEN_MAX;
 pub use retry::{Retried, retry, retry_within};

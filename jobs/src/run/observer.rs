@@ -65,6 +65,20 @@ pub enum Event<'a> {
         /// Why the last attempt failed.
         error: &'a str,
     },
+    /// The file of a shard is not there, or not as it was recorded: the shard was given back, and counts as not tried.
+    ShardGivenBack {
+        /// The shard.
+        shard: u64,
+    },
+    /// Files of the job are not here as others see them: this process takes no shard of it for a while.
+    SourceMissing {
+        /// How long.
+        pause: std::time::Duration,
+        /// What is wrong with the first of them.
+        error: &'a str,
+    },
+    /// The files are here again, or nobody else sees them either: this process takes shards of the job.
+    SourceBack,
     /// A shard failed for good.
     ShardFailed {
         /// The shard.

@@ -12,9 +12,10 @@ use futures::FutureExt;
 use super::error::JobError;
 use super::ledger::{Job, Ledger};
 use super::remove::{self, Removal, begin};
-use super::submit::{Checked, Submitted, check, join};
+use super::submit::{Checked, Submitted, check_within};
 use super::target::{is_gone, is_removed};
 use super::worker::retry_on_conflict;
+use crate::source::Reach;
 use crate::spec::{JobFile, fingerprint};
 
 /// A job that took the place of another one, or joined it.
@@ -31,10 +32,23 @@ pub struct Replaced {
 /// this again after an interruption goes on.
 ///
 /// # Errors
-/// As [`check`] and [`Checked::submit`], without [`JobError::Differs`]; [`JobError::Shared`] where results of others would
+/// As [`check`](super::check()) and [`Checked::submit`], without [`JobError::Differs`]; [`JobError::Shared`] where results of others would
 /// be removed with those of the job. Nothing was written then. [`JobError::Engine`] if the database fails.
 pub async fn replace(db: &Db, file: &JobFile) -> Result<Replaced, JobError> {
-    check(file).await?.replace(db).await
+    replace_within(db, file, &Reach::anywhere()).await
+}
+
+/// [`replace`] for an author who may not read every file that this process may: see
+/// [`submit_within`](super::submit_within).
+///
+/// # Errors
+/// As [`replace`]; [`JobError::JobFile`] for files out of reach, whether or not they are there.
+pub async fn replace_within(
+    db: &Db,
+    file: &JobFile,
+    reach: &Reach,
+) -> Result<Replaced, JobError> {
+    check_within(file, reach).await?.replace(db).await
 }
 
 impl Checked {
@@ -94,7 +108,7 @@ async fn step_once(ledger: &Ledger, new: &Checked) -> Result<Option<Step>, JobEr
         return Ok(None);
     };
     if is_the_same(ledger, &job, new).await? {
-        return Ok(Some(Step::Joined(join(&job, new.spec())?)));
+        return Ok(Some(Step::Joined(new.join(ledger, &job).await?)));
     }
     check_new_store(ledger, &state, new).await?;
     let all = Removal {

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::cancel::cancel_for;
 use super::claims::{Claims, RENEWALS};
+use super::doubt::Doubts;
 use super::error::JobError;
 use super::fresh::Open;
 use super::health::Health;
@@ -196,6 +197,7 @@ async fn run_plan(
     drop(over);
     flushes.join_all().await;
     watch.shutdown().await;
+    crew.withdraw_doubt().await?;
     match crew.ending.lock().take() {
         Some(Ending::Failed(error)) => return Err(error),
         Some(Ending::Cancelled) => return Ok(Some(End::Cancelled)),
@@ -231,7 +233,9 @@ async fn watched(crew: Arc<Crew>, job: Job) {
         if let Some(claims) = &crew.claims {
             claims.renew_if_due().await;
         }
-        let ending = match look(&crew, &job.state, deadline_ms).await {
+        let looked = look(&crew, &job.state, deadline_ms).await;
+        let ending = match looked {
+            Ok(None) => crew.answer().await.err().map(Ending::Failed),
             Ok(ending) => ending,
             Err(error) => Some(Ending::Failed(error)),
         };
@@ -350,6 +354,7 @@ pub(super) async fn crew(
         commit_interval: options.commit_interval,
         slots: options.slots.clone(),
         health: options.health.clone(),
+        doubts: Doubts::default(),
         stop: options.stop.clone(),
         ending: Mutex::new(None),
         pool: Pool::default(),

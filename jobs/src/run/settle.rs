@@ -44,7 +44,7 @@ impl Crew {
         match committed {
             Ok(true) => Ok(()),
             Err(Stopped::Ending(ending)) => Err(ending),
-            Ok(false) | Err(Stopped::Error { .. }) => {
+            Ok(false) | Err(Stopped::Error { .. } | Stopped::Source { .. }) => {
                 self.again(shards.iter().map(|shard| shard.number));
                 Ok(())
             }

@@ -6,6 +6,7 @@ use futures::FutureExt;
 
 use super::difference::differences;
 use super::error::JobError;
+use super::joined::warnings;
 use super::ledger::{Job, LAYOUT, Ledger};
 use super::pipeline::Pipeline;
 use super::status::{phase_name, store_of};
@@ -29,6 +30,8 @@ pub struct Submitted {
     /// The state it was found or recorded in: `pending`, `running`, `done`, `failed`, `cancelled`; `absent` if it was
     /// only [looked at](preview) and is not there.
     pub state: &'static str,
+    /// Of a job that was there: how its files differ from those that its globs match now, for people.
+    pub warnings: Vec<String>,
 }
 
 /// A job file that was checked against its source, and the plan that came of it.
@@ -36,6 +39,8 @@ pub struct Checked {
     file: JobFile,
     planned: Planned,
     pipeline: Pipeline,
+    /// How far its author may read.
+    reach: Reach,
 }
 
 /// Checks everything about a job that can be checked without a database: resolves and cuts its source,
@@ -48,9 +53,9 @@ pub async fn check(file: &JobFile) -> Result<Checked, JobError> {
 }
 
 /// [`check`], reading no further than `reach`.
-async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checked, JobError> {
-    let (owned, reach) = (file.clone(), reach.clone());
-    let planned = tokio::task::spawn_blocking(move || source::plan_within(&owned, &reach))
+pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checked, JobError> {
+    let (owned, within) = (file.clone(), reach.clone());
+    let planned = tokio::task::spawn_blocking(move || source::plan_within(&owned, &within))
         .await
         .map_err(|error| JobError::Worker(error.to_string()))??;
     let source = planned.source(file.spec().source.clone().unwrap_or_default())?;
@@ -60,14 +65,15 @@ async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checked, JobError
         file: file.clone(),
         planned,
         pipeline,
+        reach: reach.clone(),
     })
 }
 
 /// Records a job: [checks](check) it, creates its store if there is none, and writes specification,
 /// plan and state in one transaction. Durable when it returns.
 ///
-/// A job of the same name and specification is joined; files are resolved only the first time, so
-/// that joining does not even need them.
+/// A job of the same name and specification is joined; joining does not need its files. Where some are there, they
+/// must be those of the job, and [`Submitted::warnings`] says which are not.
 ///
 /// # Errors
 /// As [`check`] and [`Checked::submit`].
@@ -81,7 +87,7 @@ pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
 /// # Errors
 /// As [`submit`]; [`JobError::JobFile`] for files out of reach, whether or not they are there.
 pub async fn submit_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
-    match find(db, file.spec()).await? {
+    match find(db, file, reach).await? {
         Some(joined) => Ok(joined),
         None => check_within(file, reach).await?.record(db).await,
     }
@@ -92,7 +98,7 @@ pub async fn submit_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Sub
 /// # Errors
 /// As [`submit_within`].
 pub async fn preview(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
-    if let Some(joined) = find(db, file.spec()).await? {
+    if let Some(joined) = find(db, file, reach).await? {
         return Ok(joined);
     }
     let checked = check_within(file, reach).await?;
@@ -104,6 +110,7 @@ pub async fn preview(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted
         shards: checked.planned.plan.shards,
         joined: false,
         state: "absent",
+        warnings: Vec::new(),
     })
 }
 
@@ -112,9 +119,9 @@ impl Checked {
     ///
     /// # Errors
     /// [`JobError::JobFile`] if its store exists with another schema. [`JobError::Differs`] if the name
-    /// belongs to another job. Nothing was written then. [`JobError::Engine`] if the database fails.
+    /// belongs to another job, and [`JobError::OtherFiles`] if it has other files. Nothing was written then. [`JobError::Engine`] if the database fails.
     pub async fn submit(self, db: &Db) -> Result<Submitted, JobError> {
-        match find(db, self.file.spec()).await? {
+        match find(db, &self.file, &self.reach).await? {
             Some(joined) => Ok(joined),
             None => self.record(db).await,
         }
@@ -131,6 +138,11 @@ impl Checked {
     /// What the job file says.
     pub(super) fn spec(&self) -> &JobSpec {
         self.file.spec()
+    }
+
+    /// The job as it was found in the database, joined.
+    pub(super) async fn join(&self, ledger: &Ledger, job: &Job) -> Result<Submitted, JobError> {
+        join_with_files(ledger, job, &self.file, &self.reach).await
     }
 
     /// The store that is to take the results.
@@ -158,20 +170,35 @@ impl Checked {
 }
 
 /// The job of that name, if it is there, joined.
-async fn find(db: &Db, spec: &JobSpec) -> Result<Option<Submitted>, JobError> {
+async fn find(db: &Db, file: &JobFile, reach: &Reach) -> Result<Option<Submitted>, JobError> {
     let Some(ledger) = Ledger::find(db).await? else {
         return Ok(None);
     };
-    let job = ledger.job(&spec.name).await?;
-    let job = job.filter(|job| !is_removed(&job.state));
-    job.map(|job| join(&job, spec)).transpose()
+    match ledger.job(&file.spec().name).await? {
+        Some(job) if !is_removed(&job.state) => join_with_files(&ledger, &job, file, reach)
+            .await
+            .map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Joins the job that is there, if it has the same specification and the same files as far as any are there.
+async fn join_with_files(
+    ledger: &Ledger,
+    job: &Job,
+    file: &JobFile,
+    reach: &Reach,
+) -> Result<Submitted, JobError> {
+    let mut joined = join(job, file.spec())?;
+    joined.warnings = warnings(ledger, file, job, reach).await?;
+    Ok(joined)
 }
 
 /// Joins the job that is there.
 ///
 /// # Errors
 /// [`JobError::Differs`].
-pub(super) fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
+fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
     let mut differences = differences(&job.spec, spec);
     if !differences.is_empty() || job.stored_hash != fingerprint(spec) {
         if differences.is_empty() {
@@ -188,6 +215,7 @@ pub(super) fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
         shards: job.plan.shards,
         joined: true,
         state: phase_name(job.state.phase()),
+        warnings: Vec::new(),
     })
 }
 
@@ -225,8 +253,8 @@ fn show(schema: &StoreSchema) -> String {
 async fn record_once(ledger: &Ledger, job: &Checked) -> Result<Option<Submitted>, JobError> {
     let spec = job.spec();
     // Someone else may have submitted the same name since.
-    if let Some(job) = ledger.job(&spec.name).await? {
-        return join(&job, spec).map(Some);
+    if let Some(recorded) = ledger.job(&spec.name).await? {
+        return job.join(ledger, &recorded).await.map(Some);
     }
     let mut tx = ledger.db.begin();
     if ledger.job_state(&mut tx, &spec.name).await?.is_some() {
@@ -252,6 +280,7 @@ impl Checked {
             file,
             planned,
             pipeline,
+            ..
         } = self;
         let spec = file.spec();
         let mut registry = ledger.registry(tx).await?;
@@ -286,6 +315,7 @@ impl Checked {
             shards: planned.plan.shards,
             joined: false,
             state: phase_name(JobPhase::Pending),
+            warnings: Vec::new(),
         })
     }
 }

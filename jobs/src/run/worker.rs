@@ -18,6 +18,7 @@ use super::backoff::backoff;
 use super::batch::Batch;
 use super::claims::Claims;
 use super::commit::{Admission, Failure};
+use super::doubt::{Doubted, Doubts};
 use super::error::JobError;
 use super::health::Health;
 use super::observer::{Event, Observer};
@@ -52,6 +53,8 @@ pub(super) struct Crew {
     pub(super) slots: Option<Slots>,
     /// Whether this process gets anything done.
     pub(super) health: Health,
+    /// What this process doubts of the job's files.
+    pub(super) doubts: Doubts,
     /// Someone outside wants the run to end.
     pub(super) stop: Stop,
     /// The run itself has to end, and why.
@@ -121,6 +124,13 @@ impl Crew {
                 break;
             }
             if let Some(pause) = self.health.aside() {
+                drop(slot.take());
+                settle(Duration::ZERO)?;
+                self.give_back();
+                self.sleep(pause);
+                continue;
+            }
+            if let Some(pause) = self.undoubt()? {
                 drop(slot.take());
                 settle(Duration::ZERO)?;
                 self.give_back();
@@ -238,6 +248,7 @@ impl Crew {
                 Ok(true) => {
                     self.supply.computed(begun.elapsed());
                     self.health.succeeded();
+                    self.doubts.computed();
                     return Ok(());
                 }
                 Ok(false) if repeats < REPEATS_MAX => {
@@ -250,6 +261,10 @@ impl Crew {
                 Ok(false) => (lost_too_often(), true),
                 Err(Stopped::Ending(ending)) => return Err(ending),
                 Err(Stopped::Error { message, transient }) => (message, transient),
+                Err(Stopped::Source { message, transient }) => match self.doubt(shard, &message) {
+                    Doubted::GivenBack => return self.give_back_begun(number),
+                    Doubted::Counts { transient: among } => (message, transient || among),
+                },
             };
             // What is computed does not wait for what has failed.
             if let Some(batch) = batch {
@@ -258,6 +273,17 @@ impl Crew {
             }
             return self.fail(number, &error.0, error.1);
         }
+    }
+
+    /// Gives a shard back that cannot be computed here now.
+    fn give_back_begun(&self, shard: u64) -> Result<(), Ending> {
+        self.begun.lock().remove(&shard);
+        self.observer.observe(&Event::ShardGivenBack { shard });
+        self.supply.hold_back(shard, SLEEP_MAX);
+        if let Some(claims) = &self.claims {
+            self.runtime.block_on(claims.give_back(shard));
+        }
+        Ok(())
     }
 
     /// One attempt; `false` if it has to be made again without counting as one. Without a batch its
@@ -386,7 +412,9 @@ impl Crew {
                 let refused = self.refused(&[shard], admission);
                 refused.map_err(|stopped| match stopped {
                     Stopped::Ending(ending) => ending,
-                    Stopped::Error { message, .. } => Ending::Failed(JobError::Worker(message)),
+                    Stopped::Error { message, .. } | Stopped::Source { message, .. } => {
+                        Ending::Failed(JobError::Worker(message))
+                    }
                 })?;
             }
         }
@@ -410,12 +438,18 @@ pub(super) enum Stopped {
     Ending(Ending),
     /// The attempt failed.
     Error { message: String, transient: bool },
+    /// The attempt failed, and may not in another process, which sees the file as it was recorded.
+    Source { message: String, transient: bool },
 }
 
 impl From<AttemptError> for Stopped {
     fn from(error: AttemptError) -> Stopped {
         match error {
             AttemptError::Shard { message, transient } => Stopped::Error { message, transient },
+            AttemptError::Source(error) => Stopped::Source {
+                message: error.to_string(),
+                transient: error.is_transient(),
+            },
             AttemptError::Fatal(error) => Stopped::Ending(Ending::Failed(error)),
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use super::input::OPENING;
+
 /// A source that cannot be read as it was recorded. Every variant names the file as the job file named it.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -21,6 +23,19 @@ pub enum SourceError {
         "`{file}`: the file changed since the job was recorded: expected {expected}, found {found}"
     )]
     Changed {
+        /// The file, as messages show it.
+        file: String,
+        /// What was recorded.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The file is another one than was recorded, or was written to since.
+    #[error(
+        "`{file}`: the file changed since the job was recorded: expected {expected}, found {found}; submit it as a new \
+         job, or restore the file (`eciton job retry` accepts one whose bytes are the same where shards are done)"
+    )]
+    Stale {
         /// The file, as messages show it.
         file: String,
         /// What was recorded.
@@ -69,6 +84,30 @@ impl SourceError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// The same of a file that changed while its job was being planned.
+    pub(super) fn while_planning(self) -> SourceError {
+        match self {
+            Self::Stale {
+                file,
+                expected,
+                found,
+            } => Self::Columns(format!(
+                "`{file}`: the file changed while the job was planned: {expected} became {found}; expected files that \
+                 nobody writes to"
+            )),
+            other => other,
+        }
+    }
+
+    /// Whether another machine may see the file as it was recorded: it is not there, cannot be opened, or is another one.
+    pub fn is_of_this_place(&self) -> bool {
+        match self {
+            Self::Io { what, .. } => *what == OPENING,
+            Self::Stale { .. } => true,
             _ => false,
         }
     }

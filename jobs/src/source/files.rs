@@ -1,16 +1,13 @@
 //! The files that the globs of a job file match.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use eciton_proto::v1::SourceFile;
 use glob::{MatchOptions, Pattern};
 
-use super::error::SourceError;
-use super::input::io_error;
-use super::reach::{Reach, metadata};
+use super::identity::settle;
+use super::reach::Reach;
 use crate::spec::limits::FILES_MAX;
 use crate::spec::{JobFile, SpecError};
 
@@ -77,7 +74,26 @@ pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFi
         files.push(describe(job, &path, display)?);
     }
     files.sort_by(|a, b| a.display.cmp(&b.display));
+    settle(&mut files).map_err(|error| job.error(PATHS, error))?;
     Ok(files)
+}
+
+/// The regular files that the globs of `job` match now and that can be found, by their paths, with what messages call
+/// them. Never an error: what cannot be read is not there.
+pub(super) fn matched(job: &JobFile, patterns: &[String]) -> BTreeMap<PathBuf, String> {
+    let dir = job.dir();
+    let mut found = BTreeMap::new();
+    for path in patterns
+        .iter()
+        .filter_map(|pattern| matches(job, dir, pattern).ok())
+        .flatten()
+    {
+        let shown = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
+        if let Some(full) = path.canonicalize().ok().filter(|full| full.is_file()) {
+            found.entry(full).or_insert(shown);
+        }
+    }
+    found
 }
 
 fn matches(job: &JobFile, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, SpecError> {
@@ -125,36 +141,10 @@ fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, S
             format!("`{display}`: compression `.{extension}` is not read; expected `.gz`, `.zst` or none"),
         ));
     }
-    let path = utf8(job, path)?;
-    let metadata = metadata(&path).map_err(|e| unreadable(job, Path::new(&display), &e))?;
-    let mtime_ms = mtime_ms(&metadata);
     Ok(SourceFile {
-        path,
+        path: utf8(job, path)?,
         display,
-        len: metadata.len(),
-        mtime_ms,
-        content_hash: vec![],
-    })
-}
-
-fn mtime_ms(metadata: &Metadata) -> i64 {
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    modified
-        .and_then(|age| i64::try_from(age.as_millis()).ok())
-        .unwrap_or(0)
-}
-
-/// A recorded file as it is now.
-pub(super) fn stat(file: &SourceFile) -> Result<SourceFile, SourceError> {
-    let metadata = metadata(&file.path).map_err(|e| io_error(file, "cannot be opened", e))?;
-    let (len, mtime_ms) = (metadata.len(), mtime_ms(&metadata));
-    Ok(SourceFile {
-        len,
-        mtime_ms,
-        ..file.clone()
+        ..SourceFile::default()
     })
 }
 

@@ -8,10 +8,13 @@ use eciton_proto::v1::SourceFile;
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::SourceError;
-use super::reach;
+use super::{identity, reach};
 
 /// Bytes read from a compressed file at once.
 const COMPRESSED_READ_LEN: usize = 128 * 1024;
+
+/// What was being done when a file could not be opened.
+pub(super) const OPENING: &str = "cannot be opened";
 
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +116,7 @@ impl Input {
         };
         self.offset += read as u64;
         match self.end {
-            Some(end) if read == 0 && self.offset != end => Err(SourceError::Changed {
+            Some(end) if read == 0 && self.offset != end => Err(SourceError::Stale {
                 file: self.file.clone(),
                 expected: format!("text up to byte {end}"),
                 found: format!("the end at byte {}", self.offset),
@@ -149,19 +152,11 @@ fn buffered(file: File) -> BufReader<File> {
     BufReader::with_capacity(COMPRESSED_READ_LEN, file)
 }
 
-/// Opens a file and checks that it is as long as it was recorded.
+/// Opens a file and checks that it is the one that was recorded.
 pub(super) fn open(file: &SourceFile) -> Result<File, SourceError> {
-    let failed = |source| io_error(file, "cannot be opened", source);
-    let handle = reach::open(&file.path).map_err(failed)?;
-    let len = handle.metadata().map_err(failed)?.len();
-    if len == file.len {
-        return Ok(handle);
-    }
-    Err(SourceError::Changed {
-        file: file.display.clone(),
-        expected: format!("{} bytes", file.len),
-        found: format!("{len}"),
-    })
+    let handle = reach::open(&file.path).map_err(|source| io_error(file, OPENING, source))?;
+    identity::check(file, &handle)?;
+    Ok(handle)
 }
 
 /// The error of a file that the system refused.

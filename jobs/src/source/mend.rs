@@ -11,11 +11,12 @@ use ::parquet::file::metadata::RowGroupMetaData;
 use eciton_proto::v1::{Format, SourceFile};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::content;
 use super::cut::cut_evenly;
 use super::dialect::Dialect;
 use super::error::SourceError;
-use super::files::stat;
 use super::header::text_start;
+use super::identity::{self, is_by_content, settle};
 use super::input::{Codec, io_error};
 use super::limits::MEND_READ_FACTOR_MAX;
 use super::parquet;
@@ -62,8 +63,9 @@ impl KeptHash {
 
 /// Looks at the files again and moves the shards to where their bytes are now. `done_hash` gives what is
 /// kept of a done shard, and `None` for any other.
-/// The result replaces the recorded plan, in which only lengths of files and places of shards differ; shards keep
-/// their numbers, and one whose bytes are gone is empty. Files without a change are not read. Blocks the thread.
+/// The result replaces the recorded plan, in which only files and places of shards differ; shards keep
+/// their numbers, and one whose bytes are gone is empty. Files that are the recorded ones and have no failed shard are
+/// not read. Blocks the thread.
 ///
 /// # Errors
 /// [`SourceError::Changed`] naming the file if bytes of a done shard were changed, or cannot be found again;
@@ -88,11 +90,12 @@ fn mend_within(
     for (number, file) in (0_u32..).zip(&mut files) {
         let first = shards.partition_point(|shard| shard.file < number);
         let end = shards.partition_point(|shard| shard.file <= number);
-        let now = stat(file)?;
         let failed = shards[first..end]
             .iter()
             .any(|shard| done_hash(shard.number).is_none());
-        if !failed && now.len == file.len {
+        let mut now = file.clone();
+        settle(std::slice::from_mut(&mut now))?;
+        if is_unchanged(file, &now, failed)? {
             continue;
         }
         let mending = Mending {
@@ -107,12 +110,34 @@ fn mend_within(
                 hash: done_hash(shard.number),
             })
             .collect();
-        for (shard, range) in moved[first..end].iter_mut().zip(mending.ranges(&pieces)?) {
+        let ranges = mending.ranges(&pieces)?;
+        let hashes = match is_by_content(file) {
+            true => mending.hash(&mut now, &ranges)?,
+            false => vec![0; ranges.len()],
+        };
+        identity::check_path(&now)?;
+        for (shard, (range, hash)) in moved[first..end].iter_mut().zip(ranges.iter().zip(hashes)) {
             (shard.start, shard.len) = (range.start, range.end - range.start);
+            shard.content_hash = hash;
         }
         *file = now;
     }
     Ok(recorded(source.schema(), &files, &moved))
+}
+
+/// Whether nothing of a file needs to be looked at. One in which a shard failed is, unless its bytes are known.
+fn is_unchanged(file: &SourceFile, now: &SourceFile, failed: bool) -> Result<bool, SourceError> {
+    if is_by_content(file) {
+        return content::is_unchanged(file, now);
+    }
+    if failed || !identity::is_recorded(file) {
+        return Ok(false);
+    }
+    match identity::check_path(file) {
+        Ok(()) => Ok(true),
+        Err(SourceError::Stale { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A shard of the file, and its hash if it is done.
@@ -130,6 +155,16 @@ struct Mending<'s> {
 }
 
 impl Mending<'_> {
+    /// Hashes the file as it is now, for it to be known by that, and its shards.
+    fn hash(&self, now: &mut SourceFile, ranges: &[Range<u64>]) -> Result<Vec<u64>, SourceError> {
+        let (spec, schema) = (self.source.spec(), self.source.schema());
+        let file = std::slice::from_ref(&self.new);
+        let hashed = content::hash_all(spec, schema, file, &[ranges.to_vec()])?;
+        let hashed = hashed.into_iter().next().unwrap_or_default();
+        (now.content_hash, now.tail_hash) = (hashed.content, hashed.tail);
+        Ok(hashed.shards)
+    }
+
     /// Where each shard of the file is now.
     fn ranges(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
         let spec = self.source.spec();

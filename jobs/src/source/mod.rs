@@ -49,6 +49,8 @@
 //! |---|---|
 //! | `plan` | files, columns and shards together; their recorded form |
 //! | `files`, `schema`, `cut` | the three steps of planning; `sample`, `header`, `infer` serve `schema` |
+//! | `identity`, `content` over `watch` | whether a file is the one that was recorded: by its times and number, or by its bytes |
+//! | `found` | whether a recorded job has the files that its globs match now |
 //! | `mend` | where the shards are after a file was mended |
 //! | `read` | the rows of a shard of any format |
 //! | `text` over `csv` (over `plain`), `jsonl`; `parquet`; `range` | the formats |
@@ -59,14 +61,17 @@
 //! | [`limits`] | every bound |
 
 mod block;
+mod content;
 mod csv;
 mod cut;
 mod dialect;
 mod error;
 mod fields;
 mod files;
+mod found;
 mod head;
 mod header;
+mod identity;
 mod infer;
 mod input;
 mod jsonl;
@@ -83,8 +88,10 @@ mod sample;
 mod scan;
 mod schema;
 mod text;
+mod watch;
 
 pub use error::{Column, Malformed, SourceError};
+pub use found::{FilesNow, files_now, probe};
 pub(crate) use head::{compression, text_start};
 pub(crate) use jsonl::members;
 pub use mend::{KeptHash, content_hash, mend};

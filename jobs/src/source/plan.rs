@@ -6,10 +6,12 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use eciton_proto::v1::{FileChunk, Format, Plan, SchemaField, ShardChunk, SourceFile, SourceSpec};
 
+use super::content;
 use super::cut::{cut_row_groups, cut_text};
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::files::{PATHS, resolve};
+use super::identity;
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
 use super::range;
 use super::reach::Reach;
@@ -30,9 +32,10 @@ pub struct Planned {
 
 /// Resolves the source of a job: matches globs, finds columns and types, cuts the files into shards. Reads the
 /// start of each file and a few bytes at each cut; a file whose values may hold newlines is read once as a
-/// whole. Blocks the thread. Equal files give equal plans.
+/// whole, and so is every file under `verify = "content"`. Blocks the thread. Equal files give equal plans.
 ///
 /// # Errors
+/// [`SpecError`] too where a file changes while this looks at it.
 /// [`SpecError`] at the key to blame if a glob matches nothing, a file cannot be read, files have different
 /// columns, a declared column is not there, or there are too many files or shards.
 pub fn plan(job: &JobFile) -> Result<Planned, SpecError> {
@@ -58,10 +61,33 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     }
     let files = resolve(job, &spec.paths)?;
     let surveyed = survey(job, spec, &files)?;
+    let refused = |error: SourceError| job.error(PATHS, error);
+    let mut ranges = Vec::with_capacity(files.len());
+    let mut count = 0;
+    for (file, facts) in files.iter().zip(&surveyed.files) {
+        let ranges_of_file = cut(spec, file, facts).map_err(refused)?;
+        count += ranges_of_file.len() as u64;
+        check_count(job, "source.shard_size", count)?;
+        ranges.push(ranges_of_file);
+    }
+    let mut files = files;
+    let hashed = match content::is_wanted(spec) {
+        true => content::hash_all(spec, &surveyed.schema, &files, &ranges).map_err(refused)?,
+        false => Vec::new(),
+    };
+    // Whatever was read was read of what is recorded.
+    for file in &files {
+        identity::check_path(file).map_err(|error| refused(error.while_planning()))?;
+    }
     let mut shards = Shards::default();
-    for (number, (file, facts)) in (0_u32..).zip(files.iter().zip(&surveyed.files)) {
-        let ranges = cut(spec, file, facts).map_err(|e| job.error(PATHS, e))?;
-        shards.extend(job, number, &ranges)?;
+    for (index, (number, ranges)) in (0_u32..).zip(&ranges).enumerate() {
+        let hashes = hashed.get(index).map_or(&[][..], |hashed| &hashed.shards);
+        for (at, range) in ranges.iter().enumerate() {
+            shards.push(number, range.clone(), hashes.get(at).copied().unwrap_or(0));
+        }
+    }
+    for (file, hashed) in files.iter_mut().zip(hashed) {
+        (file.content_hash, file.tail_hash) = (hashed.content, hashed.tail);
     }
     Ok(planned(&surveyed.schema, &files, shards))
 }
@@ -87,7 +113,7 @@ fn plan_range(job: &JobFile, spec: &SourceSpec) -> Result<Planned, SpecError> {
     let mut shards = Shards::default();
     for number in 0..count {
         let start = number * spec.shard_len;
-        shards.push(0, start..len.min(start.saturating_add(spec.shard_len)));
+        shards.push(0, start..len.min(start.saturating_add(spec.shard_len)), 0);
     }
     Ok(planned(&range::schema(), &[], shards))
 }
@@ -130,7 +156,8 @@ fn planned(schema: &Schema, files: &[SourceFile], shards: Shards) -> Planned {
 pub(super) fn recorded(schema: &Schema, files: &[SourceFile], shards: &[Shard]) -> Planned {
     let mut written = Shards::default();
     for shard in shards {
-        written.push(shard.file, shard.start..shard.start + shard.len);
+        let range = shard.start..shard.start + shard.len;
+        written.push(shard.file, range, shard.content_hash);
     }
     planned(schema, files, written)
 }
@@ -155,15 +182,8 @@ struct Shards {
 }
 
 impl Shards {
-    fn extend(&mut self, job: &JobFile, file: u32, ranges: &[Range<u64>]) -> Result<(), SpecError> {
-        check_count(job, "source.shard_size", self.count + ranges.len() as u64)?;
-        for range in ranges {
-            self.push(file, range.clone());
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, file: u32, range: Range<u64>) {
+    /// Adds a shard; its hash is 0 where there is none.
+    fn push(&mut self, file: u32, range: Range<u64>, content_hash: u64) {
         let full = |chunk: &ShardChunk| chunk.len.len() == SHARDS_PER_CHUNK;
         if self.chunks.last().is_none_or(full) {
             self.chunks.push(ShardChunk {
@@ -183,6 +203,10 @@ impl Shards {
         );
         chunk.file_delta.push(file - last_file);
         chunk.gap.push(range.start - end_before);
+        if content_hash != 0 || !chunk.content_hash.is_empty() {
+            chunk.content_hash.resize(chunk.len.len(), 0);
+            chunk.content_hash.push(content_hash);
+        }
         chunk.len.push(range.end - range.start);
         self.last = (file, range.end);
         self.count += 1;
@@ -200,6 +224,8 @@ pub struct Shard {
     pub start: u64,
     /// How long it is, in the same unit. A compressed file is one shard as long as the compressed file.
     pub len: u64,
+    /// A [`content_hash`](super::content_hash) of the bytes that it covered when it was recorded; 0 where none was made.
+    pub content_hash: u64,
 }
 
 /// The shards of a recorded chunk.
@@ -209,7 +235,9 @@ pub struct Shard {
 pub fn shards(chunk: &ShardChunk) -> Result<Vec<Shard>, SourceError> {
     let damaged = || SourceError::Plan(format!("shards from {} do not add up", chunk.first));
     let count = chunk.len.len();
-    if chunk.file_delta.len() != count || chunk.gap.len() != count || count > SHARDS_PER_CHUNK {
+    let hashes = chunk.content_hash.len();
+    let is_even = chunk.file_delta.len() == count && chunk.gap.len() == count;
+    if !is_even || hashes > count || count > SHARDS_PER_CHUNK {
         return Err(damaged());
     }
     let mut shards: Vec<Shard> = Vec::with_capacity(count);
@@ -227,6 +255,7 @@ pub fn shards(chunk: &ShardChunk) -> Result<Vec<Shard>, SourceError> {
             file,
             start,
             len: *len,
+            content_hash: chunk.content_hash.get(at).copied().unwrap_or(0),
         });
     }
     Ok(shards)

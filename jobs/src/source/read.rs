@@ -16,6 +16,7 @@ use super::plan::{Shard, Source};
 use super::range::RangeShard;
 use super::reach::Reach;
 use super::text::{TextDecoder, TextShard};
+use super::watch::Watch;
 
 /// Opens a shard to read its rows. `columns` are indices into [`Source::schema`], in the order wanted; only
 /// these are parsed, so a value that is not of its column's type is malformed only in one of these. An empty
@@ -36,11 +37,16 @@ pub fn open_shard(
         .map_err(|e| SourceError::Plan(e.to_string()))?;
     let schema = Arc::new(schema);
     let reach = source.reach().clone();
-    let kind = reach.during(|| open_kind(source, shard, columns, &schema))?;
+    let (watch, kind) = reach.during(|| {
+        let watch = Watch::open(source, shard)?;
+        let kind = open_kind(source, shard, columns, &schema)?;
+        Ok::<_, SourceError>((watch, kind))
+    })?;
     Ok(ShardReader {
         schema,
         kind,
         reach,
+        watch,
         rows_read: 0,
         state: State::Reading,
     })
@@ -134,6 +140,7 @@ pub struct ShardReader {
     kind: Kind,
     /// A file may be opened again to tell where something malformed is.
     reach: Reach,
+    watch: Option<Watch>,
     rows_read: u64,
     state: State,
 }
@@ -173,13 +180,32 @@ impl ShardReader {
         }
     }
 
-    /// XXH3-128 of the bytes that the shard covers, once all its rows were read.
+    /// XXH3-128 of the bytes that the shard covers, once all its rows were read, from the file that was recorded.
     pub fn bytes_hash(&self) -> Option<u128> {
-        (self.state == State::Complete).then(|| match &self.kind {
+        (self.state == State::Complete).then(|| self.digest())
+    }
+
+    fn digest(&self) -> u128 {
+        match &self.kind {
             Kind::Text(shard) => shard.digest(),
             Kind::Parquet(shard) => shard.digest(),
             Kind::Range { digest, .. } => *digest,
-        })
+        }
+    }
+
+    /// What comes next, or, at the end and after an error, whether it was of the recorded file.
+    fn watched(
+        &self,
+        next: Result<Option<RecordBatch>, SourceError>,
+    ) -> Result<Option<RecordBatch>, SourceError> {
+        let Some(watch) = &self.watch else {
+            return next;
+        };
+        match next {
+            Ok(None) => watch.check(self.digest()).map(|()| None),
+            Err(error) => Err(watch.reason(error)),
+            batch => batch,
+        }
     }
 }
 
@@ -191,11 +217,13 @@ impl Iterator for ShardReader {
             return None;
         }
         let kind = &mut self.kind;
-        let next = self.reach.during(|| match kind {
+        let reach = self.reach.clone();
+        let next = reach.during(|| match kind {
             Kind::Text(shard) => shard.next(),
             Kind::Parquet(shard) => shard.next(),
             Kind::Range { shard, .. } => Ok(shard.next()),
         });
+        let next = reach.during(|| self.watched(next));
         match &next {
             Ok(Some(batch)) => self.rows_read += batch.num_rows() as u64,
             Ok(None) => self.state = State::Complete,

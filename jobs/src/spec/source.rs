@@ -1,6 +1,6 @@
 //! The section `[source]` of a job file.
 
-use eciton_proto::v1::{Format, OnError, SchemaField, SourceSpec};
+use eciton_proto::v1::{Format, OnError, SchemaField, SourceSpec, Verify};
 
 use super::error::SpecError;
 use super::limits::{
@@ -12,7 +12,7 @@ use super::section::{Entry, Section};
 use super::types::{DECLARABLE, parse_declared, type_name};
 use super::units::{parse_size, show_size};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "format",
     "paths",
     "shard_size",
@@ -27,6 +27,7 @@ const KEYS: [&str; 14] = [
     "to",
     "shard_len",
     "store",
+    "verify",
 ];
 
 const FORMATS: [(&str, Format); 6] = [
@@ -48,6 +49,7 @@ pub(super) fn read(top: &Section<'_>) -> Result<SourceSpec, SpecError> {
     let mut spec = SourceSpec::default();
     spec.set_format(format);
     spec.set_on_error(read_on_error(&section)?);
+    spec.set_verify(read_verify(&section)?);
     if format == Format::Range {
         read_range(&section, &mut spec)?;
         return Ok(spec);
@@ -82,7 +84,11 @@ fn read_format(section: &Section<'_>) -> Result<(&'static str, Format), SpecErro
 fn check_keys(section: &Section<'_>, name: &str, format: Format) -> Result<(), SpecError> {
     let delimited = matches!(format, Format::Csv | Format::Tsv);
     let rules: [(&[&str], bool, &str); 6] = [
-        (&["paths", "shard_size"], format != Format::Range, "files"),
+        (
+            &["paths", "shard_size", "verify"],
+            format != Format::Range,
+            "files",
+        ),
         (
             &["header", "quote", "newlines_in_values"],
             delimited,
@@ -126,6 +132,26 @@ fn read_on_error(section: &Section<'_>) -> Result<OnError, SpecError> {
         _ => None,
     };
     Ok(entry.parsed(parse, expected)?.value)
+}
+
+/// The default is not recorded, so that a file that spells it out is that of a job of before.
+fn read_verify(section: &Section<'_>) -> Result<Verify, SpecError> {
+    let names = ["metadata", "content"];
+    let expected = format!("one of {}", list(names));
+    let Some(entry) = section.string("verify", &expected)? else {
+        return Ok(Verify::Unspecified);
+    };
+    match entry.value.as_str() {
+        "metadata" => Ok(Verify::Unspecified),
+        "content" => Ok(Verify::Content),
+        found => {
+            let hint = suggest(found, names);
+            Err(entry.error(format!(
+                "expected {expected}, found `{}`{hint}",
+                found.escape_debug()
+            )))
+        }
+    }
 }
 
 fn read_paths(section: &Section<'_>) -> Result<Vec<String>, SpecError> {

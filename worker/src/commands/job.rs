@@ -111,6 +111,7 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
         }
         let ending = Ending {
             crew,
+            warnings: &[],
             show: false,
             again: &again,
             db: &db_word,

@@ -12,6 +12,7 @@ use eciton_jobs::run::{
 };
 use eciton_jobs::source::Reach;
 use eciton_jobs::spec::JobFile;
+use serde_json::Value;
 
 use super::scan;
 use crate::cli::{Global, Run, Submit};
@@ -38,8 +39,10 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
         let submitted = record(&db, &file, checked, args.replace).await?;
+        warn(&submitted.warnings);
         let ending = Ending {
             crew,
+            warnings: &submitted.warnings,
             show: args.show,
             again: &again,
             db: &db_word,
@@ -55,13 +58,20 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
 /// As [`run`], before the work.
 pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure> {
     if let Some(mut remote) = super::job::remote(global, &args.peers)? {
-        let name = match args.replace {
-            true => remote.replace(&args.file).await?,
-            false => remote.submit(&args.file).await?,
+        let (name, warnings) = match args.replace {
+            true => (remote.replace(&args.file).await?, Vec::new()),
+            false => {
+                let submitted = remote.submit(&args.file).await?;
+                (submitted.name, submitted.warnings)
+            }
         };
+        warn(&warnings);
         let mut output = Output::new(global);
         match output.is_json() {
-            true => output.line(&job::json(&remote.job(&name).await?).to_string())?,
+            true => {
+                let status = job::json(&remote.job(&name).await?);
+                output.line(&with_warnings(status, &warnings).to_string())?;
+            }
             false => output.line(&name)?,
         }
         return Ok(output.finish()?);
@@ -70,12 +80,16 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
     let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {
         let submitted = record(&db, &file, checked, args.replace).await?;
-        Ok(jobs::status(&db, &submitted.name).await?)
+        warn(&submitted.warnings);
+        let status = jobs::status(&db, &submitted.name).await?;
+        Ok(status.map(|status| (status, submitted.warnings)))
     })
     .await?;
     let mut output = Output::new(global);
     match status {
-        Some(status) => output.either(&job::json(&status), &status.id)?,
+        Some((status, warnings)) => {
+            output.either(&with_warnings(job::json(&status), &warnings), &status.id)?;
+        }
         None => {
             return Err(Failure::Work(
                 "the job was recorded and is not there".to_owned(),
@@ -126,6 +140,8 @@ async fn record(
 pub(super) struct Ending<'a> {
     /// How it is worked.
     pub(super) crew: Crew,
+    /// What was said about the job's files.
+    pub(super) warnings: &'a [String],
     /// Whether to print the result's records.
     pub(super) show: bool,
     /// The command that goes on after an interruption.
@@ -172,7 +188,8 @@ pub(super) async fn to_the_end(
 
     let mut output = Output::new(global);
     if output.is_json() {
-        output.line(&job::json(&report.status).to_string())?;
+        let told = with_warnings(job::json(&report.status), ending.warnings);
+        output.line(&told.to_string())?;
     } else {
         let mut lines = job::text(&report.status);
         if report.had_ended {
@@ -248,6 +265,21 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
             )))
         }
     }
+}
+
+/// Says what is to be known about the files of a job that was there before.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
+}
+
+/// The same for programs.
+fn with_warnings(mut status: Value, warnings: &[String]) -> Value {
+    if !warnings.is_empty() {
+        status["warnings"] = warnings.into();
+    }
+    status
 }
 
 /// A line on stderr. Nobody may be reading there: that must not end the work.

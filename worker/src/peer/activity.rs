@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eciton_jobs::run::{Event, Observer};
+use eciton_proto::limits::ASIDE_LEN_MAX;
 use parking_lot::Mutex;
 
 /// Counts what the slots of this process do.
@@ -28,6 +29,8 @@ struct Run {
     job: String,
     /// Its shards at work.
     shards: HashSet<u64>,
+    /// Why none are taken for a while; empty if they are.
+    aside: String,
 }
 
 impl Activity {
@@ -45,6 +48,7 @@ impl Activity {
         let begun = Run {
             job: job.to_owned(),
             shards: HashSet::new(),
+            aside: String::new(),
         };
         at_work.runs.insert(run, begun);
         Arc::new(OfRun {
@@ -62,6 +66,14 @@ impl Activity {
             let shards = u32::try_from(run.shards.len()).unwrap_or(u32::MAX);
             (run.job.clone(), shards)
         });
+        told.collect()
+    }
+
+    /// The jobs of which no shard is taken here for a while, and why.
+    pub(super) fn asides(&self) -> BTreeMap<String, String> {
+        let at_work = self.at_work.lock();
+        let aside = at_work.runs.values().filter(|run| !run.aside.is_empty());
+        let told = aside.map(|run| (run.job.clone(), run.aside.clone()));
         told.collect()
     }
 
@@ -84,6 +96,13 @@ impl OfRun {
             change(&mut run.shards);
         }
     }
+
+    /// Takes notice of why no shard of the job is taken for a while; of nothing once they are again.
+    fn put_aside(&self, why: &str) {
+        if let Some(run) = self.activity.at_work.lock().runs.get_mut(&self.run) {
+            run.aside = why[..why.floor_char_boundary(ASIDE_LEN_MAX)].to_owned();
+        }
+    }
 }
 
 impl Observer for OfRun {
@@ -97,9 +116,12 @@ impl Observer for OfRun {
             | Event::ShardDropped { shard }
             | Event::ResultsLost { shard }
             | Event::AttemptFailed { shard, .. }
+            | Event::ShardGivenBack { shard }
             | Event::ShardFailed { shard, .. } => self.change(|shards| {
                 shards.remove(shard);
             }),
+            Event::SourceMissing { error, .. } => self.put_aside(error),
+            Event::SourceBack => self.put_aside(""),
             _ => {}
         }
         if matches!(event, Event::ShardDone { .. }) {
@@ -172,5 +194,22 @@ mod tests {
         second.observe(&Event::ShardStarted { shard: 3 });
         drop(second);
         assert_eq!(running(&activity), [("a".into(), 1)]);
+    }
+
+    #[test]
+    fn a_job_whose_files_are_missing_is_told_of_until_they_are_back() {
+        let activity = Arc::new(Activity::default());
+        let told = activity.of("a", Arc::new(Silent));
+        told.observe(&Event::ShardStarted { shard: 1 });
+        told.observe(&Event::ShardGivenBack { shard: 1 });
+        let long = "é".repeat(ASIDE_LEN_MAX);
+        told.observe(&Event::SourceMissing {
+            pause: std::time::Duration::from_secs(1),
+            error: &long,
+        });
+        assert_eq!(running(&activity), []);
+        assert_eq!(activity.asides()["a"].len(), ASIDE_LEN_MAX);
+        told.observe(&Event::SourceBack);
+        assert!(activity.asides().is_empty());
     }
 }

@@ -224,6 +224,7 @@ mod tests {
         WorkerJob {
             name: name.to_owned(),
             running,
+            ..WorkerJob::default()
         }
     }
 

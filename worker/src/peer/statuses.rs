@@ -27,7 +27,7 @@ pub(super) fn of_job(error: &JobError) -> Status {
     let code = match error {
         JobError::JobFile(_) => Code::InvalidArgument,
         JobError::NotFound { .. } => Code::NotFound,
-        JobError::Differs { .. } => Code::AlreadyExists,
+        JobError::Differs { .. } | JobError::OtherFiles { .. } => Code::AlreadyExists,
         // A file that cannot be read excludes a retry just as one that changed does.
         JobError::State { .. }
         | JobError::Changed(_)

@@ -3,6 +3,7 @@
 use eciton_jobs::run::{self as jobs, PageOf, Removal, Replaced};
 use eciton_proto::limits::{
     FILES_SHOWN_MAX, JOB_NAME_LEN_MAX, JOBS_PAGE_DEFAULT, JOBS_PAGE_MAX, RESPONSE_LEN_MAX,
+    WARNINGS_MAX,
 };
 use eciton_proto::prost::Message;
 use eciton_proto::v1::swarm_server::Swarm;
@@ -170,7 +171,10 @@ impl Peer {
                 }
             })
             .await?;
+        let mut warnings = submitted.warnings;
+        warnings.truncate(WARNINGS_MAX);
         Ok(SubmitJobResponse {
+            warnings,
             phase: phase(submitted.state).into(),
             name: submitted.name,
             number: submitted.number,
@@ -187,7 +191,7 @@ impl Peer {
         let peer = self.clone();
         let replaced = self.change(async move {
             peer.refresh().await?;
-            jobs::replace(&peer.0.db, &file).await
+            jobs::replace_within(&peer.0.db, &file, &peer.0.reach).await
         });
         let Replaced {
             submitted,

@@ -214,6 +214,7 @@ async fn pages_of_long_workers_fit_everywhere() {
         let job = |len: usize| WorkerJob {
             name: "x".repeat(len),
             running: 1,
+            ..WorkerJob::default()
         };
         worker.jobs = vec![job(WORKER_LEN_MAX - 100)];
         let left = WORKER_LEN_MAX - worker.encoded_len();

@@ -67,6 +67,10 @@ impl Peer {
             let sum = running.entry(job.name).or_default();
             *sum = sum.saturating_add(job.running);
         }
+        let mut asides = activity.asides();
+        for name in asides.keys() {
+            running.entry(name.clone()).or_default();
+        }
         let state = match self.is_draining() {
             true => WorkerState::Draining,
             false => WorkerState::Running,
@@ -83,7 +87,11 @@ impl Peer {
             shards_done: activity.done(),
             jobs: running
                 .into_iter()
-                .map(|(name, running)| WorkerJob { name, running })
+                .map(|(name, running)| WorkerJob {
+                    aside: asides.remove(&name).unwrap_or_default(),
+                    name,
+                    running,
+                })
                 .collect(),
         }
     }

@@ -9,7 +9,7 @@ use eciton_proto::limits::{JOB_FILE_LEN_MAX, JOBS_PAGE_MAX, WORKERS_PAGE_MAX};
 use eciton_proto::v1::{
     self, CancelJobRequest, GetJobRequest, JobFile, JobPhase, JobView, ListJobsRequest,
     ListWorkersRequest, RemoveJobRequest, ReplaceJobRequest, RetryJobRequest, SubmitJobRequest,
-    Worker,
+    SubmitJobResponse, Worker,
 };
 
 use super::connect::Remote;
@@ -18,11 +18,11 @@ use crate::failure::Failure;
 
 impl Remote {
     /// Records a job by its file; the peer checks it, and looks for its data under the folder that the file lies in.
-    /// Gives its name.
+    /// Gives what the peer answers.
     ///
     /// # Errors
     /// [`Failure::JobFile`] where the file cannot be read; [`Failure::Peer`].
-    pub(crate) async fn submit(&mut self, path: &Path) -> Result<String, Failure> {
+    pub(crate) async fn submit(&mut self, path: &Path) -> Result<SubmitJobResponse, Failure> {
         let file = Some(job_file(path)?);
         let request = SubmitJobRequest {
             file,
@@ -31,7 +31,7 @@ impl Remote {
         let call = self.call(request, async |client, request| {
             client.submit_job(request).await
         });
-        Ok(call.await?.name)
+        call.await
     }
 
     /// Records a job by its file in the place of the one of its name. Gives its name.

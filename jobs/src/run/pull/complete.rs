@@ -447,6 +447,7 @@ impl From<AttemptError> for PullError {
     fn from(error: AttemptError) -> PullError {
         match error {
             AttemptError::Shard { message, .. } => PullError::Unavailable(message),
+            AttemptError::Source(error) => PullError::Unavailable(error.to_string()),
             AttemptError::Fatal(error) => PullError::Job(error),
         }
     }

@@ -164,6 +164,7 @@ fn by_job<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<WorkerJob> {
     let told = jobs.into_iter().map(|(name, running)| WorkerJob {
         name: name.to_owned(),
         running,
+        ..WorkerJob::default()
     });
     told.collect()
 }
@@ -270,6 +271,7 @@ mod tests {
         WorkerJob {
             name: name.to_owned(),
             running,
+            ..WorkerJob::default()
         }
     }
 

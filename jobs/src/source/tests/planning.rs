@@ -266,7 +266,8 @@ fn files_without_records_have_no_shards() {
             number: 0,
             file: 1,
             start: 8,
-            len: 3
+            len: 3,
+            content_hash: 0
         }]
     );
     assert_eq!(read(&source, &shards).unwrap().rows, [["1", "x"]]);
@@ -328,6 +329,7 @@ fn damaged_plans_are_errors() {
         file_delta: vec![0],
         gap: vec![u64::MAX],
         len: vec![1],
+        ..ShardChunk::default()
     };
     assert_eq!(
         shards(&chunk).unwrap_err().to_string(),
@@ -357,6 +359,7 @@ fn damaged_plans_are_errors() {
         file: 0,
         start: 3,
         len: 9,
+        content_hash: 0,
     };
     assert!(read(&source, &[beyond]).is_err());
     assert!(read(&source, &[Shard { file: 7, ..beyond }]).is_err());
@@ -369,7 +372,8 @@ fn a_file_of_another_length_is_not_read() {
     fs::write(folder.path("a.csv"), "a\n1\n2\n").unwrap();
     assert_eq!(
         read(&source, &shards).unwrap_err().to_string(),
-        "`a.csv`: the file changed since the job was recorded: expected 4 bytes, found 6"
+        "`a.csv`: the file changed since the job was recorded: expected 4 bytes, found 6; submit it as a new job, or \
+         restore the file (`eciton job retry` accepts one whose bytes are the same where shards are done)"
     );
     fs::remove_file(folder.path("a.csv")).unwrap();
     let error = read(&source, &shards).unwrap_err();

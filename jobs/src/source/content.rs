@@ -1,0 +1,275 @@
+//! Files that are known by their bytes: `verify = "content"`.
+//!
+//! When a job is recorded each file is read once, and with it are recorded a hash of all of it and one of what each shard
+//! covers. A shard that has been read must have had those bytes, whatever the times of the file say. The text of a
+//! compressed file is what is hashed for its shard, and the file itself where it is too damaged to have a text.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ::parquet::file::metadata::RowGroupMetaData;
+use arrow::datatypes::Schema;
+use eciton_proto::v1::{Format, SourceFile, SourceSpec, Verify};
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::error::SourceError;
+use super::input::{Codec, Input, io_error, open};
+use super::mend::content_hash;
+use super::parquet;
+
+/// Bytes that are read at once.
+const READ_LEN: usize = 256 * 1024;
+/// Bytes after the footer of a Parquet file: its length, and four that name the format.
+const TAIL_LEN: u64 = 8;
+
+/// Hashes of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Hashed {
+    /// As in [`SourceFile`].
+    pub(super) content: Vec<u8>,
+    /// As in [`SourceFile`].
+    pub(super) tail: u64,
+    /// Of what each shard covers; 0 where that cannot be read.
+    pub(super) shards: Vec<u64>,
+}
+
+/// Whether files are to be known by their bytes.
+pub(super) fn is_wanted(spec: &SourceSpec) -> bool {
+    spec.verify() == Verify::Content
+}
+
+/// Reads every file and hashes it and what its shards cover, several files at a time.
+///
+/// # Errors
+/// Those of opening and reading a file.
+pub(super) fn hash_all(
+    spec: &SourceSpec,
+    schema: &Schema,
+    files: &[SourceFile],
+    ranges: &[Vec<Range<u64>>],
+) -> Result<Vec<Hashed>, SourceError> {
+    debug_assert_eq!(files.len(), ranges.len(), "the shards of each file");
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let hashed: Vec<Mutex<Option<Result<Hashed, SourceError>>>> =
+        files.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(files.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(file), Some(place)) = (files.get(at), hashed.get(at)) else {
+                        return;
+                    };
+                    *place.lock() = Some(hash(spec.format(), schema, file, &ranges[at]));
+                }
+            });
+        }
+    });
+    let missing = || SourceError::Plan("a file was not hashed".to_owned());
+    hashed
+        .into_iter()
+        .map(|place| place.into_inner().unwrap_or_else(|| Err(missing())))
+        .collect()
+}
+
+fn hash(
+    format: Format,
+    schema: &Schema,
+    file: &SourceFile,
+    ranges: &[Range<u64>],
+) -> Result<Hashed, SourceError> {
+    if format == Format::Parquet {
+        let (content, _) = hash_bytes(file, &[])?;
+        let groups = parquet::row_groups(file, schema)?;
+        let of = |range: &Range<u64>| Ok(content_hash(parquet::digest(file, slice(&groups, range))?.0));
+        return Ok(Hashed {
+            content,
+            tail: tail_hash(file)?,
+            shards: ranges.iter().map(of).collect::<Result<_, SourceError>>()?,
+        });
+    }
+    if Codec::of(&file.path) == Codec::Plain {
+        let (content, shards) = hash_bytes(file, ranges)?;
+        let tail = 0;
+        return Ok(Hashed {
+            content,
+            tail,
+            shards,
+        });
+    }
+    let (content, _) = hash_bytes(file, &[])?;
+    let text = match hash_text(file) {
+        Ok(hash) => hash,
+        Err(SourceError::Compressed { .. }) => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(Hashed {
+        content,
+        tail: 0,
+        shards: ranges.iter().map(|_| text).collect(),
+    })
+}
+
+/// XXH3-128 of a whole file, big-endian, and the hashes of ranges of it, which come in order and do not overlap.
+fn hash_bytes(
+    file: &SourceFile,
+    ranges: &[Range<u64>],
+) -> Result<(Vec<u8>, Vec<u64>), SourceError> {
+    let failed = |source| io_error(file, "cannot be read", source);
+    let mut handle = open(file)?;
+    let mut buffer = vec![0; READ_LEN];
+    let mut whole = Xxh3::new();
+    let mut part = Xxh3::new();
+    let mut hashes = Vec::with_capacity(ranges.len());
+    let mut offset = 0;
+    loop {
+        let read = handle.read(&mut buffer).map_err(failed)?;
+        let end = offset + read as u64;
+        whole.update(&buffer[..read]);
+        while let Some(range) = ranges.get(hashes.len()) {
+            let within = |at: u64| usize::try_from(at.clamp(offset, end) - offset).unwrap_or(0);
+            part.update(&buffer[within(range.start)..within(range.end).max(within(range.start))]);
+            if range.end > end {
+                break;
+            }
+            hashes.push(content_hash(part.digest128()));
+            part.reset();
+        }
+        if read == 0 {
+            break;
+        }
+        offset = end;
+    }
+    hashes.resize(ranges.len(), 0);
+    Ok((whole.digest128().to_be_bytes().to_vec(), hashes))
+}
+
+/// The hash of the text of a compressed file.
+fn hash_text(file: &SourceFile) -> Result<u64, SourceError> {
+    let mut input = Input::open(file)?;
+    let mut buffer = vec![0; READ_LEN];
+    let mut hash = Xxh3::new();
+    loop {
+        match input.read(&mut buffer)? {
+            0 => return Ok(content_hash(hash.digest128())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// The hash of the footer of a Parquet file.
+fn tail_hash(file: &SourceFile) -> Result<u64, SourceError> {
+    let failed = |source| io_error(file, "cannot be read", source);
+    let mut handle = open(file)?;
+    let mut last = [0; 4];
+    let at = file.len.saturating_sub(TAIL_LEN);
+    handle.seek(SeekFrom::Start(at)).map_err(failed)?;
+    handle.read_exact(&mut last).map_err(failed)?;
+    let len = u64::from(u32::from_le_bytes(last)).saturating_add(TAIL_LEN);
+    let mut tail = Vec::new();
+    let at = file.len.saturating_sub(len);
+    handle.seek(SeekFrom::Start(at)).map_err(failed)?;
+    Read::take(&handle, file.len - at)
+        .read_to_end(&mut tail)
+        .map_err(failed)?;
+    Ok(xxh3_64(&tail))
+}
+
+fn slice<'m>(groups: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGroupMetaData] {
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let slice = groups.get(index(range.start)..index(range.end));
+    slice.unwrap_or_default()
+}
+
+/// The bytes of a shard as they were recorded.
+pub(super) struct Promise<'s> {
+    pub(super) format: Format,
+    pub(super) schema: &'s Schema,
+    pub(super) file: &'s SourceFile,
+    pub(super) range: Range<u64>,
+    /// 0 where it could not be made.
+    pub(super) content_hash: u64,
+}
+
+impl Promise<'_> {
+    /// Holds the hash of what was read of the shard against what was recorded.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`] for other bytes.
+    pub(super) fn check(&self, bytes_hash: u128) -> Result<(), SourceError> {
+        if self.content_hash != 0 && content_hash(bytes_hash) != self.content_hash {
+            return Err(self.broken());
+        }
+        // Its rows are read over a handle of their own, by what the end of the file says.
+        match self.content_hash == 0 || self.format == Format::Parquet {
+            true => self.check_now(),
+            false => Ok(()),
+        }
+    }
+
+    /// Holds what the file has now, where the shard lies, against what was recorded.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`] for other bytes; those of reading the file.
+    pub(super) fn check_now(&self) -> Result<(), SourceError> {
+        let is_kept = match (self.format, self.content_hash) {
+            (Format::Parquet, hash) => {
+                let groups = parquet::row_groups(self.file, self.schema);
+                let groups = groups.map_err(|error| match error {
+                    SourceError::Io { .. } => error,
+                    _ => self.broken(),
+                })?;
+                let now = parquet::digest(self.file, slice(&groups, &self.range))?.0;
+                content_hash(now) == hash && tail_hash(self.file)? == self.file.tail_hash
+            }
+            (_, hash) if hash != 0 && Codec::of(&self.file.path) == Codec::Plain => {
+                self.hash_range()? == hash
+            }
+            _ => hash_bytes(self.file, &[])?.0 == self.file.content_hash,
+        };
+        match is_kept {
+            true => Ok(()),
+            false => Err(self.broken()),
+        }
+    }
+
+    fn hash_range(&self) -> Result<u64, SourceError> {
+        let failed = |source| io_error(self.file, "cannot be read", source);
+        let mut handle: File = open(self.file)?;
+        handle
+            .seek(SeekFrom::Start(self.range.start))
+            .map_err(failed)?;
+        let mut rest = handle.take(self.range.end - self.range.start);
+        let mut buffer = vec![0; READ_LEN];
+        let mut hash = Xxh3::new();
+        loop {
+            match rest.read(&mut buffer).map_err(failed)? {
+                0 => return Ok(content_hash(hash.digest128())),
+                read => hash.update(&buffer[..read]),
+            }
+        }
+    }
+
+    fn broken(&self) -> SourceError {
+        let Range { start, end } = self.range;
+        let place = match self.format {
+            Format::Parquet => format!("row groups {start} to {end}"),
+            _ if Codec::of(&self.file.path) == Codec::Plain => format!("bytes {start} to {end}"),
+            _ => "it".to_owned(),
+        };
+        SourceError::Stale {
+            file: self.file.display.clone(),
+            expected: format!("the bytes that were hashed then in {place}"),
+            found: "others".to_owned(),
+        }
+    }
+}
+
+/// Whether a file has the bytes that were recorded.
+pub(super) fn is_unchanged(file: &SourceFile, now: &SourceFile) -> Result<bool, SourceError> {
+    Ok(now.len == file.len && hash_bytes(now, &[])?.0 == file.content_hash)
+}

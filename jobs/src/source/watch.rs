@@ -1,0 +1,76 @@
+//! A shard is of the file that was recorded, or it fails.
+
+use arrow::datatypes::SchemaRef;
+use eciton_proto::v1::{Format, SourceFile};
+
+use super::content::Promise;
+use super::error::SourceError;
+use super::identity::{Witness, is_by_content};
+use super::plan::{Shard, Source};
+
+/// Watches the file of a shard while the shard is read.
+#[derive(Debug)]
+pub(super) struct Watch {
+    witness: Witness,
+    /// The file, where it is known by its bytes.
+    by_content: Option<Box<SourceFile>>,
+    shard: Shard,
+    format: Format,
+    schema: SchemaRef,
+}
+
+impl Watch {
+    /// Opens the file of a shard; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`] if the file is not the recorded one; [`SourceError::Io`].
+    pub(super) fn open(source: &Source, shard: Shard) -> Result<Option<Watch>, SourceError> {
+        let format = source.spec().format();
+        if format == Format::Range {
+            return Ok(None);
+        }
+        let file = source.file(shard)?;
+        Ok(Some(Watch {
+            witness: Witness::open(file)?,
+            by_content: is_by_content(file).then(|| Box::new(file.clone())),
+            shard,
+            format,
+            schema: source.schema().clone(),
+        }))
+    }
+
+    fn promise<'w>(&'w self, file: &'w SourceFile) -> Promise<'w> {
+        let Shard { start, len, .. } = self.shard;
+        Promise {
+            format: self.format,
+            schema: &self.schema,
+            file,
+            range: start..start.saturating_add(len),
+            content_hash: self.shard.content_hash,
+        }
+    }
+
+    /// Whether what was read, of that hash, was the recorded file.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`] if it changed meanwhile; [`SourceError::Io`] if it cannot be told.
+    pub(super) fn check(&self, bytes_hash: u128) -> Result<(), SourceError> {
+        self.witness.check()?;
+        match &self.by_content {
+            Some(file) => self.promise(file).check(bytes_hash),
+            None => Ok(()),
+        }
+    }
+
+    /// Why reading broke off: the file changed, if it did, and what was found in it only if it did not.
+    pub(super) fn reason(&self, error: SourceError) -> SourceError {
+        let changed = self.witness.check().and_then(|()| match &self.by_content {
+            Some(file) => self.promise(file).check_now(),
+            None => Ok(()),
+        });
+        match changed {
+            Err(stale @ SourceError::Stale { .. }) => stale,
+            _ => error,
+        }
+    }
+}
