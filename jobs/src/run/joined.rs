@@ -115,8 +115,18 @@ mod tests {
             "{}",
             told[0]
         );
-        assert!(told[0].contains("`9.csv` and 2 more; they are not read"), "{}", told[0]);
-        assert_eq!(told[1], "1 file of the job is not matched any more: `0.csv`");
-        assert_eq!(super::told(&FilesNow::default(), "done"), Vec::<String>::new());
+        assert!(
+            told[0].contains("`9.csv` and 2 more; they are not read"),
+            "{}",
+            told[0]
+        );
+        assert_eq!(
+            told[1],
+            "1 file of the job is not matched any more: `0.csv`"
+        );
+        assert_eq!(
+            super::told(&FilesNow::default(), "done"),
+            Vec::<String>::new()
+        );
     }
 }

@@ -441,9 +441,7 @@ impl Ledger {
         name: &str,
         whose: u64,
     ) -> Result<Option<SourceDoubt>, JobError> {
-        let found = tx
-            .get(&self.store, &key(DOUBT, name, Some(whose))?)
-            .await?;
+        let found = tx.get(&self.store, &key(DOUBT, name, Some(whose))?).await?;
         found.map(|bytes| decode(name, DOUBT, &bytes)).transpose()
     }
 

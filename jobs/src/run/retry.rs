@@ -194,7 +194,9 @@ async fn put_mended(
     .await
     .map_err(|error| JobError::Worker(error.to_string()))?
     .map_err(|error| match error {
-        changed @ (SourceError::Changed { .. } | SourceError::Stale { .. }) => JobError::Changed(changed),
+        changed @ (SourceError::Changed { .. } | SourceError::Stale { .. }) => {
+            JobError::Changed(changed)
+        }
         other => JobError::Source(other),
     })?;
     let mut names = Vec::new();

@@ -13,7 +13,7 @@ use ::parquet::file::metadata::RowGroupMetaData;
 use arrow::datatypes::Schema;
 use eciton_proto::v1::{Format, SourceFile, SourceSpec, Verify};
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SourceError;
 use super::input::{Codec, Input, io_error, open};
@@ -22,8 +22,6 @@ use super::parquet;
 
 /// Bytes that are read at once.
 const READ_LEN: usize = 256 * 1024;
-/// Bytes after the footer of a Parquet file: its length, and four that name the format.
-const TAIL_LEN: u64 = 8;
 
 /// Hashes of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,10 +83,14 @@ fn hash(
     if format == Format::Parquet {
         let (content, _) = hash_bytes(file, &[])?;
         let groups = parquet::row_groups(file, schema)?;
-        let of = |range: &Range<u64>| Ok(content_hash(parquet::digest(file, slice(&groups, range))?.0));
+        let of = |range: &Range<u64>| {
+            Ok(content_hash(
+                parquet::digest(file, slice(&groups, range))?.0,
+            ))
+        };
         return Ok(Hashed {
             content,
-            tail: tail_hash(file)?,
+            tail: tail_hash(file, &groups)?,
             shards: ranges.iter().map(of).collect::<Result<_, SourceError>>()?,
         });
     }
@@ -161,22 +163,30 @@ fn hash_text(file: &SourceFile) -> Result<u64, SourceError> {
     }
 }
 
-/// The hash of the footer of a Parquet file.
-fn tail_hash(file: &SourceFile) -> Result<u64, SourceError> {
+/// The hash of what follows the row groups of a Parquet file: indices, and the footer, which says where all is.
+fn tail_hash(file: &SourceFile, groups: &[RowGroupMetaData]) -> Result<u64, SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
+    let ends = groups
+        .iter()
+        .flat_map(RowGroupMetaData::columns)
+        .map(|column| {
+            let start = column
+                .dictionary_page_offset()
+                .unwrap_or_else(|| column.data_page_offset());
+            let number = |number: i64| u64::try_from(number).unwrap_or(0);
+            number(start).saturating_add(number(column.compressed_size()))
+        });
+    let at = ends.max().unwrap_or(0).min(file.len);
     let mut handle = open(file)?;
-    let mut last = [0; 4];
-    let at = file.len.saturating_sub(TAIL_LEN);
     handle.seek(SeekFrom::Start(at)).map_err(failed)?;
-    handle.read_exact(&mut last).map_err(failed)?;
-    let len = u64::from(u32::from_le_bytes(last)).saturating_add(TAIL_LEN);
-    let mut tail = Vec::new();
-    let at = file.len.saturating_sub(len);
-    handle.seek(SeekFrom::Start(at)).map_err(failed)?;
-    Read::take(&handle, file.len - at)
-        .read_to_end(&mut tail)
-        .map_err(failed)?;
-    Ok(xxh3_64(&tail))
+    let mut buffer = vec![0; READ_LEN];
+    let mut hash = Xxh3::new();
+    loop {
+        match handle.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hash.digest()),
+            read => hash.update(&buffer[..read]),
+        }
+    }
 }
 
 fn slice<'m>(groups: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGroupMetaData] {
@@ -224,7 +234,7 @@ impl Promise<'_> {
                     _ => self.broken(),
                 })?;
                 let now = parquet::digest(self.file, slice(&groups, &self.range))?.0;
-                content_hash(now) == hash && tail_hash(self.file)? == self.file.tail_hash
+                content_hash(now) == hash && tail_hash(self.file, &groups)? == self.file.tail_hash
             }
             (_, hash) if hash != 0 && Codec::of(&self.file.path) == Codec::Plain => {
                 self.hash_range()? == hash

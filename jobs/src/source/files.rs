@@ -88,7 +88,11 @@ pub(super) fn matched(job: &JobFile, patterns: &[String]) -> BTreeMap<PathBuf, S
         .filter_map(|pattern| matches(job, dir, pattern).ok())
         .flatten()
     {
-        let shown = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
+        let shown = path
+            .strip_prefix(dir)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
         if let Some(full) = path.canonicalize().ok().filter(|full| full.is_file()) {
             found.entry(full).or_insert(shown);
         }

@@ -107,7 +107,9 @@ fn unsettled(file: &SourceFile, seen: Duration) -> Duration {
     };
     let age = nanos(Some(SystemTime::now())).saturating_sub(file.mtime_ns);
     // One that lies in the future is of another clock: what was seen of it counts.
-    let age = u64::try_from(age).map_or(seen, Duration::from_nanos).max(seen);
+    let age = u64::try_from(age)
+        .map_or(seen, Duration::from_nanos)
+        .max(seen);
     tick.saturating_sub(age)
 }
 
@@ -157,7 +159,10 @@ fn difference(file: &SourceFile, now: &Metadata) -> Option<(String, String)> {
     if device == file.device && device != 0 && file.inode != 0 {
         if inode != file.inode {
             let (was, is) = (file.inode, inode);
-            return Some((format!("the file of inode {was}"), format!("that of inode {is}")));
+            return Some((
+                format!("the file of inode {was}"),
+                format!("that of inode {is}"),
+            ));
         }
         let birth_ns = nanos(now.created().ok());
         if birth_ns != file.birth_ns {
@@ -319,7 +324,10 @@ mod tests {
         };
         let fine = of(now / 1_000_000_000 * 1_000_000_000 - 1);
         assert!(unsettled(&fine, Duration::ZERO) <= TICK);
-        assert_eq!(unsettled(&of(now - 60_000_000_001), Duration::ZERO), Duration::ZERO);
+        assert_eq!(
+            unsettled(&of(now - 60_000_000_001), Duration::ZERO),
+            Duration::ZERO
+        );
         let future = of(now + 3_600_000_000_001);
         assert_eq!(unsettled(&future, Duration::ZERO), TICK);
         assert_eq!(unsettled(&future, TICK), Duration::ZERO);

@@ -98,6 +98,7 @@ pub use mend::{KeptHash, content_hash, mend};
 pub use plan::{Planned, Shard, Source, plan, plan_within, shards};
 pub use reach::Reach;
 pub use read::{ShardReader, open_shard};
+pub(crate) use watch::check_read_by_others;
 
 #[cfg(test)]
 mod tests;

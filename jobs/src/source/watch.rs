@@ -6,7 +6,23 @@ use eciton_proto::v1::{Format, SourceFile};
 use super::content::Promise;
 use super::error::SourceError;
 use super::identity::{Witness, is_by_content};
+use super::mend::content_hash;
 use super::plan::{Shard, Source};
+
+/// Whether a shard that another program has read is of the recorded file: by what this process sees of it, and by the
+/// hash of what the program has read, if it gives one. `false` where the program has read other bytes. Blocks the thread.
+///
+/// # Errors
+/// [`SourceError::Stale`] if the file is another one by now, as this process sees it.
+pub(crate) fn check_read_by_others(
+    source: &Source,
+    shard: Shard,
+    bytes_hash: Option<u128>,
+) -> Result<bool, SourceError> {
+    Watch::check_beside(source, shard)?;
+    let promised = shard.content_hash;
+    Ok(promised == 0 || bytes_hash.is_none_or(|hash| content_hash(hash) == promised))
+}
 
 /// Watches the file of a shard while the shard is read.
 #[derive(Debug)]
@@ -37,6 +53,26 @@ impl Watch {
             format,
             schema: source.schema().clone(),
         }))
+    }
+
+    /// Whether the file of a shard is still the recorded one, as this process sees it, after somebody else has read the
+    /// shard. One that cannot be opened here says nothing.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`] if it is another one by now.
+    fn check_beside(source: &Source, shard: Shard) -> Result<(), SourceError> {
+        let checked = match Watch::open(source, shard) {
+            Ok(Some(watch)) => match &watch.by_content {
+                Some(file) => watch.promise(file).check_now(),
+                None => watch.witness.check(),
+            },
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match checked {
+            Err(SourceError::Io { .. }) => Ok(()),
+            checked => checked,
+        }
     }
 
     fn promise<'w>(&'w self, file: &'w SourceFile) -> Promise<'w> {

@@ -28,6 +28,11 @@ impl Worker {
         Worker(Some(place.start(&args)))
     }
 
+    /// A worker that was started in another way.
+    pub(crate) fn of(child: Child) -> Worker {
+        Worker(Some(child))
+    }
+
     pub(crate) fn send(&self, signal: Signal) {
         let id = self.0.as_ref().unwrap().id();
         let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();

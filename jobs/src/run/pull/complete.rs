@@ -26,7 +26,7 @@ use crate::run::batch::Batch;
 use crate::run::commit::{Admission, Failure, Settled};
 use crate::run::gather::{Gathering, Into};
 use crate::run::observer::Event;
-use crate::source::content_hash;
+use crate::source::{check_read_by_others, content_hash};
 
 /// Shards whose rows are taken at the same time.
 pub const COMPLETES_MAX: usize = 32;
@@ -217,12 +217,16 @@ impl Completion {
             Err(error) => return self.shard.unfit(&job, error).await,
         };
         let hash = <[u8; 16]>::try_from(&end.bytes_hash[..]).ok();
+        let hash = hash.map(u128::from_be_bytes);
+        if let Some(changed) = of_recorded_file(&job, shard, hash).await? {
+            return self.shard.refuse(&job, &changed).await;
+        }
         let outcome = Outcome {
             results,
             groups,
             rows_read: end.rows_read,
             rows_skipped: end.rows_skipped,
-            content_hash: hash.map_or(0, |hash| content_hash(u128::from_be_bytes(hash))),
+            content_hash: hash.map_or(0, content_hash),
         };
         self.shard.commit(&job, outcome).await
     }
@@ -450,6 +454,27 @@ impl From<AttemptError> for PullError {
             AttemptError::Source(error) => PullError::Unavailable(error.to_string()),
             AttemptError::Fatal(error) => PullError::Job(error),
         }
+    }
+}
+
+/// Why rows are not of the file that was recorded, if it changed since it was handed out.
+async fn of_recorded_file(
+    job: &Arc<PulledJob>,
+    shard: u64,
+    bytes_hash: Option<u128>,
+) -> Result<Option<String>, PullError> {
+    let shard = job.open.locate(shard).await?;
+    let looked_at = Arc::clone(job);
+    let checked = tokio::task::spawn_blocking(move || {
+        check_read_by_others(&looked_at.open.pipeline.source, shard, bytes_hash)
+    });
+    match checked.await.map_err(broken)? {
+        Ok(true) => Ok(None),
+        Ok(false) => Err(PullError::Invalid(
+            "`bytes_hash` is not that of the bytes that were recorded: the program sees another file"
+                .to_owned(),
+        )),
+        Err(changed) => Ok(Some(changed.to_string())),
     }
 }
 

@@ -3,13 +3,13 @@
 use eciton_proto::v1::task_job::{Sink, Step};
 use eciton_proto::v1::task_spec::Read;
 use eciton_proto::v1::{
-    Format, JobSpec, RowGroups, SchemaField, SourceSpec, StepKind, TaskJob, TextRange, ValueRange,
-    job_spec,
+    Format, JobSpec, RowGroups, SchemaField, SourceFile, SourceSpec, StepKind, TaskJob, TextRange,
+    ValueRange, job_spec,
 };
 
 use crate::run::JobError;
 use crate::run::open::OpenJob;
-use crate::source::{Shard, Source, compression, text_start};
+use crate::source::{Shard, Source, compression, probe, text_start};
 use crate::spec::type_name;
 
 /// What the tasks of a job have in common.
@@ -60,6 +60,13 @@ pub(super) fn step_of(spec: &JobSpec) -> StepKind {
     }
 }
 
+/// Whether a file is there as it was recorded.
+async fn probed(file: &SourceFile) -> Result<(), JobError> {
+    let file = file.clone();
+    let probed = tokio::task::spawn_blocking(move || probe(&file)).await;
+    Ok(probed.map_err(|error| JobError::Worker(error.to_string()))??)
+}
+
 /// What is read of a shard. Reads the beginning of a compressed file.
 ///
 /// # Errors
@@ -67,11 +74,15 @@ pub(super) fn step_of(spec: &JobSpec) -> StepKind {
 pub(super) async fn read_of(source: &Source, shard: Shard) -> Result<Read, JobError> {
     let end = shard.start.saturating_add(shard.len);
     Ok(match source.spec().format() {
-        Format::Parquet => Read::RowGroups(RowGroups {
-            file: Some(source.file(shard)?.clone()),
-            start: shard.start,
-            end,
-        }),
+        Format::Parquet => {
+            let file = source.file(shard)?;
+            probed(file).await?;
+            Read::RowGroups(RowGroups {
+                file: Some(file.clone()),
+                start: shard.start,
+                end,
+            })
+        }
         Format::Range => {
             let from = source.spec().from;
             let value = |units: u64| from.saturating_add_unsigned(units);
@@ -90,7 +101,10 @@ pub(super) async fn read_of(source: &Source, shard: Shard) -> Result<Read, JobEr
                         .await
                         .map_err(|error| JobError::Worker(error.to_string()))??
                 }
-                start => start,
+                start => {
+                    probed(&file).await?;
+                    start
+                }
             };
             let to_end = compression != eciton_proto::v1::Compression::Unspecified;
             Read::Text(TextRange {

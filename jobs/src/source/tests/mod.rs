@@ -2,6 +2,7 @@
 
 mod compressed;
 mod csv;
+mod identity;
 mod jsonl;
 mod malformed;
 mod mending;
