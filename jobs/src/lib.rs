@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod columns;
 mod groups;
 mod names;
+mod query;
 pub mod run;
 pub mod source;
 pub mod spec;

@@ -14,6 +14,7 @@ use super::gather::{Gathering, Into};
 use super::pipeline::Pipeline;
 use super::results::Results;
 use crate::aggregate::{AggregateError, Aggregator};
+use crate::query::TopError;
 use crate::source::{Shard, ShardReader, SourceError, content_hash, open_shard};
 use crate::transform::{RunError, TransformError};
 use crate::upsert::UpsertError;
@@ -106,6 +107,12 @@ impl From<AggregateError> for AttemptError {
 
 impl From<UpsertError> for AttemptError {
     fn from(error: UpsertError) -> AttemptError {
+        AttemptError::lasting(error)
+    }
+}
+
+impl From<TopError> for AttemptError {
+    fn from(error: TopError) -> AttemptError {
         AttemptError::lasting(error)
     }
 }

@@ -13,6 +13,7 @@ pub(super) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
     match (&old.step, &new.step) {
         (Some(Step::Transform(old)), Some(Step::Transform(new))) => {
             found.compare("transform.sql", &old.sql, &new.sql);
+            found.compare("transform.scope", &old.scope(), &new.scope());
         }
         (Some(Step::Command(old)), Some(Step::Command(new))) => {
             found.compare("command.argv", &old.argv, &new.argv);
@@ -43,7 +44,10 @@ pub(super) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
                 &new.into_existing,
             );
         }
-        (old, new) if old != new => found.0.push("[merge] or [upsert]".to_owned()),
+        (Some(Sink::Answer(old)), Some(Sink::Answer(new))) => {
+            found.compare("result.store", &old.store, &new.store);
+        }
+        (old, new) if old != new => found.0.push("[merge], [upsert] or [result]".to_owned()),
         _ => {}
     }
     let (old_run, new_run) = (old.run.unwrap_or_default(), new.run.unwrap_or_default());

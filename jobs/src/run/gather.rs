@@ -10,6 +10,7 @@ use super::attempt::AttemptError;
 use super::pipeline::{Pipeline, Sink};
 use super::results::Results;
 use crate::aggregate::Aggregator;
+use crate::query::{Operands, TopRows};
 use crate::upsert::Upserter;
 
 /// The results of one shard so far.
@@ -43,6 +44,12 @@ impl Gathering {
             Sink::Merge(aggregation) => {
                 Accumulator::Merge(spare.unwrap_or_else(|| Box::new(aggregation.start())))
             }
+            Sink::Answer(answer) => match answer.operands() {
+                Operands::Groups(groups) => {
+                    Accumulator::Merge(spare.unwrap_or_else(|| Box::new(groups.start())))
+                }
+                Operands::Top(top) => Accumulator::Top(Box::new(top.start(shard))),
+            },
             Sink::Upsert(upsert) => Accumulator::Upsert(Box::new(upsert.start(job, shard))),
         };
         Gathering {
@@ -95,6 +102,7 @@ impl Gathering {
 enum Accumulator {
     Merge(Box<Aggregator>),
     Upsert(Box<Upserter>),
+    Top(Box<TopRows>),
 }
 
 impl Accumulator {
@@ -102,6 +110,7 @@ impl Accumulator {
         match self {
             Accumulator::Merge(aggregator) => Ok(aggregator.push(batch)?),
             Accumulator::Upsert(upserter) => Ok(upserter.push(batch)?),
+            Accumulator::Top(rows) => Ok(rows.push(batch)?),
         }
     }
 
@@ -112,6 +121,7 @@ impl Accumulator {
                 aggregator.is_full() || aggregator.len_bytes() > len_max
             }
             Accumulator::Upsert(upserter) => upserter.is_full() || upserter.len_bytes() > len_max,
+            Accumulator::Top(rows) => rows.is_full() || rows.len_bytes() > len_max,
         }
     }
 
@@ -119,6 +129,7 @@ impl Accumulator {
         match self {
             Accumulator::Merge(aggregator) => Ok(aggregator.take()?),
             Accumulator::Upsert(upserter) => Ok(upserter.take()?),
+            Accumulator::Top(rows) => Ok(rows.take()),
         }
     }
 }

@@ -78,6 +78,7 @@ mod batch;
 mod cancel;
 mod claims;
 mod commit;
+mod conclude;
 mod difference;
 mod doubt;
 mod drop;

@@ -12,7 +12,8 @@
 
 use eciton_proto::prost::Message;
 use eciton_proto::v1::job_spec::Sink;
-use eciton_proto::v1::{Format, JobSpec, JobState, OnError};
+use eciton_proto::v1::{Format, JobSpec, JobState, OnError, Scope, Verify};
+use eciton_proto::v1::job_spec::Step;
 
 use super::error::JobError;
 use super::ledger::{Job, damaged};
@@ -57,8 +58,15 @@ pub(super) fn check(name: &str, job: &Job) -> Result<(), JobError> {
     // Values of enums stay numbers and read as nothing said.
     let source = job.spec.source.iter();
     let has_values = source.into_iter().all(|source| {
-        Format::try_from(source.format).is_ok() && OnError::try_from(source.on_error).is_ok()
+        Format::try_from(source.format).is_ok()
+            && OnError::try_from(source.on_error).is_ok()
+            && Verify::try_from(source.verify).is_ok()
     });
+    let has_values = has_values
+        && match &job.spec.step {
+            Some(Step::Transform(transform)) => Scope::try_from(transform.scope).is_ok(),
+            _ => true,
+        };
     match has_values && fingerprint(&job.spec) == job.stored_hash {
         true => Ok(()),
         false => Err(unknown(name, "keys of its job file")),

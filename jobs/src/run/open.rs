@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_engine::db::Store;
+use eciton_engine::base::Error as EngineError;
+use eciton_engine::db::{Store, StoreSchema};
 use parking_lot::Mutex;
 
 use super::error::JobError;
@@ -53,7 +54,11 @@ impl OpenJob {
         let source = source_of(ledger, name, job, reach).await?;
         let pipeline = Pipeline::plan(&job.spec, source)
             .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
-        let store = target::open(ledger, name, job, &pipeline).await?;
+        let results = target::open(ledger, name, job, &pipeline).await?;
+        let store = match pipeline.operands(job.state.number) {
+            Some(operands) => open_operands(ledger, name, operands).await?,
+            None => results,
+        };
         let run = job.spec.run.unwrap_or_default();
         Ok(OpenJob {
             ledger: ledger.clone(),
@@ -111,6 +116,23 @@ pub(super) async fn source_of(
         return Err(JobError::Source(SourceError::OutOfReach(reach.refusal())));
     }
     Ok(source.within(reach.clone()))
+}
+
+/// The store that takes the operands of shards, where that is not the store of the results.
+async fn open_operands(
+    ledger: &Ledger,
+    name: &str,
+    (store, schema): (String, StoreSchema),
+) -> Result<Store, JobError> {
+    match ledger.db.create_store(&store, schema).await {
+        Err(EngineError::StoreDiffers { .. }) => {
+            let detail = "another version of this program takes the query apart otherwise: expected that version, or the \
+                          job submitted anew with `--replace`";
+            let record = format!("the store `{store}` of its operands");
+            Err(damaged(name, &record, detail))
+        }
+        created => Ok(created?),
+    }
 }
 
 /// How long the lease of one of the job's shards runs.

@@ -1,10 +1,11 @@
 //! What a job does to a shard, planned once.
 
 use eciton_engine::db::StoreSchema;
-use eciton_proto::v1::JobSpec;
 use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
+use eciton_proto::v1::{JobSpec, Scope};
 
 use crate::aggregate::Aggregation;
+use crate::query::{Answer, Planned};
 use crate::source::Source;
 use crate::transform::Transform;
 use crate::upsert::Upsert;
@@ -21,6 +22,13 @@ pub(super) struct Pipeline {
 pub(super) enum Sink {
     Merge(Aggregation),
     Upsert(Upsert),
+    /// The answer of the query over all shards.
+    Answer(Answer),
+}
+
+/// The store of a job's own that has the operands of its answer while it runs.
+pub(super) fn operand_store(job_number: u64) -> String {
+    format!("_answer_{job_number}")
 }
 
 /// A key of the job file that does not fit the columns, and what was expected.
@@ -49,6 +57,17 @@ impl Pipeline {
                 return Err(Misfit::new("command", "not supported by this version"));
             }
         };
+        if let (Some(SinkSpec::Answer(answer)), Some(sql)) = (&spec.sink, sql) {
+            let planned = Answer::plan(sql, source.schema())
+                .map_err(|error| Misfit::new("transform.sql", error))?;
+            let Planned { rows, answer: sink } = planned;
+            return Ok(Pipeline {
+                source,
+                transform: rows,
+                sink: Sink::Answer(sink),
+                store_name: answer.store.clone(),
+            });
+        }
         let mut transform = Transform::plan(sql, source.schema().clone())
             .map_err(|error| Misfit::new("transform.sql", error))?;
         let (sink, store_name) = match &spec.sink {
@@ -66,7 +85,9 @@ impl Pipeline {
                     .map_err(|error| Misfit::new(error.key(), error))?;
                 (Sink::Upsert(planned), upsert.store.clone())
             }
-            None => return Err(Misfit::new("merge", "expected [merge] or [upsert]")),
+            Some(SinkSpec::Answer(_)) | None => {
+                return Err(Misfit::new("merge", "expected [merge] or [upsert]"));
+            }
         };
         Ok(Pipeline {
             source,
@@ -76,11 +97,40 @@ impl Pipeline {
         })
     }
 
+    /// Checks that a job that is submitted now does not depend on where its shards are cut. A job that was recorded
+    /// before there was such a check goes on as it was.
+    pub(super) fn check_scope(&self, spec: &JobSpec) -> Result<(), Misfit> {
+        let Some(Step::Transform(step)) = &spec.step else {
+            return Ok(());
+        };
+        match (step.scope(), &self.sink) {
+            (Scope::Shard, Sink::Answer(_)) => Err(Misfit::new(
+                "transform.scope",
+                "rows per shard need [merge] or [upsert]: expected one of them, or no `scope`, so that the query gives the \
+                 answer over the whole source",
+            )),
+            (Scope::Unspecified | Scope::Source, Sink::Merge(_) | Sink::Upsert(_)) => {
+                let free = self.transform.check_scope();
+                free.map_err(|error| Misfit::new("transform.sql", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The store that takes the operands of shards, where it is not that of the results.
+    pub(super) fn operands(&self, job_number: u64) -> Option<(String, StoreSchema)> {
+        match &self.sink {
+            Sink::Answer(answer) => Some((operand_store(job_number), answer.operand_schema())),
+            Sink::Merge(_) | Sink::Upsert(_) => None,
+        }
+    }
+
     /// What the store of the results must be.
     pub(super) fn store_schema(&self) -> StoreSchema {
         match &self.sink {
             Sink::Merge(aggregation) => aggregation.store_schema(),
             Sink::Upsert(upsert) => upsert.store_schema(),
+            Sink::Answer(answer) => answer.layout().store_schema(),
         }
     }
 
@@ -89,6 +139,7 @@ impl Pipeline {
         match &self.sink {
             Sink::Merge(_) => "merge.store",
             Sink::Upsert(_) => "upsert.store",
+            Sink::Answer(_) => "result.store",
         }
     }
 }

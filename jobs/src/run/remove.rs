@@ -13,6 +13,7 @@ use futures::FutureExt;
 
 use super::error::JobError;
 use super::ledger::{LAYOUT, Ledger};
+use super::pipeline::operand_store;
 use super::status::phase_name;
 use super::target::{is_removed, named, number_of, writers};
 use super::worker::{now_ms, retry_on_conflict};
@@ -172,6 +173,7 @@ pub(super) async fn purge(
     if parts.len() == RECORDS_MAX {
         return Ok(false);
     }
+    tx.drop_store(&operand_store(number)).await?;
     ledger.delete_job(tx, name, number)?;
     Ok(true)
 }

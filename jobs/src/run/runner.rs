@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::cancel::cancel_for;
 use super::claims::{Claims, RENEWALS};
+use super::conclude::{conclude, forget};
 use super::doubt::Doubts;
 use super::error::JobError;
 use super::fresh::Open;
@@ -429,13 +430,31 @@ async fn finish_once(job: &OpenJob) -> Result<Option<End>, JobError> {
     if tally.ended() < total {
         return Ok(Some(End::Stopped));
     }
-    let (phase, end) = match count(tally.failed) {
-        0 => (JobPhase::Done, End::Done),
-        _ => (JobPhase::Failed, End::Failed),
+    let mut end = match count(tally.failed) {
+        0 => End::Done,
+        _ => End::Failed,
+    };
+    if end == End::Done
+        && let Some(reason) = conclude(ledger, name, &mut tx).await?
+    {
+        // A transaction that has part of an answer is not committed.
+        tx = ledger.db.begin();
+        if ledger.job_state(&mut tx, name).await?.as_ref() != Some(&state) {
+            return Ok(None);
+        }
+        state.reason = format!("the result cannot be computed: {reason}");
+        end = End::Failed;
+    }
+    let phase = match end {
+        End::Done => JobPhase::Done,
+        _ => JobPhase::Failed,
     };
     state.set_phase(phase);
     state.finished_ms = now_ms();
     ledger.put_job_state(&mut tx, name, &state)?;
     tx.commit().await?;
+    if end == End::Done {
+        forget(ledger, name, state.number).await;
+    }
     Ok(Some(end))
 }

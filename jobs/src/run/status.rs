@@ -208,6 +208,7 @@ pub(super) fn store_of(spec: &JobSpec) -> String {
     match &spec.sink {
         Some(Sink::Merge(merge)) => merge.store.clone(),
         Some(Sink::Upsert(upsert)) => upsert.store.clone(),
+        Some(Sink::Answer(answer)) => answer.store.clone(),
         None => String::new(),
     }
 }

@@ -60,6 +60,7 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
         .map_err(|error| JobError::Worker(error.to_string()))??;
     let source = planned.source(file.spec().source.clone().unwrap_or_default())?;
     let pipeline = Pipeline::plan(file.spec(), source)
+        .and_then(|pipeline| pipeline.check_scope(file.spec()).map(|()| pipeline))
         .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
     Ok(Checked {
         file: file.clone(),

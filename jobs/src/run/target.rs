@@ -148,9 +148,9 @@ fn taken(file: &JobFile, pipeline: &Pipeline, others: &[String]) -> SpecError {
     file.error(
         key,
         format!(
-            "store `{store}` takes the results of {jobs}; expected another store, `into_existing = true` in `[{}]` to \
-             have both in it, or no such job: `eciton job rm {first} --with-results` removes one",
-            section(key)
+            "store `{store}` takes the results of {jobs}; expected another store, {}or no such job: `eciton job rm {first} \
+             --with-results` removes one",
+            both(key)
         ),
     )
 }
@@ -161,16 +161,20 @@ fn left_behind(file: &JobFile, pipeline: &Pipeline) -> SpecError {
         key,
         format!(
             "store `{store}` holds records that are of no job, but of one that was removed or put by hand; expected \
-             another store, `into_existing = true` in `[{}]` to have both in it, or an empty one: `eciton store drop \
-             {store}` drops it",
-            section(key)
+             another store, {}or an empty one: `eciton store drop {store}` drops it",
+            both(key)
         ),
     )
 }
 
-/// The section of a key.
-fn section(key: &str) -> &str {
-    key.split('.').next().unwrap_or(key)
+/// How the job file of a sink that can add to a store says so. An answer is whole only in a store of its own.
+fn both(key: &str) -> String {
+    match key.split('.').next() {
+        Some(section @ ("merge" | "upsert")) => {
+            format!("`into_existing = true` in `[{section}]` to have both in it, ")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Names of jobs for a message, which is not long however many there are.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eciton_proto::v1::{
-    JobSpec, MergeSpec, RunSpec, TransformSpec, UpsertSpec,
+    AnswerSpec, JobSpec, MergeSpec, RunSpec, Scope, TransformSpec, UpsertSpec,
     job_spec::{Sink, Step},
 };
 use toml::de::DeTable;
@@ -22,12 +22,13 @@ use super::section::{Document, Section};
 use super::source;
 use super::units::{parse_duration_ms, show_duration_ms};
 
-const TOP_KEYS: [&str; 7] = [
+const TOP_KEYS: [&str; 8] = [
     "name",
     "source",
     "transform",
     "merge",
     "upsert",
+    "result",
     "command",
     "run",
 ];
@@ -157,7 +158,7 @@ fn read_spec(top: &Section<'_>) -> Result<JobSpec, SpecError> {
     )?;
     let source = source::read(top)?;
     let step = read_transform(top)?;
-    let sink = read_sink(top)?;
+    let sink = read_sink(top, &name, step.is_some())?;
     let run = read_run(top)?;
     Ok(JobSpec {
         name,
@@ -169,7 +170,7 @@ fn read_spec(top: &Section<'_>) -> Result<JobSpec, SpecError> {
 }
 
 fn read_transform(top: &Section<'_>) -> Result<Option<Step>, SpecError> {
-    let Some(section) = top.table("transform", &["sql"])? else {
+    let Some(section) = top.table("transform", &["sql", "scope"])? else {
         return Ok(None);
     };
     let sql = section.required_string("sql", "a string, a SELECT over the table `source`")?;
@@ -185,12 +186,47 @@ fn read_transform(top: &Section<'_>) -> Result<Option<Step>, SpecError> {
         }
         Ok(())
     })?;
-    Ok(Some(Step::Transform(TransformSpec { sql })))
+    // The default is encoded as nothing: so a job that was recorded before there was a scope is the same job.
+    let scope = match section.string("scope", SCOPES)? {
+        None => Scope::Unspecified,
+        Some(entry) => entry.parsed(|text| scope(text), SCOPES)?.value,
+    };
+    Ok(Some(Step::Transform(TransformSpec {
+        sql,
+        scope: scope.into(),
+    })))
 }
 
-fn read_sink(top: &Section<'_>) -> Result<Sink, SpecError> {
+/// What `transform.scope` can be.
+const SCOPES: &str =
+    "\"source\", the query is about all rows, or \"shard\", it is about those of one shard";
+
+fn scope(text: &str) -> Option<Scope> {
+    match text {
+        "source" => Some(Scope::Unspecified),
+        "shard" => Some(Scope::Shard),
+        _ => None,
+    }
+}
+
+fn read_sink(top: &Section<'_>, job: &str, has_query: bool) -> Result<Sink, SpecError> {
     let merge = top.table("merge", &["store", "key", "values", "into_existing"])?;
     let upsert = top.table("upsert", &["store", "key", "into_existing"])?;
+    let result = top.table("result", &["store"])?;
+    if result.is_some() {
+        if merge.is_some() || upsert.is_some() {
+            return Err(top.error(
+                "result",
+                "a job has one of `[merge]`, `[upsert]` and `[result]`, found two",
+            ));
+        }
+        if !has_query {
+            return Err(top.error(
+                "result",
+                "expected a table `[transform]` with `sql`, the query whose result it is",
+            ));
+        }
+    }
     match (merge, upsert) {
         (Some(section), None) => Ok(Sink::Merge(MergeSpec {
             store: read_store(&section)?,
@@ -207,8 +243,38 @@ fn read_sink(top: &Section<'_>) -> Result<Sink, SpecError> {
             "upsert",
             "a job has either `[merge]` or `[upsert]`, found both",
         )),
-        (None, None) => Err(top.missing("merge", "a table `[merge]` or `[upsert]`")),
+        (None, None) if has_query => read_answer(top, result.as_ref(), job).map(Sink::Answer),
+        (None, None) => Err(top.missing(
+            "merge",
+            "a table `[merge]` or `[upsert]`, or a `[transform]` whose `sql` groups rows",
+        )),
     }
+}
+
+/// Where the answer of a query goes: into the store of the job's name unless it says otherwise.
+fn read_answer(
+    top: &Section<'_>,
+    section: Option<&Section<'_>>,
+    job: &str,
+) -> Result<AnswerSpec, SpecError> {
+    let named = match section {
+        Some(section) => section.string("store", "a string, the name of a store")?,
+        None => None,
+    };
+    let store = match named {
+        Some(entry) => entry.checked(|name| check_store(name))?,
+        None => {
+            check_store(job).map_err(|message| {
+                let advice = "or name another store in [result]";
+                top.error(
+                    "name",
+                    format!("it names the store of the result: {message}, {advice}"),
+                )
+            })?;
+            job.to_owned()
+        }
+    };
+    Ok(AnswerSpec { store })
 }
 
 fn read_store(section: &Section<'_>) -> Result<String, SpecError> {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use eciton_proto::v1::{
-    Format, JobSpec, MergeSpec, MergeValue, OnError, RunSpec, SchemaField, SourceSpec,
+    AnswerSpec, Format, JobSpec, MergeSpec, MergeValue, OnError, RunSpec, SchemaField, SourceSpec,
     TransformSpec,
     job_spec::{Sink, Step},
 };
@@ -80,6 +80,7 @@ fn a_whole_job_file_becomes_a_spec() {
             ..SourceSpec::default()
         }),
         step: Some(Step::Transform(TransformSpec {
+            scope: 0,
             sql: "SELECT carrier, month, dep_delay FROM source WHERE dep_delay IS NOT NULL".into(),
         })),
         sink: Some(Sink::Merge(MergeSpec {
@@ -140,7 +141,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "[run]",
         "[runs]",
         "jobs/x.toml:25: key `runs`: unknown key; expected one of `name`, `source`, `transform`, \
-         `merge`, `upsert`, `command`, `run` (did you mean `run`?)",
+         `merge`, `upsert`, `result`, `command`, `run` (did you mean `run`?)",
     ),
     (
         "name = \"delay-by-carrier\"",
@@ -380,10 +381,11 @@ fn refusals_name_file_line_key_and_what_was_expected() {
 
 #[test]
 fn a_job_without_a_sink_is_refused() {
-    let text = &CONTRACT[..CONTRACT.find("[merge]").unwrap()];
+    let text = &CONTRACT[..CONTRACT.find("[transform]").unwrap()];
     assert_eq!(
         parse(text).unwrap_err(),
-        "jobs/x.toml:1: key `merge`: missing; expected a table `[merge]` or `[upsert]`"
+        "jobs/x.toml:1: key `merge`: missing; expected a table `[merge]` or `[upsert]`, or a `[transform]` whose `sql` \
+         groups rows"
     );
     assert_eq!(
         parse("name = 'x'").unwrap_err(),
@@ -449,4 +451,47 @@ fn later_findings_name_the_place_of_their_key() {
     assert_eq!(file.line("merge.values.delay_max"), 23);
     assert_eq!(file.line("source.quote"), 3);
     assert_eq!(file.line("upsert.store"), 1);
+}
+
+#[test]
+fn a_query_alone_is_an_answer() {
+    let text = &CONTRACT[..CONTRACT.find("[merge]").unwrap()];
+    let sink = |text: &str| parse(text).map(|spec| spec.sink.unwrap());
+    let answer = |store: &str| {
+        Sink::Answer(AnswerSpec {
+            store: store.to_owned(),
+        })
+    };
+    assert_eq!(sink(text).unwrap(), answer("delay-by-carrier"));
+    let named = format!("{text}\n[result]\nstore = 'delays'\n");
+    assert_eq!(sink(&named).unwrap(), answer("delays"));
+    let error = |text: &str| parse(text).unwrap_err();
+    let system = format!("{text}\n[result]\nstore = '_jobs'\n");
+    assert!(
+        error(&system).contains("key `result.store`"),
+        "{}",
+        error(&system)
+    );
+    let both = format!("{CONTRACT}\n[result]\nstore = 'x'\n");
+    assert!(
+        error(&both).contains("one of `[merge]`, `[upsert]` and `[result]`"),
+        "{}",
+        error(&both)
+    );
+    let system = text.replacen("delay-by-carrier", "_x", 1);
+    assert!(error(&system).contains("key `name`"), "{}", error(&system));
+}
+
+#[test]
+fn a_scope_that_says_nothing_new_is_encoded_as_none() {
+    let scoped =
+        |scope: &str| CONTRACT.replacen("[transform]", &format!("[transform]\n{scope}"), 1);
+    let of = |text: &str| fingerprint(&parse(text).unwrap());
+    assert_eq!(of(&scoped("scope = 'source'")), of(CONTRACT));
+    assert_ne!(of(&scoped("scope = 'shard'")), of(CONTRACT));
+    let error = parse(&scoped("scope = 'file'")).unwrap_err();
+    assert!(
+        error.contains("key `transform.scope`") && error.contains("\"shard\""),
+        "{error}"
+    );
 }

@@ -60,6 +60,24 @@ pub enum TransformError {
         /// What to write instead.
         advice: &'static str,
     },
+    /// Its rows depend on where shards are cut.
+    #[error(
+        "`{operator}` sees one shard at a time, so that the result would depend on `source.shard_size`: {advice}; or set `scope = \"shard\"` in [transform] if rows per shard are meant"
+    )]
+    ShardDependent {
+        /// The operator, as SQL writes it.
+        operator: String,
+        /// What to write instead.
+        advice: String,
+    },
+    /// It says the whole answer of a job, and that cannot be put together from shards.
+    #[error("{what} cannot be put together exactly from shards: {advice}")]
+    NotMergeable {
+        /// The part of the query.
+        what: String,
+        /// What to write instead.
+        advice: String,
+    },
     /// Types, functions or clauses do not fit.
     #[error("{message}")]
     Plan {
@@ -118,7 +136,7 @@ impl TransformError {
     }
 
     /// An error met while planning.
-    pub(super) fn from_plan(error: &DataFusionError) -> TransformError {
+    pub(crate) fn from_plan(error: &DataFusionError) -> TransformError {
         match innermost(error) {
             DataFusionError::SQL(parser, _) => TransformError::from_parser(&parser.to_string()),
             DataFusionError::SchemaError(schema, _) => TransformError::from_schema(schema),

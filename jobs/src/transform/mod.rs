@@ -19,11 +19,13 @@ mod error;
 mod input;
 mod output;
 mod plan;
+pub(crate) mod scope;
 
 pub use error::{RunError, TransformError};
 pub use input::BatchIter;
 pub use output::Output;
 pub use plan::{TRANSFORM_MEMORY_LEN_MAX, Transform};
+pub(crate) use plan::{logical_plan, session};
 
 #[cfg(test)]
 mod tests;

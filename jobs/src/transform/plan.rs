@@ -24,6 +24,7 @@ use super::check;
 use super::error::TransformError;
 use super::input::{BatchIter, Input, InputPartition};
 use super::output::Output;
+use super::scope;
 
 /// Bytes that a query may keep for one shard (what a sort, a join or a grouping holds); a sort
 /// beyond it goes to temporary files, anything else fails the shard. The limit is each shard's
@@ -42,6 +43,8 @@ pub struct Transform {
     /// Positions in `source_schema` of the columns that are read, ascending.
     source_columns: Arc<[usize]>,
     query: Option<Arc<Query>>,
+    /// What depends on where shards are cut.
+    shard_dependent: Option<TransformError>,
 }
 
 struct Query {
@@ -60,9 +63,23 @@ impl Transform {
         };
         let state = session(&source_schema).map_err(|error| TransformError::from_plan(&error))?;
         let plan = logical_plan(&state, sql)?;
+        Transform::of(state, &plan, source_schema)
+    }
+
+    /// Optimises a checked plan over a table of this schema.
+    ///
+    /// # Errors
+    /// As [`Transform::plan`].
+    pub(crate) fn of(
+        state: SessionState,
+        plan: &LogicalPlan,
+        source_schema: SchemaRef,
+    ) -> Result<Transform, TransformError> {
         let output_schema = Arc::new(plan.schema().as_arrow().clone());
+        let shard_dependent =
+            scope::check(plan).map_err(|error| TransformError::from_plan(&error))?;
         let plan = state
-            .optimize(&plan)
+            .optimize(plan)
             .map_err(|error| TransformError::from_plan(&error))?;
         let source_columns = source_columns(&plan, source_schema.fields().len())
             .map_err(|error| TransformError::from_plan(&error))?;
@@ -72,7 +89,16 @@ impl Transform {
             output_schema,
             source_columns,
             query,
+            shard_dependent,
         })
+    }
+
+    /// Checks that the rows do not depend on where shards are cut.
+    ///
+    /// # Errors
+    /// [`TransformError::ShardDependent`] with the operator that does.
+    pub fn check_scope(&self) -> Result<(), TransformError> {
+        self.shard_dependent.clone().map_or(Ok(()), Err)
     }
 
     fn passing(source_schema: SchemaRef) -> Transform {
@@ -81,6 +107,7 @@ impl Transform {
             source_columns: (0..source_schema.fields().len()).collect(),
             source_schema,
             query: None,
+            shard_dependent: None,
         }
     }
 
@@ -191,7 +218,7 @@ impl Query {
 
 /// A session that knows the table `source`, the functions, and nothing else: no files, no
 /// catalogs, no table functions.
-fn session(source_schema: &SchemaRef) -> Result<SessionState, DataFusionError> {
+pub(crate) fn session(source_schema: &SchemaRef) -> Result<SessionState, DataFusionError> {
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_information_schema(false);
@@ -214,7 +241,7 @@ fn session(source_schema: &SchemaRef) -> Result<SessionState, DataFusionError> {
 }
 
 /// Text to a checked plan.
-fn logical_plan(state: &SessionState, sql: &str) -> Result<LogicalPlan, TransformError> {
+pub(crate) fn logical_plan(state: &SessionState, sql: &str) -> Result<LogicalPlan, TransformError> {
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state
         .sql_to_statement(sql, &dialect)

@@ -9,7 +9,7 @@ use eciton_engine::base::Datum;
 use crate::columns::{Column, Kind, ValueError};
 
 /// One column of one batch, ready to be written row by row.
-pub(super) enum JsonColumn {
+pub(crate) enum JsonColumn {
     Scalar(Column),
     /// Where each row's items begin and end, and the items of all rows.
     List {
@@ -24,17 +24,17 @@ pub(super) enum JsonColumn {
 }
 
 /// Where each row's items lie.
-pub(super) enum Spans {
+pub(crate) enum Spans {
     Short(ListArray),
     Long(LargeListArray),
     Fixed(usize),
 }
 
 /// Named columns: what an object is made of.
-pub(super) struct Members(Vec<(String, JsonColumn)>);
+pub(crate) struct Members(Vec<(String, JsonColumn)>);
 
 /// Whether values of a type can be written.
-pub(super) fn is_writable(data_type: &DataType) -> bool {
+pub(crate) fn is_writable(data_type: &DataType) -> bool {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             is_writable(item.data_type())
@@ -45,7 +45,7 @@ pub(super) fn is_writable(data_type: &DataType) -> bool {
 }
 
 impl JsonColumn {
-    pub(super) fn read(name: &str, array: &ArrayRef) -> Result<JsonColumn, ValueError> {
+    pub(crate) fn read(name: &str, array: &ArrayRef) -> Result<JsonColumn, ValueError> {
         let nulls = array.nulls().cloned();
         Ok(match array.data_type() {
             DataType::List(_) => {
@@ -130,7 +130,7 @@ impl Spans {
 }
 
 impl Members {
-    pub(super) fn new(columns: impl Iterator<Item = (String, JsonColumn)>) -> Members {
+    pub(crate) fn new(columns: impl Iterator<Item = (String, JsonColumn)>) -> Members {
         // Names are written into every row: as JSON, with their colon, once.
         let quoted = |name: String| format!("{}:", serde_json::Value::String(name));
         Members(
@@ -156,7 +156,7 @@ impl Members {
     }
 
     /// Adds a row as an object.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
         out.push(b'{');
         for (index, (name, column)) in self.0.iter().enumerate() {
             if index > 0 {

@@ -18,6 +18,7 @@ mod json;
 mod plan;
 mod upserter;
 
+pub(crate) use json::{JsonColumn, Members, is_writable};
 pub use plan::{PlanError, Upsert};
 pub use upserter::{UPSERT_LEN_MAX, UpsertError, Upserter};
 

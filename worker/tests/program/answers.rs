@@ -87,6 +87,19 @@ fn delay_by_carrier() {
     }
 }
 
+/// The same answer in SQL alone.
+#[test]
+fn delay_by_carrier_in_sql() {
+    let answer = answer("delay_by_carrier.csv");
+    for workers in ["1", "2", "8"] {
+        compare(
+            &run("delay-by-carrier-sql.toml", workers),
+            "delay_by_carrier",
+            &answer,
+        );
+    }
+}
+
 #[test]
 fn routes_from_parquet() {
     let answer = answer("routes.csv");

@@ -157,6 +157,15 @@ impl PullDesk {
                 }
                 Err(error) => return Err(error.into()),
             };
+            if !is_for_programs(&job) {
+                if is_named && answer.tasks.is_empty() {
+                    let why = format!(
+                        "job `{name}` gives the answer of a query, whose shards only processes with the database compute"
+                    );
+                    return Err(PullError::Invalid(why));
+                }
+                continue;
+            }
             if answer.tasks.len() >= tasks_max || !is_wanted(request, &job) {
                 continue;
             }
@@ -445,6 +454,12 @@ fn named(request: &PullRequest) -> Vec<String> {
 }
 
 /// Whether the request takes tasks of a job. A value that is not known is none that any job has.
+/// Whether a program can compute shards of a job: the rows of one that gives the answer of a query are no SQL that it
+/// could be told.
+fn is_for_programs(job: &PulledJob) -> bool {
+    job.told.sink.is_some()
+}
+
 fn is_wanted(request: &PullRequest, job: &PulledJob) -> bool {
     let step: StepKind = job.step;
     let format = job.open.pipeline.source.spec().format;

@@ -43,9 +43,11 @@ pub(super) fn task_job(open: &OpenJob, spec: &JobSpec) -> TaskJob {
             job_spec::Step::Transform(transform) => Step::Transform(transform),
             job_spec::Step::Command(command) => Step::Command(command),
         }),
-        sink: spec.sink.clone().map(|sink| match sink {
-            job_spec::Sink::Merge(merge) => Sink::Merge(merge),
-            job_spec::Sink::Upsert(upsert) => Sink::Upsert(upsert),
+        sink: spec.sink.clone().and_then(|sink| match sink {
+            job_spec::Sink::Merge(merge) => Some(Sink::Merge(merge)),
+            job_spec::Sink::Upsert(upsert) => Some(Sink::Upsert(upsert)),
+            // Never handed out: see `is_for_programs`.
+            job_spec::Sink::Answer(_) => None,
         }),
         output: fields(open.pipeline.transform.output_schema()),
     }

@@ -1,9 +1,11 @@
+mod answers;
 mod crashes;
 mod flushes;
 mod mending;
 mod panics;
 mod plans;
 mod pulls;
+mod queries;
 mod runs;
 mod serves;
 mod shared;

@@ -1,0 +1,406 @@
+//! Merged operands as rows for the rest of the query.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+    NullArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    UInt64Array,
+};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::DFSchemaRef;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScanBuilder, ident};
+use eciton_engine::base::{Datum, Error, Key};
+use eciton_engine::db::Scan;
+use eciton_engine::merge::{self, Column};
+use futures::executor::block_on;
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8192;
+/// The name under which the rest of a query finds the merged operands.
+const TABLE: &str = "merged";
+/// Microseconds of a day.
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// Where a column's values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A field of the key.
+    Key(usize),
+    /// A value of the record.
+    Value(usize),
+    /// The average of decimals, which SQL gives as a decimal: of a sum and a count.
+    DecimalAverage { sum: usize, count: usize },
+}
+
+/// How merged operands become rows. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Merged {
+    schema: SchemaRef,
+    origins: Arc<[Origin]>,
+    /// There is one group, also where there is no row at all.
+    is_one_group: bool,
+    /// Only so many.
+    limit: usize,
+    /// The columns of the store of operands.
+    columns: Arc<[Column]>,
+}
+
+/// Why merged operands do not become rows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MergedError {
+    /// The database failed, or a sum is beyond its type.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// A value does not fit the type that SQL gives it.
+    #[error("{0}")]
+    Value(#[from] ArrowError),
+}
+
+impl Merged {
+    /// The groups of a grouping; of all rows as one group if `is_one_group`.
+    pub(super) fn groups(columns: Vec<(DataType, Origin)>, is_one_group: bool) -> Merged {
+        Merged::new(columns, is_one_group, usize::MAX)
+    }
+
+    /// The first so many rows.
+    pub(super) fn rows(columns: Vec<(DataType, Origin)>, limit: usize) -> Merged {
+        Merged::new(columns, false, limit)
+    }
+
+    fn new(columns: Vec<(DataType, Origin)>, is_one_group: bool, limit: usize) -> Merged {
+        let (types, origins): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        let fields = types.into_iter().enumerate();
+        let fields =
+            fields.map(|(index, data_type)| Field::new(format!("m{index}"), data_type, true));
+        Merged {
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            origins: origins.into(),
+            is_one_group,
+            limit,
+            columns: Arc::new([]),
+        }
+    }
+
+    /// Over a store with these columns.
+    pub(super) fn over(self, columns: Vec<Column>) -> Merged {
+        Merged {
+            columns: columns.into(),
+            ..self
+        }
+    }
+
+    /// The columns of the rows.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The rows of the store of operands, batch by batch. Blocks where it is read.
+    pub(super) fn read(&self, operands: Scan) -> Batches {
+        Batches {
+            merged: self.clone(),
+            operands: Some(operands),
+            left: self.limit,
+            is_begun: false,
+        }
+    }
+
+    fn batch(&self, rows: &[Row]) -> Result<RecordBatch, MergedError> {
+        let fields = self.schema.fields().iter();
+        let arrays = self.origins.iter().zip(fields).map(|(origin, field)| {
+            let values = rows.iter().map(|row| row.value(*origin, field.data_type()));
+            array(values.collect::<Result<_, _>>()?, field.data_type())
+        });
+        let arrays = arrays.collect::<Result<Vec<_>, ArrowError>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let schema = Arc::clone(&self.schema);
+        Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+}
+
+/// One merged record.
+struct Row {
+    key: Vec<Datum>,
+    values: Vec<Datum>,
+}
+
+impl Row {
+    /// What SQL says of no row at all: it counts 0, and everything else is NULL.
+    fn of_nothing(columns: &[Column]) -> Row {
+        let value = |column: &Column| match column.operator {
+            merge::Operator::Count => Datum::Int(0),
+            _ => Datum::Null,
+        };
+        Row {
+            key: Vec::new(),
+            values: columns.iter().map(value).collect(),
+        }
+    }
+
+    fn value(&self, origin: Origin, data_type: &DataType) -> Result<Datum, ArrowError> {
+        let of = |datums: &[Datum], index: usize| {
+            let found = datums.get(index).cloned();
+            found.ok_or_else(|| ArrowError::SchemaError(format!("no operand {index}")))
+        };
+        match origin {
+            Origin::Key(index) => of(&self.key, index),
+            Origin::Value(index) => of(&self.values, index),
+            Origin::DecimalAverage { sum, count } => decimal_average(
+                &of(&self.values, sum)?,
+                &of(&self.values, count)?,
+                data_type,
+            ),
+        }
+    }
+}
+
+/// The average as SQL has it: cut after the last decimal place of its type.
+fn decimal_average(sum: &Datum, count: &Datum, data_type: &DataType) -> Result<Datum, ArrowError> {
+    let (Datum::Decimal { unscaled, scale }, Datum::Int(count)) = (sum, count) else {
+        return Ok(Datum::Null);
+    };
+    let target = match data_type {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale) => *scale,
+        other => return Err(mismatch(sum, other)),
+    };
+    let sum = rescaled(*unscaled, *scale, target);
+    let unscaled = sum.and_then(|sum| sum.checked_div(*count));
+    let unscaled = unscaled.ok_or_else(|| {
+        ArrowError::ArithmeticOverflow(format!("an average is beyond {data_type}"))
+    })?;
+    Ok(Datum::Decimal {
+        unscaled,
+        scale: target,
+    })
+}
+
+/// A decimal with another number of places, if it is the same number then.
+fn rescaled(unscaled: i128, from: i8, to: i8) -> Option<i128> {
+    let places = u32::from(from.abs_diff(to));
+    let factor = 10_i128.checked_pow(places);
+    if unscaled == 0 {
+        return Some(0);
+    }
+    match to >= from {
+        true => unscaled.checked_mul(factor?),
+        false => (unscaled % factor? == 0).then(|| unscaled / factor.unwrap_or(1)),
+    }
+}
+
+/// The rows of a store of operands.
+pub(super) struct Batches {
+    merged: Merged,
+    /// `None` once it has ended.
+    operands: Option<Scan>,
+    left: usize,
+    is_begun: bool,
+}
+
+impl Batches {
+    fn rows(&mut self) -> Result<Vec<Row>, MergedError> {
+        let mut rows = Vec::new();
+        let count = BATCH_ROWS.min(self.left);
+        let columns = &self.merged.columns;
+        while rows.len() < count {
+            let Some(operands) = &mut self.operands else {
+                break;
+            };
+            // The thread is there to wait.
+            let Some(record) = block_on(operands.next())? else {
+                self.operands = None;
+                break;
+            };
+            rows.push(row(columns, &record.key, &record.value)?);
+        }
+        self.left -= rows.len();
+        Ok(rows)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, MergedError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut rows = match self.rows() {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.operands = None;
+                self.left = 0;
+                return Some(Err(error));
+            }
+        };
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        if rows.is_empty() {
+            if !(is_first && self.merged.is_one_group) {
+                return None;
+            }
+            rows.push(Row::of_nothing(&self.merged.columns));
+        }
+        Some(self.merged.batch(&rows))
+    }
+}
+
+fn row(columns: &[Column], key: &Key, record: &[u8]) -> Result<Row, Error> {
+    let values = merge::read(columns, key, record)?;
+    Ok(Row {
+        key: key.datums()?,
+        values: values.into_iter().map(|(_, datum)| datum).collect(),
+    })
+}
+
+/// A scan of the merged operands as a table with these columns.
+pub(super) fn scan_as(
+    merged: &Merged,
+    schema: &DFSchemaRef,
+) -> Result<LogicalPlan, DataFusionError> {
+    let table = StreamingTable::try_new(Arc::clone(&merged.schema), Vec::new())?;
+    let source = provider_as_source(Arc::new(table));
+    let scan = TableScanBuilder::new(TABLE, source).build()?;
+    let names = schema.iter().enumerate();
+    let columns = names.map(|(index, (table, field))| {
+        ident(format!("m{index}")).alias_qualified(table.cloned(), field.name())
+    });
+    LogicalPlanBuilder::from(LogicalPlan::TableScan(scan))
+        .project(columns.collect::<Vec<_>>())?
+        .build()
+}
+
+/// Values as a column of this type, exactly.
+fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let wide: ArrayRef = match data_type {
+        DataType::Null => return Ok(Arc::new(NullArray::new(datums.len()))),
+        DataType::Dictionary(_, values) => array(datums, values)?,
+        DataType::Boolean => Arc::new(BooleanArray::from(each(
+            datums,
+            data_type,
+            |datum| match datum {
+                Datum::Bool(value) => Some(*value),
+                _ => None,
+            },
+        )?)),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+            Arc::new(Int64Array::from(each(datums, data_type, int)?))
+        }
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Arc::new(
+            UInt64Array::from(each(datums, data_type, |datum| match datum {
+                Datum::Int(value) => u64::try_from(*value).ok(),
+                _ => None,
+            })?),
+        ),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => Arc::new(Float64Array::from(
+            each(datums, data_type, |datum| match datum {
+                Datum::Float(value) => Some(*value),
+                _ => None,
+            })?,
+        )),
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale) => Arc::new(decimals(datums, *scale, data_type)?),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Arc::new(StringArray::from(
+            each(datums, data_type, |datum| match datum {
+                Datum::Str(text) => Some(text.clone()),
+                _ => None,
+            })?,
+        )),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => {
+            let bytes = each(datums, data_type, |datum| match datum {
+                Datum::Bytes(bytes) => Some(bytes.clone()),
+                _ => None,
+            })?;
+            Arc::new(bytes.into_iter().collect::<BinaryArray>())
+        }
+        DataType::Date32 => Arc::new(Date32Array::from(each(
+            datums,
+            data_type,
+            |datum| match datum {
+                Datum::Timestamp(micros) => i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok(),
+                _ => None,
+            },
+        )?)),
+        // As it went in: a number.
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            Arc::new(Int64Array::from(each(datums, data_type, int)?))
+        }
+        DataType::Date64 | DataType::Timestamp(..) => {
+            let micros = each(datums, data_type, |datum| match datum {
+                Datum::Timestamp(micros) => Some(*micros),
+                _ => None,
+            })?;
+            let micros = TimestampMicrosecondArray::from(micros);
+            match data_type {
+                DataType::Timestamp(_, Some(zone)) => {
+                    Arc::new(micros.with_timezone(Arc::clone(zone)))
+                }
+                _ => Arc::new(micros),
+            }
+        }
+        other => {
+            let found = datums.first().cloned().unwrap_or(Datum::Null);
+            return Err(mismatch(&found, other));
+        }
+    };
+    let exact = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    match wide.data_type() == data_type {
+        true => Ok(wide),
+        false => cast_with_options(&wide, data_type, &exact),
+    }
+}
+
+/// Each value, NULL aside, as what `read` makes of it.
+fn each<T>(
+    datums: Vec<Datum>,
+    data_type: &DataType,
+    read: impl Fn(&Datum) -> Option<T>,
+) -> Result<Vec<Option<T>>, ArrowError> {
+    let values = datums.into_iter().map(|datum| match datum {
+        Datum::Null => Ok(None),
+        datum => match read(&datum) {
+            Some(value) => Ok(Some(value)),
+            None => Err(mismatch(&datum, data_type)),
+        },
+    });
+    values.collect()
+}
+
+fn int(datum: &Datum) -> Option<i64> {
+    match datum {
+        Datum::Int(value) => i64::try_from(*value).ok(),
+        _ => None,
+    }
+}
+
+fn decimals(
+    datums: Vec<Datum>,
+    places: i8,
+    data_type: &DataType,
+) -> Result<Decimal128Array, ArrowError> {
+    let values = each(datums, data_type, |datum| match datum {
+        Datum::Decimal { unscaled, scale } => rescaled(*unscaled, *scale, places),
+        _ => None,
+    })?;
+    let precision = match data_type {
+        DataType::Decimal128(precision, _) => *precision,
+        _ => DECIMAL128_MAX_PRECISION,
+    };
+    let array = Decimal128Array::from(values).with_precision_and_scale(precision, places)?;
+    array.validate_decimal_precision(precision)?;
+    Ok(array)
+}
+
+fn mismatch(datum: &Datum, data_type: &DataType) -> ArrowError {
+    let shown = datum.to_json();
+    ArrowError::ArithmeticOverflow(format!("{shown} is beyond the type {data_type}"))
+}
