@@ -30,7 +30,7 @@ macro_rules! types {
 }
 
 types! {
-    CancelJobRequest CancelJobResponse CommandSpec CompleteBegin CompleteEnd CompleteRequest CompleteResponse
+    AnswerSpec CancelJobRequest CancelJobResponse CommandSpec CompleteBegin CompleteEnd CompleteRequest CompleteResponse
     FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobCounts JobFile JobSpec JobState JobStatus
     ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse MergeSpec MergeValue Plan PullRequest
     PullResponse Registry ReleaseRequest ReleaseResponse RenewRequest RenewResponse RenewedLease RetryJobRequest

@@ -177,18 +177,20 @@ fn rows_after(plan: &LogicalPlan, sort: &Sort) -> Result<usize, TransformError> 
     })
 }
 
-/// Rows that tie keep their order in the source, which a join does not.
+/// Rows that tie keep their order in the source, which a join does not, nor a subquery that is planned as one.
 fn order_is_kept(plan: &LogicalPlan) -> Result<(), TransformError> {
-    let path = scope::path(plan).map_err(|error| TransformError::from_plan(&error))?;
-    match path.iter().any(|node| matches!(node, LogicalPlan::Join(_))) {
-        false => Ok(()),
-        true => Err(TransformError::NotMergeable {
-            what: "LIMIT over a join".to_owned(),
-            advice: "a join gives its rows in no order, so that it is not known which come first; write the join as a \
-                 CASE, or the rows with [upsert]"
-                .to_owned(),
-        }),
+    let failed = |error: DataFusionError| TransformError::from_plan(&error);
+    for node in scope::path(plan).map_err(failed)? {
+        if matches!(node, LogicalPlan::Join(_)) || scope::has_subquery(node).map_err(failed)? {
+            return Err(TransformError::NotMergeable {
+                what: "LIMIT over a join or a subquery".to_owned(),
+                advice: "a join gives its rows in no order, so that it is not known which come first; write it as a \
+                         CASE or as a list of literals, or the rows with [upsert]"
+                    .to_owned(),
+            });
+        }
     }
+    Ok(())
 }
 
 /// What is known to be no grouping that merges.

@@ -46,6 +46,17 @@ pub(crate) enum Kind {
 /// None in practice: walking a plan cannot fail.
 pub(crate) fn lowest(plan: &LogicalPlan) -> Result<Option<Dependence<'_>>, DataFusionError> {
     let path = path(plan)?;
+    // What a lateral subquery says depends on the row beside it, so that it is no query of its own.
+    if path
+        .iter()
+        .any(|node| matches!(node, LogicalPlan::Subquery(_)))
+    {
+        return Ok(Some(Dependence {
+            operator: "LATERAL (SELECT ...)".to_owned(),
+            kind: Kind::Subquery,
+            node: None,
+        }));
+    }
     for (above, node) in path.iter().enumerate().rev() {
         if let Some(subquery) = subquery_of_source(node)? {
             return Ok(Some(subquery));
@@ -106,6 +117,23 @@ pub(crate) fn reads_source(plan: &LogicalPlan) -> Result<bool, DataFusionError> 
     Ok(found)
 }
 
+/// Whether an expression of this node has a subquery. It may be planned as a join.
+pub(crate) fn has_subquery(node: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found = found || expr.exists(|part| Ok(is_subquery(part)))?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
+    )
+}
+
 /// A subquery in an expression of this node that reads `source`: it would see one shard of it.
 fn subquery_of_source(node: &LogicalPlan) -> Result<Option<Dependence<'_>>, DataFusionError> {
     let mut found = None;
@@ -138,7 +166,6 @@ fn dependence(node: &LogicalPlan, position: usize) -> Option<Dependence<'_>> {
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Repartition(_)
-        | LogicalPlan::Subquery(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Unnest(_) => return None,
         LogicalPlan::Aggregate(aggregate) => {

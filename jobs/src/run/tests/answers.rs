@@ -389,7 +389,15 @@ async fn queries_that_do_not_merge_are_refused() {
         ("SELECT (SELECT max(i) FROM source) AS m", "`(SELECT ...)`"),
         (
             "SELECT j FROM source JOIN (VALUES ('a')) AS v(c) ON k = c LIMIT 3",
-            "LIMIT over a join",
+            "LIMIT over a join or a subquery",
+        ),
+        (
+            "SELECT j FROM source WHERE j IN (SELECT column1 FROM (VALUES (1))) ORDER BY k LIMIT 3",
+            "LIMIT over a join or a subquery",
+        ),
+        (
+            "SELECT x, y FROM (VALUES (1)) AS v(x), LATERAL (SELECT j AS y FROM source WHERE i = x LIMIT 1) AS w",
+            "LATERAL",
         ),
         (
             "SELECT make_array(k) AS a, count(*) AS n FROM source GROUP BY 1",

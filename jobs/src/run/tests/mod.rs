@@ -1,4 +1,5 @@
 mod answers;
+mod concluded;
 mod crashes;
 mod flushes;
 mod mending;
