@@ -37,6 +37,7 @@ fn counts() -> JobCounts {
         records_merged: u64::MAX,
         attempts: u64::MAX,
         conflicts: u64::MAX,
+        values_ignored: u64::MAX,
     }
 }
 

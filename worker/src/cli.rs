@@ -85,6 +85,13 @@ Examples:
 KEY is JSON: a scalar, or an array for a compound key. A word that is not JSON is taken as a string,
 so AA means \"AA\"; write '\"1\"' for the string 1. An absent record is exit code 1.";
 
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  eciton plan job.toml
+  eciton plan job.toml --json
+
+Needs no database. For each column it says whether the job file declares its type, or from how many rows it was inferred.";
+
 const PUT_EXAMPLES: &str = "\
 Examples:
   eciton put airlines AA '{\"name\":\"American Airlines\"}' --db ./db
@@ -223,6 +230,9 @@ pub(crate) enum Command {
     /// Records a job without running it, and prints its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
+    /// Show what a job would do: files, shards, columns and their types, query and target; writes nothing
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(Plan),
     /// Shows, watches, cancels, retries and removes jobs
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(Job),
@@ -387,6 +397,13 @@ pub(crate) struct Submit {
     pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) peers: Peers,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,7 @@ pub(crate) fn json(job: &JobStatus) -> Value {
         "shards": job.shards,
         "rows_read": job.rows_read,
         "rows_skipped": job.rows_skipped,
+        "values_ignored": job.values_ignored,
         "records_merged": job.records_merged,
         "attempts": job.attempts,
         "conflicts": job.conflicts,
@@ -43,6 +44,13 @@ pub(crate) fn text(job: &JobStatus) -> Vec<String> {
         n => format!(", {n} malformed ones skipped"),
     };
     fact("rows", format!("{} read{skipped}", job.rows_read));
+    if job.values_ignored > 0 {
+        let text = format!(
+            "{} values of members that are no columns of the job",
+            job.values_ignored
+        );
+        fact("ignored", text);
+    }
     fact(
         "records",
         format!("{} merged into store `{}`", job.records_merged, job.store),
@@ -149,6 +157,7 @@ mod tests {
             shards,
             rows_read: 100,
             rows_skipped: 0,
+            values_ignored: 0,
             records_merged: 9,
             attempts: 19,
             conflicts: 0,

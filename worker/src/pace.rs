@@ -108,6 +108,7 @@ mod tests {
             },
             rows_read,
             rows_skipped: 0,
+            values_ignored: 0,
             records_merged: 0,
             attempts: 0,
             conflicts: 0,

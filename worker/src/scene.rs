@@ -307,6 +307,7 @@ mod tests {
             },
             rows_read: done * 10,
             rows_skipped: 0,
+            values_ignored: 0,
             records_merged: 0,
             attempts: done,
             conflicts: 2,

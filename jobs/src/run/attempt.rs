@@ -35,6 +35,7 @@ pub(super) struct Outcome {
     pub(super) groups: Option<Box<Aggregator>>,
     pub(super) rows_read: u64,
     pub(super) rows_skipped: u64,
+    pub(super) values_ignored: u64,
     /// As in `ShardState`: 0 where there are no files.
     pub(super) content_hash: u64,
 }
@@ -209,11 +210,13 @@ impl Attempt<'_> {
             AttemptError::lasting(format!("shard {} was not read to its end", shard.number))
         })?;
         let (rows_read, rows_skipped) = (reader.rows_read(), reader.rows_skipped());
+        let values_ignored = reader.values_ignored();
         Ok(Computed::Results(Box::new(Outcome {
             results,
             groups,
             rows_read,
             rows_skipped,
+            values_ignored,
             content_hash: match pipeline.source.files().is_empty() {
                 true => 0,
                 false => content_hash(bytes_hash),

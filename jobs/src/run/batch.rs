@@ -24,6 +24,8 @@ pub(super) struct Ready {
     pub(super) number: u64,
     pub(super) rows_read: u64,
     pub(super) rows_skipped: u64,
+    /// Values of members of JSON objects that are no columns.
+    pub(super) values_ignored: u64,
     /// As in `ShardState`.
     pub(super) content_hash: u64,
     /// Operands that the commit has because of this shard: for groups that earlier shards of the batch
@@ -54,6 +56,7 @@ impl Batch {
             groups,
             rows_read,
             rows_skipped,
+            values_ignored,
             content_hash,
         } = outcome;
         let mut records_merged = results.count();
@@ -75,6 +78,7 @@ impl Batch {
             number: shard,
             rows_read,
             rows_skipped,
+            values_ignored,
             content_hash,
             records_merged,
         });
@@ -175,6 +179,7 @@ impl Batch {
             number: shard,
             rows_read: 0,
             rows_skipped: 0,
+            values_ignored: 0,
             content_hash: 0,
             records_merged: 0,
         };

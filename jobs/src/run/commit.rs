@@ -180,6 +180,7 @@ impl OpenJob {
             tally.attempts += 1;
             tally.rows_read += addend(shard.rows_read);
             tally.rows_skipped += addend(shard.rows_skipped);
+            tally.values_ignored += addend(shard.values_ignored);
             tally.records_merged += addend(shard.records_merged);
         }
         self.ledger.tallies.add(tx, self.job_number, &tally)

@@ -72,6 +72,11 @@ fn source(old: &JobSpec, new: &JobSpec, found: &mut Found) {
     found.compare("source.null_values", &old.null_values, &new.null_values);
     found.compare("source.on_error", &old.on_error(), &new.on_error());
     found.compare("source.verify", &old.verify(), &new.verify());
+    found.compare(
+        "source.on_new_columns",
+        &old.on_new_columns(),
+        &new.on_new_columns(),
+    );
     found.compare("source.header", &old.header, &new.header);
     found.compare("source.delimiter", &old.delimiter, &new.delimiter);
     found.compare("source.quote", &old.quote, &new.quote);

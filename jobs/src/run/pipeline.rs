@@ -32,7 +32,7 @@ pub(super) fn operand_store(job_number: u64) -> String {
 }
 
 /// A key of the job file that does not fit the columns, and what was expected.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Misfit {
     pub(super) key: String,
     pub(super) message: String,

@@ -34,6 +34,8 @@ pub struct JobStatus {
     pub rows_read: u64,
     /// Malformed records that shards that are done left out.
     pub rows_skipped: u64,
+    /// Values of members of JSON objects that are no columns of the job, which they left out.
+    pub values_ignored: u64,
     /// Operands that shards that are done committed.
     pub records_merged: u64,
     /// Attempts that ended, well or not.
@@ -185,6 +187,7 @@ async fn of_job(
         },
         rows_read: count(tally.rows_read),
         rows_skipped: count(tally.rows_skipped),
+        values_ignored: count(tally.values_ignored),
         records_merged: count(tally.records_merged),
         attempts: count(tally.attempts),
         conflicts: count(tally.conflicts),

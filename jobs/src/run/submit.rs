@@ -1,6 +1,7 @@
 //! Recording a job.
 
 use eciton_engine::db::{Db, StoreSchema, Transaction};
+use eciton_proto::v1::job_spec::Sink;
 use eciton_proto::v1::{JobPhase, JobSpec, JobState, SourceFile};
 use futures::FutureExt;
 
@@ -8,7 +9,7 @@ use super::difference::differences;
 use super::error::JobError;
 use super::joined::warnings;
 use super::ledger::{Job, LAYOUT, Ledger};
-use super::pipeline::Pipeline;
+use super::pipeline::{Misfit, Pipeline};
 use super::status::{phase_name, store_of};
 use super::target::{self, is_removed};
 use super::worker::{now_ms, retry_on_conflict};
@@ -58,9 +59,10 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     let planned = tokio::task::spawn_blocking(move || source::plan_within(&owned, &within))
         .await
         .map_err(|error| JobError::Worker(error.to_string()))??;
-    let source = planned.source(file.spec().source.clone().unwrap_or_default())?;
-    let pipeline = Pipeline::plan(file.spec(), source)
-        .and_then(|pipeline| pipeline.check_scope(file.spec()).map(|()| pipeline))
+    let (planned, pipeline) =
+        fitted(file.spec(), planned)?.map_err(|misfit| file.error(&misfit.key, misfit.message))?;
+    pipeline
+        .check_scope(file.spec())
         .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
     Ok(Checked {
         file: file.clone(),
@@ -68,6 +70,54 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
         pipeline,
         reach: reach.clone(),
     })
+}
+
+/// The pipeline of a job over a plan. Where the job cannot have a column as text, it has it as the numbers that it is
+/// written with, if it is.
+fn fitted(
+    spec: &JobSpec,
+    planned: Planned,
+) -> Result<Result<(Planned, Pipeline), Misfit>, JobError> {
+    let plan = |planned: &Planned| {
+        let source = planned.source(spec.source.clone().unwrap_or_default())?;
+        Ok::<_, JobError>(Pipeline::plan(spec, source))
+    };
+    let mut misfit = match plan(&planned)? {
+        Ok(pipeline) => return Ok(Ok((planned, pipeline))),
+        Err(misfit) => misfit,
+    };
+    let first = misfit.clone();
+    let mut current = planned;
+    loop {
+        let mut better = None;
+        for (column, next) in current.with_numbers() {
+            // As part of a key it is a code.
+            if key_of(spec).contains(&column) {
+                continue;
+            }
+            match plan(&next)? {
+                Ok(pipeline) => return Ok(Ok((next, pipeline))),
+                // Another key of the job file: this one is content.
+                Err(other) if other.key != misfit.key && other.key != "transform.sql" => {
+                    better = better.or(Some((next, other)));
+                }
+                Err(_) => {}
+            }
+        }
+        match better {
+            Some((next, other)) => (current, misfit) = (next, other),
+            None => return Ok(Err(first)),
+        }
+    }
+}
+
+/// The columns that make the keys of a job's records.
+fn key_of(spec: &JobSpec) -> &[String] {
+    match &spec.sink {
+        Some(Sink::Merge(merge)) => &merge.key,
+        Some(Sink::Upsert(upsert)) => &upsert.key,
+        Some(Sink::Answer(_)) | None => &[],
+    }
 }
 
 /// Records a job: [checks](check) it, creates its store if there is none, and writes specification,
@@ -116,6 +166,18 @@ pub async fn preview(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted
 }
 
 impl Checked {
+    pub(super) fn file(&self) -> &JobFile {
+        &self.file
+    }
+
+    pub(super) fn planned(&self) -> &Planned {
+        &self.planned
+    }
+
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
     /// Records the job as [`submit`] does, by the plan that was made.
     ///
     /// # Errors

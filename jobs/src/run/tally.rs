@@ -32,6 +32,9 @@ pub(super) struct Tally {
     pub(super) attempts: i64,
     /// Times a commit lost against another transaction and was tried again.
     pub(super) conflicts: i64,
+    /// Values of members of JSON objects that are no columns, which they left out. In a record of its own, which few jobs
+    /// have, so that the columns are those of every version.
+    pub(super) values_ignored: i64,
 }
 
 /// The columns, in the order of [`Tally::fields`].
@@ -55,6 +58,7 @@ impl Tally {
             records_merged,
             attempts,
             conflicts,
+            values_ignored: _,
         } = *self;
         [
             done,
@@ -85,6 +89,7 @@ impl Tally {
             records_merged,
             attempts,
             conflicts,
+            values_ignored: 0,
         }
     }
 
@@ -139,12 +144,11 @@ impl Tallies {
         number: u64,
         tally: &Tally,
     ) -> Result<(), JobError> {
-        let states = tally.fields().map(|field| {
-            let mut state = State::new(Operator::Sum);
-            state.add_i64(field);
-            state
-        });
-        Ok(tx.merge(&self.store, &key(number)?, &Operand::new(&states)?)?)
+        if tally.values_ignored != 0 {
+            let ignored = [0, 0, 0, tally.values_ignored, 0, 0, 0];
+            tx.merge(&self.store, &ignored_key(number)?, &operand(ignored)?)?;
+        }
+        Ok(tx.merge(&self.store, &key(number)?, &operand(tally.fields())?)?)
     }
 
     /// Deletes the sums of the job of this number.
@@ -159,11 +163,16 @@ impl Tallies {
         name: &str,
         number: u64,
     ) -> Result<Tally, JobError> {
+        let mut tally = Tally::default();
         let key = key(number)?;
-        let found = snapshot.get(&self.store, &key).await?;
-        found.map_or(Ok(Tally::default()), |record| {
-            self.decode(name, &key, &record)
-        })
+        if let Some(record) = snapshot.get(&self.store, &key).await? {
+            tally = self.decode(name, &key, &record)?;
+        }
+        let key = ignored_key(number)?;
+        if let Some(record) = snapshot.get(&self.store, &key).await? {
+            tally.values_ignored = self.decode(name, &key, &record)?.rows_skipped;
+        }
+        Ok(tally)
     }
 
     /// The sums as a transaction finds them, which then relies on them.
@@ -204,4 +213,21 @@ fn columns() -> Result<Vec<Column>, JobError> {
 
 fn key(number: u64) -> Result<Key, JobError> {
     Ok(Key::from_datums(&[Datum::from(number)])?)
+}
+
+/// The key of the record of values that were ignored, whose only sum is in the place of `rows_skipped`.
+fn ignored_key(number: u64) -> Result<Key, JobError> {
+    Ok(Key::from_datums(&[
+        Datum::from(number),
+        Datum::from("ignored"),
+    ])?)
+}
+
+fn operand(fields: [i64; 7]) -> Result<Operand, JobError> {
+    let states = fields.map(|field| {
+        let mut state = State::new(Operator::Sum);
+        state.add_i64(field);
+        state
+    });
+    Ok(Operand::new(&states)?)
 }

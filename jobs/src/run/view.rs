@@ -158,6 +158,7 @@ fn counts(tally: &Tally) -> JobCounts {
         running: 0,
         rows_read: count(tally.rows_read),
         rows_skipped: count(tally.rows_skipped),
+        values_ignored: count(tally.values_ignored),
         records_merged: count(tally.records_merged),
         attempts: count(tally.attempts),
         conflicts: count(tally.conflicts),

@@ -7,7 +7,7 @@ use super::error::{Malformed, SourceError};
 use super::fields::split;
 use super::input::Input;
 use super::limits::{BLOCK_LEN, RECORD_LEN_MAX};
-use super::scan::Scanner;
+use super::scan::{Scanner, count_line_ends, line_end};
 
 /// The UTF-8 byte order mark that some programs begin a file with.
 pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -17,14 +17,14 @@ pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 pub(super) struct Place {
     /// Byte of the text.
     pub(super) offset: u64,
-    /// Newlines before it, counted from where reading began.
-    pub(super) newlines: u64,
+    /// Ends of lines before it, counted from where reading began.
+    pub(super) lines: u64,
 }
 
 /// Some whole records.
 #[derive(Debug)]
 pub(super) struct Block<'b> {
-    /// Ends with a newline, which is added where the text has none at its end.
+    /// Ends with the end of a line; a newline is added where the text has none at its end.
     pub(super) text: &'b [u8],
     pub(super) place: Place,
     /// Whether this is one record whose quote is still open at the end of the text.
@@ -54,7 +54,7 @@ impl Blocks {
         Self {
             place: Place {
                 offset: input.offset(),
-                newlines: 0,
+                lines: 0,
             },
             input,
             file,
@@ -137,7 +137,7 @@ impl Blocks {
         let open = self.scanner.is_open();
         let mut end = last_end;
         if self.at_end && rest && !open {
-            // The last line of the text has no newline: it gets one, so that every block has.
+            // The last line of the text has no newline, or a `\r` alone: it gets one, so that every block has.
             self.room.truncate(self.held);
             self.room.push(b'\n');
             self.held += 1;
@@ -156,8 +156,7 @@ impl Blocks {
     /// After a block that was open: leaves out its first line and goes on after it, as if the quote had
     /// not been there.
     pub(super) fn reopen_after_line(&mut self) {
-        let line = memchr::memchr(b'\n', self.text()).map_or(self.held, |at| at + 1);
-        self.given = line;
+        self.given = line_end(self.text()).unwrap_or(self.held);
     }
 
     /// After a record that is too long: leaves it out and goes on with a line after it. Where a quote is
@@ -166,11 +165,13 @@ impl Blocks {
     pub(super) fn skip_too_long(&mut self) -> Result<(), SourceError> {
         let mut from = if self.scanner.is_open() { 0 } else { self.held };
         loop {
-            if let Some(at) = memchr::memchr(b'\n', &self.text()[from..]) {
-                self.given = from + at + 1;
+            if let Some(end) = line_end(&self.text()[from..]) {
+                self.given = from + end;
                 return Ok(());
             }
-            self.given = self.held;
+            // What follows tells whether a `\r` at the end is a whole end of a line.
+            let kept = usize::from(self.text().ends_with(b"\r"));
+            self.given = self.held - kept;
             self.drop_given();
             from = 0;
             if !self.fill(BLOCK_LEN)? {
@@ -182,7 +183,7 @@ impl Blocks {
     /// Forgets what was given out.
     fn drop_given(&mut self) {
         let given = &self.room[..self.given];
-        self.place.newlines += memchr::memchr_iter(b'\n', given).count() as u64;
+        self.place.lines += count_line_ends(given);
         self.place.offset += self.given as u64;
         self.room.copy_within(self.given..self.held, 0);
         self.held -= self.given;
@@ -223,12 +224,12 @@ impl Blocks {
             Some(_) => format!("a quote that is not closed within {RECORD_LEN_MAX} bytes"),
             None => format!("no end of record within {RECORD_LEN_MAX} bytes"),
         };
-        let lines = memchr::memchr_iter(b'\n', &self.room[..within]).count() as u64;
+        let lines = count_line_ends(&self.room[..within]);
         SourceError::Malformed(Box::new(Malformed {
             file: self.file.clone(),
             offset: self.place.offset + open.unwrap_or(0),
             record_offset: self.place.offset,
-            line: self.place.newlines + lines + 1,
+            line: self.place.lines + lines + 1,
             column: None,
             message,
         }))

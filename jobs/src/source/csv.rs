@@ -1,70 +1,37 @@
 //! CSV and TSV to Arrow.
 
-use arrow::array::RecordBatch;
-use arrow::csv::ReaderBuilder;
-use arrow::csv::reader::{Decoder, Format};
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use regex::Regex;
+use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use super::array::{Cells, CsvCell, column};
 use super::dialect::Dialect;
-use super::limits::BATCH_ROWS_MAX;
-use super::plain::PlainDecoder;
-use super::scan::count_csv_lines;
+use super::error::Refusal;
+use super::fields::{Field, split_into};
+use super::limits::batch_rows;
+use super::plain::decode_plain;
+use super::reading::Reading;
+use super::scan::is_line_end;
 
 /// How the records of a CSV source become batches.
 #[derive(Debug, Clone)]
 pub(super) struct CsvFormat {
     pub(super) dialect: Dialect,
     /// Every column of the source, in order.
+    pub(super) readings: Arc<[Reading]>,
+    /// The columns wanted.
     pub(super) schema: SchemaRef,
     /// Columns wanted, by index.
     pub(super) columns: Vec<usize>,
-    pub(super) nulls: Nulls,
-}
-
-/// What stands for NULL in a field.
-#[derive(Debug, Clone)]
-pub(super) struct Nulls {
-    values: Vec<String>,
-    /// The same for the decoder; `None`: the empty field, which it checks faster.
-    pattern: Option<Regex>,
-}
-
-impl Nulls {
-    /// The fields that are one of `values`.
-    pub(super) fn new(values: &[String]) -> Result<Nulls, regex::Error> {
-        Ok(Nulls {
-            values: values.to_vec(),
-            pattern: pattern(values)?,
-        })
-    }
-
-    /// The values.
-    pub(super) fn values(&self) -> &[String] {
-        &self.values
-    }
-
-    /// What a reader has to be told; `None`: nothing, it is the empty field.
-    pub(super) fn pattern(&self) -> Option<&Regex> {
-        self.pattern.as_ref()
-    }
+    /// What stands for NULL in a field.
+    pub(super) nulls: Vec<String>,
 }
 
 impl CsvFormat {
-    fn decoder(&self) -> Decoder {
-        let mut format = Format::default()
-            .with_header(false)
-            .with_delimiter(self.dialect.delimiter)
-            .with_quote(self.dialect.quote);
-        if let Some(nulls) = self.nulls.pattern() {
-            format = format.with_null_regex(nulls.clone());
-        }
-        ReaderBuilder::new(self.schema.clone())
-            .with_format(format)
-            .with_batch_size(BATCH_ROWS_MAX)
-            .with_projection(self.columns.clone())
-            .build_decoder()
+    /// Whether an empty line is a record: the empty field of the only column.
+    pub(super) fn has_empty_records(&self) -> bool {
+        self.readings.len() == 1
     }
 }
 
@@ -72,85 +39,224 @@ impl CsvFormat {
 #[derive(Debug)]
 pub(super) struct CsvDecoder {
     format: CsvFormat,
-    /// For the text that it knows how to decode, which is most.
-    plain: Option<PlainDecoder>,
-    /// Absent until used, and after an error, which leaves a decoder unusable.
-    decoder: Option<Decoder>,
 }
 
 impl CsvDecoder {
     pub(super) fn new(format: CsvFormat) -> Self {
-        Self {
-            plain: PlainDecoder::new(&format),
-            format,
-            decoder: None,
-        }
-    }
-
-    /// One that takes no short way.
-    #[cfg(test)]
-    pub(super) fn without_plain(format: CsvFormat) -> Self {
-        Self {
-            plain: None,
-            format,
-            decoder: None,
-        }
+        Self { format }
     }
 
     pub(super) fn format(&self) -> &CsvFormat {
         &self.format
     }
 
-    /// Decodes all of `text`, or says why it is malformed. `text` ends with a newline that ends a record.
-    pub(super) fn decode(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
-        let plain = self.plain.as_ref();
-        if let Some(batches) = plain.and_then(|plain| plain.decode(text, &self.format)) {
+    /// Decodes all of `text`, or says why it is malformed. `text` ends with the end of a line that ends a record.
+    pub(super) fn decode(&self, text: &[u8]) -> Result<Vec<RecordBatch>, Refusal> {
+        if let Some(batches) = decode_plain(text, &self.format) {
             return Ok(batches);
         }
-        let mut decoder = match self.decoder.take() {
-            Some(decoder) => decoder,
-            None => self.begin()?,
-        };
-        let mut batches = Vec::new();
-        let mut rows = 0;
-        let mut at = 0;
-        while at < text.len() {
-            at += decoder.decode(&text[at..])?;
-            if decoder.capacity() == 0 || at == text.len() {
-                rows += BATCH_ROWS_MAX - decoder.capacity();
-                batches.extend(decoder.flush()?);
-            }
-        }
-        // A quoted newline makes one record of two lines. Where that is not allowed it would be one
-        // answer here and another where a shard is cut between the lines.
-        let dialect = self.format.dialect;
-        let may_join_lines = !dialect.newlines && memchr::memchr(dialect.quote, text).is_some();
-        if may_join_lines && rows != count_csv_lines(text) {
-            return Err(ArrowError::CsvError(
-                "a quote that is not closed in its line".to_owned(),
-            ));
-        }
-        self.decoder = Some(decoder);
-        Ok(batches)
-    }
-
-    fn begin(&self) -> Result<Decoder, ArrowError> {
-        let mut decoder = self.format.decoder();
-        // The parser takes a byte order mark off what it sees first, which here is the middle of a file.
-        decoder.decode(b"\n")?;
-        Ok(decoder)
+        decode_any(text, &self.format)
     }
 }
 
-/// The pattern of the strings that stand for NULL; `None` if it is just the empty field.
-fn pattern(values: &[String]) -> Result<Option<Regex>, regex::Error> {
-    if matches!(values, [only] if only.is_empty()) {
-        return Ok(None);
+/// Decodes text in which anything may stand: fields with quotes, lines that end with `\r`.
+pub(super) fn decode_any(text: &[u8], format: &CsvFormat) -> Result<Vec<RecordBatch>, Refusal> {
+    let text = std::str::from_utf8(text).map_err(|_| Refusal::new("not UTF-8"))?;
+    let bytes = text.as_bytes();
+    let mut rows = Rows::new(text, format)?;
+    let mut fields: Vec<Field<'_>> = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        if is_line_end(bytes[at]) {
+            let len = if bytes[at..].starts_with(b"\r\n") {
+                2
+            } else {
+                1
+            };
+            if format.has_empty_records() {
+                rows.push_empty();
+                rows.flush_full()?;
+            }
+            at += len;
+            continue;
+        }
+        let end = at + split_into(&bytes[at..], format.dialect, &mut fields);
+        rows.push(at, &fields)?;
+        rows.flush_full()?;
+        at = end;
     }
-    if values.is_empty() {
-        // Nothing is in the empty class, so this matches nothing.
-        return Regex::new(r"[a&&b]").map(Some);
+    rows.finish()
+}
+
+/// Where a field stands in its text, or behind it in the values that stand nowhere as they are.
+pub(super) type Span = (u32, u32);
+
+/// Rows that are no batch yet, and the batches that others became.
+pub(super) struct Rows<'t> {
+    text: &'t str,
+    format: &'t CsvFormat,
+    /// Row by row, of each the columns wanted.
+    spans: Vec<Span>,
+    /// Values with doubled quotes halved; a span that begins behind the text is in here.
+    halved: String,
+    rows: usize,
+    rows_max: usize,
+    batches: Vec<RecordBatch>,
+}
+
+impl<'t> Rows<'t> {
+    pub(super) fn new(text: &'t str, format: &'t CsvFormat) -> Result<Rows<'t>, Refusal> {
+        // Twice, since every value may be copied once.
+        if u32::try_from(text.len().saturating_mul(2)).is_err() {
+            return Err(Refusal::new("a block of more than 2 GiB"));
+        }
+        Ok(Rows {
+            text,
+            format,
+            spans: Vec::new(),
+            halved: String::new(),
+            rows: 0,
+            rows_max: batch_rows(format.columns.len()),
+            batches: Vec::new(),
+        })
     }
-    let escaped: Vec<_> = values.iter().map(|value| regex::escape(value)).collect();
-    Regex::new(&format!(r"\A(?:{})\z", escaped.join("|"))).map(Some)
+
+    /// A field that is wanted, the next of its row.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "checked for the whole text"
+    )]
+    #[inline]
+    pub(super) fn push_span(&mut self, start: usize, end: usize) {
+        self.spans.push((start as u32, end as u32));
+    }
+
+    /// Ends a row.
+    #[inline]
+    pub(super) fn end_row(&mut self) {
+        self.rows += 1;
+    }
+
+    fn push_empty(&mut self) {
+        for _ in &self.format.columns {
+            self.push_span(0, 0);
+        }
+        self.end_row();
+    }
+
+    /// A record that begins at `start`.
+    fn push(&mut self, start: usize, fields: &[Field<'_>]) -> Result<(), Refusal> {
+        let dialect = self.format.dialect;
+        if fields.len() != self.format.readings.len() {
+            return Err(Refusal::new("another number of fields"));
+        }
+        for field in fields {
+            if field.open || field.stray(dialect).is_some() || !field.is_in_line(dialect) {
+                return Err(Refusal::new("a quote that is not closed as it should be"));
+            }
+        }
+        for column in &self.format.columns {
+            // Columns are of the fields, whose number was just checked.
+            let Some(field) = fields.get(*column) else {
+                return Err(Refusal::new("a column that is not there"));
+            };
+            let from = start + field.start;
+            if field.raw.first() != Some(&dialect.quote) {
+                self.push_span(from, from + field.raw.len());
+                continue;
+            }
+            let inner = &field.raw[1..field.raw.len() - 1];
+            if memchr::memchr(dialect.quote, inner).is_none() {
+                self.push_span(from + 1, from + 1 + inner.len());
+                continue;
+            }
+            let value = field.value(dialect);
+            let value = std::str::from_utf8(&value).map_err(|_| Refusal::new("not UTF-8"))?;
+            let begin = self.text.len() + self.halved.len();
+            self.halved.push_str(value);
+            self.push_span(begin, begin + value.len());
+        }
+        self.end_row();
+        Ok(())
+    }
+
+    /// Makes a batch of the rows if there are enough.
+    #[inline]
+    pub(super) fn flush_full(&mut self) -> Result<(), Refusal> {
+        if self.rows == self.rows_max {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        let mut arrays = Vec::with_capacity(self.format.columns.len());
+        for (place, index) in self.format.columns.iter().enumerate() {
+            let column_of = Column { rows: self, place };
+            let array = self.format.readings.get(*index);
+            let array = array.and_then(|reading| column(reading, &column_of));
+            arrays.push(array.ok_or_else(|| Refusal::new("a value of another type"))?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let schema = Arc::clone(&self.format.schema);
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options);
+        self.batches
+            .push(batch.map_err(|e| Refusal::new(e.to_string()))?);
+        self.spans.clear();
+        self.halved.clear();
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// All batches.
+    pub(super) fn finish(mut self) -> Result<Vec<RecordBatch>, Refusal> {
+        if self.rows > 0 {
+            self.flush()?;
+        }
+        Ok(self.batches)
+    }
+}
+
+/// The values of one column in the rows of a batch.
+struct Column<'r, 't> {
+    rows: &'r Rows<'t>,
+    /// Which of the columns wanted.
+    place: usize,
+}
+
+impl<'r> Column<'r, '_> {
+    fn texts(&self) -> impl Iterator<Item = &'r str> {
+        let rows = self.rows;
+        let len = rows.text.len();
+        let width = rows.format.columns.len();
+        let spans = rows.spans.iter().skip(self.place).step_by(width);
+        spans.map(move |(start, end)| {
+            let (start, end) = (*start as usize, *end as usize);
+            if start < len || end <= len {
+                &rows.text[start..end]
+            } else {
+                &rows.halved[start - len..end - len]
+            }
+        })
+    }
+}
+
+impl<'r> Cells<'r> for Column<'r, '_> {
+    type Cell = CsvCell<'r>;
+
+    fn len(&self) -> usize {
+        self.rows.rows
+    }
+
+    fn text_len(&self) -> usize {
+        self.texts().map(str::len).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Option<CsvCell<'r>>> {
+        let nulls = self.rows.format.nulls.as_slice();
+        self.texts().map(move |text| {
+            let is_null = nulls.iter().any(|null| null == text);
+            (!is_null).then_some(CsvCell(text))
+        })
+    }
 }

@@ -12,7 +12,7 @@ use eciton_proto::v1::SourceFile;
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::input::{Codec, Input, io_error, open};
-use super::scan::Scanner;
+use super::scan::{Scanner, line_end};
 
 /// Bytes looked at at once for the end of a record.
 const STEP_LEN: usize = 16 * 1024;
@@ -81,7 +81,7 @@ fn cuts(
     }
 }
 
-/// Every newline ends a record: look for the next one after each nominal cut and read nothing else.
+/// Every end of a line ends a record: look for the next one after each nominal cut and read nothing else.
 fn cuts_by_seek(
     file: &SourceFile,
     text: &Range<u64>,
@@ -93,7 +93,7 @@ fn cuts_by_seek(
         if at <= cuts.last().copied().unwrap_or(text.start) {
             continue;
         }
-        // A cut just after a newline is right where it is, so the search begins one byte before it.
+        // A cut just after an end of a line is right where it is, so the search begins one byte before it.
         match next_line(file, &mut handle, at - 1)? {
             Some(cut) if cut < text.end => cuts.push(cut),
             _ => break,
@@ -102,21 +102,27 @@ fn cuts_by_seek(
     Ok(cuts)
 }
 
-/// The byte after the first newline at or after `from`.
+/// The byte after the first end of a line at or after `from`.
 fn next_line(file: &SourceFile, handle: &mut File, from: u64) -> Result<Option<u64>, SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
     handle.seek(SeekFrom::Start(from)).map_err(failed)?;
     let mut buffer = [0; STEP_LEN];
     let mut offset = from;
+    // A `\r` at the end of what was read, whose line has ended if no `\n` follows, is kept for the next look.
+    let mut kept = 0;
     loop {
-        let read = handle.read(&mut buffer).map_err(failed)?;
+        let read = handle.read(&mut buffer[kept..]).map_err(failed)?;
         if read == 0 {
             return Ok(None);
         }
-        if let Some(at) = memchr::memchr(b'\n', &buffer[..read]) {
-            return Ok(Some(offset + at as u64 + 1));
+        let text = &buffer[..kept + read];
+        if let Some(end) = line_end(text) {
+            return Ok(Some(offset + end as u64));
         }
-        offset += read as u64;
+        let after = usize::from(text.ends_with(b"\r"));
+        offset += (text.len() - after) as u64;
+        kept = after;
+        buffer[0] = b'\r';
     }
 }
 

@@ -60,6 +60,16 @@ pub enum SourceError {
     /// A record that is not one, or has a value that is not of its column's type.
     #[error(transparent)]
     Malformed(Box<Malformed>),
+    /// A text in another encoding than UTF-8.
+    #[error(
+        "`{file}`: the text is encoded as {found}; expected UTF-8: convert it, as with `iconv -f {found} -t UTF-8`"
+    )]
+    Encoding {
+        /// The file, as messages show it.
+        file: String,
+        /// The encoding.
+        found: &'static str,
+    },
     /// A Parquet file that cannot be read.
     #[error("`{file}`: damaged or unreadable Parquet file: {message}")]
     Parquet {
@@ -110,6 +120,22 @@ impl SourceError {
             Self::Stale { .. } => true,
             _ => false,
         }
+    }
+}
+
+/// Why a decoder did not take a text, before anybody looked for the record to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal(String);
+
+impl Refusal {
+    pub(super) fn new(message: impl Into<String>) -> Refusal {
+        Refusal(message.into())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

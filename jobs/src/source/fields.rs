@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::dialect::Dialect;
+use super::scan::is_line_end;
 
 /// One field as it stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,17 +41,52 @@ impl<'t> Field<'t> {
         }
         Cow::Owned(value)
     }
+
+    /// Where something other than the end of the field follows the closing quote.
+    pub(super) fn stray(&self, dialect: Dialect) -> Option<usize> {
+        let quote = dialect.quote;
+        let mut at = 1;
+        if self.raw.first() != Some(&quote) {
+            return None;
+        }
+        loop {
+            at += memchr::memchr(quote, self.raw.get(at..)?)? + 1;
+            match self.raw.get(at) {
+                None => return None,
+                Some(byte) if *byte == quote => at += 1,
+                Some(_) => return Some(at),
+            }
+        }
+    }
+
+    /// Whether it ends in the line that it begins in, or need not.
+    pub(super) fn is_in_line(&self, dialect: Dialect) -> bool {
+        dialect.newlines || memchr::memchr2(b'\n', b'\r', self.raw).is_none()
+    }
 }
 
 /// Splits the first record of `text` into fields and says where the record ends (after its `\n`, `\r` or `\r\n`).
 /// Empty lines before it are passed over; no fields: nothing but empty lines.
 pub(super) fn split(text: &[u8], dialect: Dialect) -> (Vec<Field<'_>>, usize) {
-    let is_end = |byte: u8| byte == b'\n' || byte == b'\r';
-    let mut at = text.iter().take_while(|byte| is_end(**byte)).count();
+    let at = text.iter().take_while(|byte| is_line_end(**byte)).count();
     let mut fields = Vec::new();
     if at == text.len() {
         return (fields, at);
     }
+    let len = split_into(&text[at..], dialect, &mut fields);
+    fields.iter_mut().for_each(|field| field.start += at);
+    (fields, at + len)
+}
+
+/// Splits the record that `text` begins with, which is no empty line, into the place of the fields that were there, and
+/// says where it ends.
+pub(super) fn split_into<'t>(
+    text: &'t [u8],
+    dialect: Dialect,
+    fields: &mut Vec<Field<'t>>,
+) -> usize {
+    fields.clear();
+    let mut at = 0;
     loop {
         let (end, open) = field_end(text, at, dialect);
         fields.push(Field {
@@ -60,9 +96,9 @@ pub(super) fn split(text: &[u8], dialect: Dialect) -> (Vec<Field<'_>>, usize) {
         });
         match text.get(end) {
             Some(byte) if *byte == dialect.delimiter => at = end + 1,
-            Some(b'\r') if text.get(end + 1) == Some(&b'\n') => return (fields, end + 2),
-            Some(_) => return (fields, end + 1),
-            None => return (fields, end),
+            Some(b'\r') if text.get(end + 1) == Some(&b'\n') => return end + 2,
+            Some(_) => return end + 1,
+            None => return end,
         }
     }
 }
@@ -84,14 +120,8 @@ fn field_end(text: &[u8], start: usize, dialect: Dialect) -> (usize, bool) {
             at += 1;
         }
     }
-    let ends = |byte: &u8| *byte == dialect.delimiter || *byte == b'\n' || *byte == b'\r';
-    (
-        text[at..]
-            .iter()
-            .position(ends)
-            .map_or(text.len(), |skipped| at + skipped),
-        false,
-    )
+    let end = memchr::memchr3(dialect.delimiter, b'\n', b'\r', &text[at..]);
+    (end.map_or(text.len(), |skipped| at + skipped), false)
 }
 
 #[cfg(test)]
@@ -124,6 +154,25 @@ mod tests {
         assert_eq!(end, 15);
         let (fields, _) = split(b"a,\"b", DIALECT);
         assert!(fields[1].open);
+    }
+
+    #[test]
+    fn what_follows_a_closing_quote_is_stray() {
+        let stray = |text: &[u8]| split(text, DIALECT).0[0].stray(DIALECT);
+        assert_eq!(stray(b"\"a\"b,c"), Some(3));
+        assert_eq!(stray(b"\"a\" ,c"), Some(3));
+        assert_eq!(stray(b"\"a\"\"b\"x\"\n"), Some(6));
+        for sound in [
+            &b"\"a\",b"[..],
+            b"\"a\"\"b\"\n",
+            b"\"\"",
+            b"a\"b",
+            b"\"open",
+            b"",
+        ] {
+            let (fields, _) = split(sound, DIALECT);
+            assert_eq!(fields.first().and_then(|field| field.stray(DIALECT)), None);
+        }
     }
 
     proptest! {

@@ -46,8 +46,8 @@ pub(super) fn header(
     if fields.is_empty() {
         return Ok(None);
     }
-    let broken = |raw: &[u8]| !dialect.newlines && raw.contains(&b'\n');
-    if let Some(field) = fields.iter().find(|field| field.open || broken(field.raw)) {
+    let mut broken = fields.iter();
+    if let Some(field) = broken.find(|field| field.open || !field.is_in_line(dialect)) {
         let byte = sample.start + field.start as u64;
         return Err(wrong(format!(
             "byte {byte}: a quote in the first record is not closed in its line"
@@ -55,6 +55,12 @@ pub(super) fn header(
     }
     let mut names = Vec::with_capacity(fields.len());
     for (number, field) in (1..).zip(&fields) {
+        if let Some(at) = field.stray(dialect) {
+            let byte = sample.start + (field.start + at) as u64;
+            return Err(wrong(format!(
+                "byte {byte}: expected the end of the field after its closing quote"
+            )));
+        }
         let value = field.value(dialect);
         let Ok(name) = std::str::from_utf8(&value) else {
             return Err(wrong("expected UTF-8 in the first record".to_owned()));

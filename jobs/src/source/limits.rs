@@ -18,3 +18,10 @@ pub const SHARDS_PER_CHUNK: usize = 4096;
 pub const SHOWN_LEN_MAX: usize = 64;
 /// Bytes hashed to find the done shards of a mended file, as a multiple of its length.
 pub const MEND_READ_FACTOR_MAX: u64 = 64;
+/// Values of one batch, where its columns are many.
+pub const BATCH_VALUES_MAX: usize = 1 << 20;
+
+/// Rows of one batch of so many columns.
+pub(super) fn batch_rows(columns: usize) -> usize {
+    (BATCH_VALUES_MAX / columns.max(1)).clamp(1, BATCH_ROWS_MAX)
+}

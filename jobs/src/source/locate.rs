@@ -1,21 +1,20 @@
 //! What is wrong with a malformed record, and where.
 //!
 //! Whether a record is malformed is for the decoders to say; here the one record that they refused is
-//! looked at again, slowly, to name the place. Every judgement about a value asks the decoder again with
-//! that column alone, so that the two cannot disagree.
+//! looked at again, slowly, to name the place. Every judgement about a value asks the column again, as the decoder
+//! does, so that the two cannot disagree.
 
+use std::collections::HashSet;
 use std::str::from_utf8;
-use std::sync::Arc;
 
-use arrow::datatypes::Schema;
-use arrow::error::ArrowError;
-
-use super::csv::{CsvDecoder, CsvFormat};
-use super::error::Column;
+use super::array::{JsonCells, OneField, column};
+use super::csv::CsvFormat;
+use super::error::{Column, Refusal};
 use super::fields::{Field, split};
-use super::jsonl::{JsonDecoder, members};
+use super::infer::Shape;
+use super::jsonl::{JsonFormat, NamedValue, members};
 use super::limits::SHOWN_LEN_MAX;
-use crate::spec::type_name;
+use super::reading::Reading;
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,41 +27,31 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// Why the CSV decoder refused `text`, the text of one record (or of several that only `\r` divides).
-pub(super) fn csv_fault(text: &[u8], format: &CsvFormat, refusal: &ArrowError) -> Fault {
-    let mut start = 0;
-    while start < text.len() {
-        let (fields, end) = split(&text[start..], format.dialect);
-        let record = fields.first().map_or(start, |field| start + field.start);
-        if let Some((at, index, message)) =
-            csv_record_fault(&text[start..start + end], &fields, format)
-        {
-            return Fault {
-                at: start + at,
-                record,
-                column: Some(csv_column(index, format)),
-                message,
-            };
-        }
-        start += end;
-    }
-    Fault {
-        at: 0,
-        record: 0,
-        column: None,
-        message: refusal.to_string(),
+/// Why the CSV decoder refused `text`, the text of one record, perhaps with empty lines before it.
+pub(super) fn csv_fault(text: &[u8], format: &CsvFormat, refusal: &Refusal) -> Fault {
+    let (fields, _) = split(text, format.dialect);
+    let record = fields.first().map_or(0, |field| field.start);
+    match csv_record_fault(text, &fields, format) {
+        Some((at, index, message)) => Fault {
+            at,
+            record,
+            column: Some(csv_column(index, format)),
+            message,
+        },
+        None => Fault {
+            at: record,
+            record,
+            column: None,
+            message: refusal.to_string(),
+        },
     }
 }
 
 fn csv_column(index: usize, format: &CsvFormat) -> Column {
-    let name = format
-        .schema
-        .fields()
-        .get(index)
-        .map(|field| field.name().clone());
+    let reading = format.readings.get(index);
     Column {
         number: index as u64 + 1,
-        name,
+        name: reading.map(|reading| reading.name.clone()),
     }
 }
 
@@ -72,21 +61,10 @@ fn csv_record_fault(
     fields: &[Field<'_>],
     format: &CsvFormat,
 ) -> Option<(usize, usize, String)> {
-    let wanted = format.schema.fields().len();
-    let newlines = format.dialect.newlines;
-    let spans_lines = |field: &Field<'_>| !newlines && field.raw.contains(&b'\n');
-    if let Some(index) = fields
-        .iter()
-        .position(|field| field.open || spans_lines(field))
-    {
-        let hint = if newlines {
-            ""
-        } else {
-            "; values with newlines need `newlines_in_values = true`"
-        };
-        let message = format!("expected the quote that begins this value to be closed{hint}");
-        return Some((fields[index].start, index, message));
+    if let Some(found) = quote_fault(text, fields, format) {
+        return Some(found);
     }
+    let wanted = format.readings.len();
     if !fields.is_empty() && fields.len() != wanted {
         let message = format!("expected {wanted} fields, found {}", fields.len());
         let at = match fields.get(wanted) {
@@ -105,35 +83,59 @@ fn csv_record_fault(
             format!("expected UTF-8, found byte 0x{:02x}", text[at]),
         ));
     }
-    let index = format
-        .columns
-        .iter()
-        .copied()
-        .find(|index| !csv_value_parses(text, *index, format))?;
-    let field = fields.get(index)?;
-    let expected = type_name(format.schema.field(index).data_type());
-    let found = show(&field.value(format.dialect));
-    Some((
-        field.start,
-        index,
-        format!("expected {expected}, found `{found}`"),
-    ))
+    format.columns.iter().copied().find_map(|index| {
+        let reading = format.readings.get(index)?;
+        // An empty line is an empty field.
+        let (at, value) = match fields.get(index) {
+            Some(field) => (field.start, field.value(format.dialect).into_owned()),
+            None => (0, Vec::new()),
+        };
+        let value = from_utf8(&value).ok()?;
+        let is_null = format.nulls.iter().any(|null| null == value);
+        if is_null || column(reading, &OneField(value)).is_some() {
+            return None;
+        }
+        let shape = Shape::of_text(value);
+        Some((at, index, wrong_value(reading, value, shape)))
+    })
 }
 
-fn csv_value_parses(text: &[u8], index: usize, format: &CsvFormat) -> bool {
-    let mut text = text.to_vec();
-    if !matches!(text.last(), Some(b'\n' | b'\r')) {
-        text.push(b'\n');
+/// A quote that is not closed, or not where it should be.
+fn quote_fault(
+    text: &[u8],
+    fields: &[Field<'_>],
+    format: &CsvFormat,
+) -> Option<(usize, usize, String)> {
+    let dialect = format.dialect;
+    let broken = |field: &Field<'_>| field.open || !field.is_in_line(dialect);
+    if let Some(index) = fields.iter().position(broken) {
+        let hint = if dialect.newlines {
+            ""
+        } else {
+            "; values with newlines need `newlines_in_values = true`"
+        };
+        let message = format!("expected the quote that begins this value to be closed{hint}");
+        return Some((fields[index].start, index, message));
     }
-    let alone = CsvFormat {
-        columns: vec![index],
-        ..format.clone()
-    };
-    CsvDecoder::new(alone).decode(&text).is_ok()
+    let mut indexed = fields.iter().enumerate();
+    indexed.find_map(|(index, field)| {
+        let at = field.start + field.stray(dialect)?;
+        let found = show(&text[at..field.start + field.raw.len()]);
+        let message =
+            format!("expected the end of the field after its closing quote, found `{found}`");
+        Some((at, index, message))
+    })
+}
+
+/// A value that its column cannot hold.
+fn wrong_value(reading: &Reading, value: &str, shape: Shape) -> String {
+    let (expected, found) = (reading.shown(), show(value.as_bytes()));
+    let remedy = reading.remedy(shape);
+    format!("expected {expected}, found `{found}`{remedy}")
 }
 
 /// Why the JSON decoder refused `line`.
-pub(super) fn json_fault(line: &[u8], schema: &Arc<Schema>, refusal: &ArrowError) -> Fault {
+pub(super) fn json_fault(line: &[u8], format: &JsonFormat, refusal: &Refusal) -> Fault {
     let record = line
         .iter()
         .take_while(|byte| byte.is_ascii_whitespace())
@@ -169,25 +171,51 @@ pub(super) fn json_fault(line: &[u8], schema: &Arc<Schema>, refusal: &ArrowError
             );
         }
     };
-    for field in schema.fields() {
-        let alone = Arc::new(Schema::new(vec![field.clone()]));
-        if JsonDecoder::new(alone).decode(line).is_ok() {
-            continue;
+    let found = new_member(&members, format)
+        .or_else(|| member_twice(&members, format))
+        .or_else(|| wrong_member(&members, format));
+    match found {
+        Some((value, name, message)) => {
+            let at = (value.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
+            fault(at, Some(name), message)
         }
-        // Of a name that occurs twice the last one counts.
-        let Some((_, value)) = members.iter().rfind(|(name, _)| name == field.name()) else {
-            continue;
-        };
-        let at = (value.get().as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
-        let expected = type_name(field.data_type());
-        let found = show(value.get().as_bytes());
-        return fault(
-            at,
-            Some(field.name().clone()),
-            format!("expected {expected}, found `{found}`"),
-        );
+        None => fault(record, None, refusal.to_string()),
     }
-    fault(record, None, refusal.to_string())
+}
+
+/// A value, its name, and what is wrong.
+type Wrong<'t> = (&'t str, String, String);
+
+fn new_member<'t>(members: &[NamedValue<'t>], format: &JsonFormat) -> Option<Wrong<'t>> {
+    let is_new = |(name, _): &&NamedValue<'t>| !format.names.has(name);
+    let (name, value) = members.iter().find(is_new).filter(|_| format.refuses_new)?;
+    let message = format!(
+        "expected no other members than those of the first rows, found `{}`; declare it in \
+         [source.schema], or leave such members out with `on_new_columns = \"ignore\"`",
+        show(name.as_bytes())
+    );
+    Some((value.get(), name.to_string(), message))
+}
+
+fn member_twice<'t>(members: &[NamedValue<'t>], format: &JsonFormat) -> Option<Wrong<'t>> {
+    let mut seen = HashSet::new();
+    let is_wanted = |name: &str| format.readings.iter().any(|reading| reading.name == name);
+    let mut wanted = members.iter().filter(|(name, _)| is_wanted(name));
+    let (name, value) = wanted.find(|(name, _)| !seen.insert(name.as_ref()))?;
+    let message = "expected a member once in an object, found it twice".to_owned();
+    Some((value.get(), name.to_string(), message))
+}
+
+fn wrong_member<'t>(members: &[NamedValue<'t>], format: &JsonFormat) -> Option<Wrong<'t>> {
+    format.readings.iter().find_map(|reading| {
+        let (name, value) = members.iter().find(|(name, _)| *name == reading.name)?;
+        let value: &'t str = value.get();
+        if column(reading, &JsonCells(&[Some(value)])).is_some() {
+            return None;
+        }
+        let message = wrong_value(reading, value, Shape::of_json(value));
+        Some((value, name.to_string(), message))
+    })
 }
 
 /// A value for a message: on one line, and not too long.

@@ -22,6 +22,7 @@ use super::limits::MEND_READ_FACTOR_MAX;
 use super::parquet;
 use super::plan::{Planned, Shard, Source, recorded};
 use super::reach;
+use super::scan::is_line_end;
 
 /// Bits of hashes that tell the place of bytes for certain, however many places were looked at.
 const CERTAIN_BITS: u32 = 48;
@@ -122,7 +123,7 @@ fn mend_within(
         }
         *file = now;
     }
-    Ok(recorded(source.schema(), &files, &moved))
+    Ok(recorded(source, &files, &moved))
 }
 
 /// Whether nothing of a file needs to be looked at. One in which a shard failed is, unless its bytes are known.
@@ -359,8 +360,11 @@ impl Mending<'_> {
             .filter(|end| *end <= self.new.len);
         let Some(end) = end else { return Ok(false) };
         // A shard ends where a line does: most wrong places are ruled out by one byte.
-        if end > at && end < self.new.len && text.byte(&self.new, end - 1)? != Some(b'\n') {
-            return Ok(false);
+        if end > at && end < self.new.len {
+            let last = text.byte(&self.new, end - 1)?;
+            if !last.is_some_and(is_line_end) {
+                return Ok(false);
+            }
         }
         let Some(hash) = text.hash(&self.new, at..end)? else {
             return Err(self.changed(
@@ -447,8 +451,11 @@ impl Text {
             if read == 0 {
                 return Ok(None);
             }
-            if let Some(found) = memchr::memchr(b'\n', &self.buffer[..read]) {
-                return Ok(Some(at + found as u64 + 1));
+            let is_end = |byte: &u8| is_line_end(*byte);
+            if let Some(found) = self.buffer[..read].iter().position(is_end) {
+                let end = at + found as u64 + 1;
+                let of_two = self.buffer[found] == b'\r' && self.byte(file, end)? == Some(b'\n');
+                return Ok(Some(end + u64::from(of_two)));
             }
             at += read as u64;
         }

@@ -7,7 +7,9 @@
 //! - **Shards never cut a record**, and where they are cut depends only on the bytes of the files and
 //!   `shard_size`.
 //! - **A record is a line** unless `newlines_in_values = true`. A quote that is open at the end of a line is
-//!   then malformed wherever the cuts are, so no cut can change an answer.
+//!   then malformed wherever the cuts are, so no cut can change an answer. Lines end with `\n`, `\r\n` or `\r`.
+//! - **No value is altered**: what the type of its column does not hold exactly is malformed, and a type that was
+//!   inferred is a guess that takes nothing but what it was inferred from.
 //! - **A malformed record** is an error with file, byte, line, column and what was expected; under
 //!   `on_error = "skip"` it alone is left out and counted.
 //! - **Memory** holds one block of text or one batch at a time; compressed files stream.
@@ -53,13 +55,15 @@
 //! | `found` | whether a recorded job has the files that its globs match now |
 //! | `mend` | where the shards are after a file was mended |
 //! | `read` | the rows of a shard of any format |
-//! | `text` over `csv` (over `plain`), `jsonl`; `parquet`; `range` | the formats |
+//! | `text` over `csv` (with `plain`), `jsonl`; `parquet`; `range` | the formats |
+//! | `array` over `reading`, `number`, `moment` | values as they stand in text, exactly, to arrays |
 //! | `reach` | which files may be read, and opening them |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
 //! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
 //! | [`limits`] | every bound |
 
+mod array;
 mod block;
 mod content;
 mod csv;
@@ -78,12 +82,15 @@ mod jsonl;
 pub mod limits;
 mod locate;
 mod mend;
+mod moment;
+mod number;
 mod parquet;
 mod plain;
 mod plan;
 mod range;
 mod reach;
 mod read;
+mod reading;
 mod sample;
 mod scan;
 mod schema;

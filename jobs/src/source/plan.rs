@@ -15,7 +15,8 @@ use super::identity;
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
 use super::range;
 use super::reach::Reach;
-use super::schema::{FileFacts, survey};
+use super::reading::Reading;
+use super::schema::{FileFacts, Writings, survey};
 use crate::spec::limits::{FILES_MAX, SHARDS_MAX};
 use crate::spec::{JobFile, SpecError, parse_type, type_name};
 
@@ -28,6 +29,10 @@ pub struct Planned {
     pub files: Vec<FileChunk>,
     /// The shards, 4,096 a chunk.
     pub shards: Vec<ShardChunk>,
+    /// Rows that the types of columns were inferred from, which are not recorded; 0 where types are not inferred.
+    pub sampled_rows: u64,
+    /// Columns of text that a job may have as numbers if it needs them as such, by their place; not recorded.
+    as_numbers: Vec<(usize, SchemaField)>,
 }
 
 /// Resolves the source of a job: matches globs, finds columns and types, cuts the files into shards. Reads the
@@ -60,7 +65,7 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
         return plan_range(job, spec);
     }
     let files = resolve(job, &spec.paths)?;
-    let surveyed = survey(job, spec, &files)?;
+    let (surveyed, writings) = survey(job, spec, &files)?;
     let refused = |error: SourceError| job.error(PATHS, error);
     let mut ranges = Vec::with_capacity(files.len());
     let mut count = 0;
@@ -89,7 +94,14 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     for (file, hashed) in files.iter_mut().zip(hashed) {
         (file.content_hash, file.tail_hash) = (hashed.content, hashed.tail);
     }
-    Ok(planned(&surveyed.schema, &files, shards))
+    let fields = fields(&surveyed.schema, &writings);
+    let numbers = fields.iter().enumerate();
+    let numbers = numbers.filter_map(|(at, field)| Some((at, writings.as_numbers(field)?)));
+    Ok(Planned {
+        sampled_rows: writings.rows as u64,
+        as_numbers: numbers.collect(),
+        ..planned(fields, &files, shards)
+    })
 }
 
 fn cut(
@@ -115,22 +127,33 @@ fn plan_range(job: &JobFile, spec: &SourceSpec) -> Result<Planned, SpecError> {
         let start = number * spec.shard_len;
         shards.push(0, start..len.min(start.saturating_add(spec.shard_len)), 0);
     }
-    Ok(planned(&range::schema(), &[], shards))
+    let fields = fields(&range::schema(), &Writings::default());
+    Ok(planned(fields, &[], shards))
 }
 
-fn planned(schema: &Schema, files: &[SourceFile], shards: Shards) -> Planned {
+/// The recorded form of columns.
+fn fields(schema: &Schema, writings: &Writings) -> Vec<SchemaField> {
+    let field = |field: &Arc<Field>| {
+        let (format, unit) = writings.of(field.name());
+        SchemaField {
+            name: field.name().clone(),
+            r#type: type_name(field.data_type()),
+            nullable: field.is_nullable(),
+            format,
+            unit,
+        }
+    };
+    schema.fields().iter().map(field).collect()
+}
+
+fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Planned {
     debug_assert!(
         files.len() <= FILES_MAX,
         "{} files were resolved",
         files.len()
     );
-    let field = |field: &Arc<Field>| SchemaField {
-        name: field.name().clone(),
-        r#type: type_name(field.data_type()),
-        nullable: field.is_nullable(),
-    };
     let plan = Plan {
-        schema: schema.fields().iter().map(field).collect(),
+        schema,
         files: u32::try_from(files.len()).unwrap_or(u32::MAX),
         shards: shards.count,
         over_network: false,
@@ -149,17 +172,19 @@ fn planned(schema: &Schema, files: &[SourceFile], shards: Shards) -> Planned {
         plan,
         files: chunks,
         shards: shards.chunks,
+        sampled_rows: 0,
+        as_numbers: Vec::new(),
     }
 }
 
 /// The recorded form of shards whose places are known.
-pub(super) fn recorded(schema: &Schema, files: &[SourceFile], shards: &[Shard]) -> Planned {
+pub(super) fn recorded(source: &Source, files: &[SourceFile], shards: &[Shard]) -> Planned {
     let mut written = Shards::default();
     for shard in shards {
         let range = shard.start..shard.start + shard.len;
         written.push(shard.file, range, shard.content_hash);
     }
-    planned(schema, files, written)
+    planned(source.fields.clone(), files, written)
 }
 
 fn check_count(job: &JobFile, key: &str, count: u64) -> Result<(), SpecError> {
@@ -268,6 +293,10 @@ pub struct Source {
     schema: SchemaRef,
     files: Vec<SourceFile>,
     reach: Reach,
+    /// The columns as they were recorded.
+    fields: Vec<SchemaField>,
+    /// How their values are read.
+    readings: Arc<[Reading]>,
 }
 
 impl Source {
@@ -307,11 +336,27 @@ impl Source {
             .iter()
             .map(field)
             .collect::<Result<Vec<_>, SourceError>>()?;
+        let reading = |field: &SchemaField| {
+            let declared = spec.schema.iter().any(|other| other.name == field.name);
+            Reading::of(field, declared).ok_or_else(|| {
+                SourceError::Plan(format!(
+                    "column `{}` has unknown format `{}` or unit `{}`",
+                    field.name, field.format, field.unit
+                ))
+            })
+        };
+        let readings = plan
+            .schema
+            .iter()
+            .map(reading)
+            .collect::<Result<Vec<_>, SourceError>>()?;
         Ok(Self {
             spec,
             schema: Arc::new(Schema::new(fields)),
             files: all,
             reach: Reach::anywhere(),
+            fields: plan.schema.clone(),
+            readings: readings.into(),
         })
     }
 
@@ -336,6 +381,16 @@ impl Source {
         &self.schema
     }
 
+    /// Every column as it was recorded, in order.
+    pub fn fields(&self) -> &[SchemaField] {
+        &self.fields
+    }
+
+    /// How the values of every column are read, in order.
+    pub(super) fn readings(&self) -> &Arc<[Reading]> {
+        &self.readings
+    }
+
     /// The files, in order.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
@@ -352,6 +407,19 @@ impl Source {
 }
 
 impl Planned {
+    /// The plans in which one more column that is text is read as the numbers that its first values are, each with the
+    /// name of that column: integers with zeros before them, or some of them beyond 64 bits. For a job that cannot have
+    /// it as text.
+    pub fn with_numbers(&self) -> impl Iterator<Item = (String, Planned)> {
+        (0..self.as_numbers.len()).map(|index| {
+            let mut planned = self.clone();
+            let (at, field) = planned.as_numbers.remove(index);
+            let name = field.name.clone();
+            planned.plan.schema[at] = field;
+            (name, planned)
+        })
+    }
+
     /// The source that this plan is of.
     ///
     /// # Errors

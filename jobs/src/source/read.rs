@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use eciton_proto::v1::{Format, OnError};
+use eciton_proto::v1::{Format, OnError, OnNewColumns};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::csv::{CsvDecoder, CsvFormat, Nulls};
+use super::csv::{CsvDecoder, CsvFormat};
 use super::dialect::Dialect;
 use super::error::SourceError;
-use super::jsonl::JsonDecoder;
+use super::jsonl::{JsonDecoder, JsonFormat, Names};
 use super::parquet::ParquetShard;
 use super::plan::{Shard, Source};
 use super::range::RangeShard;
@@ -84,16 +84,26 @@ fn open_text(
     let spec = source.spec();
     let plan = |message: &str| SourceError::Plan(message.to_owned());
     let dialect = Dialect::of(spec).ok_or_else(|| plan("not a text format"))?;
+    let readings = source.readings();
+    let schema = Arc::clone(schema);
     let decoder = if spec.format() == Format::Jsonl {
-        TextDecoder::Json(Box::new(JsonDecoder::new(schema.clone())))
+        let names = readings.iter().map(|reading| reading.name.as_str());
+        // A job that names the columns it reads misses nothing of a new one.
+        let reads_all = columns.len() == readings.len();
+        let format = JsonFormat {
+            schema,
+            readings: columns.iter().map(|at| readings[*at].clone()).collect(),
+            names: Arc::new(Names::new(names, columns)),
+            refuses_new: reads_all && spec.on_new_columns() != OnNewColumns::Ignore,
+        };
+        TextDecoder::Json(Box::new(JsonDecoder::new(format)))
     } else {
-        let nulls = Nulls::new(&spec.null_values).map_err(|e| plan(&e.to_string()))?;
-        let (schema, columns) = (source.schema().clone(), columns.to_vec());
         let format = CsvFormat {
             dialect,
+            readings: Arc::clone(readings),
             schema,
-            columns,
-            nulls,
+            columns: columns.to_vec(),
+            nulls: spec.null_values.clone(),
         };
         TextDecoder::Csv(Box::new(CsvDecoder::new(format)))
     };
@@ -167,6 +177,14 @@ impl ShardReader {
     pub fn rows_skipped(&self) -> u64 {
         match &self.kind {
             Kind::Text(shard) => shard.rows_skipped(),
+            Kind::Parquet(_) | Kind::Range { .. } => 0,
+        }
+    }
+
+    /// Values of members of JSON objects that are no columns, which were left out so far.
+    pub fn values_ignored(&self) -> u64 {
+        match &self.kind {
+            Kind::Text(shard) => shard.values_ignored(),
             Kind::Parquet(_) | Kind::Range { .. } => 0,
         }
     }

@@ -12,6 +12,9 @@ use super::scan::Scanner;
 /// Bytes first read of a file; more where that is not enough.
 const READ_LEN: usize = 32 * 1024;
 
+/// Bytes that tell an encoding without a mark.
+const LOOKED_AT: usize = 64;
+
 /// The start of a file.
 pub(super) struct Sample {
     /// Whole records from `start` on. A record that never ends is among them as far as it was read.
@@ -33,14 +36,22 @@ pub(super) fn sample(
     let mut text = Vec::new();
     let mut start = 0;
     let mut wanted = READ_LEN;
+    let mut first = true;
     loop {
         let more = fill(&mut input, &mut text, wanted);
+        if std::mem::take(&mut first)
+            && let Some(found) = other_encoding(&text)
+        {
+            let file = file.display.clone();
+            return Err(SourceError::Encoding { file, found });
+        }
         if start == 0 && text.starts_with(BOM) {
             text.drain(..BOM.len());
             start = BOM.len() as u64;
         }
         let mut ends = Vec::new();
-        Scanner::new(dialect).scan(&text, |end| ends.push(end));
+        let mut scanner = Scanner::new(dialect);
+        scanner.scan(&text, |end| ends.push(end));
         let enough = ends.len() >= records || (!ends.is_empty() && text.len() >= SAMPLE_LEN_MAX);
         match more {
             Ok(true) if !enough && text.len() <= SAMPLE_LEN_MAX.max(RECORD_LEN_MAX) => wanted *= 2,
@@ -51,6 +62,21 @@ pub(super) fn sample(
             }
             Ok(false) => return Ok(finished(text, ends, start)),
         }
+    }
+}
+
+/// The encoding of a text that begins with its mark, or with letters of which every second or fourth byte is 0.
+fn other_encoding(text: &[u8]) -> Option<&'static str> {
+    let zeros = |at: usize| text.iter().take(LOOKED_AT).skip(at).step_by(2);
+    let all_zero = |at: usize| zeros(at).count() > 1 && zeros(at).all(|byte| *byte == 0);
+    match text {
+        [0xff, 0xfe, 0, 0, ..] => Some("UTF-32LE"),
+        [0, 0, 0xfe, 0xff, ..] => Some("UTF-32BE"),
+        [0xff, 0xfe, ..] => Some("UTF-16LE"),
+        [0xfe, 0xff, ..] => Some("UTF-16BE"),
+        _ if all_zero(0) == all_zero(1) => None,
+        _ if all_zero(0) => Some("UTF-16BE"),
+        _ => Some("UTF-16LE"),
     }
 }
 

@@ -2,14 +2,12 @@
 //!
 //! A scan agrees with the parser on what a quote is: it opens a field only as the field's first byte, two
 //! of them inside a quoted field are one of the value, and after the closing one the rest of the field is
-//! plain. Records end at `\n`; a `\r` before it belongs to the end.
+//! plain. A line ends with `\n`, with `\r\n`, or with a `\r` that no `\n` follows, in any mixture; whoever splits
+//! text into lines or counts them asks here.
 
-use memchr::{memchr, memchr_iter, memchr2, memrchr};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memchr3, memrchr2};
 
 use super::dialect::Dialect;
-
-/// Bytes of which a `u8` can count any number.
-const PIECE_LEN: usize = u8::MAX as usize;
 
 /// The state of a scan between two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +27,8 @@ enum State {
 pub(super) struct Scanner {
     dialect: Dialect,
     state: State,
+    /// Whether the text so far ends with a `\r` that ends a record, if no `\n` follows; else the `\n` does.
+    at_cr: bool,
 }
 
 impl Scanner {
@@ -37,28 +37,36 @@ impl Scanner {
         Self {
             dialect,
             state: State::Start,
+            at_cr: false,
         }
     }
 
-    /// Whether the text so far leaves a quote open. Always false where every newline ends a record.
+    /// Whether the text so far leaves a quote open. Always false where every end of a line ends a record.
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Quoted
     }
 
-    /// Scans `text` and calls `end` with the position after each newline that ends a record.
+    /// Scans `text` and calls `end` with the position after each end of a record. A `\r` that was the last byte before
+    /// `text` may give position 0; one that is the last byte of it gives nothing yet.
     pub(super) fn scan(&mut self, text: &[u8], mut end: impl FnMut(usize)) {
+        let Some(first) = text.first() else { return };
+        if std::mem::take(&mut self.at_cr) && *first != b'\n' {
+            end(0);
+        }
         if !self.dialect.newlines {
-            memchr_iter(b'\n', text).for_each(|at| end(at + 1));
+            for at in memchr2_iter(b'\n', b'\r', text) {
+                self.ended(text, at, &mut end);
+            }
             return;
         }
         let mut at = 0;
         while at < text.len() {
             if self.state == State::Closing {
                 self.state = self.after_closing(text[at]);
-                at += 1;
-                if text[at - 1] == b'\n' {
-                    end(at);
+                if is_line_end(text[at]) {
+                    self.ended(text, at, &mut end);
                 }
+                at += 1;
             } else if self.state == State::Quoted {
                 let Some(skipped) = memchr(self.dialect.quote, &text[at..]) else {
                     return;
@@ -71,17 +79,35 @@ impl Scanner {
         }
     }
 
-    /// Outside of quotes: goes on to the next quote or newline, which is all that matters here, and past
+    /// The same, of text that is all there is.
+    pub(super) fn scan_all(&mut self, text: &[u8], mut end: impl FnMut(usize)) {
+        self.scan(text, &mut end);
+        if std::mem::take(&mut self.at_cr) {
+            end(text.len());
+        }
+    }
+
+    /// The byte at `at` ends a line, or is half of what does.
+    fn ended(&mut self, text: &[u8], at: usize, end: &mut impl FnMut(usize)) {
+        match text.get(at + 1) {
+            _ if text[at] == b'\n' => end(at + 1),
+            None => self.at_cr = true,
+            Some(b'\n') => {}
+            Some(_) => end(at + 1),
+        }
+    }
+
+    /// Outside of quotes: goes on to the next quote or end of a line, which is all that matters here, and past
     /// it. Whether a quote opens a field is told by the byte before it.
     fn hop(&mut self, text: &[u8], at: usize, end: &mut impl FnMut(usize)) -> usize {
-        let Some(skipped) = memchr2(self.dialect.quote, b'\n', &text[at..]) else {
+        let Some(skipped) = memchr3(self.dialect.quote, b'\n', b'\r', &text[at..]) else {
             self.state = self.after(text[text.len() - 1]);
             return text.len();
         };
         let found = at + skipped;
-        if text[found] == b'\n' {
+        if is_line_end(text[found]) {
             self.state = State::Start;
-            end(found + 1);
+            self.ended(text, found, end);
             return found + 1;
         }
         if skipped > 0 {
@@ -95,7 +121,7 @@ impl Scanner {
 
     /// The state after a byte outside of quotes.
     fn after(&self, byte: u8) -> State {
-        if byte == self.dialect.delimiter || byte == b'\n' || byte == b'\r' {
+        if byte == self.dialect.delimiter || is_line_end(byte) {
             State::Start
         } else {
             State::Plain
@@ -111,56 +137,75 @@ impl Scanner {
         }
     }
 
-    /// Scans `text` and returns the position after the last newline that ends a record.
+    /// Scans `text` and returns the position of the last end of a record, as [`Scanner::scan`] gives it.
     pub(super) fn last_end(&mut self, text: &[u8]) -> Option<usize> {
+        if text.is_empty() {
+            return None;
+        }
         if !self.dialect.newlines {
-            return memrchr(b'\n', text).map(|at| at + 1);
+            return self.last_line_end(text);
         }
         let outside = matches!(self.state, State::Start | State::Plain);
         if outside && memchr(self.dialect.quote, text).is_none() {
             // Nothing in between matters where no quote is, which is most text.
             self.state = text.last().map_or(self.state, |byte| self.after(*byte));
-            return memrchr(b'\n', text).map(|at| at + 1);
+            return self.last_line_end(text);
         }
         let mut last = None;
         self.scan(text, |end| last = Some(end));
         last
     }
-}
 
-/// Number of lines that a CSV parser makes a record of: those that are not empty. `\r` and `\n` both end a
-/// line, so that `\r\n` is one end and an empty line. `text` ends with an end of a line.
-pub(super) fn count_csv_lines(text: &[u8]) -> usize {
-    let is_end = |byte: u8| byte == b'\n' || byte == b'\r';
-    debug_assert!(
-        text.last().is_none_or(|byte| is_end(*byte)),
-        "text without an end of line"
-    );
-    // Ends after no end. Counted in bytes, which the compiler adds many of at once, and so few of them
-    // that no sum of theirs passes 255.
-    let (before, after) = (text, text.get(1..).unwrap_or_default());
-    let pieces = before
-        .chunks(PIECE_LEN)
-        .zip(after.chunks(PIECE_LEN))
-        .map(|(before, after)| {
-            let ends = before
-                .iter()
-                .zip(after)
-                .map(|(before, after)| u8::from(is_end(*after) & !is_end(*before)));
-            usize::from(ends.sum::<u8>())
-        });
-    pieces.sum()
-}
-
-/// Number of lines with anything but white space. `text` ends with a newline.
-pub(super) fn count_json_lines(text: &[u8]) -> usize {
-    let mut start = 0;
-    let mut count = 0;
-    for end in memchr_iter(b'\n', text) {
-        count += usize::from(!text[start..end].trim_ascii().is_empty());
-        start = end + 1;
+    /// The same where every end of a line ends a record.
+    fn last_line_end(&mut self, text: &[u8]) -> Option<usize> {
+        let (was_at_cr, ends_with_cr) = (self.at_cr, text.ends_with(b"\r"));
+        self.at_cr = ends_with_cr;
+        let body = &text[..text.len() - usize::from(ends_with_cr)];
+        let found = memrchr2(b'\n', b'\r', body).map(|at| at + 1);
+        // Nothing was found, so that no `\n` follows the `\r` that came before.
+        found.or(was_at_cr.then_some(0))
     }
-    count
+}
+
+/// Whether a byte ends a line, or is half of what does.
+pub(super) fn is_line_end(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+/// The position after the first end of a line; `None` if there is none, or only a `\r` that is the last byte.
+pub(super) fn line_end(text: &[u8]) -> Option<usize> {
+    let at = memchr2(b'\n', b'\r', text)?;
+    match text.get(at + 1) {
+        _ if text[at] == b'\n' => Some(at + 1),
+        None => None,
+        Some(b'\n') => Some(at + 2),
+        Some(_) => Some(at + 1),
+    }
+}
+
+/// The lines of a text, each without its end.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr2(b'\n', b'\r', rest.as_bytes()).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        let len = match after.as_bytes() {
+            [b'\r', b'\n', ..] => 2,
+            after => after.len().min(1),
+        };
+        rest = &after[len..];
+        Some(line)
+    })
+}
+
+/// Number of lines that end in `text`. A `\r` that is its last byte ends one.
+pub(super) fn count_line_ends(text: &[u8]) -> u64 {
+    let newlines = memchr_iter(b'\n', text).count() as u64;
+    let alone = |at: &usize| text.get(at + 1) != Some(&b'\n');
+    newlines + memchr_iter(b'\r', text).filter(alone).count() as u64
 }
 
 #[cfg(test)]
@@ -189,7 +234,8 @@ mod tests {
                 (State::Closing, byte) => scanner.after_closing(byte),
                 (State::Start | State::Plain, byte) => scanner.after(byte),
             };
-            if byte == b'\n' && state == State::Start {
+            let ends_line = byte == b'\n' || (byte == b'\r' && text.get(at + 1) != Some(&b'\n'));
+            if ends_line && state == State::Start {
                 ends.push(at + 1);
             }
         }
@@ -198,7 +244,7 @@ mod tests {
 
     fn ends(newlines: bool, text: &[u8]) -> Vec<usize> {
         let mut ends = vec![];
-        Scanner::new(dialect(newlines)).scan(text, |end| ends.push(end));
+        Scanner::new(dialect(newlines)).scan_all(text, |end| ends.push(end));
         ends
     }
 
@@ -213,28 +259,23 @@ mod tests {
     }
 
     #[test]
-    fn lines_with_nothing_in_them_are_not_counted() {
-        for (text, count) in [
-            ("", 0),
-            ("\n", 0),
-            ("a\n", 1),
-            ("a\r\n\r\n\nb\n", 2),
-            (" \n", 1),
-            ("a\rb\n", 2),
+    fn lines_end_in_three_ways() {
+        assert_eq!(ends(false, b"a\rb\r\nc\n\rd\r"), [2, 5, 7, 8, 10]);
+        assert_eq!(
+            lines("a\rb\r\n\nc\n\r").collect::<Vec<_>>(),
+            ["a", "b", "", "c", ""]
+        );
+        assert_eq!(lines("a\nb").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(count_line_ends(b"a\rb\r\n\nc\n\r"), 5);
+        for (text, end) in [
+            (&b"a\nb"[..], Some(2)),
+            (b"a\r\nb", Some(3)),
+            (b"a\rb", Some(2)),
+            (b"a\r", None),
+            (b"a", None),
         ] {
-            assert_eq!(count_csv_lines(text.as_bytes()), count, "{text:?}");
+            assert_eq!(line_end(text), end, "{text:?}");
         }
-        assert_eq!(count_json_lines(b" \n{}\n\t\r\n"), 1);
-    }
-
-    #[test]
-    fn lines_are_counted_across_the_pieces_of_the_count() {
-        for len in (0..4).map(|more| 2 * PIECE_LEN - 2 + more) {
-            let text = [vec![b'a'; len], b"\nb\n".to_vec()].concat();
-            assert_eq!(count_csv_lines(&text), 2, "{len}");
-        }
-        let text = b"a\n".repeat(1000);
-        assert_eq!(count_csv_lines(&text), 1000);
     }
 
     proptest! {
@@ -246,12 +287,15 @@ mod tests {
         }
 
         #[test]
-        fn lines_are_counted_one_by_one(
-            text in proptest::collection::vec(proptest::sample::select(b"aaa\r\n".to_vec()), 0..1024),
+        fn lines_are_counted_as_they_are_scanned(
+            text in proptest::collection::vec(proptest::sample::select(b"aaa\r\n".to_vec()), 0..64),
         ) {
-            let text = [&text[..], b"\n"].concat();
-            let lines = text.split(|byte| *byte == b'\n' || *byte == b'\r');
-            prop_assert_eq!(count_csv_lines(&text), lines.filter(|line| !line.is_empty()).count());
+            let ends = ends(false, &text);
+            prop_assert_eq!(count_line_ends(&text), ends.len() as u64);
+            prop_assert_eq!(line_end(&text).or(text.ends_with(b"\r").then_some(text.len())), ends.first().copied());
+            let rest = usize::from(ends.last().copied().unwrap_or(0) < text.len());
+            let text = String::from_utf8(text).unwrap();
+            prop_assert_eq!(lines(&text).count(), ends.len() + rest);
         }
 
         #[test]
@@ -263,11 +307,13 @@ mod tests {
             let mut pieces = vec![];
             let mut scanner = Scanner::new(dialect(true));
             scanner.scan(&text[..cut], |end| pieces.push(end));
-            scanner.scan(&text[cut..], |end| pieces.push(cut + end));
+            scanner.scan_all(&text[cut..], |end| pieces.push(cut + end));
             prop_assert_eq!(&pieces, &ends(true, &text));
             let mut hasty = Scanner::new(dialect(true));
             let lasts = [hasty.last_end(&text[..cut]), hasty.last_end(&text[cut..]).map(|end| cut + end)];
-            prop_assert_eq!(lasts.into_iter().flatten().last(), pieces.last().copied());
+            let last = lasts.into_iter().flatten().last();
+            let last = if hasty.at_cr { Some(text.len()) } else { last };
+            prop_assert_eq!(last, pieces.last().copied());
             prop_assert_eq!(hasty.state, scanner.state);
 
             // The parser agrees: the text up to each end has as many records as the ends say at most,

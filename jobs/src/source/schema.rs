@@ -3,20 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 use eciton_proto::v1::{Format, SchemaField, SourceFile, SourceSpec};
-use serde_json::Value;
 
-use super::csv::Nulls;
 use super::dialect::Dialect;
 use super::error::SourceError;
-use super::fields::split;
+use super::fields::{self, split};
 use super::files::PATHS;
 use super::header::header;
-use super::infer::{JsonColumn, csv_types};
+use super::infer::{Numbers, Sampled};
 use super::jsonl::members;
 use super::limits::SAMPLE_ROWS_MAX;
 use super::parquet::{Footer, footer};
+use super::reading::PADDED;
 use super::sample::{Sample, sample};
 use crate::spec::limits::COLUMNS_MAX;
 use crate::spec::{JobFile, SpecError, parse_type, type_name};
@@ -36,25 +35,81 @@ pub(super) enum FileFacts {
     Parquet { row_groups: Vec<u64> },
 }
 
+/// How values are written, as far as a type does not tell, and how that was found out.
+#[derive(Default)]
+pub(super) struct Writings {
+    /// Format and unit of columns, as in `SchemaField`.
+    columns: HashMap<String, (String, String)>,
+    /// Rows that types were inferred from.
+    pub(super) rows: usize,
+    /// Columns of text that may be read as numbers, by their name.
+    numbers: HashMap<String, Numbers>,
+}
+
+impl Writings {
+    /// Format and unit of a column.
+    pub(super) fn of(&self, column: &str) -> (String, String) {
+        self.columns.get(column).cloned().unwrap_or_default()
+    }
+
+    /// The column as numbers, where it is text that may be read as such.
+    pub(super) fn as_numbers(&self, field: &SchemaField) -> Option<SchemaField> {
+        let (data_type, format) = match self.numbers.get(&field.name)? {
+            Numbers::Padded => (DataType::Int64, PADDED),
+            Numbers::Decimal => (DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0), ""),
+        };
+        Some(SchemaField {
+            r#type: type_name(&data_type),
+            format: format.to_owned(),
+            ..field.clone()
+        })
+    }
+
+    /// The column that is declared, or that its first values were guessed to be.
+    fn field(&mut self, name: String, declared: Option<&Declared>, sampled: &Sampled) -> Field {
+        let guess = sampled.guess();
+        if let Some(numbers) = sampled.numbers().filter(|_| declared.is_none()) {
+            self.numbers.insert(name.clone(), numbers);
+        }
+        let (data_type, format, unit) = match declared {
+            Some(declared) => declared.clone(),
+            None => (guess.data_type, guess.format.to_owned(), String::new()),
+        };
+        if !format.is_empty() || !unit.is_empty() {
+            self.columns.insert(name.clone(), (format, unit));
+        }
+        Field::new(name, data_type, true)
+    }
+}
+
+/// A declared type, its format and its unit.
+type Declared = (DataType, String, String);
+
 /// Finds the columns of a source of files, and looks at the start of each file.
 pub(super) fn survey(
     job: &JobFile,
     spec: &SourceSpec,
     files: &[SourceFile],
-) -> Result<Surveyed, SpecError> {
-    let surveyed = match (spec.format(), Dialect::of(spec)) {
+) -> Result<(Surveyed, Writings), SpecError> {
+    let (surveyed, writings) = match (spec.format(), Dialect::of(spec)) {
         (Format::Jsonl, Some(dialect)) => survey_json(job, spec, files, dialect)?,
         (_, Some(dialect)) => survey_csv(job, spec, files, dialect)?,
-        (_, None) => survey_parquet(job, files)?,
+        (_, None) => (survey_parquet(job, files)?, Writings::default()),
     };
     let columns = surveyed.schema.fields().len();
     if columns > COLUMNS_MAX {
+        let hint = match spec.format() {
+            Format::Jsonl => {
+                "; with the columns that are wanted in [source.schema] the others may be more"
+            }
+            _ => "",
+        };
         return Err(job.error(
             PATHS,
-            format!("a source has at most {COLUMNS_MAX} columns, found {columns}"),
+            format!("a source has at most {COLUMNS_MAX} columns, found {columns}{hint}"),
         ));
     }
-    Ok(surveyed)
+    Ok((surveyed, writings))
 }
 
 fn refused(job: &JobFile, error: &SourceError) -> SpecError {
@@ -68,7 +123,7 @@ fn survey_csv(
     spec: &SourceSpec,
     files: &[SourceFile],
     dialect: Dialect,
-) -> Result<Surveyed, SpecError> {
+) -> Result<(Surveyed, Writings), SpecError> {
     let mut facts = Vec::with_capacity(files.len());
     let mut first: Option<(&SourceFile, Vec<String>)> = None;
     let mut rows = Rows::default();
@@ -89,7 +144,8 @@ fn survey_csv(
             Some((other, expected)) => same_names(job, other, expected, file, &names)?,
         }
         let columns = first.as_ref().map_or(0, |(_, names)| names.len());
-        rows.add(&sample, begin, columns, dialect);
+        rows.columns.resize_with(columns, Sampled::default);
+        rows.add(&sample, begin, spec, dialect);
     }
     let Some((file, names)) = first else {
         let shown = files.first().map_or("", |file| &file.display);
@@ -99,31 +155,35 @@ fn survey_csv(
         return Err(job.error(PATHS, message));
     };
     check_declared(job, spec, file, &names)?;
-    let nulls = Nulls::new(&spec.null_values).map_err(|e| job.error("source.null_values", e))?;
-    let types = csv_types(&rows.text, names.len(), dialect, nulls.pattern());
-    let types = types.map_err(|e| refused(job, &SourceError::Columns(e.to_string())))?;
     let declared = declared(spec);
-    let fields = names.into_iter().zip(types).map(|(name, inferred)| {
-        let data_type = declared.get(name.as_str()).cloned().unwrap_or(inferred);
-        Field::new(name, data_type, true)
+    let mut writings = Writings {
+        rows: rows.count,
+        ..Writings::default()
+    };
+    let fields = names.into_iter().zip(&rows.columns).map(|(name, sampled)| {
+        let known = declared.get(name.as_str());
+        writings.field(name, known, sampled)
     });
-    Ok(Surveyed {
-        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+    let fields: Vec<Field> = fields.collect();
+    let surveyed = Surveyed {
+        schema: Arc::new(Schema::new(fields)),
         files: facts,
-    })
+    };
+    Ok((surveyed, writings))
 }
 
 /// Well-formed records to infer types from.
 #[derive(Default)]
 struct Rows {
-    text: Vec<u8>,
+    /// What the values of each column have been so far.
+    columns: Vec<Sampled>,
     count: usize,
 }
 
 impl Rows {
-    /// Takes the records of `sample` from `begin` on that have the right number of fields. The others are
+    /// Adds records of a sample behind `begin`, until there are enough. What is malformed is left out: it is
     /// for their shard to report.
-    fn add(&mut self, sample: &Sample, begin: usize, columns: usize, dialect: Dialect) {
+    fn add(&mut self, sample: &Sample, begin: usize, spec: &SourceSpec, dialect: Dialect) {
         let mut start = begin;
         for end in sample.ends.iter().copied().filter(|end| *end > begin) {
             if self.count >= SAMPLE_ROWS_MAX {
@@ -132,12 +192,22 @@ impl Rows {
             let record = &sample.text[start..end];
             start = end;
             let (fields, _) = split(record, dialect);
-            let sound = fields.len() == columns
-                && fields.iter().all(|field| !field.open)
+            let sound = |field: &fields::Field<'_>| {
+                !field.open && field.is_in_line(dialect) && field.stray(dialect).is_none()
+            };
+            let sound = fields.len() == self.columns.len()
+                && fields.iter().all(sound)
                 && std::str::from_utf8(record).is_ok();
-            if sound {
-                self.text.extend_from_slice(record);
-                self.count += 1;
+            if !sound {
+                continue;
+            }
+            self.count += 1;
+            for (column, field) in self.columns.iter_mut().zip(&fields) {
+                let value = field.value(dialect);
+                let value = String::from_utf8_lossy(&value);
+                if !spec.null_values.iter().any(|null| *null == value) {
+                    column.add_text(&value);
+                }
             }
         }
     }
@@ -176,8 +246,11 @@ fn same_names(
     ))
 }
 
-fn declared(spec: &SourceSpec) -> HashMap<&str, DataType> {
-    let parsed = |field: &SchemaField| parse_type(&field.r#type);
+fn declared(spec: &SourceSpec) -> HashMap<&str, Declared> {
+    let parsed = |field: &SchemaField| {
+        let data_type = parse_type(&field.r#type)?;
+        Some((data_type, field.format.clone(), field.unit.clone()))
+    };
     spec.schema
         .iter()
         .filter_map(|field| Some((field.name.as_str(), parsed(field)?)))
@@ -216,7 +289,7 @@ fn survey_json(
     spec: &SourceSpec,
     files: &[SourceFile],
     dialect: Dialect,
-) -> Result<Surveyed, SpecError> {
+) -> Result<(Surveyed, Writings), SpecError> {
     let mut facts = Vec::with_capacity(files.len());
     let mut columns = JsonColumns::default();
     for file in files {
@@ -228,36 +301,48 @@ fn survey_json(
         columns.add(&sample);
     }
     let declared = declared(spec);
+    let mut writings = Writings {
+        rows: columns.rows,
+        ..Writings::default()
+    };
+    // Where there are more columns than a source may have, those that are declared are wanted, and the first others.
+    let room = match columns.columns.len() > COLUMNS_MAX && !declared.is_empty() {
+        true => COLUMNS_MAX.saturating_sub(declared.len()),
+        false => usize::MAX,
+    };
+    let mut others = 0;
     let mut fields = Vec::new();
     for (name, column) in columns.columns {
-        let known = declared.get(name.as_str()).cloned();
-        let data_type = known.unwrap_or_else(|| column.data_type());
-        fields.push(Field::new(name, data_type, true));
+        let known = declared.get(name.as_str());
+        others += usize::from(known.is_none());
+        if known.is_some() || others <= room {
+            fields.push(writings.field(name, known, &column));
+        }
     }
     // A member that is rare may be in none of the first rows.
-    let rare = spec
-        .schema
-        .iter()
-        .filter(|field| !columns.index.contains_key(&field.name));
-    let rare =
-        rare.filter_map(|field| Some(Field::new(&field.name, parse_type(&field.r#type)?, true)));
-    fields.extend(rare);
+    for field in &spec.schema {
+        if !columns.index.contains_key(&field.name) {
+            let known = declared.get(field.name.as_str());
+            fields.push(writings.field(field.name.clone(), known, &Sampled::default()));
+        }
+    }
     if fields.is_empty() {
         let shown = files.first().map_or("", |file| &file.display);
         let message =
             format!("`{shown}`: expected a JSON object in the first {SAMPLE_ROWS_MAX} lines");
         return Err(job.error(PATHS, message));
     }
-    Ok(Surveyed {
+    let surveyed = Surveyed {
         schema: Arc::new(Schema::new(fields)),
         files: facts,
-    })
+    };
+    Ok((surveyed, writings))
 }
 
 /// The columns of JSON records, in order of their first appearance.
 #[derive(Default)]
 struct JsonColumns {
-    columns: Vec<(String, JsonColumn)>,
+    columns: Vec<(String, Sampled)>,
     index: HashMap<String, usize>,
     rows: usize,
 }
@@ -275,11 +360,8 @@ impl JsonColumns {
             let Ok(members) = members(line) else { continue };
             self.rows += 1;
             for (name, value) in members {
-                let Ok(value) = serde_json::from_str::<Value>(value.get()) else {
-                    continue;
-                };
                 let at = self.column(&name);
-                self.columns[at].1.add(value);
+                self.columns[at].1.add_json(value.get());
             }
         }
     }
@@ -288,7 +370,7 @@ impl JsonColumns {
         if let Some(at) = self.index.get(name) {
             return *at;
         }
-        self.columns.push((name.to_owned(), JsonColumn::default()));
+        self.columns.push((name.to_owned(), Sampled::default()));
         self.index.insert(name.to_owned(), self.columns.len() - 1);
         self.columns.len() - 1
     }

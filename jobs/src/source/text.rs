@@ -9,19 +9,18 @@ use std::io::Read;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::error::ArrowError;
 use eciton_proto::v1::SourceFile;
 
 use super::block::{Blocks, Place};
 use super::csv::CsvDecoder;
 use super::dialect::Dialect;
-use super::error::{Malformed, SourceError};
+use super::error::{Malformed, Refusal, SourceError};
 use super::input::{Codec, Input, io_error};
-use super::jsonl::JsonDecoder;
+use super::jsonl::{Decoded, JsonDecoder};
 use super::limits::BATCH_ROWS_MAX;
 use super::locate::{Fault, csv_fault, json_fault};
 use super::reach;
-use super::scan::Scanner;
+use super::scan::{Scanner, count_line_ends};
 
 /// The decoder of a text format.
 #[derive(Debug)]
@@ -31,17 +30,20 @@ pub(super) enum TextDecoder {
 }
 
 impl TextDecoder {
-    fn decode(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+    fn decode(&self, text: &[u8]) -> Result<Decoded, Refusal> {
         match self {
-            Self::Csv(decoder) => decoder.decode(text),
+            Self::Csv(decoder) => decoder.decode(text).map(|batches| Decoded {
+                batches,
+                values_ignored: 0,
+            }),
             Self::Json(decoder) => decoder.decode(text),
         }
     }
 
-    fn fault(&self, text: &[u8], refusal: &ArrowError) -> Fault {
+    fn fault(&self, text: &[u8], refusal: &Refusal) -> Fault {
         match self {
             Self::Csv(decoder) => csv_fault(text, decoder.format(), refusal),
-            Self::Json(decoder) => json_fault(text, decoder.schema(), refusal),
+            Self::Json(decoder) => json_fault(text, decoder.format(), refusal),
         }
     }
 }
@@ -77,6 +79,7 @@ impl TextShard {
             dialect,
             skip,
             skipped: 0,
+            values_ignored: 0,
         };
         let file = file.clone();
         Ok(Self {
@@ -99,6 +102,10 @@ impl TextShard {
 
     pub(super) fn rows_skipped(&self) -> u64 {
         self.judge.skipped
+    }
+
+    pub(super) fn values_ignored(&self) -> u64 {
+        self.judge.values_ignored
     }
 
     /// The next batch; `None` at the end of the shard.
@@ -156,14 +163,14 @@ impl TextShard {
 /// A fault in a block.
 struct Found {
     fault: Fault,
-    /// Newlines of the block before the fault.
-    newlines: u64,
+    /// Lines of the block that end before the fault.
+    lines: u64,
 }
 
 impl Found {
     fn new(fault: Fault, text: &[u8]) -> Self {
-        let newlines = memchr::memchr_iter(b'\n', &text[..fault.at.min(text.len())]).count() as u64;
-        Self { fault, newlines }
+        let lines = count_line_ends(&text[..fault.at.min(text.len())]);
+        Self { fault, lines }
     }
 
     fn at(self, place: Place, file: &SourceFile) -> Malformed {
@@ -171,7 +178,7 @@ impl Found {
             file: file.display.clone(),
             offset: place.offset + self.fault.at as u64,
             record_offset: place.offset + self.fault.record as u64,
-            line: place.newlines + self.newlines + 1,
+            line: place.lines + self.lines + 1,
             column: self.fault.column,
             message: self.fault.message,
         }
@@ -184,21 +191,29 @@ struct Judge {
     dialect: Dialect,
     skip: bool,
     skipped: u64,
+    /// Values of members that are no columns.
+    values_ignored: u64,
 }
 
 impl Judge {
     /// The batches of a block; the first malformed record unless they are skipped.
     fn block(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, Found> {
-        let refusal = match self.decoder.decode(text) {
+        let refusal = match self.decode(text) {
             Ok(batches) => return Ok(batches),
             Err(refusal) => refusal,
         };
         let mut ends = vec![0];
-        Scanner::new(self.dialect).scan(text, |end| ends.push(end));
+        Scanner::new(self.dialect).scan_all(text, |end| ends.push(end));
         debug_assert_eq!(ends.last(), Some(&text.len()), "a block ends with a record");
         let mut batches = Vec::new();
         self.refused(text, &ends, &refusal, &mut batches)?;
         Ok(joined(&batches))
+    }
+
+    fn decode(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, Refusal> {
+        let decoded = self.decoder.decode(text)?;
+        self.values_ignored += decoded.values_ignored;
+        Ok(decoded.batches)
     }
 
     /// Decodes the records between `ends`, which did not decode together.
@@ -206,7 +221,7 @@ impl Judge {
         &mut self,
         text: &[u8],
         ends: &[usize],
-        refusal: &ArrowError,
+        refusal: &Refusal,
         batches: &mut Vec<RecordBatch>,
     ) -> Result<(), Found> {
         debug_assert!(ends.len() >= 2, "no record was refused");
@@ -222,7 +237,7 @@ impl Judge {
         }
         let middle = ends.len() / 2;
         for half in [&ends[..=middle], &ends[middle..]] {
-            match self.decoder.decode(&text[half[0]..half[half.len() - 1]]) {
+            match self.decode(&text[half[0]..half[half.len() - 1]]) {
                 Ok(decoded) => batches.extend(decoded),
                 Err(refusal) => self.refused(text, half, &refusal, batches)?,
             }
@@ -236,7 +251,7 @@ impl Judge {
             self.skipped += 1;
             return Ok(());
         }
-        let refusal = ArrowError::CsvError("a quote that is not closed".to_owned());
+        let refusal = Refusal::new("a quote that is not closed");
         Err(Found::new(self.decoder.fault(text, &refusal), text))
     }
 }
@@ -265,27 +280,31 @@ fn joined(batches: &[RecordBatch]) -> Vec<RecordBatch> {
 /// Adds the lines before `start` to a line that was counted from there. They are counted only now: a shard
 /// without a malformed record never needs them.
 fn absolute(mut malformed: Malformed, file: &SourceFile, start: u64) -> SourceError {
-    match newlines_before(file, start) {
-        Ok(newlines) => {
-            malformed.line += newlines;
+    match lines_before(file, start) {
+        Ok(lines) => {
+            malformed.line += lines;
             SourceError::Malformed(Box::new(malformed))
         }
         Err(e) => e,
     }
 }
 
-fn newlines_before(file: &SourceFile, start: u64) -> Result<u64, SourceError> {
+fn lines_before(file: &SourceFile, start: u64) -> Result<u64, SourceError> {
     if start == 0 || Codec::of(&file.path) != Codec::Plain {
         return Ok(0);
     }
     let failed = |source| io_error(file, "cannot be read", source);
     let mut text = reach::open(&file.path).map_err(failed)?.take(start);
     let mut buffer = vec![0; 64 * 1024];
-    let mut newlines = 0;
+    let mut lines = 0;
+    let mut at_cr = false;
     loop {
-        match text.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(newlines),
-            read => newlines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64,
-        }
+        let read = match text.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(lines),
+            read => &buffer[..read],
+        };
+        // A `\r\n` of which each piece has half was counted with the first.
+        lines += count_line_ends(read) - u64::from(at_cr && read.starts_with(b"\n"));
+        at_cr = read.ends_with(b"\r");
     }
 }

@@ -16,10 +16,12 @@
 //! | `file` | the job file and its sections |
 //! | `section` | one table, read key by key |
 //! | `lines` | where each key stands |
-//! | `operator`, `types`, `units`, `names` | the small languages inside values |
+//! | `operator`, `types`, `units`, `names`, `pattern` | the small languages inside values |
+//! | `declared` | the types of `[source.schema]` |
 //! | `fingerprint` | equality of specs in 128 bits |
 //! | [`limits`] | every bound |
 
+mod declared;
 mod error;
 mod file;
 mod fingerprint;
@@ -27,14 +29,17 @@ pub mod limits;
 mod lines;
 mod names;
 mod operator;
+mod pattern;
 mod section;
 mod source;
 mod types;
 mod units;
 
+pub(crate) use declared::{JSON, ROUND, unit_scale};
 pub use error::SpecError;
 pub use file::JobFile;
 pub use fingerprint::fingerprint;
+pub(crate) use pattern::Pattern;
 pub use types::{parse_type, type_name};
 pub use units::{parse_duration_ms, show_duration_ms};
 

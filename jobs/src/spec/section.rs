@@ -264,6 +264,19 @@ impl<'d> Section<'d> {
         Section::new(self.document, &name, span, entry.value, known).map(Some)
     }
 
+    /// The keys of the table, in the order of the file.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.keys_in_order()
+            .map(|key| key.get_ref().to_string())
+            .collect()
+    }
+
+    /// Whether a table is under `key`.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        let value = self.table.get(key);
+        value.is_some_and(|value| value.get_ref().as_table().is_some())
+    }
+
     /// Every string of the table, in the order of the file, with its key.
     pub(super) fn all_strings(
         &self,

@@ -1,23 +1,23 @@
 //! The section `[source]` of a job file.
 
-use eciton_proto::v1::{Format, OnError, SchemaField, SourceSpec, Verify};
+use eciton_proto::v1::{Format, OnError, OnNewColumns, SourceSpec, Verify};
 
+use super::declared::read_schema;
 use super::error::SpecError;
 use super::limits::{
-    COLUMNS_MAX, NULL_VALUES_MAX, PATHS_MAX, SHARD_LEN_MAX, SHARD_SIZE_DEFAULT, SHARD_SIZE_MAX,
-    SHARD_SIZE_MIN,
+    NULL_VALUES_MAX, PATHS_MAX, SHARD_LEN_MAX, SHARD_SIZE_DEFAULT, SHARD_SIZE_MAX, SHARD_SIZE_MIN,
 };
-use super::names::{check_column, list, suggest};
+use super::names::{list, suggest};
 use super::section::{Entry, Section};
-use super::types::{DECLARABLE, parse_declared, type_name};
 use super::units::{parse_size, show_size};
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "format",
     "paths",
     "shard_size",
     "null_values",
     "on_error",
+    "on_new_columns",
     "header",
     "delimiter",
     "quote",
@@ -57,6 +57,9 @@ pub(super) fn read(top: &Section<'_>) -> Result<SourceSpec, SpecError> {
     spec.paths = read_paths(&section)?;
     spec.shard_size = read_shard_size(&section)?;
     spec.schema = read_schema(&section)?;
+    if let Some(answer) = read_on_new_columns(&section)? {
+        spec.set_on_new_columns(answer);
+    }
     if matches!(format, Format::Csv | Format::Tsv) {
         read_delimited(&section, format, &mut spec)?;
     }
@@ -83,7 +86,7 @@ fn read_format(section: &Section<'_>) -> Result<(&'static str, Format), SpecErro
 /// Refuses keys that the format has no use for: a key that changes nothing is a mistake.
 fn check_keys(section: &Section<'_>, name: &str, format: Format) -> Result<(), SpecError> {
     let delimited = matches!(format, Format::Csv | Format::Tsv);
-    let rules: [(&[&str], bool, &str); 6] = [
+    let rules: [(&[&str], bool, &str); 7] = [
         (
             &["paths", "shard_size", "verify"],
             format != Format::Range,
@@ -95,6 +98,7 @@ fn check_keys(section: &Section<'_>, name: &str, format: Format) -> Result<(), S
             "`csv` and `tsv`",
         ),
         (&["null_values"], delimited, "`csv` and `tsv`"),
+        (&["on_new_columns"], format == Format::Jsonl, "`jsonl`"),
         (&["delimiter"], format == Format::Csv, "`csv`"),
         (
             &["schema"],
@@ -154,6 +158,21 @@ fn read_verify(section: &Section<'_>) -> Result<Verify, SpecError> {
     }
 }
 
+/// `None` for the default, which encodes to nothing: a job of an earlier version is joined.
+fn read_on_new_columns(section: &Section<'_>) -> Result<Option<OnNewColumns>, SpecError> {
+    let expected = "\"fail\" or \"ignore\"";
+    let Some(entry) = section.string("on_new_columns", expected)? else {
+        return Ok(None);
+    };
+    let parse = |text: &String| match text.as_str() {
+        "fail" => Some(OnNewColumns::Unspecified),
+        "ignore" => Some(OnNewColumns::Ignore),
+        _ => None,
+    };
+    let answer = entry.parsed(parse, expected)?.value;
+    Ok((answer != OnNewColumns::Unspecified).then_some(answer))
+}
+
 fn read_paths(section: &Section<'_>) -> Result<Vec<String>, SpecError> {
     let expected = "an array of globs such as [\"flights/*.csv\"]";
     let Some(entries) = section.strings("paths", expected)? else {
@@ -196,37 +215,6 @@ fn read_shard_size(section: &Section<'_>) -> Result<u64, SpecError> {
                 show_size(*bytes)
             ))
         })
-}
-
-fn read_schema(section: &Section<'_>) -> Result<Vec<SchemaField>, SpecError> {
-    let Some(schema) = section.table("schema", &[])? else {
-        return Ok(vec![]);
-    };
-    let entries = schema.all_strings("the name of a type such as \"int64\"")?;
-    if entries.len() > COLUMNS_MAX {
-        return Err(section.error(
-            "schema",
-            format!(
-                "a source has at most {COLUMNS_MAX} columns, found {}",
-                entries.len()
-            ),
-        ));
-    }
-    let mut fields = Vec::with_capacity(entries.len());
-    for (name, entry) in entries {
-        check_column(&name).map_err(|message| entry.error(message))?;
-        let data_type =
-            entry.parsed(|text| parse_declared(text), format!("one of {DECLARABLE}"))?;
-        let r#type = type_name(&data_type.value);
-        fields.push(SchemaField {
-            name,
-            r#type,
-            nullable: true,
-        });
-    }
-    // The order of declarations means nothing: sorted, so that equal meanings are equal specs.
-    fields.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(fields)
 }
 
 fn read_delimited(

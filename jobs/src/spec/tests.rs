@@ -57,6 +57,7 @@ fn declared(name: &str, r#type: &str) -> SchemaField {
         name: name.into(),
         r#type: r#type.into(),
         nullable: true,
+        ..SchemaField::default()
     }
 }
 

@@ -53,23 +53,8 @@ pub fn type_name(data_type: &DataType) -> String {
     }
 }
 
-/// The names a job file may declare a column of a text format with.
-pub(super) const DECLARABLE: &str = "`bool`, `int8` to `int64`, `uint8` to `uint64`, `float32`, \
-     `float64`, `string`, `date`, `timestamp`, `decimal(precision,scale)`";
-
-/// The type of a name, if a text format can be parsed as it.
-pub(super) fn parse_declared(name: &str) -> Option<DataType> {
-    let simple = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if simple {
-        parse_type(name)
-    } else {
-        parse_decimal(name)
-    }
-}
-
-fn parse_decimal(name: &str) -> Option<DataType> {
+/// The type of a name such as `decimal(12,2)`.
+pub(super) fn parse_decimal(name: &str) -> Option<DataType> {
     let args = name.strip_prefix("decimal(")?.strip_suffix(')')?;
     let (precision, scale) = args.split_once(',')?;
     let precision: u8 = precision.trim().parse().ok()?;
@@ -116,25 +101,6 @@ mod tests {
         ] {
             let name = type_name(&data_type);
             assert_eq!(parse_type(&name), Some(data_type), "{name}");
-        }
-    }
-
-    #[test]
-    fn only_simple_types_are_declared() {
-        assert_eq!(
-            parse_declared("decimal(12, 2)"),
-            Some(DataType::Decimal128(12, 2))
-        );
-        for bad in [
-            "Int64",
-            "integer",
-            "decimal(0,0)",
-            "decimal(39,2)",
-            "decimal(4,5)",
-            "",
-            "List(Int64)",
-        ] {
-            assert_eq!(parse_declared(bad), None, "{bad}");
         }
     }
 }

@@ -143,6 +143,12 @@ impl Transform {
         &self.source_columns
     }
 
+    /// The operators of the query over one shard, a line each, from the last to the first; `None` without a query.
+    pub fn describe(&self) -> Option<String> {
+        let query = self.query.as_ref()?;
+        Some(query.plan.display_indent().to_string())
+    }
+
     /// Runs the query over one shard. `batches` must carry at least the columns of
     /// [`source_columns`](Transform::source_columns), found by name; it is read while the output
     /// is, and to its end even where the query stops early. `runtime` carries what the query engine

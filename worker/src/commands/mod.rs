@@ -3,6 +3,7 @@
 mod copies;
 mod db;
 mod job;
+mod plan;
 mod record;
 mod run;
 mod scan;
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
         Command::Up(args) => block_on(up::up(global, &args)),
         Command::Top(args) => block_on(top::top(global, &args)),
         Command::Submit(args) => block_on(run::submit(global, &args)),
+        Command::Plan(args) => block_on(plan::plan(global, &args)),
         Command::Job(args) => block_on(job::job(global, args)),
         Command::Get(args) => block_on(record::get(global, &args)),
         Command::Put(args) => block_on(record::put(global, args)),

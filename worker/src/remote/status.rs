@@ -40,6 +40,7 @@ pub(crate) fn status(job: v1::JobStatus) -> JobStatus {
         },
         rows_read: counts.rows_read,
         rows_skipped: counts.rows_skipped,
+        values_ignored: counts.values_ignored,
         records_merged: counts.records_merged,
         attempts: counts.attempts,
         conflicts: counts.conflicts,

@@ -226,6 +226,7 @@ impl Completion {
             groups,
             rows_read: end.rows_read,
             rows_skipped: end.rows_skipped,
+            values_ignored: end.values_ignored,
             content_hash: hash.map_or(0, content_hash),
         };
         self.shard.commit(&job, outcome).await

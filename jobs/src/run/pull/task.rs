@@ -22,6 +22,7 @@ pub(super) fn task_job(open: &OpenJob, spec: &JobSpec) -> TaskJob {
                 name: field.name().clone(),
                 r#type: type_name(field.data_type()),
                 nullable: field.is_nullable(),
+                ..SchemaField::default()
             })
             .collect()
     };
@@ -38,7 +39,7 @@ pub(super) fn task_job(open: &OpenJob, spec: &JobSpec) -> TaskJob {
             schema: Vec::new(),
             ..source.spec().clone()
         }),
-        schema: fields(source.schema()),
+        schema: source.fields().to_vec(),
         step: spec.step.clone().map(|step| match step {
             job_spec::Step::Transform(transform) => Step::Transform(transform),
             job_spec::Step::Command(command) => Step::Command(command),

@@ -104,6 +104,7 @@ async fn send(
             rows_read: count as u64,
             rows_skipped: 0,
             bytes_hash: Vec::new(),
+            values_ignored: 0,
         })
         .await
 }

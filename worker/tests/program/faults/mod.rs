@@ -9,6 +9,7 @@ use super::support::{Ended, Place};
 
 mod arithmetic;
 mod containers;
+mod exact;
 mod identity;
 mod sql;
 mod text;

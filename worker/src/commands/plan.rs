@@ -1,0 +1,107 @@
+//! `plan`: what a job would do.
+
+use eciton_jobs::run::{self as jobs, Outline, OutlinedColumn};
+use eciton_jobs::spec::JobFile;
+use serde_json::json;
+
+use crate::cli::{Global, Plan};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Files that are told one by one; `--json` has all.
+const FILES_TOLD_MAX: usize = 20;
+
+/// Prints the files, shards, columns, query and target of a job, and writes nothing.
+///
+/// # Errors
+/// Exit code 2 for a job file that cannot be, as `run` would say it; 1 where standard output fails.
+pub(super) async fn plan(global: &Global, args: &Plan) -> Result<(), Failure> {
+    let file = JobFile::load(&args.file)?;
+    let outline = jobs::check(&file).await?.outline()?;
+    let mut output = Output::new(global);
+    if output.is_json() {
+        output.line(&json!(outline).to_string())?;
+    } else {
+        for line in text(&outline) {
+            output.line(&line)?;
+        }
+    }
+    Ok(output.finish()?)
+}
+
+/// The outline for people.
+fn text(outline: &Outline) -> Vec<String> {
+    let mut lines = vec![format!("{}: nothing was written", outline.name)];
+    let mut fact = |name: &str, text: &str| lines.push(format!("  {name:<8} {text}"));
+    let bytes: u64 = outline.files.iter().map(|file| file.bytes).sum();
+    let count = outline.files.len();
+    let source = match count {
+        0 => outline.format.to_owned(),
+        _ => format!(
+            "{}, {}, {bytes} bytes",
+            outline.format,
+            counted(count as u64, "file")
+        ),
+    };
+    fact("source", &source);
+    for file in outline.files.iter().take(FILES_TOLD_MAX) {
+        let shards = counted(file.shards, "shard");
+        fact(
+            "",
+            &format!("{}: {} bytes, {shards}", file.path, file.bytes),
+        );
+    }
+    if count > FILES_TOLD_MAX {
+        fact("", &format!("and {} more: --json", count - FILES_TOLD_MAX));
+    }
+    fact("shards", &outline.shards.to_string());
+    let width = |text: fn(&OutlinedColumn) -> &str| {
+        let widths = outline.columns.iter().map(|c| text(c).chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let (names, types) = (width(|c| &c.name), width(|c| &c.r#type));
+    for (at, column) in outline.columns.iter().enumerate() {
+        let OutlinedColumn { name, r#type, .. } = column;
+        let origin = origin(column, outline.sampled_rows);
+        let text = format!("{name:<names$}  {type:<types$}  {origin}");
+        fact(if at == 0 { "columns" } else { "" }, text.trim_end());
+    }
+    match &outline.query {
+        None => fact("query", "none: rows pass through"),
+        Some(query) => {
+            for (at, line) in query.lines().enumerate() {
+                fact(if at == 0 { "query" } else { "" }, line);
+            }
+        }
+    }
+    fact(
+        "target",
+        &format!("store `{}` by {}", outline.store, outline.sink),
+    );
+    fact("", &format!("key: {}", outline.key.join(", ")));
+    fact("", &format!("values: {}", outline.values.join(", ")));
+    lines
+}
+
+/// Where a column's type came from, and whether the job reads it.
+fn origin(column: &OutlinedColumn, sampled_rows: u64) -> String {
+    let mut parts = vec![match column.origin {
+        "inferred" => format!("inferred from {}", counted(sampled_rows, "row")),
+        "declared" => "declared".to_owned(),
+        other => format!("of the {other}"),
+    }];
+    if !column.note.is_empty() {
+        parts.push(column.note.to_owned());
+    }
+    if !column.read {
+        parts.push("not read".to_owned());
+    }
+    parts.join(", ")
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
