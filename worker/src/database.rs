@@ -110,8 +110,10 @@ async fn in_bucket(
         cache,
         ..ObjectOptions::default()
     };
-    let bucket = ObjectStorage::open(url, &options, access).await?;
-    Ok(Arc::new(bucket))
+    let bucket = ObjectStorage::open(url, &options, access).await;
+    Ok(Arc::new(
+        bucket.map_err(|error| not_opened(Path::new(url), error))?,
+    ))
 }
 
 /// Opens for writing: alone, or together with all others that are told of a Redis.

@@ -134,7 +134,7 @@ fn outside(database: &Path, folder: &Path, what: &str) -> Result<(), Failure> {
         .find_map(|part| part.canonicalize().ok());
     match nearest {
         Some(nearest) if nearest.starts_with(&database) => Err(Failure::Usage(format!(
-            "{}: expected a folder outside of the database {} for {what}",
+            "{}: no place for {what}: expected a folder outside of the database {}",
             folder.display(),
             database.display()
         ))),

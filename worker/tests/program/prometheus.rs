@@ -52,13 +52,22 @@ impl Drop for Prometheus {
 impl Prometheus {
     /// One that scrapes two workers, often.
     fn start(first: SocketAddr, second: SocketAddr) -> Prometheus {
+        let (first, second) = (first.to_string(), second.to_string());
+        let changes = [("127.0.0.1:9101", &first), ("127.0.0.1:9102", &second)];
+        Prometheus::with(
+            block("yaml"),
+            &changes.map(|(from, to)| (from, to.as_str())),
+        )
+    }
+
+    /// One by a block of the page, in which this is another.
+    fn with(block: &str, changes: &[(&str, &str)]) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
-        let config = block("yaml")
-            .replace("127.0.0.1:9101", &first.to_string())
-            .replace("127.0.0.1:9102", &second.to_string())
-            .replace("scrape_interval: 5s", "scrape_interval: 200ms");
-        for changed in [first.to_string(), second.to_string(), "200ms".to_owned()] {
-            assert!(config.contains(&changed), "{config}");
+        let often = [("scrape_interval: 5s", "scrape_interval: 200ms")];
+        let mut config = block.to_owned();
+        for (from, to) in changes.iter().chain(&often) {
+            assert!(config.contains(from), "{from}: {config}");
+            config = config.replace(from, to);
         }
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
@@ -152,6 +161,40 @@ fn what_workers_tell_adds_up_and_the_queries_of_the_page_are_understood() {
         worker.send(Signal::TERM);
         worker.ended().done();
     }
+}
+
+/// The other block of the page: a worker that asks for a token, and a Prometheus that brings one from a file.
+#[test]
+fn prometheus_brings_the_token_of_the_page() {
+    let place = Place::new();
+    let token = place.write("scrape.token", "scrape-1\n");
+    let address = free_address();
+    let at = address.to_string();
+    let worker = Worker::start(
+        &place,
+        &["--metrics", &at, "--metrics-token-file", "scrape.token"],
+    );
+    let block = PAGE.split("```yaml\n").nth(2).unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let path = token.to_str().unwrap();
+    let changes = [
+        ("/etc/prometheus/scrape.token", path),
+        ("worker-1:9101", &at),
+    ];
+    let prometheus = Prometheus::with(block, &changes);
+    prometheus.wait_for("sum(up)", 1.0);
+    prometheus.wait_for("count(eciton_build_info)", 1.0);
+    drop(prometheus);
+    // One with another token is turned away.
+    let wrong = place.write("wrong.token", "scrape-2\n");
+    let changes = [
+        ("/etc/prometheus/scrape.token", wrong.to_str().unwrap()),
+        ("worker-1:9101", &at),
+    ];
+    let prometheus = Prometheus::with(block, &changes);
+    prometheus.wait_for("sum(up)", 0.0);
+    worker.send(Signal::TERM);
+    worker.ended().done();
 }
 
 /// Names, kinds and explanations are as Prometheus's own tool wants them.

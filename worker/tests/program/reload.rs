@@ -18,31 +18,31 @@ fn code(peer: &Peer, place: &Place, token: &str) -> Option<i32> {
 #[test]
 fn tokens_are_read_again() {
     let place = Place::new();
-    let tokens = place.write("tokens", "read first\n");
+    let tokens = place.write("tokens", "read tok-1\n");
     let peer = Peer::start(&place, &["--tokens", tokens.to_str().unwrap()]);
-    assert_eq!(code(&peer, &place, "first"), Some(0));
-    assert_eq!(code(&peer, &place, "second"), Some(2));
-    place.write("tokens", "read second\n");
-    until(|| code(&peer, &place, "second") == Some(0));
-    assert_eq!(code(&peer, &place, "first"), Some(2));
+    assert_eq!(code(&peer, &place, "tok-1"), Some(0));
+    assert_eq!(code(&peer, &place, "tok-2"), Some(2));
+    place.write("tokens", "read tok-2\n");
+    until(|| code(&peer, &place, "tok-2") == Some(0));
+    assert_eq!(code(&peer, &place, "tok-1"), Some(2));
     // In the middle of an edit.
-    place.write("tokens", "read second\nsecret-3\n");
+    place.write("tokens", "read tok-2\ntok-3\n");
     peer.send(Signal::HUP);
-    place.write("next", "read third\n");
-    assert_eq!(code(&peer, &place, "second"), Some(0));
+    place.write("next", "read tok-4\n");
+    assert_eq!(code(&peer, &place, "tok-2"), Some(0));
     // Replaced by another file, as a secret of Kubernetes is.
     fs::rename(place.path("next"), place.path("tokens")).unwrap();
     peer.send(Signal::HUP);
-    until(|| code(&peer, &place, "third") == Some(0));
-    assert_eq!(code(&peer, &place, "second"), Some(2));
+    until(|| code(&peer, &place, "tok-4") == Some(0));
+    assert_eq!(code(&peer, &place, "tok-2"), Some(2));
     fs::remove_file(place.path("tokens")).unwrap();
     peer.send(Signal::HUP);
-    assert_eq!(code(&peer, &place, "third"), Some(0));
+    assert_eq!(code(&peer, &place, "tok-4"), Some(0));
     peer.send(Signal::TERM);
     let log = peer.ended().done().stderr;
     assert!(log.contains("tokens:2: expected"), "{log}");
     assert!(log.contains("what was read before stays in use"), "{log}");
-    for token in ["first", "second", "secret-3", "third"] {
+    for token in ["tok-1", "tok-2", "tok-3", "tok-4"] {
         assert!(!log.contains(token), "{token}: {log}");
     }
 }

@@ -130,6 +130,108 @@ fn a_worker_that_opens_a_mute_storage_ends_on_a_signal() {
     }
 }
 
+/// Goes between a program and an object store; once it is asked to, nothing gets through any more.
+struct Valve {
+    address: std::net::SocketAddr,
+    is_shut: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Valve {
+    fn before(store: std::net::SocketAddr) -> Valve {
+        use std::net::TcpStream;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let is_shut = std::sync::Arc::new(AtomicBool::new(false));
+        let shut = std::sync::Arc::clone(&is_shut);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect(store).unwrap();
+                for (mut from, mut to) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server, client),
+                ] {
+                    let shut = std::sync::Arc::clone(&shut);
+                    std::thread::spawn(move || {
+                        let mut bytes = [0; 16384];
+                        while let Ok(len) = from.read(&mut bytes) {
+                            if len == 0 {
+                                break;
+                            }
+                            // Kept open, and silent.
+                            while shut.load(Ordering::SeqCst) {
+                                std::thread::park();
+                            }
+                            if std::io::Write::write_all(&mut to, &bytes[..len]).is_err() {
+                                break;
+                            }
+                        }
+                        to.shutdown(std::net::Shutdown::Both).ok();
+                    });
+                }
+            }
+        });
+        Valve { address, is_shut }
+    }
+}
+
+/// The time to drain holds also where the storage has stopped to answer: what hangs is left.
+#[test]
+fn draining_ends_where_the_storage_hangs() {
+    let store = crate::bucket::Server::moto();
+    store.make_bucket("bucket");
+    let valve = Valve::before(store.address());
+    let start = |args: &[&str]| {
+        let mut command = program();
+        command
+            .args(args)
+            .args(["--db", "s3://bucket/prefix"])
+            .env("AWS_ENDPOINT_URL", format!("http://{}", valve.address))
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let put = start(&["put", "s", "k", "1", "--create"]).output().unwrap();
+    Ended::from(put).done();
+    let args = [
+        "worker",
+        "--drain",
+        "1s",
+        "--listen",
+        "127.0.0.1:0",
+        "--slots",
+        "1",
+    ];
+    let mut child = start(&args).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("listening on") {
+        let len = stderr.read_line(&mut told).unwrap();
+        assert!(len > 0, "{told}");
+    }
+    valve
+        .is_shut
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let began = std::time::Instant::now();
+    send(&child, Signal::TERM);
+    stderr.read_to_string(&mut told).unwrap();
+    let code = child.wait().unwrap().code();
+    // Either nothing was asked of the storage at that moment, or it was left.
+    match code {
+        Some(0) => {}
+        code => {
+            assert_eq!(code, Some(1), "{told}");
+            assert!(told.contains("draining took longer than 1 s"), "{told}");
+        }
+    }
+    // The client's own patience with one request is 30 s and more.
+    assert!(began.elapsed().as_secs() < 25, "{told}");
+}
+
 /// What is printed and cannot be is no success.
 #[test]
 fn a_closed_stdout_is_a_failure() {
