@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn only_so_many_ended_jobs_are_kept() {
-        let series = Series::new(make, Duration::from_secs(3600));
+        let series = Series::new(make, Duration::from_hours(1));
         for number in 0..ENDED_MAX + 5 {
             let job = format!("j{number}");
             series.begin(&job);

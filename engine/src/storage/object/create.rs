@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long after its first put a create is tried no more: a store that takes connections and answers nothing uses up the
 /// client's own patience in each request.
-const TRIES_WITHIN: Duration = Duration::from_secs(60);
+const TRIES_WITHIN: Duration = Duration::from_mins(1);
 /// How long a look for the mark may take once that time is over. Whoever asks later finds what there is.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 

@@ -426,6 +426,22 @@ async fn rows_that_do_not_come_whole_or_do_not_fit_count_for_nothing() {
         send(&desk, &damaged, RowsFormat::JsonLines, &rows, 1).await,
         "token",
     );
+    let found = status(&db, "sums").await.unwrap().unwrap();
+    assert_eq!((found.shards.done, found.attempts), (0, 0));
+    assert!(super::support::records(&db, "by_carrier").await.is_empty());
+    assert_eq!(
+        complete(&desk, &task).await.unwrap().outcome(),
+        CompleteOutcome::Done
+    );
+}
+
+/// Whoever was given a shard cannot end another one with what he knows of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_was_made_elsewhere_ends_no_shard() {
+    let (_place, db, _) = submitted(400, "").await;
+    let desk = desk(&db, &Leases::new());
+    let task = one(&desk).await;
+    let rows = json(&records_of(&task));
     // Another shard's, with all that an earlier version asked for: its checksum took the database's id and no key.
     let database = db.info().instance.0.to_le_bytes();
     let seed = u64::from_le_bytes(database[..8].try_into().unwrap());
@@ -442,17 +458,21 @@ async fn rows_that_do_not_come_whole_or_do_not_fit_count_for_nothing() {
     forged[0] = task.token[0];
     forged.truncate(49);
     forged.extend(&task.token[49..]);
-    invalid(
-        send(&desk, &forged, RowsFormat::JsonLines, &rows, 1).await,
-        "token",
-    );
+    let unknown = send(&desk, &forged, RowsFormat::JsonLines, &rows, 1).await;
+    assert!(matches!(unknown, Err(PullError::Invalid(_))), "{unknown:?}");
     let found = status(&db, "sums").await.unwrap().unwrap();
     assert_eq!((found.shards.done, found.attempts), (0, 0));
-    assert!(super::support::records(&db, "by_carrier").await.is_empty());
-    assert_eq!(
-        complete(&desk, &task).await.unwrap().outcome(),
-        CompleteOutcome::Done
+    assert_eq!(renew(&desk, &task).await, LeaseState::Held);
+    // Another peer of the database takes the real one, and has drawn no key of its own.
+    let other = PullDesk::new(
+        &db,
+        Leases::new(),
+        Arc::new(|_| Arc::new(Silent)),
+        Reach::anywhere(),
+        Stop::new(),
     );
+    let done = complete(&other, &task).await.unwrap();
+    assert_eq!(done.outcome(), CompleteOutcome::Done);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
