@@ -69,6 +69,10 @@ pub const ROW_LEN_MAX: usize = 16 * 1024 * 1024;
 pub const ROWS_LEN_MAX: u64 = 1024 * 1024 * 1024;
 /// Milliseconds between two messages of a stream of rows, at most.
 pub const COMPLETE_SILENCE_MS_MAX: u32 = 30_000;
+/// Milliseconds that a stream of rows may be open, at most.
+pub const COMPLETE_MS_MAX: u32 = 900_000;
+/// Bytes a second below which a stream of rows may be cut off while others wait for its place.
+pub const COMPLETE_RATE_MIN: u64 = 64 * 1024;
 
 // What a limit promises about another one.
 const _: () = {

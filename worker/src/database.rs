@@ -174,7 +174,8 @@ fn among_others(redis: Option<RedisOptions>) -> Result<Environment, Failure> {
 /// [`Failure::Usage`] for an address that is none, and for certificates that cannot be read.
 pub(crate) fn bus(redis: RedisOptions) -> Result<RedisBus, Failure> {
     let Environment { clock, entropy, .. } = Environment::default();
-    RedisBus::new(redis, clock, entropy).map_err(|error| Failure::Usage(format!("redis: {error}")))
+    RedisBus::new(redis, clock, entropy)
+        .map_err(|error| Failure::Usage(format!("--redis or ECITON_REDIS: {error}")))
 }
 
 /// Opens a database as workers do that share this Redis, creates it where there is none, and closes it again: what

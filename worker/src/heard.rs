@@ -65,7 +65,9 @@ impl Ears {
         };
         let instance = db.info().instance;
         if !bus.connected(instance, REDIS_MS_MAX).await {
-            return Workers::Unknown("workers are not known: Redis cannot be reached");
+            return Workers::Unknown(
+                "workers are not known: Redis cannot be reached, or refuses what it is asked for",
+            );
         }
         let notes = bus.announced(instance).await.into_iter();
         Workers::Known(notes.filter_map(told_worker).collect())

@@ -26,6 +26,7 @@ pub(crate) fn json(job: &JobStatus) -> Value {
         "started_at": job.started_at.map(moment),
         "finished_at": job.finished_at.map(moment),
         "reason": job.reason,
+        "note": job.note,
         "wall_seconds": job.wall_seconds,
         "failures": job.failures,
     })
@@ -37,6 +38,9 @@ pub(crate) fn text(job: &JobStatus) -> Vec<String> {
     let mut fact = |name: &str, text: String| lines.push(format!("  {name:<9} {text}"));
     if !job.reason.is_empty() {
         fact("reason", job.reason.clone());
+    }
+    if !job.note.is_empty() {
+        fact("note", job.note.clone());
     }
     fact("shards", shards(&job.shards));
     let skipped = match job.rows_skipped {
@@ -166,6 +170,7 @@ mod tests {
             started_at: Some(1000),
             finished_at: None,
             reason: String::new(),
+            note: String::new(),
             wall_seconds: 1.5,
             failures: vec![failure; 12],
         }

@@ -1,7 +1,7 @@
 //! The whole swarm at a moment: its jobs, from the database or from a peer, and its workers, from Redis or from a
 //! peer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eciton_engine::db::Db;
@@ -20,6 +20,8 @@ const OPEN: [JobPhase; 2] = [JobPhase::Pending, JobPhase::Running];
 const ENDED: [JobPhase; 3] = [JobPhase::Done, JobPhase::Failed, JobPhase::Cancelled];
 /// Milliseconds for which a job that has ended is still told of.
 pub(crate) const LATELY_MS: i64 = 3_600_000;
+/// The same, by this process's own clock.
+const LATELY: Duration = Duration::from_hours(1);
 /// Jobs that have ended that are told of at most, the latest ones.
 const LATELY_MAX: usize = 20;
 /// Time between two looks for jobs that came and ended in between; those that were open are never missed.
@@ -61,6 +63,14 @@ struct Known {
     ended: BTreeMap<String, JobStatus>,
     /// When jobs that ended were looked for.
     ended_at: Option<Instant>,
+    /// Jobs that were open when they were looked at first, and when they were found ended: whatever clock wrote that.
+    seen_to_end: HashMap<String, Instant>,
+}
+
+impl Known {
+    fn ended_lately(&self, name: &str, finished_ms: Option<i64>, at_ms: i64) -> bool {
+        self.seen_to_end.contains_key(name) || ended_lately(finished_ms, at_ms)
+    }
 }
 
 impl Looker {
@@ -103,7 +113,9 @@ impl Looker {
             }
         };
         let mut ended: Vec<JobStatus> = known.ended.values().cloned().collect();
-        ended.retain(|job| !known.open.contains(&job.name) && ended_lately(job.finished_at, at_ms));
+        ended.retain(|job| {
+            !known.open.contains(&job.name) && known.ended_lately(&job.name, job.finished_at, at_ms)
+        });
         ended.sort_by_key(|job| std::cmp::Reverse(job.finished_at));
         self.known = known;
         Ok(Look {
@@ -137,9 +149,16 @@ async fn find(
     open.sort_by_key(|job| job.number);
     let names: HashSet<String> = open.iter().map(|job| job.name.clone()).collect();
     let has_one_ended = !known.open.is_subset(&names);
+    let mut seen_to_end = known.seen_to_end.clone();
+    let ended_now = known.open.difference(&names);
+    seen_to_end.extend(ended_now.map(|name| (name.clone(), Instant::now())));
+    seen_to_end.retain(|name, at| !names.contains(name) && at.elapsed() < LATELY);
     let is_due = known.ended_at.is_none_or(|at| at.elapsed() >= ENDED_APART);
     let (ended, ended_at) = if has_one_ended || is_due {
-        let ended = lately(&mut jobs, at_ms, &known.ended).await?;
+        let is_lately = |job: &v1::JobStatus| {
+            seen_to_end.contains_key(&job.name) || ended_lately(Some(job.finished_ms), at_ms)
+        };
+        let ended = lately(&mut jobs, is_lately, &known.ended).await?;
         (ended, Some(Instant::now()))
     } else {
         (known.ended.clone(), known.ended_at)
@@ -148,6 +167,7 @@ async fn find(
         open: names,
         ended,
         ended_at,
+        seen_to_end,
     };
     Ok((open, known))
 }
@@ -199,11 +219,11 @@ impl Jobs<'_> {
 /// again.
 async fn lately(
     jobs: &mut Jobs<'_>,
-    at_ms: i64,
+    is_lately: impl Fn(&v1::JobStatus) -> bool,
     known: &BTreeMap<String, JobStatus>,
 ) -> Result<BTreeMap<String, JobStatus>, Failure> {
     let mut ended = jobs.in_phases(&ENDED, JobView::Basic).await?;
-    ended.retain(|job| ended_lately(Some(job.finished_ms), at_ms));
+    ended.retain(is_lately);
     ended.sort_by_key(|job| std::cmp::Reverse(job.finished_ms));
     ended.truncate(LATELY_MAX);
     let mut lately = BTreeMap::new();

@@ -117,6 +117,7 @@ mod tests {
             started_at: None,
             finished_at: None,
             reason: String::new(),
+            note: String::new(),
             wall_seconds: 0.0,
             failures: vec![],
         }

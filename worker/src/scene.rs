@@ -137,6 +137,11 @@ pub(crate) fn text(look: &Look, paces: &Paces, width_max: usize) -> Vec<Line> {
     });
     if !(look.open.is_empty() && look.ended.is_empty()) {
         text.table(jobs(look, paces, width_max));
+        for job in look.open.iter().chain(&look.ended) {
+            if !job.note.is_empty() {
+                text.plain(&format!("{}: {}", job.name, job.note));
+            }
+        }
     }
     if let Workers::Known(workers) = &look.workers
         && !workers.is_empty()
@@ -316,6 +321,7 @@ mod tests {
             started_at: Some(0),
             finished_at: None,
             reason: String::new(),
+            note: String::new(),
             wall_seconds: 1.0,
             failures: vec![],
         }

@@ -22,12 +22,17 @@ enum From {
     Pip,
 }
 
-/// What is there on no machine by itself: a Redis, a Prometheus, network namespaces to cut it off (which take root, too), two object
+/// What is there on no machine by itself: a Redis, a Prometheus, clocks that are wrong, network namespaces to cut it off (which take root, too), two object
 /// stores, and what programs in Python need to speak gRPC.
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need {
         program: "redis-server",
         package: "redis-server",
+        from: From::Apt,
+    },
+    Need {
+        program: "faketime",
+        package: "faketime",
         from: From::Apt,
     },
     Need {

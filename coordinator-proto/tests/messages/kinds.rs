@@ -31,10 +31,10 @@ macro_rules! types {
 
 types! {
     AnswerSpec CancelJobRequest CancelJobResponse CommandSpec CompleteBegin CompleteEnd CompleteRequest CompleteResponse
-    FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobCounts JobFile JobSpec JobState JobStatus
+    FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile JobSpec JobState JobStatus
     ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse MergeSpec MergeValue Plan PullRequest
     PullResponse Registry ReleaseRequest ReleaseResponse RenewRequest RenewResponse RenewedLease RetryJobRequest
-    RetryJobResponse RowGroups RunSpec SchemaField ShardChunk ShardFailure ShardState SourceFile SourceSpec
+    RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceFile SourceSpec
     SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange
     WatchJobRequest WatchJobResponse Worker WorkerInfo WorkerJob
 }

@@ -20,17 +20,19 @@ pub(super) fn backoff(attempt: u32) -> Duration {
 
 /// How long a shard has still to wait; `None` if it need not.
 ///
-/// Rests on the clock of whoever recorded the failure: one that is wrong makes a shard wait longer or shorter, and
-/// never longer than a whole wait.
+/// Rests on the clock of whoever recorded the failure. One that differs from this one by less than a whole wait makes a
+/// shard wait a little longer or shorter, and one that differs by more has it not wait at all.
 pub(super) fn due_in(state: &ShardState) -> Option<Duration> {
     let attempts = state.attempts.saturating_sub(state.attempts_before);
     if attempts == 0 || state.finished_ms == 0 {
         return None;
     }
     let whole = backoff(attempts);
-    let since = now_ms().saturating_sub(state.finished_ms);
-    let since = Duration::from_millis(u64::try_from(since).unwrap_or(0));
-    whole.checked_sub(since).filter(|left| !left.is_zero())
+    let ms = now_ms().saturating_sub(state.finished_ms);
+    let since = Duration::from_millis(ms.unsigned_abs());
+    let left = whole.checked_sub(since)?;
+    let left = if ms < 0 { whole } else { left };
+    (!left.is_zero()).then_some(left)
 }
 
 #[cfg(test)]
@@ -56,7 +58,10 @@ mod tests {
         assert!(due_in(&failed(now_ms(), 8, 0)).is_some());
         assert_eq!(due_in(&failed(now_ms() - 60_000, 8, 0)), None);
         assert_eq!(due_in(&failed(now_ms(), 4, 4)), None, "it was retried");
-        let ahead = due_in(&failed(now_ms() + 3_600_000, 1, 0));
-        assert_eq!(ahead, Some(backoff(1)), "a clock that is wrong");
+        let ahead = due_in(&failed(now_ms() + 5000, 8, 0));
+        assert_eq!(ahead, Some(backoff(8)), "a clock that is a little wrong");
+        // Each time that it was looked at it waited anew, until that clock's time had come.
+        let ahead = due_in(&failed(now_ms() + 3_600_000, 8, 0));
+        assert_eq!(ahead, None, "a clock that is wrong");
     }
 }

@@ -4,10 +4,11 @@ use eciton_engine::db::Db;
 use eciton_proto::v1::JobPhase;
 use futures::FutureExt;
 
+use super::age::end_ms;
 use super::error::JobError;
 use super::ledger::Ledger;
 use super::status::{JobStatus, phase_name, standing};
-use super::worker::{now_ms, retry_on_conflict};
+use super::worker::retry_on_conflict;
 
 /// Cancels a job: no result of it is committed after this returns. Results of shards that are done
 /// stay. A job that was cancelled before stays so.
@@ -45,7 +46,7 @@ async fn cancel_once(ledger: &Ledger, name: &str, reason: &str) -> Result<Option
         JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {}
     }
     state.set_phase(JobPhase::Cancelled);
-    state.finished_ms = now_ms();
+    state.finished_ms = end_ms(&state, &ledger.age(name, &state).await?);
     reason.clone_into(&mut state.reason);
     ledger.put_job_state(&mut tx, name, &state)?;
     tx.commit().await?;

@@ -172,16 +172,21 @@ impl OpenJob {
                     failed => failed + 1,
                 },
                 attempts_before: before.attempts_before,
+                killed: before.killed,
                 content_hash: shard.content_hash,
                 ..ShardState::default()
             };
             self.put_state(tx, number, &state)?;
             tally.done += 1;
             tally.attempts += 1;
-            tally.rows_read += addend(shard.rows_read);
-            tally.rows_skipped += addend(shard.rows_skipped);
-            tally.values_ignored += addend(shard.values_ignored);
-            tally.records_merged += addend(shard.records_merged);
+            for (sum, more) in [
+                (&mut tally.rows_read, shard.rows_read),
+                (&mut tally.rows_skipped, shard.rows_skipped),
+                (&mut tally.values_ignored, shard.values_ignored),
+                (&mut tally.records_merged, shard.records_merged),
+            ] {
+                *sum = sum.saturating_add(addend(more));
+            }
         }
         self.ledger.tallies.add(tx, self.job_number, &tally)
     }

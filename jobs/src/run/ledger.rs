@@ -39,7 +39,7 @@ pub(super) const LAYOUT: u32 = marks::LAYOUT_NEEDS;
 #[derive(Clone)]
 pub(super) struct Ledger {
     pub(super) db: Db,
-    store: Store,
+    pub(super) store: Store,
     pub(super) tallies: Tallies,
 }
 
@@ -182,9 +182,9 @@ impl Ledger {
         Ok(names)
     }
 
-    /// The names of the jobs that have not ended, in the order of submission; those last of which that cannot be told,
+    /// The jobs that have not ended, by their numbers and names, in the order of submission; those last of which that cannot be told,
     /// since their records are damaged: whoever opens one is told why, and the others go on.
-    pub(super) async fn open_jobs(&self) -> Result<Vec<String>, JobError> {
+    pub(super) async fn open_jobs(&self) -> Result<Vec<(u64, String)>, JobError> {
         let mut open = Vec::new();
         self.each_job(|name, state| match state {
             Ok(state) => match state.phase() {
@@ -197,7 +197,7 @@ impl Ledger {
         })
         .await?;
         open.sort_unstable();
-        Ok(open.into_iter().map(|(_, name)| name).collect())
+        Ok(open)
     }
 
     /// The names of all jobs by their numbers, without those whose records are damaged.
@@ -226,6 +226,11 @@ impl Ledger {
             visit(name, state);
         }
         Ok(())
+    }
+
+    /// A job's specification; `None` if there is none of this name.
+    pub(super) async fn spec(&self, name: &str) -> Result<Option<JobSpec>, JobError> {
+        self.get(&self.db.snapshot(), name, SPEC, None).await
     }
 
     /// The source as the job's plan has it.
@@ -554,14 +559,14 @@ impl Ledger {
     }
 }
 
-fn key(kind: &str, name: &str, number: Option<u64>) -> Result<Key, JobError> {
+pub(super) fn key(kind: &str, name: &str, number: Option<u64>) -> Result<Key, JobError> {
     let mut fields = vec![Datum::from(kind), Datum::from(name)];
     fields.extend(number.map(Datum::from));
     Ok(Key::from_datums(&fields)?)
 }
 
 /// The number that a key ends with.
-fn number_of(field: &[u8]) -> Option<u64> {
+pub(super) fn number_of(field: &[u8]) -> Option<u64> {
     let field = Key::from_encoded(Bytes::copy_from_slice(field));
     match field.fields().next() {
         Some(Ok((Datum::Int(number), _))) => u64::try_from(number).ok(),
@@ -569,7 +574,11 @@ fn number_of(field: &[u8]) -> Option<u64> {
     }
 }
 
-fn decode<M: Message + Default>(name: &str, kind: &str, bytes: &[u8]) -> Result<M, JobError> {
+pub(super) fn decode<M: Message + Default>(
+    name: &str,
+    kind: &str,
+    bytes: &[u8],
+) -> Result<M, JobError> {
     M::decode(bytes)
         .map_err(|error| damaged(name, &format!("a record `{kind}`"), &error.to_string()))
 }

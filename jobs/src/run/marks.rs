@@ -112,6 +112,11 @@ mod tests {
             finished_ms: 1,
             ..ShardState::default()
         };
+        let suspected = |suspected, killed| ShardState {
+            suspected,
+            killed,
+            ..ShardState::default()
+        };
         let second = ShardState {
             attempts: 2,
             ..done(hash)
@@ -131,6 +136,9 @@ mod tests {
             failed(1, Outcome::Unspecified),
             failed(200, Outcome::Failed),
             retried,
+            suspected(1, 0),
+            suspected(127, 0),
+            suspected(127, 4),
         ];
         for state in states {
             let record = encode(LAYOUT_HASHES, &state);

@@ -12,6 +12,8 @@
 //! | `["spec", name]`, `["plan", name]` | `JobSpec`, `Plan` | once |
 //! | `["files", name, c]`, `["shards", name, c]` | `FileChunk`, `ShardChunk` | once; again by a retry whose files were mended |
 //! | `["doubt", name, process]` | `SourceDoubt` | when a process finds files missing or changed, and others answer |
+//! | `["session", name, id]` | `Session` | when a run begins, and away when it ends; see `session` |
+//! | `["age", name]` | `JobAge` | from time to time while a job with a deadline is open, or several processes work |
 //! | `["shard", name, n]` | `ShardState`, or 3 bytes of a hash | when an attempt at the shard ends |
 //!
 //! A shard that nobody has tried has no record, so that a job of a million shards costs a few chunks
@@ -72,10 +74,12 @@
 //! shards that take long, the run itself commits what has waited so long. One worker looks for shards for all that wait.
 //! Of a job's shards a process keeps a bit each, and an order of blocks of them.
 
+mod age;
 mod attempt;
 mod backoff;
 mod batch;
 mod cancel;
+mod care;
 mod claims;
 mod commit;
 mod conclude;
@@ -89,6 +93,7 @@ mod health;
 mod joined;
 mod leases;
 mod ledger;
+mod machine;
 mod marks;
 mod needs;
 mod observer;
@@ -97,6 +102,7 @@ mod outline;
 mod pipeline;
 mod pool;
 pub mod pull;
+mod queue;
 mod remove;
 mod replace;
 mod report;
@@ -104,6 +110,7 @@ mod results;
 mod retry;
 mod runner;
 mod serve;
+mod session;
 mod settle;
 mod slots;
 mod status;

@@ -11,7 +11,9 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::age::{Age, end_ms};
 use super::cancel::cancel_for;
+use super::care::tell_killed;
 use super::claims::{Claims, RENEWALS};
 use super::conclude::{conclude, forget};
 use super::doubt::Doubts;
@@ -20,11 +22,13 @@ use super::fresh::Open;
 use super::health::Health;
 use super::leases::Leases;
 use super::ledger::{Job, Ledger, damaged};
+use super::machine;
 use super::observer::{Event, Observer, Silent};
 use super::open::{OpenJob, lease_ms};
 use super::pool::Pool;
 use super::report::{End, JobReport};
 use super::results::RESULTS_LEN_MAX;
+use super::session::OwnSession;
 use super::slots::Slots;
 use super::status::{ShardCounts, standing};
 use super::stop::Stop;
@@ -43,6 +47,8 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a run looks at its job's record, at least.
 const LOOKS_APART: Duration = Duration::from_secs(1);
+/// How often, at most.
+const LOOKS_APART_MIN: Duration = Duration::from_millis(10);
 /// How much longer than the commit interval what is computed waits for a worker to come by.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
 
@@ -171,21 +177,34 @@ async fn run_plan(
     options: &RunOptions,
 ) -> Result<Option<End>, JobError> {
     let crew = Arc::new(crew(ledger, name, job, options).await?);
-    if !start(&crew.job).await? {
+    if !start(&crew.job, Some(&crew.session)).await? {
         return Ok(Some(End::Cancelled));
     }
-    let _ends = Ends(Arc::clone(&crew));
+    let end = run_crew(ledger, name, job, options, &crew).await?;
+    crew.session.end(false).await?;
+    Ok(end)
+}
+
+/// Works until the job ends, or the run.
+async fn run_crew(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    options: &RunOptions,
+    crew: &Arc<Crew>,
+) -> Result<Option<End>, JobError> {
+    let _ends = Ends(Arc::clone(crew));
     let left = crew.supply.left();
     let workers = options.workers.clamp(1, left.max(1));
     // A task of its own, which ends with this: see `serve`.
     let mut watch = JoinSet::new();
-    watch.spawn(watched(Arc::clone(&crew), job.clone()));
+    watch.spawn(watched(Arc::clone(crew), job.clone()));
     let (over, is_over) = oneshot::channel();
     let mut flushes = JoinSet::new();
-    flushes.spawn(flushed(Arc::clone(&crew), is_over));
+    flushes.spawn(flushed(Arc::clone(crew), is_over));
     let mut threads = JoinSet::new();
     for _ in 0..workers {
-        let crew = Arc::clone(&crew);
+        let crew = Arc::clone(crew);
         threads.spawn_blocking(move || crew.work());
     }
     while let Some(joined) = threads.join_next().await {
@@ -205,14 +224,25 @@ async fn run_plan(
         Some(Ending::Changed) => return Ok(None),
         None => {}
     }
-    match finish(&crew.job).await? {
-        End::Stopped if left == 0 => Err(damaged(
+    let end = finish(&crew.job, Some(&crew.session)).await?;
+    if end == End::Stopped && left == 0 && !was_retried(ledger, name, job).await? {
+        return Err(damaged(
             name,
             "its sums",
             "they say that shards are left, and all have ended",
-        )),
-        end => Ok(Some(end)),
+        ));
     }
+    // All had ended when this run looked, and some are to be done again: it begins anew.
+    Ok((end != End::Stopped || left > 0).then_some(end))
+}
+
+/// Whether a job has been retried since this run looked at it.
+async fn was_retried(ledger: &Ledger, name: &str, job: &Job) -> Result<bool, JobError> {
+    if ledger.db.is_shared() {
+        ledger.db.refresh().await?;
+    }
+    let now = ledger.state_now(name).await?;
+    Ok(now.is_none_or(|now| now.retries != job.state.retries))
 }
 
 /// Ends the work of a crew when it is dropped. Threads that compute are not ended with the future that waits for them.
@@ -230,7 +260,12 @@ async fn watched(crew: Arc<Crew>, job: Job) {
     let pause = Duration::from_millis(lease_ms(&job)) / RENEWALS;
     let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
     loop {
-        tokio::time::sleep(pause.min(LOOKS_APART)).await;
+        let open = Duration::from_millis(crew.session.age.now().open_ms);
+        let until_deadline = match deadline_ms {
+            0 => LOOKS_APART,
+            _ => Duration::from_millis(deadline_ms).saturating_sub(open) + LOOKS_APART_MIN,
+        };
+        tokio::time::sleep(pause.min(LOOKS_APART).min(until_deadline)).await;
         if let Some(claims) = &crew.claims {
             claims.renew_if_due().await;
         }
@@ -298,13 +333,34 @@ async fn look(
         // Its results are gone.
         return Ok(Some(Ending::Changed));
     }
-    let since = u64::try_from(now_ms().saturating_sub(now.submitted_ms)).unwrap_or(0);
-    if deadline_ms == 0 || since < deadline_ms || ended(now.phase()).is_some() {
+    if now.crashes > 0 {
+        crew.session.take_care();
+    }
+    let computes = !crew.begun.lock().is_empty();
+    crew.session.beat(computes).await?;
+    if crew.ledger.db.is_shared() {
+        crew.judge().await?;
+    }
+    if !is_late(&crew.session.age, deadline_ms) || ended(now.phase()).is_some() {
         return Ok(None);
     }
-    let reason = format!("it did not end within its deadline of {deadline_ms} ms");
-    cancel_for(&crew.ledger, &crew.name, &reason).await?;
+    cancel_late(&crew.ledger, &crew.name, deadline_ms).await?;
     Ok(Some(Ending::Cancelled))
+}
+
+/// Whether a job has been open for as long as it may be.
+pub(super) fn is_late(age: &Age, deadline_ms: u64) -> bool {
+    deadline_ms > 0 && age.now().open_ms >= deadline_ms
+}
+
+/// Cancels a job that has come to its deadline.
+pub(super) async fn cancel_late(
+    ledger: &Ledger,
+    name: &str,
+    deadline_ms: u64,
+) -> Result<(), JobError> {
+    let reason = format!("it did not end within its deadline of {deadline_ms} ms");
+    cancel_for(ledger, name, &reason).await
 }
 
 /// Plans the job and finds what is left of it to do.
@@ -316,6 +372,17 @@ pub(super) async fn crew(
 ) -> Result<Crew, JobError> {
     let planned = OpenJob::new(ledger, name, job, &options.reach).await?;
     let total = job.plan.shards;
+    let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
+    let age = Age::new(ledger.age(name, &job.state).await?, true, deadline_ms);
+    let bounds = (
+        planned.max_attempts,
+        Duration::from_millis(planned.lease_ms),
+    );
+    let session = OwnSession::new(ledger, name, &job.state, bounds, age);
+    // Before shards are looked at: some may end by this.
+    for killed in session.judge().await? {
+        tell_killed(&*options.observer, &killed);
+    }
     let mut open = Open::all(total);
     let (mut done, mut failed) = (0, 0);
     ledger
@@ -347,6 +414,7 @@ pub(super) async fn crew(
     );
     Ok(Crew {
         job: planned,
+        session,
         supply: Supply::new(open, ledger.db.is_shared(), options.patience),
         claims,
         observer: Arc::clone(&options.observer),
@@ -365,12 +433,15 @@ pub(super) async fn crew(
     })
 }
 
-/// Marks the job as running; `false` if it was cancelled, or is gone.
-pub(super) async fn start(job: &OpenJob) -> Result<bool, JobError> {
-    retry_on_conflict(|| start_once(job).boxed()).await
+/// Marks the job as running, and begins the session of whoever will run it; `false` if it was cancelled, or is gone.
+pub(super) async fn start(job: &OpenJob, session: Option<&OwnSession>) -> Result<bool, JobError> {
+    retry_on_conflict(|| start_once(job, session).boxed()).await
 }
 
-async fn start_once(job: &OpenJob) -> Result<Option<bool>, JobError> {
+async fn start_once(
+    job: &OpenJob,
+    session: Option<&OwnSession>,
+) -> Result<Option<bool>, JobError> {
     let (ledger, name) = (&job.ledger, &job.name);
     let mut tx = ledger.db.begin();
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {
@@ -379,26 +450,38 @@ async fn start_once(job: &OpenJob) -> Result<Option<bool>, JobError> {
     if state.number != job.job_number {
         return Ok(Some(false));
     }
+    let before = state.clone();
     let is_open = ended(state.phase()).is_none();
     if is_open && target::number_of(&state).is_none() {
         // Recorded before it was kept: from now on it has to be this one.
         state.results.get_or_insert_default().store_number = job.store.id().0;
-        if state.phase() == JobPhase::Running {
-            ledger.put_job_state(&mut tx, name, &state)?;
-            tx.commit().await?;
-            return Ok(Some(true));
-        }
     }
     match state.phase() {
         JobPhase::Cancelled => return Ok(Some(false)),
-        JobPhase::Unspecified | JobPhase::Pending => {}
-        JobPhase::Running | JobPhase::Done | JobPhase::Failed => return Ok(Some(true)),
+        JobPhase::Unspecified | JobPhase::Pending => {
+            state.set_phase(JobPhase::Running);
+            if state.started_ms == 0 {
+                // Whoever submitted it may have a clock that is ahead of this one.
+                let now_ms = now_ms();
+                state.started_ms = now_ms.max(state.submitted_ms);
+                state.started_clock = match now_ms < state.submitted_ms {
+                    // A moment of that other clock, from which on only durations count.
+                    true => 0,
+                    false => machine::clock(),
+                };
+            }
+        }
+        JobPhase::Done | JobPhase::Failed => return Ok(Some(true)),
+        JobPhase::Running => {}
     }
-    state.set_phase(JobPhase::Running);
-    if state.started_ms == 0 {
-        state.started_ms = now_ms();
+    if state != before {
+        ledger.put_job_state(&mut tx, name, &state)?;
+    } else if session.is_none() {
+        return Ok(Some(true));
     }
-    ledger.put_job_state(&mut tx, name, &state)?;
+    if let Some(session) = session {
+        session.begin(&mut tx).await?;
+    }
     tx.commit().await?;
     Ok(Some(true))
 }
@@ -407,11 +490,31 @@ async fn start_once(job: &OpenJob) -> Result<Option<bool>, JobError> {
 ///
 /// The transaction reads the job's record and its sums: shards only ever come to an end, except by a retry, which
 /// changes both: then this commit conflicts. It also relies on the store that the results are in.
-pub(super) async fn finish(job: &OpenJob) -> Result<End, JobError> {
-    retry_on_conflict(|| finish_once(job).boxed()).await
+pub(super) async fn finish(job: &OpenJob, session: Option<&OwnSession>) -> Result<End, JobError> {
+    let end = retry_on_conflict(|| finish_once(job, session).boxed()).await?;
+    if let (Finished::Here(_), Some(session)) = (&end, session) {
+        session.end(true).await?;
+    }
+    Ok(match end {
+        Finished::Here(end) | Finished::Before(end) => end,
+        Finished::Not => End::Stopped,
+    })
 }
 
-async fn finish_once(job: &OpenJob) -> Result<Option<End>, JobError> {
+/// What came of looking whether a job has ended.
+enum Finished {
+    /// It had ended.
+    Before(End),
+    /// This ended it.
+    Here(End),
+    /// It has shards left.
+    Not,
+}
+
+async fn finish_once(
+    job: &OpenJob,
+    session: Option<&OwnSession>,
+) -> Result<Option<Finished>, JobError> {
     let (ledger, name, total) = (&job.ledger, &job.name, job.total);
     let mut tx = ledger.db.begin();
     let state = ledger.job_state(&mut tx, name).await?;
@@ -420,15 +523,15 @@ async fn finish_once(job: &OpenJob) -> Result<Option<End>, JobError> {
         return Err(JobError::Removed { name: name.clone() });
     };
     if let Some(end) = ended(state.phase()) {
-        return Ok(Some(end));
+        return Ok(Some(Finished::Before(end)));
     }
     if !target::stands(&mut tx, &state).await? {
         target::fail(ledger, name, state.number).await?;
-        return Ok(Some(End::Failed));
+        return Ok(Some(Finished::Before(End::Failed)));
     }
     let tally = ledger.tallies.read(&mut tx, name, state.number).await?;
     if tally.ended() < total {
-        return Ok(Some(End::Stopped));
+        return Ok(Some(Finished::Not));
     }
     let mut end = match count(tally.failed) {
         0 => End::Done,
@@ -450,11 +553,16 @@ async fn finish_once(job: &OpenJob) -> Result<Option<End>, JobError> {
         _ => JobPhase::Failed,
     };
     state.set_phase(phase);
-    state.finished_ms = now_ms();
+    let mut age = ledger.age(name, &state).await?;
+    if let Some(session) = session {
+        age.run_ms = age.run_ms.max(session.age.now().run_ms);
+        ledger.delete_session(&mut tx, (name, session.id))?;
+    }
+    state.finished_ms = end_ms(&state, &age);
     ledger.put_job_state(&mut tx, name, &state)?;
     tx.commit().await?;
     if end == End::Done {
         forget(ledger, name, state.number).await;
     }
-    Ok(Some(end))
+    Ok(Some(Finished::Here(end)))
 }

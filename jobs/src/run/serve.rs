@@ -1,6 +1,6 @@
 //! Working on every open job of a database, until asked to stop.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,18 @@ use super::health::Health;
 use super::leases::Leases;
 use super::ledger::Ledger;
 use super::observer::Observer;
+use super::queue::{Queue, Queued};
 use super::report::JobReport;
 use super::runner::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
 use super::slots::Slots;
 use super::stop::Stop;
 use crate::source::Reach;
 
-/// Jobs that one process works on at the same time; the oldest come first.
+/// Jobs that one process works on at the same time: those of the largest priorities, and among equals the oldest, until
+/// others of them have their turn. Up to twice as many where these have nothing to do for all slots.
 pub const JOBS_AT_ONCE_MAX: usize = 16;
+/// How long some jobs are worked on while others of the same priority have no place among them.
+const TURN: Duration = Duration::from_secs(10);
 /// How long a process waits before it looks for new jobs.
 const LOOKS_APART: Duration = Duration::from_millis(250);
 /// How long a job that cannot be run here is left to others.
@@ -65,7 +69,9 @@ impl ServeOptions {
 }
 
 /// Works on every job of the database that has not ended, also those that are submitted meanwhile by others, until
-/// it is asked to stop. The slots go to the jobs in turn, shard by shard.
+/// it is asked to stop. The slots go to the jobs of the largest priority, and to equals in turn, shard by shard. However
+/// many jobs are open, [`JOBS_AT_ONCE_MAX`] of them take threads and memory; one that has to make room for a more urgent
+/// one finishes the shards that it is at.
 ///
 /// A job that cannot be run here (its files are out of reach, its records are damaged) is told in the log and left to
 /// others for a while; it stops no other job.
@@ -74,8 +80,11 @@ impl ServeOptions {
 /// [`JobError::Engine`] if the database fails: what was committed stays, and whoever serves it next goes on.
 pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     let slots = Slots::new(options.slots);
-    let mut at_work: HashSet<String> = HashSet::new();
+    let mut queue = Queue::default();
+    let mut at_work: HashMap<String, AtWork> = HashMap::new();
     let mut aside: HashMap<String, Instant> = HashMap::new();
+    let mut turn_began = Instant::now();
+    let mut places = JOBS_AT_ONCE_MAX;
     // Tasks, and not futures that only this one polls: whichever holds a lock of the database while this one waits
     // for it has to come further.
     let mut runs = JoinSet::new();
@@ -84,15 +93,31 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
             if runs.is_empty() {
                 return Ok(());
             }
+            // Each has a stop of its own.
+            at_work.values().for_each(|run| run.stop.request());
         } else {
             aside.retain(|_, until| *until > Instant::now());
-            for name in open_jobs(db).await? {
-                if at_work.len() >= JOBS_AT_ONCE_MAX {
-                    break;
-                }
-                if aside.contains_key(&name) || !at_work.insert(name.clone()) {
+            let mut open = open_jobs(db, &mut queue, |name| at_work.contains_key(name)).await?;
+            open.retain(|job| !aside.contains_key(&job.name));
+            if turn_began.elapsed() >= TURN {
+                turn_began = Instant::now();
+                queue.had_turn(whose_turn_is_over(&open));
+            }
+            // Where all shards of the most urgent jobs are at work elsewhere, or wait, others have the slots.
+            places = match (slots.has_free(), open.len() > places) {
+                (true, true) => (places + 1).min(2 * JOBS_AT_ONCE_MAX),
+                (_, false) => places.min(open.len()).max(JOBS_AT_ONCE_MAX),
+                (false, true) => places,
+            };
+            open.truncate(places);
+            make_room(&at_work, &open, places);
+            for job in open {
+                let name = job.name;
+                // Those that make room still finish their shards.
+                if at_work.contains_key(&name) || at_work.len() >= 3 * JOBS_AT_ONCE_MAX {
                     continue;
                 }
+                let stop = Stop::new();
                 let run_options = RunOptions {
                     workers: options.slots,
                     slots: Some(slots.clone()),
@@ -102,8 +127,10 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     commit_interval: options.commit_interval,
                     reach: options.reach.clone(),
                     observer: (options.observer)(&name),
-                    stop: options.stop.clone(),
+                    stop: stop.clone(),
                 };
+                let priority = job.priority;
+                at_work.insert(name.clone(), AtWork { stop, priority });
                 tracing::info!(job = name, "at work");
                 let db = db.clone();
                 runs.spawn(async move {
@@ -127,15 +154,63 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     }
 }
 
-/// The jobs that have not ended, the oldest first; those that others have submitted a moment ago may be missing.
-pub(super) async fn open_jobs(db: &Db) -> Result<Vec<String>, JobError> {
+/// A job that is worked on here.
+struct AtWork {
+    stop: Stop,
+    priority: i32,
+}
+
+/// The jobs that have a place and that others of the same priority wait for.
+fn whose_turn_is_over(open: &[Queued]) -> Vec<u64> {
+    let Some(waits) = open.get(JOBS_AT_ONCE_MAX) else {
+        return Vec::new();
+    };
+    let placed = open.iter().take(JOBS_AT_ONCE_MAX);
+    let equal = placed.filter(|job| job.priority == waits.priority);
+    equal.map(|job| job.number).collect()
+}
+
+/// Has jobs make room that have no place any more, where others wait for one: as many as wait, the least urgent first.
+fn make_room(at_work: &HashMap<String, AtWork>, placed: &[Queued], places: usize) {
+    let is_placed = |name: &str| placed.iter().any(|job| job.name == name);
+    let going = at_work
+        .values()
+        .filter(|run| run.stop.is_requested())
+        .count();
+    let coming = placed
+        .iter()
+        .filter(|job| !at_work.contains_key(&job.name))
+        .count();
+    let staying = at_work.len() - going;
+    let excess = (staying + coming).saturating_sub(places);
+    let mut displaced: Vec<&AtWork> = at_work
+        .iter()
+        .filter(|(name, run)| !is_placed(name) && !run.stop.is_requested())
+        .map(|(_, run)| run)
+        .collect();
+    displaced.sort_by_key(|run| run.priority);
+    displaced
+        .iter()
+        .take(excess)
+        .for_each(|run| run.stop.request());
+}
+
+/// The jobs that have not ended, the most urgent first; those that others have submitted a moment ago may be missing.
+/// Those that have come to their deadlines while nobody worked on them are cancelled.
+async fn open_jobs(
+    db: &Db,
+    queue: &mut Queue,
+    at_work: impl Fn(&str) -> bool,
+) -> Result<Vec<Queued>, JobError> {
     if db.is_shared() {
         db.catch_up().await?;
     }
-    match Ledger::find(db).await? {
-        Some(ledger) => ledger.open_jobs().await,
-        None => Ok(Vec::new()),
-    }
+    let Some(ledger) = Ledger::find(db).await? else {
+        return Ok(Vec::new());
+    };
+    let open = queue.look(&ledger).await?;
+    queue.keep_deadlines(&ledger, &open, at_work).await?;
+    Ok(open)
 }
 
 /// How a run ended, told in the log; why it could not be run, where that is a matter of the job.
@@ -158,5 +233,40 @@ fn told(name: &str, ended: Result<JobReport, JobError>) -> Result<Option<JobErro
             Err(JobError::Engine(error))
         }
         Err(error) => Ok(Some(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_work(names: &[(&str, i32)]) -> HashMap<String, AtWork> {
+        let run = |(name, priority): &(&str, i32)| {
+            let stop = Stop::new();
+            let priority = *priority;
+            ((*name).to_owned(), AtWork { stop, priority })
+        };
+        names.iter().map(run).collect()
+    }
+
+    #[test]
+    fn the_least_urgent_make_room_and_no_more_than_are_waited_for() {
+        let names: Vec<String> = (0..JOBS_AT_ONCE_MAX).map(|n| n.to_string()).collect();
+        let low: Vec<(&str, i32)> = names.iter().map(|name| (name.as_str(), -1)).collect();
+        let runs = at_work(&low);
+        let queued = |name: &str, priority| Queued::test(name, priority);
+        // All that are there have a place.
+        let placed: Vec<Queued> = names.iter().map(|name| queued(name, -1)).collect();
+        make_room(&runs, &placed, JOBS_AT_ONCE_MAX);
+        let stopped = |runs: &HashMap<String, AtWork>| {
+            runs.values().filter(|run| run.stop.is_requested()).count()
+        };
+        assert_eq!(stopped(&runs), 0);
+        // A more urgent one takes the last one's.
+        let mut placed: Vec<Queued> = placed.into_iter().take(JOBS_AT_ONCE_MAX - 1).collect();
+        placed.insert(0, queued("urgent", 5));
+        make_room(&runs, &placed, JOBS_AT_ONCE_MAX);
+        make_room(&runs, &placed, JOBS_AT_ONCE_MAX);
+        assert_eq!(stopped(&runs), 1);
     }
 }

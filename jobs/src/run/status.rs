@@ -4,10 +4,10 @@ use eciton_engine::db::Db;
 use eciton_proto::v1::{Format, JobPhase, JobSpec, Outcome};
 use serde::Serialize;
 
+use super::age::wall_ms;
 use super::error::JobError;
 use super::ledger::{Job, Ledger};
 use super::tally::{Tally, count};
-use super::worker::now_ms;
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Source, shards};
 
@@ -52,6 +52,8 @@ pub struct JobStatus {
     pub finished_at: Option<i64>,
     /// Why it was cancelled, where nobody asked for it; else empty.
     pub reason: String,
+    /// What is odd about it, for people; usually empty.
+    pub note: String,
     /// Seconds from start to end, or to now.
     pub wall_seconds: f64,
     /// The first [`FAILURES_SHOWN_MAX`] failed shards.
@@ -168,10 +170,10 @@ async fn of_job(
     };
     let started_at = some(job.state.started_ms);
     let finished_at = some(job.state.finished_ms);
-    let wall_ms = started_at.map_or(0, |start| finished_at.unwrap_or_else(now_ms) - start);
+    let wall_ms = wall_ms(&job.state, &ledger.age(name, &job.state).await?);
     let total = job.plan.shards;
     #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
-    let wall_seconds = wall_ms.max(0) as f64 / 1000.0;
+    let wall_seconds = wall_ms as f64 / 1000.0;
     Ok(JobStatus {
         id: name.to_owned(),
         name: name.to_owned(),
@@ -196,6 +198,7 @@ async fn of_job(
         started_at,
         finished_at,
         reason: job.state.reason.clone(),
+        note: tally.note().to_owned(),
         wall_seconds,
         failures,
     })

@@ -23,6 +23,9 @@ use super::ledger::Ledger;
 const AHEAD_MAX: usize = 256;
 /// How long the shards that are leased before they are begun take, at most, as far as one can tell.
 const AHEAD: Duration = Duration::from_millis(20);
+/// The same where a process is alone, and records which shards it is about to compute.
+const UPCOMING_MAX: usize = 1024;
+const UPCOMING: Duration = Duration::from_millis(100);
 /// How long a process waits before it looks again at what others are at, at first and at most.
 const LOOK_MIN: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_millis(500);
@@ -174,6 +177,9 @@ impl Supply {
     fn next_alone(&self) -> Next {
         let now = Instant::now();
         let mut stock = self.stock.lock();
+        if let Some(shard) = stock.ready.pop_front() {
+            return Next::Shard(shard);
+        }
         match stock.held_back.first().copied() {
             Some((due, shard)) if due <= now => {
                 stock.held_back.pop_first();
@@ -185,6 +191,22 @@ impl Supply {
                 (None, None) => Next::Nothing,
             },
         }
+    }
+
+    /// The shards that are handed out next: those that are leased, or, where a process is `alone`, those of the next
+    /// moment.
+    pub(super) fn upcoming(&self, alone: bool) -> Vec<u64> {
+        let mut stock = self.stock.lock();
+        if alone {
+            let count = stock.pace.within(UPCOMING).min(UPCOMING_MAX);
+            while stock.ready.len() < count {
+                let Some(shard) = stock.fresh.pop() else {
+                    break;
+                };
+                stock.ready.push_back(shard);
+            }
+        }
+        stock.ready.iter().copied().collect()
     }
 
     /// Some shards that nobody may be at, and else how long to wait for one that failed before.
@@ -368,11 +390,15 @@ impl Supply {
 impl Pace {
     /// Shards of a moment's work, and one for each of so many workers that wait, at least one.
     fn ahead(&self, waiting: usize) -> usize {
+        self.within(AHEAD).max(waiting).clamp(1, AHEAD_MAX)
+    }
+
+    /// Shards of so much time's work.
+    fn within(&self, time: Duration) -> usize {
         let count = self
             .computed
-            .map_or(1, |computed| AHEAD.as_nanos() / computed.as_nanos().max(1));
-        let count = usize::try_from(count).unwrap_or(AHEAD_MAX);
-        count.max(waiting).clamp(1, AHEAD_MAX)
+            .map_or(1, |computed| time.as_nanos() / computed.as_nanos().max(1));
+        usize::try_from(count).unwrap_or(usize::MAX)
     }
 
     /// How long others may be at a shard before it is computed here, too.

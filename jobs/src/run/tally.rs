@@ -5,9 +5,9 @@
 //! transaction that marks the shards, it always agrees with the marks. Looking at a job of a million shards thus reads
 //! one record.
 
-use eciton_engine::base::{Datum, Key};
+use eciton_engine::base::{Datum, Error, Key};
 use eciton_engine::db::{Db, Encoding, Snapshot, Store, StoreSchema, Transaction};
-use eciton_engine::merge::{Column, Kind, Operand, Operator, State, read};
+use eciton_engine::merge::{Column, Kind, Operand, Operator, State, States, read};
 
 use super::error::JobError;
 use super::ledger::damaged;
@@ -35,6 +35,8 @@ pub(super) struct Tally {
     /// Values of members of JSON objects that are no columns, which they left out. In a record of its own, which few jobs
     /// have, so that the columns are those of every version.
     pub(super) values_ignored: i64,
+    /// Some of these sums are larger than can be told, and so are told as the largest number.
+    pub(super) is_beyond: bool,
 }
 
 /// The columns, in the order of [`Tally::fields`].
@@ -59,6 +61,7 @@ impl Tally {
             attempts,
             conflicts,
             values_ignored: _,
+            is_beyond: _,
         } = *self;
         [
             done,
@@ -90,12 +93,23 @@ impl Tally {
             attempts,
             conflicts,
             values_ignored: 0,
+            is_beyond: false,
+        }
+    }
+
+    /// What is odd about these sums, for people; usually nothing.
+    pub(super) fn note(&self) -> &'static str {
+        match self.is_beyond {
+            true => {
+                "some of its counts are too large to be told: a program that computed its shards sent wrong numbers"
+            }
+            false => "",
         }
     }
 
     /// Shards that have ended.
     pub(super) fn ended(&self) -> u64 {
-        count(self.done) + count(self.failed)
+        count(self.done).saturating_add(count(self.failed))
     }
 }
 
@@ -190,19 +204,45 @@ impl Tallies {
     }
 
     fn decode(&self, name: &str, key: &Key, record: &[u8]) -> Result<Tally, JobError> {
-        let values = read(&self.columns, key, record)?;
+        let values = match read(&self.columns, key, record) {
+            Err(Error::Overflow { .. }) => self.decode_each(key, record)?,
+            values => values?.into_iter().map(|(_, value)| Some(value)).collect(),
+        };
+        let mut is_beyond = false;
         let mut fields = [0; 7];
-        for (field, (column, value)) in fields.iter_mut().zip(values) {
-            *field = match value {
-                Datum::Int(sum) => i64::try_from(sum).unwrap_or(i64::MAX),
-                Datum::Null => 0,
-                other => {
+        for ((field, column), value) in fields.iter_mut().zip(NAMES).zip(values) {
+            let sum = match value {
+                Some(Datum::Int(sum)) => i64::try_from(sum).ok(),
+                Some(Datum::Null) => Some(0),
+                None => None,
+                Some(other) => {
                     let detail = format!("`{column}` is {other:?}, expected an integer");
                     return Err(damaged(name, "its sums", &detail));
                 }
             };
+            is_beyond |= sum.is_none();
+            *field = sum.unwrap_or(i64::MAX);
         }
-        Ok(Tally::of(fields))
+        Ok(Tally {
+            is_beyond,
+            ..Tally::of(fields)
+        })
+    }
+
+    /// Column by column: `None` is one whose sum is beyond what any number is told as. It must not hide the others, by
+    /// which the job comes to its end.
+    fn decode_each(&self, key: &Key, record: &[u8]) -> Result<Vec<Option<Datum>>, JobError> {
+        let states = States::decode(record)?;
+        let mut values = Vec::with_capacity(states.len());
+        for (column, state) in self.columns.iter().zip(states.iter()) {
+            let alone = Operand::new(std::slice::from_ref(state))?;
+            let value = read(std::slice::from_ref(column), key, alone.as_bytes());
+            values.push(match value {
+                Err(Error::Overflow { .. }) => None,
+                value => value?.pop().map(|(_, value)| value),
+            });
+        }
+        Ok(values)
     }
 }
 

@@ -129,6 +129,7 @@ async fn of_state(
         let snapshot = ledger.db.snapshot();
         let tally = ledger.tallies.seen(&snapshot, name, state.number).await?;
         status.counts = Some(counts(&tally));
+        tally.note().clone_into(&mut status.note);
         if shows_failures && tally.failed > 0 {
             let (_, job) = Ledger::with_job(&ledger.db, name).await?;
             let failures = failures(ledger, name, &job).await?;
@@ -139,7 +140,11 @@ async fn of_state(
         let (_, job) = Ledger::with_job(&ledger.db, name).await?;
         status.spec = Some(job.spec);
     }
-    status.as_of_ms = now_ms();
+    // Never before what has happened, by whichever clock that was written.
+    status.as_of_ms = now_ms()
+        .max(state.submitted_ms)
+        .max(state.started_ms)
+        .max(state.finished_ms);
     Ok(status)
 }
 

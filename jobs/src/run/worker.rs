@@ -24,6 +24,7 @@ use super::health::Health;
 use super::observer::{Event, Observer};
 use super::open::OpenJob;
 use super::pool::{Pool, Working};
+use super::session::OwnSession;
 use super::slots::{Slot, Slots};
 use super::stop::Stop;
 use super::supply::{Next, Supply};
@@ -41,6 +42,8 @@ const CHANGE_TRIES_MAX: u32 = 1000;
 pub(super) struct Crew {
     pub(super) job: OpenJob,
     pub(super) supply: Supply,
+    /// What remembers that this process is at the job, should it die.
+    pub(super) session: OwnSession,
     /// `None` where nobody else works on the database.
     pub(super) claims: Option<Claims>,
     pub(super) observer: Arc<dyn Observer>,
@@ -143,7 +146,7 @@ impl Crew {
                 slot = None;
             }
             if let (None, Some(slots)) = (&slot, &self.slots) {
-                slot = slots.now();
+                slot = slots.now(self.priority);
                 if slot.is_none() {
                     // What is computed does not wait for room.
                     settle(Duration::ZERO)?;
@@ -240,6 +243,15 @@ impl Crew {
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
     fn do_shard(&self, number: u64, batch: Option<&Mutex<Batch>>) -> Result<(), Ending> {
         let shard = self.runtime.block_on(self.locate(number))?;
+        self.begun.lock().insert(number, Instant::now());
+        let Some(care) = self.care_for(number)? else {
+            self.ended(number);
+            self.observer
+                .observe(&Event::ShardDropped { shard: number });
+            return Ok(());
+        };
+        // What is computed alone is committed before anything else begins: what comes then is not of its making.
+        let batch = batch.filter(|_| !care.is_alone());
         let begun = Instant::now();
         self.begun.lock().insert(number, begun);
         let mut repeats = 0;
@@ -271,7 +283,11 @@ impl Crew {
                 let mut computed = std::mem::take(&mut *batch.lock());
                 self.settle(&mut computed)?;
             }
-            return self.fail(number, &error.0, error.1);
+            self.fail(number, &error.0, error.1)?;
+            return match care.is_alone() {
+                true => self.unlist(),
+                false => Ok(()),
+            };
         }
     }
 

@@ -63,6 +63,9 @@ async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
             ])?;
         }
         table.finish()?;
+        for job in listed.iter().filter(|job| !job.note.is_empty()) {
+            output.line(&format!("{}: {}", job.name, job.note))?;
+        }
     }
     Ok(output.finish()?)
 }

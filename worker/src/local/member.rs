@@ -10,8 +10,10 @@ use crate::failure::Failure;
 
 /// Who ends sooner after his start than this has not come to work.
 const SOON: Duration = Duration::from_secs(5);
-/// So many such ends in a row are enough.
+/// So many such ends in a row are enough, where the process ended by itself.
 const SOON_ENDS_MAX: u32 = 5;
+/// ... and where a signal ended it. It had come to work, and what kills it comes to its last attempt some time.
+const SOON_KILLS_MAX: u32 = 50;
 /// The pause before the first new start, and the longest; doubled after each soon end.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -102,11 +104,15 @@ impl Member {
             return Ok(());
         };
         self.soon_ends = if lasted < SOON { self.soon_ends + 1 } else { 0 };
-        if self.soon_ends >= SOON_ENDS_MAX {
+        let soon_ends_max = match end.status.code() {
+            Some(_) => SOON_ENDS_MAX,
+            None => SOON_KILLS_MAX,
+        };
+        if self.soon_ends >= soon_ends_max {
             news.ended(self.who, &end, None);
             let (who, how, seconds) = (self.who, describe(&end), SOON.as_secs());
             return Err(Failure::Work(format!(
-                "{who} does not come to work: {SOON_ENDS_MAX} times in a row it ended within {seconds} s of its \
+                "{who} does not come to work: {soon_ends_max} times in a row it ended within {seconds} s of its \
                  start; at last it {how}"
             )));
         }

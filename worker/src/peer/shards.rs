@@ -44,7 +44,12 @@ impl Shards for Peer {
         };
         let mut completion = self.desk().complete(&begin).await.map_err(of_pull)?;
         loop {
-            match stream.next().await? {
+            let part = tokio::select! {
+                biased;
+                lost = completion.lost() => return Err(of_pull(lost)),
+                part = stream.next() => part?,
+            };
+            match part {
                 Some(Part::Rows(rows)) => take(&mut completion, rows).await?,
                 Some(Part::End(end)) => {
                     // Whoever waits for the answer with the stream open gets it.
@@ -109,6 +114,7 @@ fn of_pull(error: PullError) -> Status {
         PullError::Invalid(_) => Code::InvalidArgument,
         PullError::Lost(_) => Code::Aborted,
         PullError::Stopped(_) => Code::FailedPrecondition,
+        PullError::Slow(_) => Code::DeadlineExceeded,
         PullError::TooLarge(_) => Code::ResourceExhausted,
         PullError::Unavailable(_) => Code::Unavailable,
         PullError::Job(error) => return of_job(error),
@@ -130,6 +136,7 @@ mod tests {
         assert_eq!(code(PullError::Invalid(text())), Code::InvalidArgument);
         assert_eq!(code(PullError::Lost(text())), Code::Aborted);
         assert_eq!(code(PullError::Stopped(text())), Code::FailedPrecondition);
+        assert_eq!(code(PullError::Slow(text())), Code::DeadlineExceeded);
         assert_eq!(code(PullError::TooLarge(text())), Code::ResourceExhausted);
         assert_eq!(code(PullError::Unavailable(text())), Code::Unavailable);
         let absent = JobError::NotFound {

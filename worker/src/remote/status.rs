@@ -49,6 +49,7 @@ pub(crate) fn status(job: v1::JobStatus) -> JobStatus {
         started_at,
         finished_at,
         reason: job.reason,
+        note: job.note,
         wall_seconds,
         failures: job.failures.into_iter().map(failure).collect(),
     }

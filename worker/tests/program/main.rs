@@ -16,6 +16,7 @@ mod bad_calls;
 mod bucket;
 mod buckets;
 mod clear;
+mod clocks;
 mod copies;
 mod data_root;
 mod faults;
@@ -30,6 +31,7 @@ mod listening;
 mod neighbours;
 mod peer;
 mod peers;
+mod poison;
 mod prometheus;
 mod pullers;
 mod pulls;
@@ -37,9 +39,11 @@ mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
 #[allow(dead_code, reason = "the engine's tests need more of it")]
 mod redis;
+mod refusals;
 mod reload;
 mod running;
 mod signals;
+mod slow_streams;
 mod streams;
 mod support;
 mod swarm;

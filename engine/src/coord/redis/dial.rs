@@ -13,6 +13,10 @@ use redis::{
 use super::options::RedisOptions;
 use crate::base::{Error, Result};
 
+/// What an address looks like.
+const EXPECTED: &str = "`redis://[user[:password]@]host[:port][/database]`, or `rediss://` for TLS";
+/// Ways to a server.
+const SCHEMES: [&str; 6] = ["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
 /// Redirections that are followed in a row.
 const REDIRECTIONS_MAX: u32 = 5;
 
@@ -39,12 +43,11 @@ impl Dialer {
     pub(super) fn new(options: &RedisOptions) -> Result<Dialer> {
         let certificates = certificates(options)?;
         let seed = |url: &String| {
-            seed(url, options, certificates.as_ref())
-                .map_err(|error| Error::Invalid(format!("this is no address of Redis: {error}")))
+            seed(url, options, certificates.as_ref()).map_err(|error| no_address(url, &error))
         };
         let seeds: Vec<_> = options.urls.iter().map(seed).collect::<Result<_>>()?;
         if seeds.is_empty() {
-            let message = "no address of Redis was given".to_owned();
+            let message = format!("no address of Redis was given: expected {EXPECTED}");
             return Err(Error::Invalid(message));
         }
         Ok(Dialer {
@@ -171,6 +174,43 @@ fn seed(
     Ok(info.set_redis_settings(redis))
 }
 
+/// What is wrong with an address, which is shown without its user and password.
+fn no_address(url: &str, error: &RedisError) -> Error {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, url),
+    };
+    // Whatever comes before it may be secret.
+    let bare = rest.rsplit_once('@').map_or(rest, |(_, bare)| bare);
+    let (host, after) = bare.split_once('/').unwrap_or((bare, ""));
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    let wrong = match scheme {
+        None => "it has no `redis://` or `rediss://` before the host".to_owned(),
+        Some(scheme) if !SCHEMES.contains(&scheme) => {
+            format!("`{scheme}` is no way to Redis")
+        }
+        Some(_) if host.is_empty() || host.starts_with(':') => "it names no host".to_owned(),
+        Some(_)
+            if port.is_some_and(|port| !host.ends_with(']') && port.parse::<u16>().is_err()) =>
+        {
+            "its port is no number from 0 to 65535".to_owned()
+        }
+        Some(_) if !after.is_empty() && after.parse::<i64>().is_err() => {
+            "its database is no number".to_owned()
+        }
+        Some(_) => error.to_string(),
+    };
+    let shown = match (scheme, rest.contains('@')) {
+        (Some(scheme), true) => format!("{scheme}://…@{bare}"),
+        (Some(scheme), false) => format!("{scheme}://{bare}"),
+        (None, true) => format!("…@{bare}"),
+        (None, false) => bare.to_owned(),
+    };
+    Error::Invalid(format!(
+        "`{shown}` is no address of Redis: {wrong}; expected {EXPECTED}"
+    ))
+}
+
 fn certificates(options: &RedisOptions) -> Result<Option<TlsCertificates>> {
     if !options.urls.iter().any(|url| url.starts_with("rediss:")) {
         return Ok(None);
@@ -197,4 +237,32 @@ fn certificates(options: &RedisOptions) -> Result<Option<TlsCertificates>> {
         client_tls,
         root_cert,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_address_says_what_is_wrong_and_nothing_secret() {
+        for (url, wrong) in [
+            ("localhost:6379", "it has no `redis://`"),
+            ("me:hidden@host:6379", "it has no `redis://`"),
+            ("http://me:hidden@host", "`http` is no way to Redis"),
+            ("redis://me:hidden@:1", "it names no host"),
+            ("redis://me:hidden@host:port", "its port is no number"),
+            ("redis://me:hidden@host:99999", "its port is no number"),
+            (
+                "redis://me:hidden@host:1/first",
+                "its database is no number",
+            ),
+        ] {
+            let options = RedisOptions::at(url);
+            let Err(Error::Invalid(told)) = Dialer::new(&options) else {
+                panic!("{url} is taken")
+            };
+            assert!(told.contains(wrong) && told.contains("expected"), "{told}");
+            assert!(!told.contains("hidden") && !told.contains("me:"), "{told}");
+        }
+    }
 }

@@ -11,9 +11,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::dial::{Address, Dialer, Pushed};
 use super::link::{Job, Shared};
+use super::names::Names;
 use super::options::RedisOptions;
 use super::parcel::{bytes, unpack_answers};
-use super::script::Call;
+use super::script::{CLAIM, Call};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::metric;
@@ -32,6 +33,10 @@ const UNFIT: [&str; 8] = [
     "MISCONF",
     "NOREPLICAS",
 ];
+/// What a server answers that is there and does not do what it is asked for.
+const REFUSALS: [&str; 3] = ["NOPERM", "OOM", "WRONGPASS"];
+/// What is claimed to see whether claims are taken.
+const PROBE: &str = "probe";
 /// Before version 7 what a script met is told in the text of a general error.
 const SCRIPT_ERROR: &str = "ERR";
 
@@ -50,7 +55,16 @@ enum Ended {
     /// Nobody calls any more.
     Unused,
     /// The server said so, or the connection broke.
-    Lost(String, Option<Address>),
+    Lost(Lost),
+}
+
+/// Why, and what follows.
+struct Lost {
+    /// The server's word for it.
+    code: Option<String>,
+    cause: String,
+    /// Where the server says that another one is.
+    address: Option<Address>,
 }
 
 type Waiting = (Call, Option<oneshot::Sender<Value>>);
@@ -63,16 +77,24 @@ impl Driver {
             let lost = Arc::new(Notify::new());
             let (pushed, dialer) = (self.pushed(&lost), Arc::clone(&self.dialer));
             let key = self.shared.names.claim("");
-            let dialed = dialer.dial(known.as_ref(), attempt, &key, &pushed);
+            let probe = probe(&self.shared.names);
+            let dialed = async {
+                let dialed = dialer.dial(known.as_ref(), attempt, &key, &pushed);
+                let mut connection = dialed.await?;
+                let probed = try_out(&mut connection, &probe).await?;
+                Ok::<_, RedisError>((connection, probed))
+            };
             let Some(dialed) = self.idle(dialed).await else {
                 return;
             };
             known = None;
-            let cause = match dialed {
-                Ok(mut connection) => {
+            let (code, cause) = match dialed {
+                Ok((mut connection, probed)) => {
+                    if let Err(error) = probed {
+                        self.refused(&probe, &error);
+                    }
                     if is_again {
                         metric::count_coordinator_reconnect();
-                        tracing::info!("Redis is back");
                     }
                     is_again = true;
                     let since = self.clock.monotonic_ns();
@@ -84,24 +106,18 @@ impl Driver {
                     }
                     match ended {
                         Ended::Unused => return,
-                        Ended::Lost(cause, address) => {
-                            known = address;
-                            cause
+                        Ended::Lost(lost) => {
+                            known = lost.address;
+                            (lost.code, lost.cause)
                         }
                     }
                 }
                 Err(error) => {
                     attempt += 1;
-                    error.to_string()
+                    (code_of(&error), error.to_string())
                 }
             };
-            metric::set_coordinator_up(false);
-            if failures == 0 {
-                tracing::warn!(
-                    cause,
-                    "Redis is away; commits go on over the folder alone, slower"
-                );
-            }
+            self.shared.health.away(code.as_deref(), &cause);
             let pause_ms = self.pause_ms(failures);
             failures += 1;
             let clock = Arc::clone(&self.clock);
@@ -171,7 +187,7 @@ impl Driver {
             let channel = self.shared.names.channel(mailbox);
             connection.subscribe(channel).await?;
         }
-        metric::set_coordinator_up(true);
+        self.shared.health.connected();
         Ok(())
     }
 
@@ -179,17 +195,22 @@ impl Driver {
         let clock = Arc::clone(&self.clock);
         let mut jobs = Vec::with_capacity(PIPELINE_MAX);
         loop {
+            let ping_ms = self.ping_ms();
             tokio::select! {
                 biased;
                 () = lost.notified() => {
-                    return Ended::Lost("the connection was closed".to_owned(), None);
+                    return Ended::Lost(Lost {
+                        code: None,
+                        cause: "the connection was closed".to_owned(),
+                        address: None,
+                    });
                 }
                 count = self.jobs.recv_many(&mut jobs, PIPELINE_MAX) => {
                     if count == 0 {
                         return Ended::Unused;
                     }
                 }
-                () = clock.sleep_ms(self.options.ping_ms) => {}
+                () = clock.sleep_ms(ping_ms) => {}
             }
             for job in &jobs {
                 self.take_off(job);
@@ -228,7 +249,13 @@ impl Driver {
                 Job::Flush(done) => flushes.push(done),
             }
         }
-        if waiting.is_empty() {
+        if waiting.is_empty() && self.shared.health.refuses() {
+            let probe = probe(&self.shared.names);
+            match try_out(connection, &probe).await? {
+                Ok(()) => self.shared.health.took(probe.name()),
+                Err(error) => self.refused(&probe, &error),
+            }
+        } else if waiting.is_empty() {
             let ping = redis::cmd("PING");
             ping.query_async::<()>(connection).await?;
         } else {
@@ -242,6 +269,25 @@ impl Driver {
             done.send(()).ok();
         }
         Ok(())
+    }
+
+    /// The server is there and does not do what it is asked for.
+    fn refused(&self, call: &Call, error: &RedisError) {
+        metric::count_coordinator_error(error.code().unwrap_or("other"));
+        tracing::debug!(%error, "Redis refuses a call");
+        let code = code_of(error).unwrap_or_else(|| "other".to_owned());
+        let cause = error
+            .detail()
+            .map_or_else(|| error.to_string(), str::to_owned);
+        self.shared.health.refused(call.name(), &code, &cause);
+    }
+
+    /// How long nothing is sent. One that refuses calls is asked again as often as one that is away.
+    fn ping_ms(&self) -> u64 {
+        match self.shared.health.refuses() {
+            true => self.options.ping_ms.min(self.options.backoff_ms_max),
+            false => self.options.ping_ms,
+        }
     }
 
     /// The calls whose script the server does not know come back.
@@ -262,19 +308,20 @@ impl Driver {
         for ((call, waiting), reply) in calls.into_iter().zip(replies) {
             match reply {
                 Ok(value) => {
+                    self.shared.health.took(call.name());
                     // Who has gone away does not want to know.
                     drop(waiting.map(|waiting| waiting.send(value)));
                 }
                 Err(error) if !is_whole && is(&error, "NOSCRIPT") => unknown.push((call, waiting)),
                 Err(error) => {
-                    metric::count_coordinator_error(error.code().unwrap_or("other"));
                     if is(&error, "WRONGTYPE") {
+                        metric::count_coordinator_error("WRONGTYPE");
                         call.clear().query_async::<()>(connection).await?;
-                    }
-                    if UNFIT.iter().any(|code| is(&error, code)) {
+                    } else if is_unfit(&error) {
+                        metric::count_coordinator_error(error.code().unwrap_or("other"));
                         unfit = Some(error);
                     } else {
-                        tracing::debug!(%error, "Redis refuses a call");
+                        self.refused(&call, &error);
                     }
                 }
             }
@@ -290,8 +337,48 @@ fn is(error: &RedisError, code: &str) -> bool {
     found || error.code() == Some(SCRIPT_ERROR) && within()
 }
 
+fn is_unfit(error: &RedisError) -> bool {
+    UNFIT.iter().any(|code| is(error, code))
+}
+
+/// The server's word for an error: that of a script that met it, where there is one.
+fn code_of(error: &RedisError) -> Option<String> {
+    let known = UNFIT.iter().chain(&REFUSALS);
+    let met = known.copied().find(|code| is(error, code));
+    met.or_else(|| error.code()).map(str::to_owned)
+}
+
+/// A call that does nothing and takes what most calls take: it shows whether the server is of use.
+fn probe(names: &Names) -> Call {
+    let call = Call::new(&CLAIM, vec![names.claim(PROBE)]);
+    call.arg(PROBE).number(1)
+}
+
+/// Makes a call; an error within says that the server refuses it.
+async fn try_out(
+    connection: &mut MultiplexedConnection,
+    probe: &Call,
+) -> RedisResult<RedisResult<()>> {
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.add_command(probe.command(true)).ignore_errors();
+    let replies: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
+    match replies.into_iter().next() {
+        Some(Err(error)) if is(&error, "WRONGTYPE") => {
+            probe.clear().query_async::<()>(connection).await?;
+            Ok(Ok(()))
+        }
+        Some(Err(error)) if is_unfit(&error) => Err(error),
+        Some(Err(error)) => Ok(Err(error)),
+        Some(Ok(_)) | None => Ok(Ok(())),
+    }
+}
+
 fn ended_by(error: &RedisError) -> Ended {
-    Ended::Lost(error.to_string(), Address::named_by(error))
+    Ended::Lost(Lost {
+        code: code_of(error),
+        cause: error.to_string(),
+        address: Address::named_by(error),
+    })
 }
 
 fn deliver(shared: &Shared, data: Vec<Value>) {

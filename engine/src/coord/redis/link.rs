@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::driver::Driver;
+use super::health::Health;
 use super::names::Names;
 use super::script::Call;
 use crate::coord::Mailbox;
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     /// Bytes in the queue.
     pub(super) queued_len: AtomicUsize,
     pub(super) inboxes: Mutex<HashMap<Mailbox, Arc<Inbox>>>,
+    /// How the server does.
+    pub(super) health: Health,
 }
 
 impl Shared {
@@ -86,6 +89,7 @@ impl Link {
             is_up: AtomicBool::new(false),
             queued_len: AtomicUsize::new(0),
             inboxes: Mutex::default(),
+            health: Health::default(),
         });
         let driver = driver(Arc::clone(&shared), jobs);
         let task = runtime.spawn(driver.run());
@@ -98,6 +102,11 @@ impl Link {
 
     pub(super) fn is_up(&self) -> bool {
         self.shared.is_up.load(Ordering::SeqCst)
+    }
+
+    /// Whether calls are sent, and come to something.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.is_up() && !self.shared.health.refuses()
     }
 
     /// Sends a call and does not wait.

@@ -7,6 +7,7 @@
 
 mod dial;
 mod driver;
+mod health;
 mod link;
 mod names;
 mod options;
@@ -81,15 +82,21 @@ impl RedisBus {
         })
     }
 
-    /// Waits up to `ms_max` milliseconds until Redis can be used for a database; whether it can.
+    /// Waits up to `ms_max` milliseconds until Redis can be used for a database; whether it can. One that can be reached and
+    /// refuses what it is asked for cannot.
     pub async fn connected(&self, of: InstanceId, ms_max: u64) -> bool {
         let link = self.link(of);
+        self.wait_for(ms_max, || link.is_of_use()).await
+    }
+
+    /// Waits up to `ms_max` milliseconds until it is so; whether it is.
+    async fn wait_for(&self, ms_max: u64, is_so: impl Fn() -> bool) -> bool {
         let mut left = ms_max;
-        while !link.is_up() && left > 0 {
+        while !is_so() && left > 0 {
             self.clock.sleep_ms(LOOK_MS.min(left)).await;
             left = left.saturating_sub(LOOK_MS);
         }
-        link.is_up()
+        is_so()
     }
 
     fn link(&self, of: InstanceId) -> Arc<Link> {
@@ -260,6 +267,14 @@ impl Bus for RedisBus {
 
     async fn flush(&self, of: InstanceId) {
         let link = self.link(of);
+        // Whoever ends soon after his start would not tell that he was alone.
+        let health = &link.shared.health;
+        if !self
+            .wait_for(self.options.connect_ms_max, || health.is_known())
+            .await
+        {
+            health.away(None, "it has not answered so far");
+        }
         select(Box::pin(link.flush()), self.clock.sleep_ms(FLUSH_MS_MAX)).await;
     }
 }

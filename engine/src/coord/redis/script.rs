@@ -8,6 +8,7 @@ use redis::{Cmd, Script, cmd};
 
 /// A script and its hash.
 pub(super) struct Text {
+    name: &'static str,
     source: &'static str,
     hash: LazyLock<String>,
 }
@@ -15,6 +16,7 @@ pub(super) struct Text {
 macro_rules! text {
     ($name:ident, $file:literal) => {
         pub(super) static $name: Text = Text {
+            name: $file,
             source: include_str!($file),
             hash: LazyLock::new(|| Script::new(include_str!($file)).get_hash().to_owned()),
         };
@@ -63,6 +65,11 @@ impl Call {
 
     pub(super) fn count(self, count: usize) -> Call {
         self.arg(count.to_string())
+    }
+
+    /// What its script is called.
+    pub(super) fn name(&self) -> &'static str {
+        self.text.name
     }
 
     /// Bytes that it sends, about.

@@ -7,11 +7,10 @@ use bytes::{Bytes, BytesMut};
 use eciton_engine::db::Transaction;
 use eciton_proto::limits::{ERROR_LEN_MAX, ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
 use eciton_proto::v1::{
-    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, JobPhase,
+    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, Compression, Format, JobPhase,
     Outcome as ShardOutcome, RowsFormat,
 };
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinError;
 
 use super::desk::{PullDesk, lease_name};
@@ -19,6 +18,7 @@ use super::error::PullError;
 use super::hold::lost;
 use super::jobs::{Found, PulledJob};
 use super::rows::{Decoder, RowsError};
+use super::streams::Place;
 use super::token::Token;
 use crate::run::JobError;
 use crate::run::attempt::{AttemptError, Outcome};
@@ -26,10 +26,11 @@ use crate::run::batch::Batch;
 use crate::run::commit::{Admission, Failure, Settled};
 use crate::run::gather::{Gathering, Into};
 use crate::run::observer::Event;
-use crate::source::{check_read_by_others, content_hash};
+use crate::source::{check_read_by_others, compression, content_hash};
 
-/// Shards whose rows are taken at the same time.
-pub const COMPLETES_MAX: usize = 32;
+/// Rows of a shard of which only a file tells how many it has. That many of every shard that a job may have can still be
+/// added up.
+const ROWS_MAX: u64 = 1 << 40;
 /// Bytes of groups that are kept of one of them, and as many of operands, about.
 pub const GROUPS_LEN_MAX: usize = 16 << 20;
 /// Bytes that are decoded at once.
@@ -45,7 +46,7 @@ pub struct Completion {
     waiting: BytesMut,
     rows_len: u64,
     held: Instant,
-    _room: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// The shard that is to be ended, without its rows.
@@ -78,9 +79,7 @@ impl PullDesk {
             let what = "`format` must be ROWS_FORMAT_JSON_LINES or ROWS_FORMAT_ARROW_STREAM";
             return Err(PullError::Invalid(what.to_owned()));
         }
-        let closed = |_| PullError::Unavailable("this peer ends".to_owned());
-        let room = Arc::clone(&self.0.completes).acquire_owned().await;
-        let room = room.map_err(closed)?;
+        let place = self.0.completes.place(token.holder).await?;
         self.look().await?;
         let (name, found) = self.job_of(&token).await?;
         let job = match found {
@@ -108,7 +107,7 @@ impl PullDesk {
             waiting: BytesMut::new(),
             rows_len: 0,
             held: Instant::now(),
-            _room: room,
+            place,
         })
     }
 
@@ -119,6 +118,11 @@ impl PullDesk {
 }
 
 impl Completion {
+    /// Waits until this has lost its place among the streams that are taken, or was open for too long; why.
+    pub async fn lost(&self) -> PullError {
+        self.place.lost().await
+    }
+
     /// Takes part of the rows.
     ///
     /// # Errors
@@ -133,6 +137,7 @@ impl Completion {
             )));
         }
         self.rows_len += chunk.len() as u64;
+        self.place.came(chunk.len());
         if self.rows_len > ROWS_LEN_MAX {
             let what = format!("rows of more than {ROWS_LEN_MAX} bytes");
             return Err(PullError::TooLarge(what));
@@ -204,6 +209,13 @@ impl Completion {
             return Err(PullError::Invalid(what.to_owned()));
         }
         let (shard, runtime) = (self.shard.token.place.shard, Handle::current());
+        let rows_max = rows_max(&job, shard).await?;
+        if end.rows_read.saturating_add(end.rows_skipped) > rows_max {
+            let (read, skipped) = (end.rows_read, end.rows_skipped);
+            return Err(PullError::Invalid(format!(
+                "`rows_read` is {read} and `rows_skipped` {skipped}, and shard {shard} has {rows_max} rows at most"
+            )));
+        }
         let gathered = {
             let job = Arc::clone(&job);
             tokio::task::spawn_blocking(move || match intake.gathering {
@@ -429,6 +441,20 @@ impl Intake {
         }
         Ok(is_wanted)
     }
+}
+
+/// How many rows a shard can have at most: a record of text has a byte, and there may be one without a line's end.
+async fn rows_max(job: &PulledJob, number: u64) -> Result<u64, PullError> {
+    let source = &job.open.pipeline.source;
+    let shard = job.open.locate(number).await?;
+    Ok(match source.spec().format() {
+        Format::Range | Format::Store => shard.len,
+        Format::Parquet => ROWS_MAX,
+        _ => match compression(&source.file(shard).map_err(JobError::from)?.path) {
+            Compression::Unspecified => shard.len.saturating_add(1),
+            _ => ROWS_MAX,
+        },
+    })
 }
 
 /// Calls `work` with where results go that do not fit into memory. Blocks.

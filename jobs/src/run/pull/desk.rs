@@ -12,12 +12,12 @@ use eciton_proto::v1::{
     Outcome, PullRequest, PullResponse, StepKind, TaskSpec, Worker, WorkerInfo, WorkerJob,
 };
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use super::complete::COMPLETES_MAX;
 use super::error::PullError;
 use super::jobs::{Found, Jobs, PulledJob};
 use super::programs::Programs;
+use super::streams::Streams;
 use super::task::read_of;
 use super::token::{Decoded, LeaseKey, Token};
 use crate::run::backoff::due_in;
@@ -25,6 +25,7 @@ use crate::run::claims::{idle, prefix};
 use crate::run::leases::{Holder, Leases, Place};
 use crate::run::ledger::{Ledger, damaged};
 use crate::run::observer::Event;
+use crate::run::queue::Queue;
 use crate::run::serve::ObserverOf;
 use crate::run::{JobError, Stop};
 use crate::source::Reach;
@@ -55,8 +56,9 @@ pub(super) struct Inner {
     pub(super) jobs: Jobs,
     pub(super) programs: Programs,
     looked: Mutex<Option<Instant>>,
+    queue: AsyncMutex<Queue>,
     /// Room for shards that are taken.
-    pub(super) completes: Arc<Semaphore>,
+    pub(super) completes: Arc<Streams>,
 }
 
 impl PullDesk {
@@ -88,7 +90,8 @@ impl PullDesk {
             jobs: Jobs::default(),
             programs: Programs::default(),
             looked: Mutex::default(),
-            completes: Arc::new(Semaphore::new(COMPLETES_MAX)),
+            queue: AsyncMutex::default(),
+            completes: Streams::new(),
         }))
     }
 
@@ -134,11 +137,14 @@ impl PullDesk {
         };
         let names = match is_named {
             true => named(request),
-            false => ledger.open_jobs().await?,
+            false => self.in_order(&ledger).await?,
         };
         let mut pause = Duration::MAX;
         let mut len = 0;
         for name in names {
+            if !is_named && answer.tasks.len() >= tasks_max {
+                break;
+            }
             let found = self.find(&ledger, &name).await;
             let job = match found {
                 Ok(Found::Open(job)) => job,
@@ -169,6 +175,7 @@ impl PullDesk {
             if answer.tasks.len() >= tasks_max || !is_wanted(request, &job) {
                 continue;
             }
+            let number = job.open.job_number;
             let job_len = job.told.encoded_len();
             if len + job_len + TASK_LEN_MAX > RESPONSE_LEN_MAX {
                 if is_named && answer.tasks.is_empty() {
@@ -186,11 +193,18 @@ impl PullDesk {
                 job.look().await?;
                 pause = pause.min(idle(job.open.lease_ms));
             } else {
+                self.0.queue.lock().await.had_turn([number]);
                 len += job_len + taken.iter().map(Message::encoded_len).sum::<usize>();
                 answer.jobs.push(job.told.clone());
             }
         }
         Ok(nothing(answer, pause))
+    }
+
+    /// The names of all open jobs, those first whose tasks are given first.
+    async fn in_order(&self, ledger: &Ledger) -> Result<Vec<String>, PullError> {
+        let queue = self.0.queue.lock().await.look(ledger).await?;
+        Ok(queue.into_iter().map(|job| job.name).collect())
     }
 
     /// Takes up to so many shards of a job, in up to so many bytes.

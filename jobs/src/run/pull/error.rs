@@ -20,6 +20,9 @@ pub enum PullError {
     /// Something is too large: `RESOURCE_EXHAUSTED`.
     #[error("{0}")]
     TooLarge(String),
+    /// The stream of rows took too long, or kept others waiting: send it again (`DEADLINE_EXCEEDED`).
+    #[error("{0}")]
+    Slow(String),
     /// Not now: try again, here or at another peer (`UNAVAILABLE`).
     #[error("{0}")]
     Unavailable(String),

@@ -163,7 +163,7 @@ impl PulledJob {
 
     /// Whoever looks next tries again if this comes to nothing.
     async fn finish(&self) {
-        if let Err(error) = finish(&self.open).await {
+        if let Err(error) = finish(&self.open, None).await {
             let name = &self.open.name;
             tracing::warn!(job = name, %error, "its end could not be recorded yet");
         }
@@ -215,7 +215,7 @@ impl Jobs {
             Err(JobError::StoreGone { .. }) => return Ok(Found::Ended),
             opened => opened?,
         };
-        if !start(&open).await? {
+        if !start(&open, None).await? {
             return Ok(Found::Cancelled);
         }
         let pulled = Arc::new(PulledJob {

@@ -25,9 +25,11 @@ mod hold;
 mod jobs;
 mod programs;
 mod rows;
+mod streams;
 mod task;
 mod token;
 
-pub use complete::{COMPLETES_MAX, Completion, GROUPS_LEN_MAX};
+pub use complete::{Completion, GROUPS_LEN_MAX};
 pub use desk::PullDesk;
 pub use error::PullError;
+pub use streams::COMPLETES_MAX;

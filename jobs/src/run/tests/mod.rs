@@ -1,10 +1,14 @@
 mod answers;
+mod clocks;
 mod concluded;
 mod crashes;
+mod deaths;
 mod flushes;
 mod mending;
+mod numbers;
 mod panics;
 mod plans;
+mod priority;
 mod pulls;
 mod queries;
 mod runs;
