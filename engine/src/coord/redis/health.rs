@@ -118,7 +118,10 @@ impl Health {
             return;
         }
         let mut state = self.state.lock();
-        state.refused.remove(script);
+        if let Some(code) = state.refused.remove(script) {
+            // Others that it refused for the same reason may not be called again for long.
+            state.refused.retain(|_, other| *other != code);
+        }
         self.tell_mended(&mut state);
     }
 
@@ -166,11 +169,13 @@ mod tests {
         assert!(!health.is_known());
         health.refused("put", "OOM", "full");
         health.refused("claim", "OOM", "full");
+        health.refused("stand", "NOPERM", "no permissions");
         health.connected();
         assert!(health.refuses() && health.is_known());
+        health.took("get");
         health.took("claim");
         assert!(health.refuses());
-        health.took("put");
+        health.took("stand");
         assert!(!health.refuses());
         health.away(None, "gone");
         assert!(!health.refuses(), "that is something else");

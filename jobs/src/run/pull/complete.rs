@@ -119,8 +119,8 @@ impl PullDesk {
 
 impl Completion {
     /// Waits until this has lost its place among the streams that are taken, or was open for too long; why.
-    pub async fn lost(&self) -> PullError {
-        self.place.lost().await
+    pub fn lost(&self) -> impl Future<Output = PullError> + Send + use<> {
+        self.place.lost()
     }
 
     /// Takes part of the rows.

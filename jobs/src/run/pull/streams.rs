@@ -146,17 +146,19 @@ impl Place {
     }
 
     /// Waits until the place is lost; why.
-    pub(super) async fn lost(&self) -> PullError {
-        let left =
-            Duration::from_millis(COMPLETE_MS_MAX.into()).saturating_sub(self.since.elapsed());
-        let why = tokio::select! {
-            () = self.out.told.notified() => *self.out.why.lock(),
-            () = tokio::time::sleep(left) => None,
-        };
-        PullError::Slow(match why {
-            Some(why) => format!("{why}; expected the rows to be made first, and sent then"),
-            None => format!("the stream was open for more than {COMPLETE_MS_MAX} ms"),
-        })
+    pub(super) fn lost(&self) -> impl Future<Output = PullError> + Send + use<> {
+        let (out, since) = (Arc::clone(&self.out), self.since);
+        async move {
+            let most = Duration::from_millis(COMPLETE_MS_MAX.into());
+            let why = tokio::select! {
+                () = out.told.notified() => *out.why.lock(),
+                () = tokio::time::sleep(most.saturating_sub(since.elapsed())) => None,
+            };
+            PullError::Slow(match why {
+                Some(why) => format!("{why}; expected the rows to be made first, and sent then"),
+                None => format!("the stream was open for more than {COMPLETE_MS_MAX} ms"),
+            })
+        }
     }
 }
 
