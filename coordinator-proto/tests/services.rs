@@ -93,6 +93,24 @@ impl Swarm for Echo {
         }))
     }
 
+    async fn replace_job(&self, request: Request<ReplaceJobRequest>) -> Answer<ReplaceJobResponse> {
+        let name = request.into_inner().file.unwrap_or_default().name;
+        Ok(Response::new(ReplaceJobResponse {
+            name,
+            replaced: 7,
+            ..ReplaceJobResponse::default()
+        }))
+    }
+
+    async fn remove_job(&self, request: Request<RemoveJobRequest>) -> Answer<RemoveJobResponse> {
+        let request = request.into_inner();
+        Ok(Response::new(RemoveJobResponse {
+            name: request.name,
+            results_dropped: request.with_results,
+            ..RemoveJobResponse::default()
+        }))
+    }
+
     async fn list_workers(
         &self,
         request: Request<ListWorkersRequest>,
@@ -218,6 +236,21 @@ async fn every_call_of_swarm_arrives() -> Result<(), Status> {
     assert_eq!(cancelled, job("delays", JobPhase::Cancelled));
     let retried = swarm.retry_job(RetryJobRequest { name: name() }).await?;
     assert_eq!(retried.into_inner().job, job("delays", JobPhase::Running));
+    let replaced = swarm.replace_job(ReplaceJobRequest {
+        file: Some(JobFile {
+            name: name(),
+            ..JobFile::default()
+        }),
+    });
+    let replaced = replaced.await?.into_inner();
+    assert_eq!((replaced.name, replaced.replaced), (name(), 7));
+    let removed = swarm.remove_job(RemoveJobRequest {
+        name: name(),
+        with_results: true,
+        force: false,
+    });
+    let removed = removed.await?.into_inner();
+    assert_eq!((removed.name, removed.results_dropped), (name(), true));
     let workers = swarm.list_workers(ListWorkersRequest {
         page_size: 3,
         ..ListWorkersRequest::default()

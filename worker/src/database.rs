@@ -262,7 +262,9 @@ pub(crate) fn with_hint(error: Error) -> Failure {
     match error {
         Error::NotADatabase { path, why } => Failure::Engine(Error::NotADatabase {
             path,
-            why: format!("{why}; `eciton run` or `eciton db init` creates one"),
+            why: format!(
+                "{why}; `eciton run`, `eciton db init` or `eciton worker --create` creates one"
+            ),
         }),
         other => Failure::Engine(other),
     }

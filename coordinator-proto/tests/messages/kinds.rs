@@ -30,11 +30,12 @@ macro_rules! types {
 }
 
 types! {
-    AnswerSpec CancelJobRequest CancelJobResponse CommandSpec CompleteBegin CompleteEnd CompleteRequest CompleteResponse
-    FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile JobSpec JobState JobStatus
-    ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse MergeSpec MergeValue Plan PullRequest
-    PullResponse Registry ReleaseRequest ReleaseResponse RenewRequest RenewResponse RenewedLease RetryJobRequest
+    AnswerSpec CancelJobRequest CancelJobResponse CommandSpec CompleteBegin CompleteEnd CompleteRequest
+    CompleteResponse FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile
+    JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
+    MergeSpec MergeValue Plan PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
+    RemoveJobResponse RenewRequest RenewResponse RenewedLease ReplaceJobRequest ReplaceJobResponse RetryJobRequest
     RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceFile SourceSpec
-    SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange
-    WatchJobRequest WatchJobResponse Worker WorkerInfo WorkerJob
+    SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange WatchJobRequest
+    WatchJobResponse Worker WorkerInfo WorkerJob
 }

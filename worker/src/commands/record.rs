@@ -91,8 +91,8 @@ pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
         let store = database::store(&db, &args.store).await?;
         if values::has_columns(&store) {
             return Err(Failure::Usage(format!(
-                "store `{}` holds merged values, which only jobs change; expected a store without `[merge]`, or the job \
-                 removed with its results: `eciton job rm JOB --with-results`",
+                "store `{}` is merged: its records change by what jobs merge into them, not by del; `eciton job rm JOB \
+                 --with-results` removes a job with all of them",
                 store.name()
             )));
         }

@@ -16,7 +16,7 @@ const SQL_LEN: usize = 1_000_000;
 fn wordy(place: &Place, name: &str) -> SubmitJobRequest {
     let words = " ".repeat(SQL_LEN);
     let text = aggregation("2KiB")
-        .replace("name = \"stations\"", &format!("name = \"{name}\""))
+        .replace("\"stations\"", &format!("\"{name}\""))
         .replace(" FROM source", &format!("{words}FROM source"));
     submission(place, &text)
 }

@@ -50,7 +50,7 @@ impl Peer {
         args: &[&str],
         configure: impl FnOnce(&mut Command),
     ) -> Peer {
-        let few = ["worker", "--commit-interval", "20ms"];
+        let few = ["worker", "--create", "--commit-interval", "20ms"];
         let slots = match args.contains(&"--slots") {
             true => &[][..],
             false => &["--slots", "1"],
@@ -62,7 +62,8 @@ impl Peer {
 
     /// A worker by a command that gets its arguments; it listens where they say.
     pub(crate) fn start_as(mut command: Command, place: &Place, args: &[&str]) -> Peer {
-        command.args(["worker", "--slots", "1"]).args(args);
+        command.args(["worker", "--create", "--slots", "1"]);
+        command.args(args);
         command.arg("--db").arg(place.db());
         command.arg("--data-root").arg(place.path(""));
         Peer::start_by(command)

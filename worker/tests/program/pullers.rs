@@ -138,6 +138,7 @@ fn worker(place: &Place, slots: &str) -> (Running, String) {
     let mut child = program()
         .args([
             "worker",
+            "--create",
             "--slots",
             slots,
             "--listen",

@@ -21,7 +21,8 @@ pub(crate) struct Worker(Option<Child>);
 impl Worker {
     pub(crate) fn start(place: &Place, more: &[&str]) -> Worker {
         let args = [
-            &["worker", "--slots", "1", "--commit-interval", "20ms"],
+            &["worker", "--create", "--slots", "1"][..],
+            &["--commit-interval", "20ms"],
             more,
         ]
         .concat();
@@ -139,7 +140,7 @@ fn a_worker_alone_goes_on_where_others_were_killed() {
     assert_eq!(place.records("stations"), stations);
 }
 
-/// A job whose file has gone, and one whose store is another one by now, are left alone; others go on.
+/// A job whose file has gone, and one whose store is another one by now, fail; others go on.
 #[test]
 fn a_job_that_cannot_be_run_stops_no_other() {
     let (stations, _) = both();
@@ -152,7 +153,12 @@ fn a_job_that_cannot_be_run_stops_no_other() {
     place.write("a.csv", measurements(ROWS));
     place.write("other.toml", other.replace("*.csv", "a.csv"));
     place.call(&["submit", "other.toml"]).done();
-    place.call(&["store", "drop", "other"]).done();
+    place.call(&["store", "drop", "other"]).with_code(2).told(&[
+        "job `other`",
+        "--with-results",
+        "--force",
+    ]);
+    place.call(&["store", "drop", "other", "--force"]).done();
     place.call(&["put", "other", "k", "1", "--create"]).done();
     place.write("job.toml", aggregation("2KiB"));
     place.call(&["submit", "job.toml"]).done();
@@ -160,13 +166,14 @@ fn a_job_that_cannot_be_run_stops_no_other() {
     wait_for(&place, &["stations"]);
     worker.send(Signal::INT);
     let told = worker.ended().with_code(130).stderr;
-    for words in [
-        "cannot be run here; left to others for a while job=\"other\"",
-        "ended here job=\"levels\" state=\"failed\"",
-    ] {
-        assert!(told.contains(words), "{words}: {told}");
-    }
+    let words = "ended here job=\"levels\" state=\"failed\"";
+    assert!(told.contains(words), "{told}");
     assert_eq!(place.records("stations"), stations);
+    let other = place.job("other");
+    assert_eq!(other["state"], "failed");
+    let reason = other["reason"].as_str().unwrap();
+    assert!(reason.contains("store `other` was dropped"), "{reason}");
+    assert_eq!(place.records("other"), "{\"key\":\"k\",\"value\":1}\n");
 }
 
 #[test]

@@ -278,7 +278,7 @@ fn a_worker_that_never_comes_to_work_ends_the_swarm() {
 #[cfg(target_os = "linux")]
 fn a_folder_that_cannot_be_one_is_named() {
     // Nobody, not even root, makes anything in there.
-    for args in [&["up"][..], &["worker"], &["db", "init"]] {
+    for args in [&["up"][..], &["worker", "--create"], &["db", "init"]] {
         let mut command = crate::support::program();
         command.args(args).args(["--db", "/proc/none"]);
         let ended = crate::support::Ended::from(command.output().unwrap());

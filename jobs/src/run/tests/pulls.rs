@@ -81,7 +81,7 @@ fn arrow(records: &[(String, i64)]) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-async fn send(
+pub(super) async fn send(
     desk: &PullDesk,
     token: &[u8],
     format: RowsFormat,

@@ -89,7 +89,7 @@ async fn another_specification_of_the_same_name_is_refused() {
     assert_eq!(error.exit_code(), ExitCode::Usage);
     assert_eq!(
         error.to_string(),
-        "job `sums` exists with another specification: source.shard_size (was 1024, now 2048), merge.values differ; expected another name, or the file as it was submitted"
+        "job `sums` exists with another specification: source.shard_size (was 1024, now 2048), merge.values differ; expected another name, the file as it was submitted, or `--replace`, which removes the job with its results"
     );
 }
 
@@ -362,6 +362,7 @@ async fn of_upserts_the_last_row_in_source_order_stays() {
     place.write("new.csv", "id,file,row,at\n8,9,9,2014-01-01T00:00:00Z\n");
     let later = UPSERT_JOB
         .replace("\"last\"", "\"later\"")
+        .replace("key = [\"id\"]", "key = [\"id\"]\ninto_existing = true")
         .replace("*.csv", "new.csv");
     assert_eq!(
         submit_and_run(&db, &place.job(&later), 1).await.end,

@@ -167,3 +167,52 @@ pub(super) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_mins(3), polls).await;
     assert!(waited.is_ok(), "{what}");
 }
+
+/// Holds a run where it begins a shard for the so many-th time, until it is let go.
+pub(super) struct Gate {
+    left: std::sync::atomic::AtomicU64,
+    state: parking_lot::Mutex<(bool, bool)>,
+    changed: parking_lot::Condvar,
+}
+
+impl Gate {
+    pub(super) fn at(shards: u64) -> Gate {
+        Gate {
+            left: shards.into(),
+            state: parking_lot::Mutex::default(),
+            changed: parking_lot::Condvar::new(),
+        }
+    }
+
+    pub(super) fn is_reached(&self) -> bool {
+        self.state.lock().0
+    }
+
+    pub(super) fn open(&self) {
+        self.state.lock().1 = true;
+        self.changed.notify_all();
+    }
+
+    /// A run of one worker that commits each shard by itself.
+    pub(super) fn options(self: &Arc<Self>) -> RunOptions {
+        RunOptions {
+            workers: 1,
+            observer: Arc::clone(self) as Arc<dyn Observer>,
+            commit_interval: Duration::ZERO,
+            ..RunOptions::default()
+        }
+    }
+}
+
+impl Observer for Gate {
+    fn observe(&self, event: &Event<'_>) {
+        let begins = matches!(event, Event::ShardStarted { .. });
+        if begins && self.left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            let mut state = self.state.lock();
+            state.0 = true;
+            while !state.1 {
+                self.changed.wait(&mut state);
+            }
+        }
+    }
+}

@@ -91,7 +91,9 @@ async fn pages_have_every_job_once() {
     assert_eq!(page(&db, &of).await.unwrap(), JobPage::default());
     let names = ["B", "a", "a-1", "a.1", "a.10", "a.2", "ab", "b"];
     for name in names {
-        let text = SUM_JOB.replace("\"sums\"", &format!("\"{name}\""));
+        let text = SUM_JOB
+            .replace("\"sums\"", &format!("\"{name}\""))
+            .replace("\"by_carrier\"", &format!("\"{name}\""));
         submit(&db, &place.job(&text)).await.unwrap();
     }
     for name in ["a.1", "b"] {
