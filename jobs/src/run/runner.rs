@@ -199,6 +199,7 @@ async fn run_crew(
     // A task of its own, which ends with this: see `serve`.
     let mut watch = JoinSet::new();
     watch.spawn(watched(Arc::clone(crew), job.clone()));
+    watch.spawn(answered(Arc::clone(crew)));
     let (over, is_over) = oneshot::channel();
     let mut flushes = JoinSet::new();
     flushes.spawn(flushed(Arc::clone(crew), is_over));
@@ -217,7 +218,10 @@ async fn run_crew(
     drop(over);
     flushes.join_all().await;
     watch.shutdown().await;
-    crew.withdraw_doubt().await?;
+    if let Err(error) = crew.withdraw_doubt().await {
+        // It is answered, or left unanswered, and does no harm.
+        tracing::debug!(job = name, %error, "a question about files stays");
+    }
     match crew.ending.lock().take() {
         Some(Ending::Failed(error)) => return Err(error),
         Some(Ending::Cancelled) => return Ok(Some(End::Cancelled)),
@@ -269,14 +273,23 @@ async fn watched(crew: Arc<Crew>, job: Job) {
         if let Some(claims) = &crew.claims {
             claims.renew_if_due().await;
         }
-        let looked = look(&crew, &job.state, deadline_ms).await;
-        let ending = match looked {
-            Ok(None) => crew.answer().await.err().map(Ending::Failed),
+        let ending = match look(&crew, &job.state, deadline_ms).await {
             Ok(ending) => ending,
             Err(error) => Some(Ending::Failed(error)),
         };
         if let Some(ending) = ending {
             crew.end_for(ending);
+            return;
+        }
+    }
+}
+
+/// Answers what other processes ask about the job's files. Not part of [`watched`]: looking at a file may hang.
+async fn answered(crew: Arc<Crew>) {
+    while crew.ledger.db.is_shared() {
+        tokio::time::sleep(LOOKS_APART).await;
+        if let Err(error) = crew.answer().await {
+            crew.end_for(Ending::Failed(error));
             return;
         }
     }

@@ -104,8 +104,8 @@ fn hash(
         });
     }
     let (content, _) = hash_bytes(file, &[])?;
-    let text = match hash_text(file) {
-        Ok(hash) => hash,
+    let text = match text_hash(file) {
+        Ok(hash) => content_hash(hash),
         Err(SourceError::Compressed { .. }) => 0,
         Err(error) => return Err(error),
     };
@@ -150,14 +150,17 @@ fn hash_bytes(
     Ok((whole.digest128().to_be_bytes().to_vec(), hashes))
 }
 
-/// The hash of the text of a compressed file.
-fn hash_text(file: &SourceFile) -> Result<u64, SourceError> {
+/// XXH3-128 of the text of a compressed file.
+///
+/// # Errors
+/// [`SourceError::Compressed`] if it is damaged; those of opening and reading it.
+pub(super) fn text_hash(file: &SourceFile) -> Result<u128, SourceError> {
     let mut input = Input::open(file)?;
     let mut buffer = vec![0; READ_LEN];
     let mut hash = Xxh3::new();
     loop {
         match input.read(&mut buffer)? {
-            0 => return Ok(content_hash(hash.digest128())),
+            0 => return Ok(hash.digest128()),
             read => hash.update(&buffer[..read]),
         }
     }

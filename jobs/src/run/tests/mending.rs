@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::fs::FileTimes;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use eciton_engine::base::Action;
@@ -39,8 +39,12 @@ fn text(lines: &[String]) -> String {
 
 /// Writes a file so that its time of change differs from any earlier one.
 fn rewrite(path: &Path, text: impl AsRef<[u8]>, seconds: u64) {
+    rewrite_at(path, text, UNIX_EPOCH + Duration::from_secs(seconds));
+}
+
+/// Writes a file so that it was last changed then.
+fn rewrite_at(path: &Path, text: impl AsRef<[u8]>, time: SystemTime) {
     std::fs::write(path, text).unwrap();
-    let time = UNIX_EPOCH + Duration::from_secs(seconds);
     let times = FileTimes::new().set_modified(time);
     std::fs::File::options()
         .write(true)
@@ -175,6 +179,7 @@ async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
     assert!(first.pending > 1, "{first:?}");
     let mut mended = lines(&[]);
     mended[101] = "AA,-100000".to_owned();
+    let recorded = std::fs::metadata(&path).unwrap().modified().unwrap();
     rewrite(&path, text(&mended), 1_000);
     let prepared = prepare(&db, "sums", &Reach::anywhere())
         .await
@@ -182,7 +187,7 @@ async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
         .unwrap();
     assert_eq!((prepared.shards, prepared.files.len()), (1, 1));
     // Somebody is at the job, and reads what was there.
-    rewrite(&path, &broken, 2_000);
+    rewrite_at(&path, &broken, recorded);
     let more = run(&db, "sums", stop_after(1, 1))
         .await
         .unwrap()

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use parquet::arrow::ArrowWriter;
 
-use super::super::{Source, files_now, mend, open_shard};
+use super::super::{KeptHash, Source, content_hash, files_now, mend, open_shard};
 use super::{Folder, gzip, read, zstd};
 
 const CSV: &str = "format = \"csv\"\npaths = [\"*\"]\nshard_size = 1024\n";
@@ -154,6 +154,38 @@ fn numbers_and_births_mean_nothing_elsewhere() {
         (file.mtime_ns, file.inode, file.birth_ns, file.device) = (0, 0, 0, 0);
     });
     read(&old, &shards).unwrap();
+}
+
+#[test]
+fn done_shards_of_every_format_are_held_against_what_they_have_read() {
+    for (settings, name, bytes) in kinds() {
+        for by_content in ["", BY_CONTENT] {
+            let folder = Folder::new(&format!("{settings}{by_content}")).with(name, &bytes);
+            let (source, shards) = folder.open();
+            let hashes = read(&source, &shards).unwrap().hashes;
+            let done = |shard: u64| {
+                let hash = hashes[usize::try_from(shard).unwrap()];
+                Some(KeptHash::new(content_hash(hash), 24))
+            };
+            set_modified(
+                &folder.path(name),
+                SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+            );
+            let mended = mend(&source, &shards, done).unwrap();
+            let now = mended.source(source.spec().clone()).unwrap();
+            read(&now, &mended.shards().unwrap()).unwrap();
+            // At equal length, and all of it done.
+            let other = match name {
+                "x.csv" => text(2).into_bytes(),
+                "x.parquet" => parquet(8, 3),
+                _ => bytes.iter().rev().copied().collect(),
+            };
+            fs::write(folder.path(name), other).unwrap();
+            let refused = mend(&source, &shards, done).unwrap_err().to_string();
+            let start = format!("`{name}`: the file changed since the job was recorded");
+            assert!(refused.starts_with(&start), "{refused}");
+        }
+    }
 }
 
 #[test]
