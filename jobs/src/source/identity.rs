@@ -56,7 +56,7 @@ pub(super) fn described(file: &SourceFile, handle: &File) -> io::Result<SourceFi
 /// to one of them from now on gives it another time.
 ///
 /// # Errors
-/// [`SourceError::Io`]; [`SourceError::Changed`] for a file that is being written all the time.
+/// [`SourceError::Io`]; [`SourceError::Columns`] for a file that is being written all the time.
 pub(super) fn settle(files: &mut [SourceFile]) -> Result<(), SourceError> {
     let begun = Instant::now();
     let mut fresh: Vec<(usize, Instant)> = Vec::new();
@@ -72,11 +72,10 @@ pub(super) fn settle(files: &mut [SourceFile]) -> Result<(), SourceError> {
     while !fresh.is_empty() {
         if begun.elapsed() > SETTLE_MAX {
             let (index, _) = fresh[0];
-            return Err(SourceError::Changed {
-                file: files[index].display.clone(),
-                expected: "one that nobody writes to".to_owned(),
-                found: "its time of modification moving".to_owned(),
-            });
+            let file = &files[index].display;
+            return Err(SourceError::Columns(format!(
+                "`{file}`: somebody is writing to the file; expected files that nobody writes to"
+            )));
         }
         sleep(wait);
         wait = Duration::ZERO;

@@ -66,7 +66,7 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     }
     let files = resolve(job, &spec.paths)?;
     let (surveyed, writings) = survey(job, spec, &files)?;
-    let refused = |error: SourceError| job.error(PATHS, error);
+    let refused = |error: SourceError| job.error(PATHS, error.while_planning());
     let mut ranges = Vec::with_capacity(files.len());
     let mut count = 0;
     for (file, facts) in files.iter().zip(&surveyed.files) {
@@ -82,7 +82,7 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     };
     // Whatever was read was read of what is recorded.
     for file in &files {
-        identity::check_path(file).map_err(|error| refused(error.while_planning()))?;
+        identity::check_path(file).map_err(refused)?;
     }
     let mut shards = Shards::default();
     for (index, (number, ranges)) in (0_u32..).zip(&ranges).enumerate() {
