@@ -285,7 +285,12 @@ fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, ArrowErro
                 _ => None,
             },
         )?)),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+        // Nanoseconds went in as numbers.
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Timestamp(TimeUnit::Nanosecond, _) => {
             Arc::new(Int64Array::from(each(datums, data_type, int)?))
         }
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Arc::new(
@@ -327,10 +332,6 @@ fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, ArrowErro
                 _ => None,
             },
         )?)),
-        // As it went in: a number.
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            Arc::new(Int64Array::from(each(datums, data_type, int)?))
-        }
         DataType::Date64 | DataType::Timestamp(..) => {
             let micros = each(datums, data_type, |datum| match datum {
                 Datum::Timestamp(micros) => Some(*micros),

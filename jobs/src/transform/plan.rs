@@ -81,6 +81,7 @@ impl Transform {
         let plan = state
             .optimize(plan)
             .map_err(|error| TransformError::from_plan(&error))?;
+        scope::no_predicate_subquery(&plan)?;
         let source_columns = source_columns(&plan, source_schema.fields().len())
             .map_err(|error| TransformError::from_plan(&error))?;
         let query = Some(Arc::new(Query { state, plan }));

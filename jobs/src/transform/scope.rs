@@ -117,6 +117,37 @@ pub(crate) fn reads_source(plan: &LogicalPlan) -> Result<bool, DataFusionError> 
     Ok(found)
 }
 
+/// Checks that no `IN (SELECT ...)` or `EXISTS` is left in an optimized plan: one that became no join has no operator,
+/// which would fail each shard.
+pub(super) fn no_predicate_subquery(plan: &LogicalPlan) -> Result<(), TransformError> {
+    let mut left = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                left = match part {
+                    Expr::Exists(_) => Some("EXISTS (SELECT ...)"),
+                    Expr::InSubquery(_) => Some("IN (SELECT ...)"),
+                    Expr::SetComparison(_) => Some("ANY (SELECT ...)"),
+                    _ => left,
+                };
+                Ok(match left {
+                    Some(_) => TreeNodeRecursion::Stop,
+                    None => TreeNodeRecursion::Continue,
+                })
+            })
+        })
+    });
+    walked.map_err(|error| TransformError::from_plan(&error))?;
+    match left {
+        None => Ok(()),
+        Some(left) => Err(TransformError::Plan {
+            message: format!(
+                "`{left}` is not supported in this place: expected it in WHERE, joined by AND, or a list of literals"
+            ),
+        }),
+    }
+}
+
 /// Whether an expression of this node has a subquery. It may be planned as a join.
 pub(crate) fn has_subquery(node: &LogicalPlan) -> Result<bool, DataFusionError> {
     let mut found = false;

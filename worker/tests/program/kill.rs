@@ -115,3 +115,13 @@ fn an_aggregation_survives_kills() {
 fn an_upsert_survives_kills() {
     survives(&upsert("2KiB"), "levels");
 }
+
+/// The answer of a query comes with the end of its job: a kill there leaves neither half of it.
+#[test]
+fn an_answer_survives_kills() {
+    let job = aggregation("2KiB");
+    let (head, _) = job.split_once("[transform]").unwrap();
+    let sql = "SELECT station, count(*) AS rows, sum(level) AS level_sum, avg(level) AS level_avg, count(DISTINCT note) AS \
+               notes, round(sum(flow) / count(flow), 3) AS flow FROM source GROUP BY station HAVING count(*) > 1";
+    survives(&format!("{head}[transform]\nsql = \"{sql}\"\n"), "stations");
+}

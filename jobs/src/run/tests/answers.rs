@@ -199,7 +199,7 @@ async fn run_job(table: &Table, sql: &str, how: How) -> Result<(bool, Vec<Value>
     let stores = db.stores().await.unwrap();
     let left: Vec<&str> = stores
         .iter()
-        .map(|store| store.name())
+        .map(eciton_engine::db::Store::name)
         .filter(|name| name.starts_with("_answer"))
         .collect();
     assert!(left.is_empty(), "{left:?} are left");
@@ -241,14 +241,15 @@ const SCHEMA: &str = "k = \"string\"\ni = \"int64\"\nj = \"int64\"\nf = \"float6
 /// A few rows with everything that is special.
 fn few() -> Table {
     let mut first = "k,i,j,f,b,d,t,z\n".to_owned();
-    for n in 0..200 {
-        let k = ["a", "b", "c", ""][n * 7 % 4];
+    for n in 0..200_u32 {
+        let of = |choices: &[&'static str], index: u32| choices[index as usize % choices.len()];
+        let k = of(&["a", "b", "c", ""], n * 7);
         let i = if n % 9 == 0 {
             String::new()
         } else {
             (n * 31 % 17).to_string()
         };
-        let (f, b) = (n as f64 / 8.0, ["true", "false", ""][n % 3]);
+        let (f, b) = (f64::from(n) / 8.0, of(&["true", "false", ""], n));
         writeln!(
             first,
             "{k},{i},{n},{f},{b},{}.{:02},2013-01-{:02},2013-02-01T00:00:{:02}Z",

@@ -46,23 +46,19 @@ pub(super) fn table(dice: &mut Dice) -> Vec<String> {
                 true => String::new(),
                 false => value,
             };
-            let (k, i, j) = (
-                dice.of(&["a", "b", "c", "ä", "\"x,y\""]),
-                dice.below(9),
-                dice.below(1000),
-            );
-            let (f, b) = (dice.below(64), dice.of(&["true", "false"]));
-            let (d, day, second) = (dice.below(2000), dice.below(28) + 1, dice.below(60));
             let sign = dice.of(&["", "-"]);
+            let cents = dice.below(2000);
+            // Eighths, so that sums are exact.
+            let eighths = u32::try_from(dice.below(64)).unwrap();
             let fields = [
-                k.to_owned(),
-                format!("{sign}{i}"),
-                j.to_string(),
-                format!("{sign}{}", f as f64 / 8.0),
-                b.to_owned(),
-                format!("{sign}{}.{:02}", d / 100, d % 100),
-                format!("2013-01-{day:02}"),
-                format!("2013-02-01T00:00:{second:02}.25Z"),
+                dice.of(&["a", "b", "c", "ä", "\"x,y\""]).to_owned(),
+                format!("{sign}{}", dice.below(9)),
+                dice.below(1000).to_string(),
+                format!("{sign}{}", f64::from(eighths) / 8.0),
+                dice.of(&["true", "false"]).to_owned(),
+                format!("{sign}{}.{:02}", cents / 100, cents % 100),
+                format!("2013-01-{:02}", dice.below(28) + 1),
+                format!("2013-02-01T00:00:{:02}.25Z", dice.below(60)),
             ];
             let fields = fields.map(|field| null(dice, field));
             // A blank line would be no row.
