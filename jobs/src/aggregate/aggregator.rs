@@ -11,7 +11,7 @@ use super::error::AggregateError;
 
 use super::plan::Inner;
 use super::states::States;
-use crate::columns::{Column, KeyColumns};
+use crate::columns::{Column, KeyColumns, ValueError};
 use crate::groups::Groups;
 
 /// Bytes of keys and states that an aggregator keeps before it asks to be emptied.
@@ -53,14 +53,17 @@ impl Aggregator {
     /// [`AggregateError`]: a value or a key of this batch cannot be stored. The shard is of no use
     /// then.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<(), AggregateError> {
-        let keys = self.plan.key.read(batch)?;
+        let rows_before = self.rows_before;
+        let placed = |error: ValueError| error.after(rows_before);
+        let keys = self.plan.key.read(batch).map_err(placed)?;
         self.assign_groups(&keys, batch.num_rows())?;
         let columns = self
             .plan
             .columns
             .iter()
             .map(|(name, index)| Column::read(name, batch.column(*index)))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(placed)?;
         for (value, states) in self.plan.values.iter().zip(&mut self.states) {
             states.resize(self.groups.len());
             states.update(&self.rows, value.column().map(|column| &columns[column]));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
     Float32Array, Float64Array, Int8Array, Int64Array, LargeStringArray, RecordBatch, StringArray,
-    StringViewArray, TimestampNanosecondArray, UInt64Array,
+    StringViewArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
@@ -120,7 +120,7 @@ fn null_is_a_key_of_its_own_and_sorts_first() {
 #[test]
 fn types_become_the_engines() {
     let micros = 1_357_034_400_000_000_i64;
-    let nanos = TimestampNanosecondArray::from(vec![micros * 1_000 + 999, -1]);
+    let nanos = TimestampNanosecondArray::from(vec![micros * 1_000, -1_000]);
     let columns: Vec<(&str, ArrayRef, &str)> = vec![
         (
             "bool",
@@ -193,6 +193,32 @@ fn types_become_the_engines() {
         let first = aggregate(&plan, &[batch]).remove(0).0;
         if name != "dec" {
             assert_eq!(json_key(&first), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn moments_that_microseconds_do_not_hold_are_errors_with_their_rows() {
+    let late: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![0, i64::MAX]));
+    let fine: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000, -1]));
+    for (array, message) in [
+        (
+            late,
+            "9223372036854775807 (Timestamp(ms)) is beyond the range of timestamps",
+        ),
+        (
+            fine,
+            "-1 (Timestamp(ns)) has nanoseconds that microseconds do not hold",
+        ),
+    ] {
+        let batch = batch(vec![("k", same_key(2)), ("t", array)]);
+        for (key, values) in [("k", [("lo", "min", "t")]), ("t", [("n", "count", "k")])] {
+            let plan = Aggregation::plan(&spec(&[key], &values), &batch.schema()).unwrap();
+            let mut shard = plan.start();
+            shard.push(&batch.slice(0, 1)).unwrap();
+            let error = shard.push(&batch.slice(1, 1)).unwrap_err().to_string();
+            let expected = format!("column `t`, output row 2: {message}");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 }
@@ -469,6 +495,10 @@ fn joined_shards_equal_one_shard_for_every_type() {
             .map(|i| (i % 4 > 0).then(|| format!("t{i}")))
             .collect();
         let of_type = |data_type: &DataType| cast(&ints, data_type).unwrap();
+        // Whole microseconds, which is what the engine keeps.
+        let micros = of_type(&DataType::Timestamp(TimeUnit::Microsecond, None));
+        let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        let nanos = cast(&micros, &nanos).unwrap();
         let flags: BooleanArray = rows
             .clone()
             .map(|i| (i % 3 > 0).then_some(i % 2 == 0))
@@ -483,10 +513,7 @@ fn joined_shards_equal_one_shard_for_every_type() {
             ("u", of_type(&DataType::UInt64)),
             ("f", of_type(&DataType::Float64)),
             ("d", of_type(&DataType::Decimal128(20, 2))),
-            (
-                "t",
-                of_type(&DataType::Timestamp(TimeUnit::Nanosecond, None)),
-            ),
+            ("t", nanos),
             ("s", Arc::new(texts)),
             ("b", Arc::new(flags)),
             ("x", Arc::new(bytes)),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, Float64Array, Int64Array,
-    StringArray, StringViewArray, UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryViewArray, BooleanArray, Decimal128Array,
+    Float64Array, Int64Array, PrimitiveArray, StringArray, StringViewArray, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
@@ -22,12 +22,43 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// A value of a batch that has no counterpart in the engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("column `{column}`: {message}")]
+#[error("column `{column}`{}: {message}", of_row(*row))]
 pub struct ValueError {
     /// The column's name.
     pub column: String,
     /// What does not fit.
     pub message: String,
+    /// The row that has it, from 0 within what was given to convert, where one is to blame.
+    pub row: Option<u64>,
+}
+
+impl ValueError {
+    /// The error of a batch with so many rows of the shard's output before it.
+    pub(crate) fn after(self, rows: u64) -> ValueError {
+        ValueError {
+            row: self.row.map(|row| row + rows),
+            ..self
+        }
+    }
+}
+
+fn of_row(row: Option<u64>) -> String {
+    row.map_or_else(String::new, |row| format!(", output row {}", row + 1))
+}
+
+/// Why an array is no column.
+struct Refusal {
+    message: String,
+    row: Option<u64>,
+}
+
+impl From<ArrowError> for Refusal {
+    fn from(error: ArrowError) -> Refusal {
+        Refusal {
+            message: error.to_string(),
+            row: None,
+        }
+    }
 }
 
 /// A column's values. Text keeps either of Arrow's layouts, because turning one into the other
@@ -52,21 +83,23 @@ impl Column {
     /// Brings an array into its kind's layout.
     ///
     /// # Errors
-    /// A type that has no kind, a timestamp whose microseconds 64 bits do not hold.
+    /// A type that has no kind, a timestamp whose microseconds 64 bits do not hold, or that has more digits.
     pub(crate) fn read(name: &str, array: &ArrayRef) -> Result<Column, ValueError> {
-        Column::from_array(array).map_err(|error| ValueError {
+        Column::from_array(array).map_err(|refusal| ValueError {
             column: name.to_owned(),
-            message: error.to_string(),
+            message: refusal.message,
+            row: refusal.row,
         })
     }
 
-    fn from_array(array: &ArrayRef) -> Result<Column, ArrowError> {
+    fn from_array(array: &ArrayRef) -> Result<Column, Refusal> {
         let data_type = array.data_type();
         if let DataType::Dictionary(_, values) = data_type {
             return Column::from_array(&cast(array, values)?);
         }
-        let kind = Kind::of(data_type).ok_or_else(|| {
-            ArrowError::NotYetImplemented(format!("values of type {data_type} are not supported"))
+        let kind = Kind::of(data_type).ok_or_else(|| Refusal {
+            message: format!("values of type {data_type} are not supported"),
+            row: None,
         })?;
         Ok(match kind {
             Kind::Null => Column::Null,
@@ -189,36 +222,53 @@ fn decimals(array: &ArrayRef, scale: i8) -> Result<Decimal128Array, ArrowError> 
     Ok(wide.as_primitive().clone())
 }
 
-/// Microseconds since the epoch. Not Arrow's cast, which cuts towards zero and would put moments
-/// before 1970 a microsecond late.
-fn micros(array: &ArrayRef) -> Result<Int64Array, ArrowError> {
-    let scaled = |value: i64, factor: i64| {
-        value.checked_mul(factor).ok_or_else(|| {
-            let unit = array.data_type();
-            ArrowError::CastError(format!(
-                "{value} ({unit}) is beyond the range of timestamps"
-            ))
-        })
-    };
+/// Microseconds since the epoch, exactly. Not Arrow's cast, which drops nanoseconds.
+fn micros(array: &ArrayRef) -> Result<Int64Array, Refusal> {
+    let times = |factor: i64| move |value: i64| value.checked_mul(factor);
     match array.data_type() {
         DataType::Date32 => {
             let days = array.as_primitive::<Date32Type>();
-            days.try_unary(|day| scaled(day.into(), MICROS_PER_DAY))
+            scaled(days, |day| i64::from(day).checked_mul(MICROS_PER_DAY))
         }
-        DataType::Date64 => array
-            .as_primitive::<Date64Type>()
-            .try_unary(|ms| scaled(ms, 1_000)),
-        DataType::Timestamp(TimeUnit::Second, _) => array
-            .as_primitive::<TimestampSecondType>()
-            .try_unary(|s| scaled(s, 1_000_000)),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => array
-            .as_primitive::<TimestampMillisecondType>()
-            .try_unary(|ms| scaled(ms, 1_000)),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => Ok(array
-            .as_primitive::<TimestampNanosecondType>()
-            .unary(|ns| ns.div_euclid(1_000))),
+        DataType::Date64 => scaled(array.as_primitive::<Date64Type>(), times(1_000)),
+        DataType::Timestamp(TimeUnit::Second, _) => scaled(
+            array.as_primitive::<TimestampSecondType>(),
+            times(1_000_000),
+        ),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => scaled(
+            array.as_primitive::<TimestampMillisecondType>(),
+            times(1_000),
+        ),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let whole = |nanos: i64| (nanos % 1_000 == 0).then_some(nanos / 1_000);
+            scaled(array.as_primitive::<TimestampNanosecondType>(), whole)
+        }
         _ => Ok(array
             .as_primitive::<TimestampMicrosecondType>()
             .reinterpret_cast::<Int64Type>()),
     }
+}
+
+/// Each value by a function that gives `None` for one that microseconds do not hold.
+fn scaled<T: ArrowPrimitiveType>(
+    array: &PrimitiveArray<T>,
+    micros: impl Fn(T::Native) -> Option<i64>,
+) -> Result<Int64Array, Refusal> {
+    let scaled = array.try_unary(|value| micros(value).ok_or(()));
+    scaled.map_err(|()| {
+        let fails = |row: &usize| array.is_valid(*row) && micros(array.value(*row)).is_none();
+        let row = (0..array.len()).find(fails).unwrap_or(0);
+        let (value, unit) = (array.value(row), array.data_type());
+        let why = match unit {
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                "has nanoseconds that microseconds do not hold; cut them off with \
+                 `date_trunc('microsecond', ...)` in [transform] sql"
+            }
+            _ => "is beyond the range of timestamps",
+        };
+        Refusal {
+            message: format!("{value:?} ({unit}) {why}"),
+            row: Some(row as u64),
+        }
+    })
 }

@@ -11,7 +11,7 @@
 //! | all text types | string |
 //! | all binary types | bytes |
 //! | `Date32`, `Date64` | timestamp: midnight UTC (`Date64`: its own milliseconds) |
-//! | `Timestamp` of any unit | timestamp: microseconds since the epoch; without a zone it is taken as UTC, nanoseconds are cut down to the microsecond before |
+//! | `Timestamp` of any unit | timestamp: microseconds since the epoch; without a zone it is taken as UTC; a value with nanoseconds beyond microseconds is an error |
 //! | a dictionary | what its values become |
 //!
 //! Times of day, durations, intervals, 256-bit decimals and nested types become nothing here: a

@@ -13,9 +13,10 @@ use super::error::JobError;
 use super::gather::{Gathering, Into};
 use super::pipeline::Pipeline;
 use super::results::Results;
+use super::status::unit;
 use crate::aggregate::{AggregateError, Aggregator};
 use crate::query::TopError;
-use crate::source::{Shard, ShardReader, SourceError, content_hash, open_shard};
+use crate::source::{Shard, ShardReader, Source, SourceError, content_hash, open_shard};
 use crate::transform::{RunError, TransformError};
 use crate::upsert::UpsertError;
 
@@ -61,6 +62,24 @@ impl AttemptError {
             message: message.to_string(),
             transient: false,
         }
+    }
+}
+
+impl AttemptError {
+    /// The error with the file and the part of it that the shard covers, unless it names the file itself.
+    fn within(self, source: &Source, shard: Shard) -> AttemptError {
+        let AttemptError::Shard { message, transient } = self else {
+            return self;
+        };
+        let file = source.file(shard).ok().map(|file| &file.display);
+        let message = match file {
+            Some(file) if !message.contains(&format!("`{file}`")) => {
+                let (unit, end) = (unit(source), shard.start.saturating_add(shard.len));
+                format!("`{file}`, {unit} {} to {end}: {message}", shard.start)
+            }
+            _ => message,
+        };
+        AttemptError::Shard { message, transient }
     }
 }
 
@@ -149,7 +168,10 @@ impl Attempt<'_> {
         shard: Shard,
         spare: Option<Box<Aggregator>>,
     ) -> Result<Computed, AttemptError> {
-        let computed = std::panic::AssertUnwindSafe(|| self.compute_unguarded(shard, spare));
+        let computed = std::panic::AssertUnwindSafe(|| {
+            let computed = self.compute_unguarded(shard, spare);
+            computed.map_err(|error| error.within(&self.pipeline.source, shard))
+        });
         std::panic::catch_unwind(computed).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text

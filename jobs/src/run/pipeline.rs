@@ -89,6 +89,11 @@ impl Pipeline {
                 return Err(Misfit::new("merge", "expected [merge] or [upsert]"));
             }
         };
+        let columns = transform.source_columns();
+        if let Err((column, what)) = source.check_readable(columns) {
+            let message = format!("column `{column}`: not supported: {what}; leave it out");
+            return Err(Misfit::new("source.paths", message));
+        }
         Ok(Pipeline {
             source,
             transform,

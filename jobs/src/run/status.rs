@@ -258,7 +258,8 @@ pub(super) async fn failures(
     Ok(failures)
 }
 
-fn unit(source: &Source) -> &'static str {
+/// What the places of a source's shards are counted in.
+pub(super) fn unit(source: &Source) -> &'static str {
     match source.spec().format() {
         Format::Parquet => "row groups",
         Format::Range | Format::Store => "values",

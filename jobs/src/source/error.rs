@@ -70,8 +70,41 @@ pub enum SourceError {
         /// The encoding.
         found: &'static str,
     },
-    /// A Parquet file that cannot be read.
-    #[error("`{file}`: damaged or unreadable Parquet file: {message}")]
+    /// A file that is not what its name or the job file says.
+    #[error("`{file}`: {message}")]
+    Content {
+        /// The file, as messages show it.
+        file: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A file that is right and has something that is not read.
+    #[error("`{file}`: not supported: {what}")]
+    Unsupported {
+        /// The file, as messages show it.
+        file: String,
+        /// What it has, and where.
+        what: String,
+    },
+    /// A value that its column's type does not hold exactly.
+    #[error(
+        "`{file}`: row {row}, column `{column}`: expected {expected}, found {value}, which it does not hold \
+         exactly; give the column another type in [source.schema], or none"
+    )]
+    Inexact {
+        /// The file, as messages show it.
+        file: String,
+        /// The row of the file, counted from 1.
+        row: u64,
+        /// The column.
+        column: String,
+        /// The value.
+        value: String,
+        /// The type.
+        expected: String,
+    },
+    /// A Parquet file that is damaged.
+    #[error("`{file}`: damaged Parquet file: {message}")]
     Parquet {
         /// The file, as messages show it.
         file: String,

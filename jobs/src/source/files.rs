@@ -14,6 +14,9 @@ use crate::spec::{JobFile, SpecError};
 /// Compressions that exist and are not read. Their bytes would be taken for text.
 const REFUSED_EXTENSIONS: [&str; 8] = ["bz2", "xz", "lz4", "lzma", "br", "zip", "7z", "z"];
 
+/// Files with files in them.
+const ARCHIVES: [&str; 4] = ["tar", "tgz", "tzst", "txz"];
+
 /// Names beginning with a dot are matched only by a dot, as in a shell: editors leave such files behind.
 const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
@@ -139,6 +142,14 @@ fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, S
         .and_then(|e| e.to_str())
         .unwrap_or_default();
     let extension = extension.to_ascii_lowercase();
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let is_archive = stem.is_some_and(|stem| stem.to_ascii_lowercase().ends_with(".tar"));
+    if is_archive || ARCHIVES.contains(&extension.as_str()) {
+        return Err(job.error(
+            PATHS,
+            format!("`{display}`: archives are not read; unpack it"),
+        ));
+    }
     if REFUSED_EXTENSIONS.contains(&extension.as_str()) {
         return Err(job.error(
             PATHS,

@@ -1,17 +1,15 @@
 //! The text of a file: opened, checked against the plan, decompressed.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use eciton_proto::v1::SourceFile;
-use flate2::bufread::MultiGzDecoder;
 
+use super::decompress::{Gzip, Packed, Refusal, Zstd};
 use super::error::SourceError;
+use super::sniff::{HEAD_LEN, sniff};
 use super::{identity, reach};
-
-/// Bytes read from a compressed file at once.
-const COMPRESSED_READ_LEN: usize = 128 * 1024;
 
 /// What was being done when a file could not be opened.
 pub(super) const OPENING: &str = "cannot be opened";
@@ -32,8 +30,8 @@ impl Codec {
             .and_then(|e| e.to_str())
             .unwrap_or_default();
         match extension.to_ascii_lowercase().as_str() {
-            "gz" => Self::Gzip,
-            "zst" => Self::Zstd,
+            "gz" | "gzip" => Self::Gzip,
+            "zst" | "zstd" => Self::Zstd,
             _ => Self::Plain,
         }
     }
@@ -77,12 +75,15 @@ impl Input {
                     .ok_or_else(|| {
                         SourceError::Plan(format!("a shard beyond the end of `{}`", file.display))
                     })?;
+                if start == 0 {
+                    check_text(file, &mut handle)?;
+                }
                 handle.seek(SeekFrom::Start(start)).map_err(failed)?;
                 (Box::new(handle.take(len)), Some(end))
             }
-            Codec::Gzip => (Box::new(MultiGzDecoder::new(buffered(handle))), None),
+            Codec::Gzip => (Box::new(Gzip::new(Packed::new(handle))), None),
             Codec::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(buffered(handle));
+                let decoder = Zstd::new(Packed::new(handle));
                 (Box::new(decoder.map_err(failed)?), None)
             }
         };
@@ -130,8 +131,25 @@ impl Input {
             source.kind(),
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
         );
+        let inner = source.get_ref();
+        match inner.and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            Some(Refusal::Unsupported(what)) => {
+                return SourceError::Unsupported {
+                    file: self.file.clone(),
+                    what: what.clone(),
+                };
+            }
+            Some(Refusal::Content(message)) => {
+                return SourceError::Content {
+                    file: self.file.clone(),
+                    message: message.clone(),
+                };
+            }
+            Some(Refusal::Damaged(_)) | None => {}
+        }
         // zstd reports damage as `Other`; what the system says has a code of its own.
-        if self.codec != Codec::Plain && (damage || source.raw_os_error().is_none()) {
+        let is_other = source.kind() == io::ErrorKind::Other && source.raw_os_error().is_none();
+        if self.codec != Codec::Plain && (damage || is_other) {
             let (file, codec) = (self.file.clone(), self.codec.name());
             return SourceError::Compressed {
                 file,
@@ -148,8 +166,18 @@ impl Input {
     }
 }
 
-fn buffered(file: File) -> BufReader<File> {
-    BufReader::with_capacity(COMPRESSED_READ_LEN, file)
+/// A file that is read as text may be something else that is known by its beginning.
+fn check_text(file: &SourceFile, handle: &mut File) -> Result<(), SourceError> {
+    let mut head = Vec::with_capacity(HEAD_LEN);
+    let read = (&*handle).take(HEAD_LEN as u64).read_to_end(&mut head);
+    read.map_err(|source| io_error(file, "cannot be read", source))?;
+    let Some(content) = sniff(&head) else {
+        return Ok(());
+    };
+    Err(SourceError::Content {
+        file: file.display.clone(),
+        message: format!("expected text, found {content}{}", content.hint()),
+    })
 }
 
 /// Opens a file and checks that it is the one that was recorded.

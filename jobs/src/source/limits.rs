@@ -18,6 +18,16 @@ pub const SHARDS_PER_CHUNK: usize = 4096;
 pub const SHOWN_LEN_MAX: usize = 64;
 /// Bytes hashed to find the done shards of a mended file, as a multiple of its length.
 pub const MEND_READ_FACTOR_MAX: u64 = 64;
+/// Bytes of the footer of a Parquet file.
+pub const FOOTER_LEN_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of a page of a Parquet file, decompressed.
+pub const PAGE_LEN_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes of the header of a page, with its statistics.
+pub const PAGE_HEADER_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a zstd window: what `zstd --long=31` makes, the most that its own program reads.
+pub const WINDOW_LEN_MAX: u64 = 1 << 31;
+/// Bytes of a zstd window that every reader may have. Larger ones share [`WINDOW_LEN_MAX`] within a process.
+pub const WINDOW_LEN_FREE: u64 = 128 << 20;
 /// Values of one batch, where its columns are many.
 pub const BATCH_VALUES_MAX: usize = 1 << 20;
 

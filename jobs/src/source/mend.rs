@@ -198,7 +198,8 @@ impl Mending<'_> {
     }
 
     fn row_groups(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
-        let metadata = parquet::row_groups(&self.new, self.source.schema())?;
+        let (schema, declared) = (self.source.schema(), &self.source.spec().schema);
+        let metadata = parquet::row_groups(&self.new, schema, declared)?;
         let wanted: u64 = pieces.iter().map(|piece| piece.shard.len).sum();
         if metadata.len() as u64 != wanted {
             return Err(self.changed(&format!("{wanted} row groups"), &metadata.len().to_string()));

@@ -50,7 +50,7 @@
 //! | module | is |
 //! |---|---|
 //! | `plan` | files, columns and shards together; their recorded form |
-//! | `files`, `schema`, `cut` | the three steps of planning; `sample`, `header`, `infer` serve `schema` |
+//! | `files`, `schema`, `cut` | the three steps of planning; `sample`, `header`, `infer`, `columns` serve `schema` |
 //! | `identity`, `content` over `watch` | whether a file is the one that was recorded: by its times and number, or by its bytes |
 //! | `found` | whether a recorded job has the files that its globs match now |
 //! | `mend` | where the shards are after a file was mended |
@@ -61,18 +61,25 @@
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
 //! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
+//! | `decompress`, `sniff` | gzip and zstd; what a file is by how it begins |
+//! | `guard` | panics of libraries as errors |
+//! | `unify`, `exact` | one type for a column that files disagree about, and values brought to it unchanged |
 //! | [`limits`] | every bound |
 
 mod array;
 mod block;
+mod columns;
 mod content;
 mod csv;
 mod cut;
+mod decompress;
 mod dialect;
 mod error;
+mod exact;
 mod fields;
 mod files;
 mod found;
+mod guard;
 mod head;
 mod header;
 mod identity;
@@ -94,7 +101,9 @@ mod reading;
 mod sample;
 mod scan;
 mod schema;
+mod sniff;
 mod text;
+mod unify;
 mod watch;
 
 pub use error::{Column, Malformed, SourceError};

@@ -13,6 +13,7 @@ use super::error::SourceError;
 use super::files::{PATHS, resolve};
 use super::identity;
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
+use super::parquet::unreadable;
 use super::range;
 use super::reach::Reach;
 use super::reading::Reading;
@@ -394,6 +395,21 @@ impl Source {
     /// The files, in order.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
+    }
+
+    /// Whether the values of these columns can be read as they are.
+    ///
+    /// # Errors
+    /// The name of a column and what its values are.
+    pub(crate) fn check_readable(&self, columns: &[usize]) -> Result<(), (String, &'static str)> {
+        if self.spec.format() != Format::Parquet {
+            return Ok(());
+        }
+        let of = |index: &usize| {
+            let field = self.schema.fields().get(*index)?;
+            Some((field.name().clone(), unreadable(field.data_type())?))
+        };
+        columns.iter().find_map(of).map_or(Ok(()), Err)
     }
 
     /// The file of a shard.

@@ -11,7 +11,7 @@ use super::csv::{CsvDecoder, CsvFormat};
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::jsonl::{JsonDecoder, JsonFormat, Names};
-use super::parquet::ParquetShard;
+use super::parquet::{ParquetShard, Request};
 use super::plan::{Shard, Source};
 use super::range::RangeShard;
 use super::reach::Reach;
@@ -64,8 +64,12 @@ fn open_kind(
         }
         Format::Parquet => {
             let file = source.file(shard)?;
-            let opened =
-                ParquetShard::open(file, shard.start, shard.len, source.schema(), columns)?;
+            let request = Request {
+                schema: source.schema(),
+                columns,
+                declared: &source.spec().schema,
+            };
+            let opened = ParquetShard::open(file, shard.start, shard.len, request)?;
             Kind::Parquet(Box::new(opened))
         }
         Format::Range => open_range(source, shard, schema)?,

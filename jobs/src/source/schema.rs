@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 use eciton_proto::v1::{Format, SchemaField, SourceFile, SourceSpec};
 
+use super::columns::survey_parquet;
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::fields::{self, split};
@@ -14,11 +15,10 @@ use super::header::header;
 use super::infer::{Numbers, Sampled};
 use super::jsonl::members;
 use super::limits::SAMPLE_ROWS_MAX;
-use super::parquet::{Footer, footer};
 use super::reading::PADDED;
 use super::sample::{Sample, sample};
 use crate::spec::limits::COLUMNS_MAX;
-use crate::spec::{JobFile, SpecError, parse_type, type_name};
+use crate::spec::{JobFile, SpecError, parse_type};
 
 /// What looking into the files told.
 pub(super) struct Surveyed {
@@ -83,7 +83,7 @@ impl Writings {
 }
 
 /// A declared type, its format and its unit.
-type Declared = (DataType, String, String);
+pub(super) type Declared = (DataType, String, String);
 
 /// Finds the columns of a source of files, and looks at the start of each file.
 pub(super) fn survey(
@@ -94,7 +94,7 @@ pub(super) fn survey(
     let (surveyed, writings) = match (spec.format(), Dialect::of(spec)) {
         (Format::Jsonl, Some(dialect)) => survey_json(job, spec, files, dialect)?,
         (_, Some(dialect)) => survey_csv(job, spec, files, dialect)?,
-        (_, None) => (survey_parquet(job, files)?, Writings::default()),
+        (_, None) => (survey_parquet(job, spec, files)?, Writings::default()),
     };
     let columns = surveyed.schema.fields().len();
     if columns > COLUMNS_MAX {
@@ -112,7 +112,7 @@ pub(super) fn survey(
     Ok((surveyed, writings))
 }
 
-fn refused(job: &JobFile, error: &SourceError) -> SpecError {
+pub(super) fn refused(job: &JobFile, error: &SourceError) -> SpecError {
     job.error(PATHS, error)
 }
 
@@ -246,7 +246,7 @@ fn same_names(
     ))
 }
 
-fn declared(spec: &SourceSpec) -> HashMap<&str, Declared> {
+pub(super) fn declared(spec: &SourceSpec) -> HashMap<&str, Declared> {
     let parsed = |field: &SchemaField| {
         let data_type = parse_type(&field.r#type)?;
         Some((data_type, field.format.clone(), field.unit.clone()))
@@ -257,7 +257,7 @@ fn declared(spec: &SourceSpec) -> HashMap<&str, Declared> {
         .collect()
 }
 
-fn check_declared(
+pub(super) fn check_declared(
     job: &JobFile,
     spec: &SourceSpec,
     file: &SourceFile,
@@ -374,65 +374,4 @@ impl JsonColumns {
         self.index.insert(name.to_owned(), self.columns.len() - 1);
         self.columns.len() - 1
     }
-}
-
-// --- Parquet ---------------------------------------------------------------------------------
-
-fn survey_parquet(job: &JobFile, files: &[SourceFile]) -> Result<Surveyed, SpecError> {
-    let mut first: Option<(&SourceFile, Schema)> = None;
-    let mut facts = Vec::with_capacity(files.len());
-    for file in files {
-        let Footer { schema, row_groups } = footer(file).map_err(|e| refused(job, &e))?;
-        facts.push(FileFacts::Parquet { row_groups });
-        match &first {
-            None => first = Some((file, schema)),
-            Some((other, expected)) if *expected != schema => {
-                return Err(different(job, other, expected, file, &schema));
-            }
-            Some(_) => {}
-        }
-    }
-    let schema = first.map_or_else(Schema::empty, |(_, schema)| schema);
-    Ok(Surveyed {
-        schema: Arc::new(schema),
-        files: facts,
-    })
-}
-
-fn different(
-    job: &JobFile,
-    first: &SourceFile,
-    expected: &Schema,
-    file: &SourceFile,
-    found: &Schema,
-) -> SpecError {
-    let names = |schema: &Schema| {
-        schema
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect::<Vec<_>>()
-    };
-    if let Err(error) = same_names(job, first, &names(expected), file, &names(found)) {
-        return error;
-    }
-    let pair = expected
-        .fields()
-        .iter()
-        .zip(found.fields())
-        .find(|(a, b)| a != b);
-    let difference = pair.map_or_else(String::new, |(a, b)| {
-        let (one, other) = (type_name(a.data_type()), type_name(b.data_type()));
-        format!(
-            ": column `{}` is {one} in one and {other} in the other",
-            a.name()
-        )
-    });
-    job.error(
-        PATHS,
-        format!(
-            "`{}` and `{}` have different columns{difference}; expected the same in every file",
-            first.display, file.display
-        ),
-    )
 }

@@ -102,8 +102,8 @@ fn check_keys(section: &Section<'_>, name: &str, format: Format) -> Result<(), S
         (&["delimiter"], format == Format::Csv, "`csv`"),
         (
             &["schema"],
-            delimited || format == Format::Jsonl,
-            "`csv`, `tsv` and `jsonl`",
+            format != Format::Range,
+            "`csv`, `tsv`, `jsonl` and `parquet`",
         ),
         (
             &["from", "to", "shard_len"],

@@ -50,7 +50,7 @@ impl JsonColumn {
         Ok(match array.data_type() {
             DataType::List(_) => {
                 let list: &ListArray = array.as_list();
-                let items = Box::new(JsonColumn::read(name, list.values())?);
+                let items = JsonColumn::items(name, list.values())?;
                 JsonColumn::List {
                     spans: Spans::Short(list.clone()),
                     nulls,
@@ -59,7 +59,7 @@ impl JsonColumn {
             }
             DataType::LargeList(_) => {
                 let list: &LargeListArray = array.as_list();
-                let items = Box::new(JsonColumn::read(name, list.values())?);
+                let items = JsonColumn::items(name, list.values())?;
                 JsonColumn::List {
                     spans: Spans::Long(list.clone()),
                     nulls,
@@ -69,7 +69,7 @@ impl JsonColumn {
             DataType::FixedSizeList(_, _) => {
                 let list: &FixedSizeListArray = array.as_fixed_size_list();
                 let len = usize::try_from(list.value_length()).unwrap_or(0);
-                let items = Box::new(JsonColumn::read(name, list.values())?);
+                let items = JsonColumn::items(name, list.values())?;
                 JsonColumn::List {
                     spans: Spans::Fixed(len),
                     nulls,
@@ -82,6 +82,13 @@ impl JsonColumn {
             },
             _ => JsonColumn::Scalar(Column::read(name, array)?),
         })
+    }
+
+    /// What lists hold. An item's number is no row's.
+    fn items(name: &str, values: &ArrayRef) -> Result<Box<JsonColumn>, ValueError> {
+        let items = JsonColumn::read(name, values);
+        let items = items.map_err(|error| ValueError { row: None, ..error })?;
+        Ok(Box::new(items))
     }
 
     /// Adds a row's value.

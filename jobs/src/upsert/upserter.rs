@@ -76,13 +76,16 @@ impl Upserter {
     /// # Errors
     /// [`UpsertError`]: a row of this batch cannot be stored. The shard is of no use then.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<(), UpsertError> {
-        let keys = self.plan.key.read(batch)?;
+        let rows_before = self.rows;
+        let placed = |error: ValueError| error.after(rows_before);
+        let keys = self.plan.key.read(batch).map_err(placed)?;
         let columns = self
             .plan
             .values
             .iter()
             .map(|(name, index)| Ok((name.clone(), JsonColumn::read(name, batch.column(*index))?)))
-            .collect::<Result<Vec<_>, ValueError>>()?;
+            .collect::<Result<Vec<_>, ValueError>>()
+            .map_err(placed)?;
         let members = Members::new(columns.into_iter());
         for row in 0..batch.num_rows() {
             keys.encode(row, &mut self.builder);

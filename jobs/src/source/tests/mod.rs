@@ -7,6 +7,7 @@ mod jsonl;
 mod malformed;
 mod mending;
 mod others;
+mod parquet;
 mod planning;
 
 use std::fs;

@@ -90,24 +90,33 @@ fn files_with_other_columns_are_refused() {
     assert_eq!(
         folder.refusal(),
         "job.toml:4: key `source.paths`: `1.parquet` and `2.parquet` have different columns: column `a` is \
-         int64 in one and string in the other; expected the same in every file"
+         int64 in one and string in the other, and no type holds both exactly; expected the same in every file, or one \
+         type in [source.schema]"
     );
 }
 
 #[test]
 fn damaged_files_are_errors_that_name_the_file() {
     let good = parquet(&batch(0, 1000), 100);
-    for bytes in [
-        &good[..good.len() / 2],
-        b"PAR1".as_slice(),
-        b"".as_slice(),
-        &[b'x'; 100],
+    for (bytes, expected) in [
+        (
+            &good[..good.len() / 2],
+            "damaged Parquet file: it has no footer",
+        ),
+        (b"PAR1", "damaged Parquet file: it has no footer"),
+        (b"", "expected a Parquet file, found an empty file"),
+        (
+            &[b'x'; 100],
+            "expected a Parquet file, found something else",
+        ),
+        (
+            b"PAR1\xff\xff\xff\x7fPAR1",
+            "damaged Parquet file: its footer is said to have",
+        ),
     ] {
         let refusal = Folder::new(PARQUET).with("1.parquet", bytes).refusal();
-        assert!(
-            refusal.contains("`1.parquet`: damaged or unreadable Parquet file: "),
-            "{refusal}"
-        );
+        let expected = format!("`1.parquet`: {expected}");
+        assert!(refusal.contains(&expected), "{refusal}");
     }
     // Every byte of the file in turn is wrong: an error or other values, never a panic.
     let folder = Folder::new(PARQUET).with("1.parquet", &good);

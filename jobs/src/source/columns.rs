@@ -1,0 +1,139 @@
+//! The columns of Parquet files: those of the first file by name, each with one type for all files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use eciton_proto::v1::{SourceFile, SourceSpec};
+
+use super::exact::is_convertible;
+use super::files::PATHS;
+use super::parquet::{Footer, footer};
+use super::schema::{FileFacts, Surveyed, check_declared, declared, refused};
+use super::unify::unify;
+use crate::spec::{JobFile, SpecError, type_name};
+
+/// A column as far as the files were looked at.
+struct Known<'f> {
+    name: String,
+    data_type: DataType,
+    /// The file that it was first found in.
+    first: &'f SourceFile,
+}
+
+/// Reads the footer of each file and finds the columns of all.
+pub(super) fn survey_parquet(
+    job: &JobFile,
+    spec: &SourceSpec,
+    files: &[SourceFile],
+) -> Result<Surveyed, SpecError> {
+    let declared = declared_types(job, spec)?;
+    let mut known: Vec<Known<'_>> = vec![];
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut facts = Vec::with_capacity(files.len());
+    for file in files {
+        let Footer { schema, row_groups } = footer(file).map_err(|e| refused(job, &e))?;
+        facts.push(FileFacts::Parquet { row_groups });
+        let is_first = facts.len() == 1;
+        for field in schema.fields() {
+            let wanted = declared.get(field.name().as_str());
+            if let Some(wanted) = wanted {
+                check_convertible(job, file, field, wanted)?;
+            }
+            let Some(place) = places.get(field.name()).copied() else {
+                if !is_first && wanted.is_none() {
+                    return Err(absent(job, field.name(), file, &files[0]));
+                }
+                places.insert(field.name().clone(), known.len());
+                known.push(Known {
+                    name: field.name().clone(),
+                    data_type: wanted.unwrap_or(field.data_type()).clone(),
+                    first: file,
+                });
+                continue;
+            };
+            let column = &mut known[place];
+            if wanted.is_none() {
+                column.data_type = unify(&column.data_type, field.data_type())
+                    .ok_or_else(|| different(job, column, file, field))?;
+            }
+        }
+        let missing = known.iter().find(|column| {
+            schema.column_with_name(&column.name).is_none()
+                && !declared.contains_key(column.name.as_str())
+        });
+        if let Some(column) = missing {
+            return Err(absent(job, &column.name, column.first, file));
+        }
+    }
+    if let Some(file) = files.first() {
+        let names: Vec<String> = known.iter().map(|column| column.name.clone()).collect();
+        check_declared(job, spec, file, &names)?;
+    }
+    let fields = known
+        .into_iter()
+        .map(|column| Field::new(column.name, column.data_type, true));
+    Ok(Surveyed {
+        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        files: facts,
+    })
+}
+
+/// The declared types by column. A Parquet file says itself how its values are written.
+fn declared_types<'s>(
+    job: &JobFile,
+    spec: &'s SourceSpec,
+) -> Result<HashMap<&'s str, DataType>, SpecError> {
+    let mut types = HashMap::new();
+    for (name, (data_type, format, unit)) in declared(spec) {
+        if !format.is_empty() || !unit.is_empty() {
+            let message = "the columns of Parquet files have no `format` and no `unit`; expected a type alone";
+            return Err(job.error(&format!("source.schema.{name}"), message));
+        }
+        types.insert(name, data_type);
+    }
+    Ok(types)
+}
+
+/// A declared type must be one that the file's own can become.
+fn check_convertible(
+    job: &JobFile,
+    file: &SourceFile,
+    field: &Field,
+    wanted: &DataType,
+) -> Result<(), SpecError> {
+    if is_convertible(field.data_type(), wanted) {
+        return Ok(());
+    }
+    let (found, wanted) = (type_name(field.data_type()), type_name(wanted));
+    Err(job.error(
+        &format!("source.schema.{}", field.name()),
+        format!(
+            "`{}` has the column as {found}, which is not read as {wanted}; cast it in [transform] sql",
+            file.display
+        ),
+    ))
+}
+
+fn absent(job: &JobFile, name: &str, with: &SourceFile, without: &SourceFile) -> SpecError {
+    job.error(
+        PATHS,
+        format!(
+            "`{}` and `{}` have different columns: `{name}` is in the first and not in the second; expected the same \
+             in every file, or its type in [source.schema], with which it is NULL where it is missing",
+            with.display, without.display
+        ),
+    )
+}
+
+fn different(job: &JobFile, column: &Known<'_>, file: &SourceFile, field: &Field) -> SpecError {
+    let (one, other) = (type_name(&column.data_type), type_name(field.data_type()));
+    job.error(
+        PATHS,
+        format!(
+            "`{}` and `{}` have different columns: column `{}` is {one} in one and {other} in the other, and no type \
+             holds both exactly; expected the same in every file, or one type in [source.schema]",
+            column.first.display, file.display, column.name
+        ),
+    )
+}

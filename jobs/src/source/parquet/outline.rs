@@ -1,0 +1,201 @@
+//! A look over a footer before the Parquet reader decodes it.
+//!
+//! The reader trusts some counts of a footer enough to allocate by them, recurses as deep as a schema goes, passes
+//! over what it has no use for (encryption, data in other files), and calls values that it does not know damage.
+//! Here all of a footer is read once, without allocating, and held against bounds.
+
+use super::thrift::{Broken, Compact, Kind};
+
+/// Elements of a schema: columns, and what they are nested in.
+const ELEMENTS_MAX: usize = 100_000;
+/// How deep columns may nest.
+const SCHEMA_DEPTH_MAX: usize = 64;
+/// Row groups of a file: the reader numbers them with 16 bits.
+const ROW_GROUPS_MAX: usize = 32_767;
+
+/// What is wrong with a footer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Misfit {
+    Damaged(String),
+    Unsupported(String),
+}
+
+impl From<Broken> for Misfit {
+    fn from(broken: Broken) -> Self {
+        Self::Damaged(format!("the footer: {broken}"))
+    }
+}
+
+fn damaged(what: impl Into<String>) -> Misfit {
+    Misfit::Damaged(format!("the footer: {}", what.into()))
+}
+
+/// Checks the whole of a footer's `FileMetaData`.
+pub(super) fn check(footer: &[u8]) -> Result<(), Misfit> {
+    let mut encrypted = false;
+    Compact::new(footer).fields::<Misfit>(|footer, id, kind| match (id, kind) {
+        (2, Kind::List) => schema(footer),
+        (4, Kind::List) => {
+            let (element, count) = footer.list()?;
+            if count > ROW_GROUPS_MAX {
+                return Err(Misfit::Unsupported(format!(
+                    "{count} row groups, more than {ROW_GROUPS_MAX}"
+                )));
+            }
+            structs(element, count)?;
+            (0..count).try_for_each(|_| row_group(footer))
+        }
+        (8, Kind::Struct) => {
+            encrypted = true;
+            Ok(footer.skip(kind)?)
+        }
+        _ => Ok(footer.skip(kind)?),
+    })?;
+    if encrypted {
+        return Err(Misfit::Unsupported("encrypted columns".to_owned()));
+    }
+    Ok(())
+}
+
+fn structs(element: Kind, count: usize) -> Result<(), Misfit> {
+    if count == 0 || element == Kind::Struct {
+        return Ok(());
+    }
+    Err(damaged(format!(
+        "a list of structs has elements of type {element:?}"
+    )))
+}
+
+/// The schema, a tree with its nodes in the order of their first appearance.
+fn schema(footer: &mut Compact<'_>) -> Result<(), Misfit> {
+    let (element, count) = footer.list()?;
+    structs(element, count)?;
+    if count > ELEMENTS_MAX {
+        return Err(Misfit::Unsupported(format!(
+            "a schema of {count} elements, more than {ELEMENTS_MAX}"
+        )));
+    }
+    // Children that are still to come, of each node on the way down.
+    let mut open: Vec<usize> = vec![];
+    for index in 0..count {
+        let mut children = 0;
+        footer.fields::<Misfit>(|footer, id, kind| {
+            if (id, kind) == (5, Kind::Integer) {
+                children = footer.i32()?;
+                return Ok(());
+            }
+            Ok(footer.skip(kind)?)
+        })?;
+        let children = usize::try_from(children)
+            .ok()
+            .filter(|children| *children < count - index)
+            .ok_or_else(|| damaged(format!("a column with {children} columns in it")))?;
+        if let Some(last) = open.last_mut() {
+            *last -= 1;
+        }
+        open.push(children);
+        while open.last() == Some(&0) {
+            open.pop();
+        }
+        if open.len() > SCHEMA_DEPTH_MAX {
+            return Err(Misfit::Unsupported(format!(
+                "columns that nest deeper than {SCHEMA_DEPTH_MAX}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn row_group(footer: &mut Compact<'_>) -> Result<(), Misfit> {
+    footer.fields::<Misfit>(|footer, id, kind| match (id, kind) {
+        (1, Kind::List) => {
+            let (element, count) = footer.list()?;
+            structs(element, count)?;
+            (0..count).try_for_each(|_| column_chunk(footer))
+        }
+        _ => Ok(footer.skip(kind)?),
+    })
+}
+
+fn column_chunk(footer: &mut Compact<'_>) -> Result<(), Misfit> {
+    let mut elsewhere = None;
+    let mut facts = Chunk::default();
+    footer.fields::<Misfit>(|footer, id, kind| match (id, kind) {
+        (1, Kind::Binary) => {
+            elsewhere = Some(footer.binary()?).filter(|path| !path.is_empty());
+            Ok(())
+        }
+        (3, Kind::Struct) => facts.read(footer),
+        (8, Kind::Struct) => {
+            facts.encrypted = true;
+            Ok(footer.skip(kind)?)
+        }
+        _ => Ok(footer.skip(kind)?),
+    })?;
+    let column = &facts.path;
+    let unsupported = |what: String| Err(Misfit::Unsupported(format!("column `{column}`: {what}")));
+    if facts.encrypted {
+        return unsupported("encryption".to_owned());
+    }
+    if let Some(path) = elsewhere {
+        let path = String::from_utf8_lossy(path);
+        return unsupported(format!("data in another file, `{path}`"));
+    }
+    if let Some(name) = unreadable_codec(facts.codec) {
+        return unsupported(format!("compression {name}"));
+    }
+    match facts.encoding {
+        Some(code) => unsupported(format!("encoding {code}")),
+        None => Ok(()),
+    }
+}
+
+/// What is looked at of a `ColumnMetaData`.
+#[derive(Default)]
+struct Chunk {
+    path: String,
+    codec: i32,
+    /// One that no version of the format has that is read here.
+    encoding: Option<i32>,
+    encrypted: bool,
+}
+
+impl Chunk {
+    fn read(&mut self, footer: &mut Compact<'_>) -> Result<(), Misfit> {
+        footer.fields::<Misfit>(|footer, id, kind| match (id, kind) {
+            (2, Kind::List) => {
+                let (_, count) = footer.list()?;
+                for _ in 0..count {
+                    let code = footer.i32()?;
+                    if !matches!(code, 0 | 2..=9) {
+                        self.encoding = Some(code);
+                    }
+                }
+                Ok(())
+            }
+            (3, Kind::List) => {
+                let (_, count) = footer.list()?;
+                let mut parts = Vec::new();
+                for _ in 0..count {
+                    parts.push(String::from_utf8_lossy(footer.binary()?));
+                }
+                self.path = parts.join(".");
+                Ok(())
+            }
+            (4, Kind::Integer) => {
+                self.codec = footer.i32()?;
+                Ok(())
+            }
+            _ => Ok(footer.skip(kind)?),
+        })
+    }
+}
+
+/// The name of a codec that is not read.
+fn unreadable_codec(code: i32) -> Option<String> {
+    match code {
+        0 | 1 | 2 | 4..=7 => None,
+        3 => Some("lzo".to_owned()),
+        other => Some(format!("of number {other}")),
+    }
+}

@@ -1,0 +1,96 @@
+//! What bytes are by how they begin: for files whose names say something else.
+
+use std::fmt;
+
+/// Bytes that [`sniff`] looks at.
+pub(super) const HEAD_LEN: usize = 16;
+
+/// A format that begins in a way of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Gzip,
+    Zstd,
+    Bzip2,
+    Xz,
+    Lz4,
+    Snappy,
+    Compress,
+    Zip,
+    SevenZip,
+    Parquet,
+    Arrow,
+    Avro,
+    Orc,
+    Sqlite,
+    Utf16,
+}
+
+impl Content {
+    /// What to do with a file that is not read as text, as the end of a message.
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Gzip => "; name the file `.gz`",
+            Self::Zstd => "; name the file `.zst`",
+            Self::Parquet => "; it is read with `format = \"parquet\"`",
+            Self::Utf16 => "; convert it to UTF-8",
+            Self::Bzip2 | Self::Xz | Self::Lz4 | Self::Snappy | Self::Compress => {
+                "; decompress it, or compress it with gzip or zstd"
+            }
+            Self::Zip | Self::SevenZip => "; unpack it",
+            Self::Arrow | Self::Avro | Self::Orc | Self::Sqlite => {
+                "; convert it to CSV, JSON lines or Parquet"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip data",
+            Self::Zstd => "zstd data",
+            Self::Bzip2 => "bzip2 data",
+            Self::Xz => "xz data",
+            Self::Lz4 => "lz4 data",
+            Self::Snappy => "snappy data",
+            Self::Compress => "data of `compress`",
+            Self::Zip => "a zip archive",
+            Self::SevenZip => "a 7z archive",
+            Self::Parquet => "a Parquet file",
+            Self::Arrow => "an Arrow file",
+            Self::Avro => "an Avro file",
+            Self::Orc => "an ORC file",
+            Self::Sqlite => "an SQLite database",
+            Self::Utf16 => "text in UTF-16",
+        })
+    }
+}
+
+/// What bytes with this beginning are, if that is known.
+pub(super) fn sniff(head: &[u8]) -> Option<Content> {
+    let known: [(&[u8], Content); 16] = [
+        (b"\x1f\x8b", Content::Gzip),
+        (b"\x28\xb5\x2f\xfd", Content::Zstd),
+        (b"\xfd7zXZ\x00", Content::Xz),
+        (b"\x04\x22\x4d\x18", Content::Lz4),
+        (b"\xff\x06\x00\x00sNaPpY", Content::Snappy),
+        (b"\x1f\x9d", Content::Compress),
+        (b"PK\x03\x04", Content::Zip),
+        (b"7z\xbc\xaf\x27\x1c", Content::SevenZip),
+        (b"PAR1\x15", Content::Parquet),
+        (b"ARROW1\x00\x00", Content::Arrow),
+        (b"Obj\x01", Content::Avro),
+        (b"ORC\x08", Content::Orc),
+        (b"ORC\x0a", Content::Orc),
+        (b"SQLite format 3\x00", Content::Sqlite),
+        (b"\xff\xfe", Content::Utf16),
+        (b"\xfe\xff", Content::Utf16),
+    ];
+    let found = known.iter().find(|(begin, _)| head.starts_with(begin));
+    if let Some((_, content)) = found {
+        return Some(*content);
+    }
+    // A digit for the size of its blocks, then pi.
+    let is_bzip2 = head.starts_with(b"BZh") && head.get(4..10) == Some(b"\x31\x41\x59\x26\x53\x59");
+    is_bzip2.then_some(Content::Bzip2)
+}
