@@ -205,7 +205,10 @@ pub(super) async fn to_the_end(
     }
     if ending.show && report.end == End::Done {
         let store = database::store(db, &report.status.store).await?;
-        scan::print(&mut output, db, &store, &ScanRange::all()).await?;
+        let printed = scan::print(&mut output, db, &store, &ScanRange::all()).await;
+        output.finish()?;
+        printed?;
+        return verdict(&report, ending);
     }
     output.finish()?;
     verdict(&report, ending)

@@ -1,7 +1,10 @@
 //! `scan`: records in key order.
 
-use eciton_engine::base::{Key, Result as EngineResult};
+use std::io::{self, Write};
+
+use eciton_engine::base::{Error, Key, Result as EngineResult};
 use eciton_engine::db::{Db, Record, ScanRange, Store};
+use serde_json::json;
 
 use crate::cli::{Global, Scan};
 use crate::database;
@@ -9,6 +12,9 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Cell, Table};
 use crate::{keys, values};
+
+/// Records that cannot be read and are told one by one on stderr.
+const TOLD_MAX: u64 = 100;
 
 /// Prints the records between two keys.
 ///
@@ -33,14 +39,17 @@ pub(super) async fn scan(global: &Global, args: &Scan) -> Result<(), Failure> {
         keys_only: args.keys_only,
     };
     let mut output = Output::new(global);
-    print(&mut output, &db, &store, &range).await?;
-    Ok(output.finish()?)
+    let printed = print(&mut output, &db, &store, &range).await;
+    output.finish()?;
+    printed
 }
 
-/// Prints the records of a store within `range`: JSON lines, a table or lines with tabs.
+/// Prints the records of a store within `range`: JSON lines, a table or lines with tabs. A record that cannot be read
+/// does not hide the others: it is told on stderr, with `--json` also as a line `{"key":...,"error":...}`, and is the
+/// failure at the end.
 ///
 /// # Errors
-/// Damage, and where standard output fails.
+/// The record that could not be read, or how many; damage, and where standard output fails.
 pub(super) async fn print(
     output: &mut Output,
     db: &Db,
@@ -48,11 +57,15 @@ pub(super) async fn print(
     range: &ScanRange,
 ) -> Result<(), Failure> {
     let mut scan = db.snapshot().scan(store, range);
+    let mut unread = Unread::default();
     if output.is_json() {
         while let Some(record) = scan.next().await? {
-            output.line(&values::record_json(store, &record, range.keys_only)?)?;
+            match values::record_json(store, &record, range.keys_only) {
+                Ok(line) => output.line(&line)?,
+                Err(error) => output.line(&unread.add(store, &record.key, error))?,
+            }
         }
-        return Ok(());
+        return unread.end();
     }
     let rows = Rows {
         store,
@@ -60,9 +73,55 @@ pub(super) async fn print(
     };
     let mut table = Table::new(output, rows.names());
     while let Some(record) = scan.next().await? {
-        table.row(rows.cells(&record)?)?;
+        match rows.cells(&record) {
+            Ok(cells) => table.row(cells)?,
+            Err(error) => drop(unread.add(store, &record.key, error)),
+        }
     }
-    Ok(table.finish()?)
+    table.finish()?;
+    unread.end()
+}
+
+/// Records that could not be read.
+#[derive(Default)]
+struct Unread {
+    count: u64,
+    /// The last of them, which is told at the end.
+    last: Option<Failure>,
+}
+
+impl Unread {
+    /// Takes one into account, and gives it as a line of JSON.
+    fn add(&mut self, store: &Store, key: &Key, error: Error) -> String {
+        let failure = Failure::Engine(error);
+        let key = store.key_to_json(key);
+        let key = key.unwrap_or_else(|_| serde_json::Value::Null);
+        let error = json!({"kind": failure.kind(), "message": failure.to_string()});
+        self.count += 1;
+        match self.last.replace(failure) {
+            Some(before) if self.count <= TOLD_MAX => tell(&before),
+            _ => {}
+        }
+        json!({"key": key, "error": error}).to_string()
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        match self.last {
+            None => Ok(()),
+            Some(failure) if self.count == 1 => Err(failure),
+            Some(last) => {
+                let count = self.count;
+                Err(Failure::Work(format!(
+                    "{count} records could not be read, the last of them: {last}"
+                )))
+            }
+        }
+    }
+}
+
+/// A line on stderr. Nobody may be reading there: that must not end the work.
+fn tell(failure: &Failure) {
+    writeln!(io::stderr(), "error: {failure}").ok();
 }
 
 /// Records as rows of cells.
