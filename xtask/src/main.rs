@@ -1,5 +1,6 @@
 //! Developer automation: `cargo xtask <command>`. No dependencies, so that it is there in a second.
 
+mod fuzz;
 mod needs;
 mod steps;
 mod tidy;
@@ -24,8 +25,9 @@ cargo xtask <command>
   crash      kills real processes and loses power, not part of ci; its short form is one of the tests:
              cargo xtask crash [--runs N] [--from S]
              cargo xtask crash among [--minutes M] [--cluster | --split]
-  fuzz       decoding of messages, with coverage: cargo xtask fuzz [SECONDS], 60 where nothing is said; what it has
-             found stays in target/fuzz/corpus. Not part of ci, where the same is done with drawn bytes
+  fuzz       with coverage: cargo xtask fuzz [messages|sources] [SECONDS], 60 where nothing is said. `messages` decodes
+             messages; `sources` reads CSV, JSON lines, Parquet, gzip, zstd and job files; without a name, both. What was
+             found stays in target/fuzz. Not part of ci, where the same is done with drawn bytes
   renew-contract
              records what was added to the .proto files in coordinator-proto/contract.txt, which a test holds them
              to; refuses to record a break
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
         "sim" => steps::sim(&rest),
         "schedules" => steps::schedules(),
         "crash" => steps::crash(&rest),
-        "fuzz" => steps::fuzz(&rest),
+        "fuzz" => fuzz::fuzz(&rest),
         "renew-contract" => steps::renew_contract(),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -184,68 +184,11 @@ pub(crate) fn crash(args: &[String]) -> Result<(), Failed> {
     run_built("eciton-crash", args)
 }
 
-/// How long the fuzzer runs where nothing is said.
-const FUZZ_SECONDS: &str = "60";
-
-/// Decoding of messages, fuzzed with coverage for so many seconds; what it finds is told with the bytes that do it.
-pub(crate) fn fuzz(args: &[String]) -> Result<(), Failed> {
-    let seconds = match args {
-        [] => FUZZ_SECONDS,
-        [seconds] if seconds.parse::<u32>().is_ok() => seconds.as_str(),
-        _ => {
-            let words = args.join(" ");
-            return Err(Failed(format!(
-                "fuzz: expected a number of seconds, got `{words}`"
-            )));
-        }
-    };
-    let root = workspace();
-    let (target, corpus) = (root.join("target/fuzz"), root.join("target/fuzz/corpus/"));
-    std::fs::create_dir_all(&corpus)
-        .map_err(|cause| Failed(format!("{}: {cause}", corpus.display())))?;
-    // What LLVM's fuzzer needs to see which ways were taken; the same as its wrappers pass, without a sanitizer: the
-    // code is safe Rust.
-    let flags = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-                 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-                 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
-                 -Ccodegen-units=1";
-    let time = format!("-max_total_time={seconds}");
-    let corpus = corpus.display().to_string();
-    let manifest = "coordinator-proto/fuzz/Cargo.toml";
-    // With a target, what runs while building is built without these.
-    let host = host()?;
-    let run = [
-        "run",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--target",
-        &host,
-        "--manifest-path",
-        manifest,
-        "--",
-    ];
-    let args = [
-        &run[..],
-        &[
-            corpus.as_str(),
-            time.as_str(),
-            "-max_len=65536",
-            "-print_final_stats=1",
-        ],
-    ]
-    .concat();
-    cargo(
-        &args,
-        &[
-            ("CARGO_TARGET_DIR", target.as_os_str()),
-            ("RUSTFLAGS", flags.as_ref()),
-        ],
-    )
-}
-
 /// The target that the compiler itself runs on.
-fn host() -> Result<String, Failed> {
+///
+/// # Errors
+/// The compiler does not start, or does not say so.
+pub(crate) fn host() -> Result<String, Failed> {
     let output = Command::new("rustc").arg("-vV").output();
     let output = output.map_err(|cause| Failed(format!("rustc did not start: {cause}")))?;
     let told = String::from_utf8_lossy(&output.stdout);
@@ -295,7 +238,11 @@ fn has_nextest() -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-fn cargo(args: &[&str], envs: &[(&str, &OsStr)]) -> Result<(), Failed> {
+/// Calls cargo in the workspace's folder, with these variables.
+///
+/// # Errors
+/// It did not start, or did not pass.
+pub(crate) fn cargo(args: &[&str], envs: &[(&str, &OsStr)]) -> Result<(), Failed> {
     eprintln!("$ cargo {}", args.join(" "));
     let begun = Instant::now();
     let status = Command::new(cargo_path())

@@ -2,6 +2,7 @@
 
 mod compressed;
 mod csv;
+mod fuzzed;
 mod identity;
 mod jsonl;
 mod malformed;
