@@ -68,9 +68,13 @@ impl Groups {
     /// The pages of a column of a row group.
     pub(super) fn pages(&self, group: usize, column: usize) -> Result<ChunkPages, ParquetError> {
         let chunk = self.metadata.row_group(group).column(column);
-        let Some(bytes) = byte_range(chunk) else {
+        let Some(mut bytes) = byte_range(chunk) else {
             return Err(ParquetError::General("a chunk without a place".to_owned()));
         };
+        if chunk.num_values() == 0 {
+            // Some writers leave a dictionary there, and a place that is none.
+            bytes.end = bytes.start;
+        }
         Ok(ChunkPages {
             handle: Arc::clone(&self.handle),
             metadata: Arc::clone(&self.metadata),

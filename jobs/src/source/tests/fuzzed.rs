@@ -14,11 +14,16 @@ const ROUNDS: usize = 10;
 /// Bytes of the files that damage is done to.
 const SEED_LEN_MAX: usize = 4096;
 
+/// Bytes that mean something to one of the formats.
+const KNOWN: [u8; 16] = [
+    0, 1, 0x7f, 0x80, 0xff, b'"', b'\\', b',', b'\n', b'\r', b'{', b'}', b'[', b'0', b'-', b'e',
+];
+
 /// Numbers that are told by the first of them.
 struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -26,7 +31,7 @@ impl Random {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        usize::try_from(self.draw() % end.max(1) as u64).unwrap()
     }
 }
 
@@ -94,9 +99,6 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>, kind: Kind) {
         _ => random.below(bytes.len()),
     };
     let end = (at + 1 + random.below(16)).min(bytes.len());
-    const KNOWN: [u8; 16] = [
-        0, 1, 0x7f, 0x80, 0xff, b'"', b'\\', b',', b'\n', b'\r', b'{', b'}', b'[', b'0', b'-', b'e',
-    ];
     match random.below(7) {
         _ if bytes.is_empty() => bytes.push(KNOWN[random.below(KNOWN.len())]),
         0 => bytes[at] ^= 1 << random.below(8),
@@ -131,8 +133,8 @@ fn drawn_damage_ends_in_rows_or_in_an_error() {
             for _ in 0..round.div_ceil(2) {
                 damage(&mut random, &mut bytes, *kind);
             }
-            let options = random.next() as u8;
-            let data = [&[number as u8, options], bytes.as_slice()].concat();
+            let options = random.draw().to_le_bytes()[0];
+            let data = [&[u8::try_from(number).unwrap(), options], bytes.as_slice()].concat();
             let driven =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| place.drive(&data)));
             if let Err(panic) = driven {

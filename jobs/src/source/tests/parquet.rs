@@ -39,7 +39,9 @@ fn array<A: arrow::array::Array + 'static>(array: A) -> ArrayRef {
 fn folder_of(schema: &str, arrays: &[ArrayRef]) -> Folder {
     let folder = Folder::new(&format!("{PARQUET}\n{schema}"));
     arrays.iter().enumerate().fold(folder, |folder, (n, x)| {
-        let a = array(Int64Array::from_iter_values(0..x.len() as i64));
+        let a = array(Int64Array::from_iter_values(
+            0..i64::try_from(x.len()).unwrap(),
+        ));
         folder.with(
             &format!("{n}.parquet"),
             file(vec![("a", a), ("x", x.clone())]),
@@ -415,6 +417,18 @@ fn counts_that_lie_are_found() {
             );
         }
     }
+}
+
+#[test]
+fn a_row_group_without_rows_has_none() {
+    let bytes = include_bytes!("data/empty.parquet");
+    let folder = Folder::new(PARQUET).with("1.parquet", bytes);
+    let (source, shards) = folder.open();
+    assert_eq!(shards.len(), 1);
+    assert_eq!(
+        read(&source, &shards).unwrap().rows,
+        Vec::<Vec<String>>::new()
+    );
 }
 
 #[test]
