@@ -171,6 +171,7 @@ fn job_kind(error: &JobError) -> &'static str {
         JobError::Changed { .. } => "source_changed",
         JobError::Source(_) => "source",
         JobError::Damaged { .. } => "corrupt",
+        JobError::Busy => "busy",
         _ => "job",
     }
 }

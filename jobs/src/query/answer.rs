@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use eciton_engine::db::{Scan, StoreSchema};
-use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout::Layout;
@@ -13,7 +12,7 @@ use super::merged::{Merged, MergedError};
 use super::split::{Parts, split};
 use super::top::Top;
 use crate::aggregate::Aggregation;
-use crate::transform::{self, RunError, Transform, TransformError};
+use crate::transform::{RunError, Session, Transform, TransformError, never, planning};
 
 /// The rules by which queries are taken apart. Raise it when operands of the same columns come to mean something else.
 const RULES: u32 = 1;
@@ -52,22 +51,26 @@ impl Answer {
     /// # Errors
     /// As [`Transform::plan`]; [`TransformError::NotMergeable`] for a query that cannot be taken apart exactly.
     pub(crate) fn plan(sql: &str, source_schema: &SchemaRef) -> Result<Planned, TransformError> {
-        let state =
-            transform::session(source_schema).map_err(|error| TransformError::from_plan(&error))?;
-        let plan = transform::logical_plan(&state, sql)?;
+        planning(sql, || Answer::plan_here(sql, source_schema))
+    }
+
+    fn plan_here(sql: &str, source_schema: &SchemaRef) -> Result<Planned, TransformError> {
+        let session =
+            Session::new(source_schema).map_err(|error| TransformError::from_plan(&error))?;
+        let query = session.logical_plan(sql)?;
         let Parts {
             rows,
             operands,
             merged,
             rest,
             layout,
-        } = split(&state, &plan)?;
+        } = split(&session.state, &query.plan)?;
         let parts = format!("{RULES} {}", rows.display_indent());
         let tag = format!("rows.{:016x}", xxh3_64(parts.as_bytes()));
-        let rows = Transform::of(state.clone(), &rows, Arc::clone(source_schema))?;
+        let rows = Transform::of(&session, &query.part(rows), Arc::clone(source_schema))?;
         let (operands, operand_schema) = operands.plan(&tag, rows.output_schema())?;
         let merged = merged.over(operand_schema.columns.clone());
-        let rest = Transform::of(state, &rest, Arc::clone(merged.schema()))?;
+        let rest = Transform::of(&session, &query.part(rest), Arc::clone(merged.schema()))?;
         let answer = Answer(Arc::new(Inner {
             operands,
             operand_schema,
@@ -101,11 +104,10 @@ impl Answer {
     pub(crate) fn conclude(
         &self,
         operands: Scan,
-        runtime: &Handle,
         mut take: impl FnMut(RecordBatch) -> bool,
     ) -> Result<(), RunError<MergedError>> {
         let batches = Box::new(self.0.merged.read(operands));
-        for batch in self.0.rest.run(batches, runtime)? {
+        for batch in self.0.rest.run(batches, &never())? {
             if !take(batch?) {
                 break;
             }

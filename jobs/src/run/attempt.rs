@@ -9,6 +9,7 @@ use eciton_engine::db::{Store, Transaction};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::blame::Blame;
 use super::error::JobError;
 use super::gather::{Gathering, Into};
 use super::pipeline::Pipeline;
@@ -16,8 +17,10 @@ use super::results::Results;
 use super::status::unit;
 use crate::aggregate::{AggregateError, Aggregator};
 use crate::query::TopError;
-use crate::source::{Shard, ShardReader, Source, SourceError, content_hash, open_shard};
-use crate::transform::{RunError, TransformError};
+use crate::source::{
+    Shard, ShardReader, Source, SourceError, content_hash, open_shard, place_of_rows,
+};
+use crate::transform::{Interrupt, RunError, TransformError};
 use crate::upsert::UpsertError;
 
 /// What came of an attempt.
@@ -148,8 +151,9 @@ pub(super) struct Attempt<'a> {
     pub(super) results_len_max: usize,
     /// When it has taken too long.
     pub(super) until: Option<Instant>,
-    /// Whether nobody wants its results any more: looked at between batches of rows.
-    pub(super) is_unwanted: &'a (dyn Fn() -> bool + Sync),
+    /// Whether it is to break off, since nobody wants its results any more or it has taken too long: looked at between
+    /// batches of rows, and within the query.
+    pub(super) interrupt: Interrupt,
     /// Told how many rows were read since the last call.
     pub(super) rows_read: &'a (dyn Fn(u64) + Sync),
     /// Begins the transaction for results that do not fit into memory; `None` if the shard need not
@@ -204,26 +208,27 @@ impl Attempt<'_> {
             admit: self.admit,
         };
         let mut seen = 0;
-        for batch in pipeline.transform.run(batches, self.runtime)? {
-            let batch = batch.map_err(|error| match error {
-                RunError::Source(error) => AttemptError::from(error),
-                RunError::Transform(error) => error.into(),
-            })?;
-            if (self.is_unwanted)() {
-                return Ok(Computed::Superfluous);
+        for batch in pipeline.transform.run(batches, &self.interrupt)? {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(RunError::Source(error)) => return Err(error.into()),
+                Err(RunError::Transform(error)) => {
+                    return Err(self.placed(shard, &reader, error.into()));
+                }
+                Err(RunError::Interrupted) => return self.interrupted(),
+            };
+            if (self.interrupt)() {
+                return self.interrupted();
             }
-            if self.until.is_some_and(|until| Instant::now() >= until) {
-                return Err(AttemptError::Shard {
-                    message: "it took longer than `run.timeout` allows".to_owned(),
-                    transient: true,
-                });
-            }
-            if !gathering.push(&batch, &into)? {
+            let pushed = gathering.push(&batch, &into);
+            if !pushed.map_err(|error| self.placed(shard, &reader, error))? {
                 return Ok(Computed::Superfluous);
             }
             self.tell(&reader, &mut seen);
         }
-        let Some((results, groups)) = gathering.end(&into)? else {
+        let ended = gathering.end(&into);
+        let ended = ended.map_err(|error| self.placed(shard, &reader, error))?;
+        let Some((results, groups)) = ended else {
             return Ok(Computed::Superfluous);
         };
         self.tell(&reader, &mut seen);
@@ -244,6 +249,41 @@ impl Attempt<'_> {
                 false => content_hash(bytes_hash),
             },
         })))
+    }
+
+    /// The end of an attempt that was broken off.
+    fn interrupted(&self) -> Result<Computed, AttemptError> {
+        match self.until.is_some_and(|until| Instant::now() >= until) {
+            true => Err(AttemptError::Shard {
+                message: "it took longer than `run.timeout` allows".to_owned(),
+                transient: true,
+            }),
+            false => Ok(Computed::Superfluous),
+        }
+    }
+
+    /// An error of the query or of its results with the rows that it is about, if another attempt would meet it, too.
+    fn placed(
+        &self,
+        shard: Shard,
+        reader: &Mutex<ShardReader>,
+        error: AttemptError,
+    ) -> AttemptError {
+        let AttemptError::Shard {
+            message,
+            transient: false,
+        } = error
+        else {
+            return error;
+        };
+        let read = reader.lock().rows_read();
+        let blamed = Blame::new(self.pipeline, &self.interrupt).rows(shard);
+        let (rows, message) = blamed.unwrap_or((0..read, message));
+        let columns = self.pipeline.transform.source_columns();
+        let source = &self.pipeline.source;
+        let find = || place_of_rows(source, shard, columns, rows);
+        let place = source.reach().during(find);
+        AttemptError::lasting(format!("{place}: {message}"))
     }
 
     fn tell(&self, reader: &Mutex<ShardReader>, seen: &mut u64) {

@@ -8,12 +8,11 @@ use bytes::Bytes;
 use eciton_engine::base::Key;
 use eciton_engine::db::{ScanRange, Store, Transaction};
 use eciton_proto::v1::job_spec::Sink;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::error::JobError;
 use super::ledger::{Job, Ledger, damaged};
-use super::pipeline::{self, Pipeline};
+use super::{pipeline, planning};
 use crate::query::MergedError;
 use crate::transform::RunError;
 
@@ -63,7 +62,9 @@ pub(super) async fn forget(ledger: &Ledger, name: &str, number: u64) {
 
 async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> Result<(), Failed> {
     let source = ledger.source(name, job).await.map_err(Failed::Now)?;
-    let planned = Pipeline::plan(&job.spec, source)
+    let planned = planning::plan(&job.spec, source)
+        .await
+        .map_err(Failed::Now)?
         .map_err(|misfit| Failed::Now(damaged(name, &misfit.key, &misfit.message)))?;
     let pipeline::Sink::Answer(answer) = &planned.sink else {
         return Ok(());
@@ -78,10 +79,10 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
     let operands = found.ok_or_else(|| missing(name, &operands))?;
     let scan = db.snapshot().scan(&operands, &ScanRange::all());
     let (send, mut records) = mpsc::channel::<Vec<(Key, Bytes)>>(WAITING_MAX);
-    let (answer, runtime) = (answer.clone(), Handle::current());
+    let answer = answer.clone();
     let work = tokio::task::spawn_blocking(move || {
         let (mut rows, mut refused) = (0, None);
-        answer.conclude(scan, &runtime, |batch| {
+        answer.conclude(scan, |batch| {
             match answer.layout().records(&batch, rows) {
                 Ok(records) => {
                     rows += batch.num_rows() as u64;
@@ -148,6 +149,7 @@ impl From<RunError<MergedError>> for Failed {
             }
             RunError::Source(MergedError::Engine(error)) => Failed::Now(error.into()),
             RunError::Source(error @ MergedError::Value(_)) => Failed::Lasting(error.to_string()),
+            RunError::Interrupted => Failed::Lasting("computing the result was broken off".to_owned()),
             RunError::Transform(error) => Failed::Lasting(
                 error
                     .to_string()

@@ -125,6 +125,9 @@ pub enum JobError {
     /// The database failed. A job stays as far as it came, and goes on when it is run again.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// So many jobs are planned here that this one would wait for too long. Nothing was written.
+    #[error("too many jobs are planned at the same time; try again later, or another worker")]
+    Busy,
     /// A worker's thread died.
     #[error("a worker ended unexpectedly: {0}")]
     Worker(String),
@@ -179,6 +182,7 @@ impl JobError {
             | JobError::Needs { .. }
             | JobError::StoreGone { .. }
             | JobError::Removed { .. }
+            | JobError::Busy
             | JobError::Worker(_) => ExitCode::Failed,
         }
     }

@@ -59,6 +59,16 @@ impl Gathering {
         }
     }
 
+    /// Whether the results of some rows alone can be made. Writes nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(pipeline: &Pipeline, batch: &RecordBatch) -> Result<(), AttemptError> {
+        let mut alone = Gathering::new(pipeline, (0, 0), None, (usize::MAX, usize::MAX));
+        alone.accumulator.push(batch)?;
+        alone.accumulator.take().map(drop)
+    }
+
     /// Adds rows with the columns of the transform's output; `false` if the shard need not be computed any more.
     /// Blocks.
     pub(super) fn push(

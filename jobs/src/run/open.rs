@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::error::JobError;
 use super::ledger::{Job, Ledger, damaged};
 use super::pipeline::Pipeline;
-use super::{needs, target};
+use super::{needs, planning, target};
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Reach, Shard, Source, SourceError, shards};
 use crate::spec::limits::LEASE_MS_DEFAULT;
@@ -52,7 +52,8 @@ impl OpenJob {
     ) -> Result<OpenJob, JobError> {
         needs::check(name, job)?;
         let source = source_of(ledger, name, job, reach).await?;
-        let pipeline = Pipeline::plan(&job.spec, source)
+        let pipeline = planning::plan(&job.spec, source)
+            .await?
             .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
         let results = target::open(ledger, name, job, &pipeline).await?;
         let store = match pipeline.operands(job.state.number) {

@@ -438,7 +438,7 @@ pub(super) async fn crew(
         health: options.health.clone(),
         doubts: Doubts::default(),
         stop: options.stop.clone(),
-        ending: Mutex::new(None),
+        ending: Arc::default(),
         pool: Pool::default(),
         alone: Mutex::default(),
         begun: Mutex::default(),

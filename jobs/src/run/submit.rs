@@ -10,6 +10,7 @@ use super::error::JobError;
 use super::joined::warnings;
 use super::ledger::{Job, LAYOUT, Ledger};
 use super::pipeline::{Misfit, Pipeline};
+use super::planning;
 use super::status::{phase_name, store_of};
 use super::target::{self, is_removed};
 use super::worker::{now_ms, retry_on_conflict};
@@ -59,8 +60,10 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     let planned = tokio::task::spawn_blocking(move || source::plan_within(&owned, &within))
         .await
         .map_err(|error| JobError::Worker(error.to_string()))??;
-    let (planned, pipeline) =
-        fitted(file.spec(), planned)?.map_err(|misfit| file.error(&misfit.key, misfit.message))?;
+    let spec = file.spec().clone();
+    let (planned, pipeline) = planning::bounded_by_time(move || fitted(&spec, planned))
+        .await?
+        .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
     pipeline
         .check_scope(file.spec())
         .map_err(|misfit| file.error(&misfit.key, misfit.message))?;

@@ -29,6 +29,7 @@ use super::slots::{Slot, Slots};
 use super::stop::Stop;
 use super::supply::{Next, Supply};
 use crate::source::Shard;
+use crate::transform::Interrupt;
 
 /// Repeated computations, within one attempt, of a shard whose results do not fit into memory and
 /// were lost with their transaction.
@@ -61,7 +62,7 @@ pub(super) struct Crew {
     /// Someone outside wants the run to end.
     pub(super) stop: Stop,
     /// The run itself has to end, and why.
-    pub(super) ending: Mutex<Option<Ending>>,
+    pub(super) ending: Arc<Mutex<Option<Ending>>>,
     /// Where workers leave what they have computed, to be committed together.
     pub(super) pool: Pool,
     /// Shards that are not to be committed with others: they were in a batch that could not be committed as a whole.
@@ -230,6 +231,15 @@ impl Crew {
         self.ending.lock().is_some()
     }
 
+    /// Whether an attempt is to break off: it has taken too long, or the run ends.
+    fn interrupt(&self, until: Option<Instant>) -> Interrupt {
+        let (ending, stop) = (Arc::clone(&self.ending), self.stop.clone());
+        Arc::new(move || {
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            late || stop.is_overdue() || ending.lock().is_some()
+        })
+    }
+
     /// A shard has ended, or another process has seen to that.
     pub(super) fn ended(&self, shard: u64) {
         if let Some(claims) = &self.claims {
@@ -272,6 +282,13 @@ impl Crew {
                 }
                 Ok(false) => (lost_too_often(), true),
                 Err(Stopped::Ending(ending)) => return Err(ending),
+                Err(Stopped::Overdue) => {
+                    self.begun.lock().remove(&number);
+                    if let Some(claims) = &self.claims {
+                        self.runtime.block_on(claims.give_back(number));
+                    }
+                    return Ok(());
+                }
                 Err(Stopped::Error { message, transient }) => (message, transient),
                 Err(Stopped::Source { message, transient }) => match self.doubt(shard, &message) {
                     Doubted::GivenBack => return self.give_back_begun(number),
@@ -306,14 +323,15 @@ impl Crew {
     /// results are committed at once.
     fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<bool, Stopped> {
         let number = shard.number;
+        let until = self.timeout.map(|timeout| Instant::now() + timeout);
         let attempt = Attempt {
             pipeline: &self.pipeline,
             job_number: self.job_number,
             store: &self.store,
             runtime: &self.runtime,
             results_len_max: self.results_len_max,
-            until: self.timeout.map(|timeout| Instant::now() + timeout),
-            is_unwanted: &|| self.is_ending(),
+            until,
+            interrupt: self.interrupt(until),
             rows_read: &|rows| {
                 self.observer.observe(&Event::RowsRead {
                     shard: number,
@@ -329,6 +347,7 @@ impl Crew {
             Computed::Superfluous if self.is_ending() => {
                 return Err(Stopped::Ending(Ending::Changed));
             }
+            Computed::Superfluous if self.stop.is_overdue() => return Err(Stopped::Overdue),
             Computed::Superfluous => {
                 let admission = self
                     .runtime
@@ -428,6 +447,7 @@ impl Crew {
                 let refused = self.refused(&[shard], admission);
                 refused.map_err(|stopped| match stopped {
                     Stopped::Ending(ending) => ending,
+                    Stopped::Overdue => Ending::Changed,
                     Stopped::Error { message, .. } | Stopped::Source { message, .. } => {
                         Ending::Failed(JobError::Worker(message))
                     }
@@ -452,6 +472,8 @@ impl Crew {
 pub(super) enum Stopped {
     /// The run has to end.
     Ending(Ending),
+    /// The shard did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
+    Overdue,
     /// The attempt failed.
     Error { message: String, transient: bool },
     /// The attempt failed, and may not in another process, which sees the file as it was recorded.

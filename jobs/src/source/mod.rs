@@ -59,6 +59,7 @@
 //! | `array` over `reading`, `number`, `moment` | values as they stand in text, exactly, to arrays |
 //! | `reach` | which files may be read, and opening them |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
+//! | `rows` | where rows of a shard stand in its file |
 //! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
 //! | `decompress`, `sniff` | gzip and zstd; what a file is by how it begins |
@@ -98,6 +99,7 @@ mod range;
 mod reach;
 mod read;
 mod reading;
+mod rows;
 mod sample;
 mod scan;
 mod schema;
@@ -114,6 +116,7 @@ pub use mend::{KeptHash, content_hash, mend};
 pub use plan::{Planned, Shard, Source, plan, plan_within, shards};
 pub use reach::Reach;
 pub use read::{ShardReader, open_shard};
+pub use rows::place_of_rows;
 pub(crate) use watch::check_read_by_others;
 
 #[cfg(test)]

@@ -76,6 +76,16 @@ pub(super) fn row_groups(
     Ok(opened.metadata.row_groups().to_vec())
 }
 
+/// The rows of a file before a row group.
+pub(super) fn rows_before(file: &SourceFile, group: u64) -> Result<u64, SourceError> {
+    let opened = footer::read(file)?;
+    let groups = usize::try_from(group).unwrap_or(usize::MAX);
+    let before = opened.metadata.row_groups().iter().take(groups);
+    Ok(before
+        .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+        .sum())
+}
+
 /// Why values of a type cannot be read as they are, if so.
 pub(super) fn unreadable(data_type: &DataType) -> Option<&'static str> {
     match data_type {

@@ -79,7 +79,7 @@ fn open_kind(
     })
 }
 
-fn open_text(
+pub(super) fn open_text(
     source: &Source,
     shard: Shard,
     columns: &[usize],

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -120,6 +121,40 @@ impl TextShard {
         }
     }
 
+    /// The first and the last line of some rows, counted from 0 among those that the shard gives; `None` if it does not
+    /// have them. Reads the shard from its beginning: for a shard that was just opened.
+    pub(super) fn lines_of(mut self, rows: &Range<u64>) -> Result<Option<(u64, u64)>, SourceError> {
+        let before = newlines_before(&self.file, self.start)?;
+        let (mut seen, mut first) = (0, None);
+        loop {
+            let block = match self.blocks.next() {
+                Ok(Some(block)) => block,
+                Ok(None) => return Ok(None),
+                Err(SourceError::Malformed(_)) if self.judge.skip => {
+                    self.blocks.skip_too_long()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !block.open {
+                let (text, place) = (block.text, block.place);
+                let count = self.judge.rows(text);
+                let line = |row: u64| (seen..seen + count).contains(&row).then(|| row - seen);
+                if let Some(row) = line(rows.start) {
+                    first =
+                        Some(before + place.newlines + self.judge.newlines_before(text, row) + 1);
+                }
+                if let (Some(first), Some(row)) = (first, line(rows.end.saturating_sub(1))) {
+                    let last = before + place.newlines + self.judge.newlines_before(text, row) + 1;
+                    return Ok(Some((first, last)));
+                }
+                seen += count;
+                continue;
+            }
+            self.blocks.reopen_after_line();
+        }
+    }
+
     /// Decodes the next block into `ready`; false at the end of the shard.
     fn read_block(&mut self) -> Result<bool, SourceError> {
         let block = match self.blocks.next() {
@@ -214,6 +249,22 @@ impl Judge {
         let decoded = self.decoder.decode(text)?;
         self.values_ignored += decoded.values_ignored;
         Ok(decoded.batches)
+    }
+
+    /// How many rows some records give.
+    fn rows(&mut self, text: &[u8]) -> u64 {
+        let batches = self.block(text).unwrap_or_default();
+        batches.iter().map(|batch| batch.num_rows() as u64).sum()
+    }
+
+    /// Newlines of a block before the record that gives a row.
+    fn newlines_before(&mut self, text: &[u8], row: u64) -> u64 {
+        let mut ends = vec![0];
+        Scanner::new(self.dialect).scan(text, |end| ends.push(end));
+        // The first end up to which there are more rows.
+        let after = ends.partition_point(|end| self.rows(&text[..*end]) <= row);
+        let begin = after.checked_sub(1).map_or(0, |before| ends[before]);
+        count_line_ends(&text[..begin])
     }
 
     /// Decodes the records between `ends`, which did not decode together.

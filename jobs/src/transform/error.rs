@@ -78,6 +78,16 @@ pub enum TransformError {
         /// What to write instead.
         advice: String,
     },
+    /// It is larger or deeper than what a query may be.
+    #[error("expected a query of at most {max} {what}, found {found} or more")]
+    TooLarge {
+        /// What was counted.
+        what: &'static str,
+        /// How many were found until then.
+        found: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// Types, functions or clauses do not fit.
     #[error("{message}")]
     Plan {
@@ -86,7 +96,7 @@ pub enum TransformError {
     },
     /// While a shard ran: its rows cannot be computed (a cast, an overflow, a division by zero).
     /// The same shard fails again.
-    #[error("the query failed on the rows of this shard: {message}")]
+    #[error("the query failed: {message}")]
     Execute {
         /// What failed.
         message: String,
@@ -119,6 +129,9 @@ pub enum RunError<E: Error + 'static> {
     /// The query failed.
     #[error(transparent)]
     Transform(#[from] TransformError),
+    /// It was to end early.
+    #[error("the query was broken off")]
+    Interrupted,
 }
 
 /// The place in the query, as the beginning of a message.

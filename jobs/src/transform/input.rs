@@ -1,7 +1,6 @@
 //! The rows of one shard as a table that can be read once.
 
 use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -9,10 +8,12 @@ use arrow::array::RecordBatchOptions;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
 use parking_lot::Mutex;
+
+use super::interrupt;
+use super::query::Shard;
 
 /// The batches of a shard, in the order of its rows.
 pub type BatchIter<E> = Box<dyn Iterator<Item = Result<RecordBatch, E>> + Send>;
@@ -28,14 +29,20 @@ pub(super) struct Input<E> {
 struct State<E> {
     /// `None` once it has ended or failed.
     batches: Option<BatchIter<E>>,
+    /// What is left of the last batch, where it had more rows than are given at once.
+    rest: Option<RecordBatch>,
+    rows_max: usize,
     error: Option<E>,
 }
 
 impl<E: Error + Send + 'static> Input<E> {
-    pub(super) fn new(batches: BatchIter<E>) -> Arc<Input<E>> {
+    /// Gives at most so many rows at once.
+    pub(super) fn new(batches: BatchIter<E>, rows_max: usize) -> Arc<Input<E>> {
         Arc::new(Input {
             state: Mutex::new(State {
                 batches: Some(batches),
+                rest: None,
+                rows_max,
                 error: None,
             }),
         })
@@ -56,9 +63,20 @@ impl<E: Error + Send + 'static> Input<E> {
     }
 
     fn next(&self, schema: &SchemaRef) -> Option<Result<RecordBatch, DataFusionError>> {
+        if let Err(error) = interrupt::check() {
+            return Some(Err(error));
+        }
         let mut state = self.state.lock();
-        let next = state.batches.as_mut()?.next();
+        let next = match state.rest.take() {
+            Some(batch) => Some(Ok(batch)),
+            None => state.batches.as_mut()?.next(),
+        };
         match next {
+            Some(Ok(batch)) if batch.num_rows() > state.rows_max => {
+                let (now, rest) = (state.rows_max, batch.num_rows() - state.rows_max);
+                state.rest = Some(batch.slice(now, rest));
+                Some(project(&batch.slice(0, now), schema))
+            }
             Some(Ok(batch)) => Some(project(&batch, schema)),
             Some(Err(error)) => {
                 state.error = Some(error);
@@ -96,26 +114,14 @@ fn project(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataF
     )?)
 }
 
-/// [`Input`] as the one partition of the table `source`.
-pub(super) struct InputPartition<E> {
+/// [`Input`] as the rows of a run.
+pub(super) struct InputRows<E> {
     pub(super) schema: SchemaRef,
     pub(super) input: Arc<Input<E>>,
 }
 
-impl<E> fmt::Debug for InputPartition<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InputPartition")
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<E: Error + Send + 'static> PartitionStream for InputPartition<E> {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+impl<E: Error + Send + 'static> Shard for InputRows<E> {
+    fn rows(&self) -> SendableRecordBatchStream {
         let (schema, input) = (Arc::clone(&self.schema), Arc::clone(&self.input));
         let batches = std::iter::from_fn(move || input.next(&schema));
         let stream = futures::stream::iter(batches);

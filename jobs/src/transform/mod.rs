@@ -15,17 +15,26 @@
 //! file's header. Function names and keywords are free in their case.
 
 mod check;
+mod checked;
+mod deep;
+mod depth;
 mod error;
+mod guard;
 mod input;
+mod interrupt;
 mod output;
 mod plan;
+mod query;
 pub(crate) mod scope;
+mod sizes;
 
+pub use depth::{SQL_DEPTH_MAX, SQL_DEPTH_SUM_MAX, SQL_SETS_MAX, SQL_TABLES_MAX, SQL_TOKENS_MAX};
 pub use error::{RunError, TransformError};
 pub use input::BatchIter;
+pub use interrupt::{Interrupt, never};
 pub use output::Output;
 pub use plan::{TRANSFORM_MEMORY_LEN_MAX, Transform};
-pub(crate) use plan::{logical_plan, session};
+pub(crate) use plan::{Session, planning};
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,19 @@
 //! The rows that a transform gives for one shard.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
+use super::deep::deep_enough;
 use super::error::{RunError, TransformError};
 use super::input::{BatchIter, Input};
+use super::interrupt::{self, Interrupt, is_interrupted};
 use super::plan::TRANSFORM_MEMORY_LEN_MAX;
 
 /// The output rows of one shard, batch by batch. Ends after its first error.
@@ -21,12 +25,19 @@ pub struct Output<E>(Kind<E>);
 enum Kind<E> {
     /// Without a query the source's batches are the output.
     Same(BatchIter<E>),
-    Query {
-        stream: SendableRecordBatchStream,
-        input: Arc<Input<E>>,
-        runtime: Handle,
-    },
+    Query(Box<Running<E>>),
     Ended,
+}
+
+/// A query at work.
+struct Running<E> {
+    /// `None` once it is dropped.
+    stream: Option<SendableRecordBatchStream>,
+    input: Arc<Input<E>>,
+    /// Carries what the operators begin beside each other, on the thread that asks for rows.
+    threads: Option<Runtime>,
+    interrupt: Interrupt,
+    levels: usize,
 }
 
 impl<E: Error + Send + 'static> Output<E> {
@@ -37,13 +48,56 @@ impl<E: Error + Send + 'static> Output<E> {
     pub(super) fn query(
         stream: SendableRecordBatchStream,
         input: Arc<Input<E>>,
-        runtime: Handle,
+        threads: Runtime,
+        interrupt: Interrupt,
+        levels: usize,
     ) -> Output<E> {
-        Output(Kind::Query {
-            stream,
+        Output(Kind::Query(Box::new(Running {
+            stream: Some(stream),
             input,
-            runtime,
-        })
+            threads: Some(threads),
+            interrupt,
+            levels,
+        })))
+    }
+}
+
+impl<E: Error + Send + 'static> Running<E> {
+    fn next(&mut self) -> Option<Result<RecordBatch, RunError<E>>> {
+        let (Some(stream), Some(threads)) = (&mut self.stream, &self.threads) else {
+            return None;
+        };
+        // Between two polls that both wait for something, nothing else looks whether this is to end.
+        let interrupt = &self.interrupt;
+        let next = poll_fn(|cx| match interrupt() {
+            true => Poll::Ready(Some(Err(interrupt::interrupted()))),
+            false => stream.poll_next_unpin(cx),
+        });
+        let levels = self.levels;
+        let next = interrupt::within(interrupt, || deep_enough(levels, || threads.block_on(next)));
+        match next {
+            Some(Ok(batch)) => Some(Ok(batch)),
+            Some(Err(error)) => Some(Err(match self.input.take_error() {
+                Some(error) => RunError::Source(error),
+                None if is_interrupted(&error) => RunError::Interrupted,
+                None => TransformError::from_run(&error, TRANSFORM_MEMORY_LEN_MAX).into(),
+            })),
+            None => self
+                .input
+                .drain()
+                .err()
+                .map(|error| Err(RunError::Source(error))),
+        }
+    }
+}
+
+impl<E> Drop for Running<E> {
+    fn drop(&mut self) {
+        let (stream, threads) = (self.stream.take(), self.threads.take());
+        deep_enough(self.levels, || drop(stream));
+        if let Some(threads) = threads {
+            threads.shutdown_background();
+        }
     }
 }
 
@@ -53,21 +107,7 @@ impl<E: Error + Send + 'static> Iterator for Output<E> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = match &mut self.0 {
             Kind::Same(batches) => batches.next().map(|batch| batch.map_err(RunError::Source)),
-            Kind::Query {
-                stream,
-                input,
-                runtime,
-            } => match runtime.block_on(stream.next()) {
-                Some(Ok(batch)) => Some(Ok(batch)),
-                Some(Err(error)) => Some(Err(match input.take_error() {
-                    Some(error) => RunError::Source(error),
-                    None => TransformError::from_run(&error, TRANSFORM_MEMORY_LEN_MAX).into(),
-                })),
-                None => input
-                    .drain()
-                    .err()
-                    .map(|error| Err(RunError::Source(error))),
-            },
+            Kind::Query(running) => running.next(),
             Kind::Ended => None,
         };
         if !matches!(item, Some(Ok(_))) {

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{LogicalPlan, TableScan};
-use datafusion::physical_plan::execute_stream;
-use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 use futures::executor::block_on;
-use tokio::runtime::Handle;
 
 use super::check;
+use super::checked::{CheckedArithmetic, checked_avg, checked_sum};
+use super::deep::deeply_for;
+use super::depth::{self, Measure};
 use super::error::TransformError;
-use super::input::{BatchIter, Input, InputPartition};
+use super::input::{BatchIter, Input, InputRows};
+use super::interrupt::Interrupt;
 use super::output::Output;
+use super::query::Query;
 use super::scope;
+use super::sizes::Budget;
 
 /// Bytes that a query may keep for one shard (what a sort, a join or a grouping holds); a sort
 /// beyond it goes to temporary files, anything else fails the shard. The limit is each shard's
@@ -47,11 +47,6 @@ pub struct Transform {
     shard_dependent: Option<TransformError>,
 }
 
-struct Query {
-    state: SessionState,
-    plan: LogicalPlan,
-}
-
 impl Transform {
     /// Parses, checks and optimises `sql`; `None` passes every row through.
     ///
@@ -61,20 +56,25 @@ impl Transform {
         let Some(sql) = sql else {
             return Ok(Transform::passing(source_schema));
         };
-        let state = session(&source_schema).map_err(|error| TransformError::from_plan(&error))?;
-        let plan = logical_plan(&state, sql)?;
-        Transform::of(state, &plan, source_schema)
+        planning(sql, || {
+            let session = Session::new(&source_schema)
+                .map_err(|error| TransformError::from_plan(&error))?;
+            let plan = session.logical_plan(sql)?;
+            Transform::of(&session, &plan, source_schema)
+        })
     }
 
-    /// Optimises a checked plan over a table of this schema.
+    /// Optimizes a checked plan of the session over a table of this schema.
     ///
     /// # Errors
     /// As [`Transform::plan`].
     pub(crate) fn of(
-        state: SessionState,
-        plan: &LogicalPlan,
+        session: &Session,
+        plan: &CheckedPlan,
         source_schema: SchemaRef,
     ) -> Result<Transform, TransformError> {
+        let Session { state, budget } = session;
+        let CheckedPlan { plan, measure } = plan;
         let output_schema = Arc::new(plan.schema().as_arrow().clone());
         let shard_dependent =
             scope::check(plan).map_err(|error| TransformError::from_plan(&error))?;
@@ -84,12 +84,22 @@ impl Transform {
         scope::no_predicate_subquery(&plan)?;
         let source_columns = source_columns(&plan, source_schema.fields().len())
             .map_err(|error| TransformError::from_plan(&error))?;
-        let query = Some(Arc::new(Query { state, plan }));
+        let columns = source_schema
+            .project(&source_columns)
+            .map_err(|error| TransformError::from_plan(&error.into()))?;
+        let query = Query::new(
+            state.clone(),
+            &plan,
+            Arc::new(columns),
+            measure.literals_len,
+            budget,
+        )
+        .map_err(|error| TransformError::from_plan(&error))?;
         Ok(Transform {
             source_schema,
             output_schema,
             source_columns,
-            query,
+            query: Some(Arc::new(query)),
             shard_dependent,
         })
     }
@@ -147,13 +157,20 @@ impl Transform {
     /// The operators of the query over one shard, a line each, from the last to the first; `None` without a query.
     pub fn describe(&self) -> Option<String> {
         let query = self.query.as_ref()?;
-        Some(query.plan.display_indent().to_string())
+        Some(query.describe())
+    }
+
+    /// Whether each row that comes out is computed from one row of the source alone, so that an error is that of a row.
+    pub fn is_row_by_row(&self) -> bool {
+        self.query
+            .as_ref()
+            .is_none_or(|query| query.is_row_by_row())
     }
 
     /// Runs the query over one shard. `batches` must carry at least the columns of
     /// [`source_columns`](Transform::source_columns), found by name; it is read while the output
-    /// is, and to its end even where the query stops early. `runtime` carries what the query engine
-    /// runs beside the calling thread.
+    /// is, and to its end even where the query stops early. `interrupt` is asked again and again while the query
+    /// computes: once it says so, the output ends with [`RunError::Interrupted`](super::RunError::Interrupted).
     ///
     /// Blocks: call it, and the output's `next`, where blocking is allowed.
     ///
@@ -162,103 +179,132 @@ impl Transform {
     pub fn run<E: Error + Send + 'static>(
         &self,
         batches: BatchIter<E>,
-        runtime: &Handle,
+        interrupt: &Interrupt,
     ) -> Result<Output<E>, TransformError> {
         let Some(query) = &self.query else {
             return Ok(Output::same(batches));
         };
-        let input = Input::new(batches);
+        let input = Input::new(batches, query.rows_max());
         let schema = self
             .source_schema
             .project(&self.source_columns)
             .map_err(|error| TransformError::Plan {
                 message: error.to_string(),
             })?;
-        let partition = InputPartition {
+        let rows = InputRows {
             schema: Arc::new(schema),
             input: Arc::clone(&input),
         };
-        let stream = runtime
-            .block_on(query.execute(Arc::new(partition)))
-            .map_err(|error| TransformError::from_plan(&error))?;
-        Ok(Output::query(stream, input, runtime.clone()))
+        let threads = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|error| TransformError::Io {
+                message: error.to_string(),
+            })?;
+        // What the operators begin beside each other runs on the thread that asks for rows, too.
+        let begun = {
+            let _entered = threads.enter();
+            query.execute(Arc::new(rows))
+        };
+        let stream = begun.map_err(|error| TransformError::from_plan(&error))?;
+        let interrupt = Arc::clone(interrupt);
+        Ok(Output::query(
+            stream,
+            input,
+            threads,
+            interrupt,
+            query.levels(),
+        ))
     }
 }
 
-impl Query {
-    /// Puts the shard in the place of `source` and starts the operators.
-    async fn execute(
-        &self,
-        shard: Arc<dyn PartitionStream>,
-    ) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let table = StreamingTable::try_new(Arc::clone(shard.schema()), vec![shard])?;
-        let source = provider_as_source(Arc::new(table));
-        let replaced = self.plan.clone().transform_down_with_subqueries(|node| {
-            let LogicalPlan::TableScan(scan) = node else {
-                return Ok(Transformed::no(node));
-            };
-            // The shard's table has only the columns that are read, in the scan's order.
-            let scan = TableScan {
-                source: Arc::clone(&source),
-                projection: None,
-                ..scan
-            };
-            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
-        })?;
-        let planner = self.state.query_planner();
-        let physical = planner
-            .create_physical_plan(&replaced.data, &self.state)
-            .await?;
-        execute_stream(physical, self.context()?)
-    }
+/// Calls `work`, which plans a query: it recurses as deep as the query is.
+///
+/// # Errors
+/// [`TransformError::TooLarge`], and those of the work.
+pub(crate) fn planning<T>(
+    sql: &str,
+    work: impl FnOnce() -> Result<T, TransformError>,
+) -> Result<T, TransformError> {
+    let tokens = depth::tokens(sql)?;
+    deeply_for(tokens, work)
+}
 
-    /// The context of one shard's run, with memory of its own.
-    fn context(&self) -> Result<Arc<TaskContext>, DataFusionError> {
-        let pool = Arc::new(GreedyMemoryPool::new(TRANSFORM_MEMORY_LEN_MAX));
-        let runtime: Arc<RuntimeEnv> = RuntimeEnvBuilder::new()
-            .with_memory_pool(pool)
-            .build_arc()?;
-        let context = TaskContext::from(&self.state);
-        Ok(Arc::new(context.with_runtime(runtime)))
+/// A query as it was written, checked.
+pub(crate) struct CheckedPlan {
+    pub(crate) plan: LogicalPlan,
+    measure: Measure,
+}
+
+impl CheckedPlan {
+    /// A part of the query, or another query made of it.
+    pub(crate) fn part(&self, plan: LogicalPlan) -> CheckedPlan {
+        CheckedPlan {
+            plan,
+            measure: self.measure,
+        }
     }
 }
 
 /// A session that knows the table `source`, the functions, and nothing else: no files, no
 /// catalogs, no table functions.
-pub(crate) fn session(source_schema: &SchemaRef) -> Result<SessionState, DataFusionError> {
-    let mut config = SessionConfig::new()
-        .with_target_partitions(1)
-        .with_information_schema(false);
-    // A column is named as in the file's header, so `VendorID` finds `VendorID`.
-    config.options_mut().sql_parser.enable_ident_normalization = false;
-    let state = SessionStateBuilder::new_with_default_features()
-        .with_config(config)
-        .with_table_function_list(Vec::new())
-        .build();
-    let schema = MemorySchemaProvider::new();
-    let table = StreamingTable::try_new(Arc::clone(source_schema), Vec::new())?;
-    schema.register_table(TABLE.to_owned(), Arc::new(table))?;
-    let defaults = &state.config_options().catalog;
-    let catalog = state
-        .catalog_list()
-        .catalog(&defaults.default_catalog)
-        .ok_or_else(|| DataFusionError::Plan("no default catalog".to_owned()))?;
-    catalog.register_schema(&defaults.default_schema, Arc::new(schema))?;
-    Ok(state)
+pub(crate) struct Session {
+    pub(crate) state: SessionState,
+    /// What functions may give while the query is planned, and then while it is computed.
+    budget: Budget,
 }
 
-/// Text to a checked plan.
-pub(crate) fn logical_plan(state: &SessionState, sql: &str) -> Result<LogicalPlan, TransformError> {
-    let dialect = state.config_options().sql_parser.dialect;
-    let statement = state
-        .sql_to_statement(sql, &dialect)
-        .map_err(|error| not_one_statement(&error))?;
-    check::one_query(&statement)?;
-    // The tables are in memory, so that nothing here ever waits.
-    let plan = block_on(state.statement_to_plan(statement))
-        .map_err(|error| TransformError::from_plan(&error))?;
-    check::repeatable_read_of_source(&plan)?;
-    Ok(plan)
+impl Session {
+    /// A session for a source with these columns.
+    pub(crate) fn new(source_schema: &SchemaRef) -> Result<Session, DataFusionError> {
+        let budget = Budget::planning();
+        let mut config = SessionConfig::new()
+            .with_target_partitions(1)
+            .with_information_schema(false);
+        // A column is named as in the file's header, so `VendorID` finds `VendorID`.
+        let options = config.options_mut();
+        options.sql_parser.enable_ident_normalization = false;
+        // Filters that operators make while they run would be left from one shard to the next.
+        options.optimizer.enable_dynamic_filter_pushdown = false;
+        options.optimizer.enable_join_dynamic_filter_pushdown = false;
+        options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+        options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        let arithmetic = Arc::new(CheckedArithmetic::new(&budget));
+        let mut state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_table_function_list(Vec::new())
+            .with_analyzer_rule(Arc::clone(&arithmetic) as _)
+            .with_optimizer_rule(arithmetic)
+            .build();
+        state.register_udaf(checked_sum())?;
+        state.register_udaf(checked_avg())?;
+        let schema = MemorySchemaProvider::new();
+        let table = StreamingTable::try_new(Arc::clone(source_schema), Vec::new())?;
+        schema.register_table(TABLE.to_owned(), Arc::new(table))?;
+        let defaults = &state.config_options().catalog;
+        let catalog = state
+            .catalog_list()
+            .catalog(&defaults.default_catalog)
+            .ok_or_else(|| DataFusionError::Plan("no default catalog".to_owned()))?;
+        catalog.register_schema(&defaults.default_schema, Arc::new(schema))?;
+        Ok(Session { state, budget })
+    }
+
+
+    /// Text to a checked plan.
+    pub(crate) fn logical_plan(&self, sql: &str) -> Result<CheckedPlan, TransformError> {
+        let state = &self.state;
+        let dialect = state.config_options().sql_parser.dialect;
+        let mut statement = state
+            .sql_to_statement(sql, &dialect)
+            .map_err(|error| not_one_statement(&error))?;
+        let measure = depth::measured(&mut statement)?;
+        check::one_query(&statement)?;
+        // The tables are in memory, so that nothing here ever waits.
+        let plan = block_on(state.statement_to_plan(statement))
+            .map_err(|error| TransformError::from_plan(&error))?;
+        check::repeatable_read_of_source(&plan)?;
+        Ok(CheckedPlan { plan, measure })
+    }
 }
 
 /// None or several statements are no error of the SQL.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use eciton_engine::base::Error;
 use eciton_engine::db::{Db, ScanRange};
@@ -24,6 +24,9 @@ use crate::peer::{Activity, Peer};
 use crate::progress::{self, Tracker, per_second};
 use crate::settings::{self, Crew};
 use crate::signals::{self, Signals};
+
+/// How long shards at work may take to finish after the first signal; then they break off, and the next run has them.
+const SHARD_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs a job to its end, goes on with it, or says that it is done.
 ///
@@ -160,7 +163,7 @@ pub(super) async fn to_the_end(
     name: &str,
     ending: &Ending<'_>,
 ) -> Result<(), Failure> {
-    let stop = Stop::new();
+    let stop = Stop::within(SHARD_GRACE);
     signals::listen(stop.clone(), Signals::with_hangup()?);
     let tracker = Arc::new(Tracker::default());
     let activity = Arc::new(Activity::default());

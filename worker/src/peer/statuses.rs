@@ -39,6 +39,7 @@ pub(super) fn of_job(error: &JobError) -> Status {
         // A newer peer knows it.
         JobError::Needs { .. } => Code::Unavailable,
         JobError::Damaged { .. } => Code::DataLoss,
+        JobError::Busy => Code::ResourceExhausted,
         JobError::Engine(error) => engine_code(error),
         _ => Code::Internal,
     };

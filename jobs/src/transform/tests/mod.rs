@@ -7,6 +7,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::*;
 
+mod hostile;
+
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("row {0} is malformed")]
 struct Malformed(usize);
@@ -49,18 +51,11 @@ fn refused(sql: &str) -> TransformError {
     plan(sql).err().unwrap_or_else(|| panic!("planned: {sql}"))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-}
-
 /// Runs a query over batches and gives all its rows as one batch.
 fn run(transform: &Transform, batches: Vec<RecordBatch>) -> RecordBatch {
-    let runtime = runtime();
     let input: BatchIter<Malformed> = Box::new(batches.into_iter().map(Ok));
     let output: Vec<RecordBatch> = transform
-        .run(input, runtime.handle())
+        .run(input, &never())
         .unwrap()
         .collect::<Result<_, _>>()
         .unwrap();
@@ -311,10 +306,9 @@ fn types_are_checked_when_planning() {
 fn the_sources_own_error_comes_out() {
     let transform =
         plan("SELECT carrier, sum(VendorID) AS s FROM source GROUP BY carrier").unwrap();
-    let runtime = runtime();
     let input: BatchIter<Malformed> =
         Box::new([Ok(two_batches().remove(0)), Err(Malformed(7))].into_iter());
-    let mut output = transform.run(input, runtime.handle()).unwrap();
+    let mut output = transform.run(input, &never()).unwrap();
     let error = output.next().unwrap().unwrap_err();
     assert!(matches!(error, RunError::Source(Malformed(7))), "{error}");
     assert!(output.next().is_none(), "an output ends after its error");
@@ -323,10 +317,9 @@ fn the_sources_own_error_comes_out() {
 #[test]
 fn rows_that_cannot_be_computed_fail_the_run() {
     let transform = plan("SELECT CAST(carrier AS BIGINT) AS n FROM source").unwrap();
-    let runtime = runtime();
     let input: BatchIter<Malformed> = Box::new(two_batches().into_iter().map(Ok));
     let error = transform
-        .run(input, runtime.handle())
+        .run(input, &never())
         .unwrap()
         .next()
         .unwrap()
@@ -340,7 +333,6 @@ fn rows_that_cannot_be_computed_fail_the_run() {
 #[test]
 fn a_limit_still_reads_the_whole_shard() {
     let transform = plan("SELECT carrier FROM source LIMIT 1").unwrap();
-    let runtime = runtime();
     let read = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&read);
     let batches = std::iter::repeat_with(|| two_batches().remove(1)).take(50);
@@ -350,7 +342,7 @@ fn a_limit_still_reads_the_whole_shard() {
             .map(Ok),
     );
     let rows: usize = transform
-        .run(input, runtime.handle())
+        .run(input, &never())
         .unwrap()
         .map(|batch| batch.unwrap().num_rows())
         .sum();
@@ -361,7 +353,6 @@ fn a_limit_still_reads_the_whole_shard() {
 fn a_filter_streams() {
     // The first output must come before the input has ended.
     let transform = plan("SELECT VendorID FROM source WHERE VendorID > 0").unwrap();
-    let runtime = runtime();
     let read = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&read);
     let many: Vec<_> = (1..=8192).map(|i| ("AA", i, None, 0.0)).collect();
@@ -372,7 +363,7 @@ fn a_filter_streams() {
             .inspect(move |_| _ = counter.fetch_add(1, Ordering::Relaxed))
             .map(Ok),
     );
-    let mut output = transform.run(input, runtime.handle()).unwrap();
+    let mut output = transform.run(input, &never()).unwrap();
     assert!(output.next().unwrap().is_ok());
     let seen = read.load(Ordering::Relaxed);
     assert!(seen < 10, "{seen} batches were read for the first output");

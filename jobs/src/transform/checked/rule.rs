@@ -1,0 +1,161 @@
+//! Where operators are replaced.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF};
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
+
+use super::function::checked_function;
+use super::operation::Operation;
+use crate::transform::sizes::{Budget, capped};
+
+/// Replaces operators that wrap around, in a whole query.
+#[derive(Debug)]
+pub(in crate::transform) struct CheckedArithmetic {
+    budget: Budget,
+}
+
+impl CheckedArithmetic {
+    /// Puts functions under this budget, too.
+    pub(in crate::transform) fn new(budget: &Budget) -> CheckedArithmetic {
+        CheckedArithmetic {
+            budget: budget.clone(),
+        }
+    }
+
+    fn replace(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        plan.transform_up_with_subqueries(|node| checked(node, &self.budget))
+    }
+}
+
+impl AnalyzerRule for CheckedArithmetic {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        self.replace(plan).map(|done| done.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "checked_arithmetic"
+    }
+}
+
+impl OptimizerRule for CheckedArithmetic {
+    fn name(&self) -> &'static str {
+        "checked_arithmetic"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        None
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        self.replace(plan)
+    }
+}
+
+/// One node of a query with its operators replaced. Names and types stay, so that nodes above it do not notice.
+fn checked(plan: LogicalPlan, budget: &Budget) -> Result<Transformed<LogicalPlan>> {
+    let schema = schema_of(&plan)?;
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let replaced = expr.transform_up(|expr| replaced(expr, &schema, budget))?;
+        // A sort key within a window has no name of its own, and shows in the window's.
+        Ok(match replaced.transformed {
+            true => replaced.update_data(|expr| name.restore(expr)),
+            false => replaced,
+        })
+    })
+}
+
+/// The columns that expressions of a node may name.
+fn schema_of(plan: &LogicalPlan) -> Result<DFSchemaRef> {
+    let inputs = plan.inputs();
+    if let LogicalPlan::TableScan(scan) = plan {
+        let table = scan.table_name.clone();
+        let schema = DFSchema::try_from_qualified_schema(table, &scan.source.schema())?;
+        return Ok(Arc::new(schema));
+    }
+    match inputs.as_slice() {
+        [input] => Ok(Arc::clone(input.schema())),
+        inputs => Ok(Arc::new(merge_schema(inputs))),
+    }
+}
+
+fn replaced(expr: Expr, schema: &DFSchema, budget: &Budget) -> Result<Transformed<Expr>> {
+    let operation = match &expr {
+        Expr::ScalarFunction(call) => {
+            let func = capped(&call.func, budget).or_else(|| checked_function(&call.func));
+            let Some(func) = func else {
+                return Ok(Transformed::no(expr));
+            };
+            let call = ScalarFunction::new_udf(func, call.args.clone());
+            return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+        }
+        Expr::BinaryExpr(BinaryExpr {
+            op: Operator::StringConcat,
+            ..
+        }) => Some(Operation::concatenation(budget)),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_arithmetic(*op) => {
+            let (left, right) = (left.get_type(schema)?, right.get_type(schema)?);
+            can_wrap(*op, &left, &right).then(|| Operation::binary(*op))
+        }
+        Expr::Negative(inner) => {
+            let inner = inner.get_type(schema)?;
+            (!inner.is_floating()).then(Operation::negation)
+        }
+        _ => None,
+    };
+    let Some(operation) = operation else {
+        return Ok(Transformed::no(expr));
+    };
+    let args = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, right, .. }) => vec![*left, *right],
+        Expr::Negative(inner) => vec![*inner],
+        other => return Ok(Transformed::no(other)),
+    };
+    let func = Arc::new(ScalarUDF::new_from_impl(operation));
+    let call = ScalarFunction::new_udf(func, args);
+    Ok(Transformed::yes(Expr::ScalarFunction(call)))
+}
+
+fn is_arithmetic(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::Plus
+            | Operator::Minus
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo
+            | Operator::BitwiseShiftLeft
+            | Operator::BitwiseShiftRight
+    )
+}
+
+/// Whether DataFusion's own operator could give something else than the exact result or an error.
+fn can_wrap(op: Operator, left: &DataType, right: &DataType) -> bool {
+    if left.is_floating() || right.is_floating() || left.is_null() || right.is_null() {
+        return false;
+    }
+    match op {
+        // Of integers these are exact; of decimals they may have more digits than their type.
+        Operator::Divide | Operator::Modulo => left.is_decimal() || right.is_decimal(),
+        _ => true,
+    }
+}
