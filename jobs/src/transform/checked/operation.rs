@@ -36,30 +36,46 @@ pub(super) struct Operation {
     signature: Signature,
     /// Of an operator that gives more bytes than it takes.
     budget: Option<Budget>,
+    name: String,
+    returns: DataType,
 }
 
 impl Operation {
-    pub(super) fn binary(op: Operator) -> Operation {
-        Operation {
+    pub(super) fn binary(op: Operator, types: &[DataType; 2], name: String) -> Result<Operation> {
+        let [left, right] = types;
+        Ok(Operation {
             op: Some(op),
             signature: Signature::any(2, Volatility::Immutable),
             budget: None,
-        }
+            name,
+            returns: BinaryTypeCoercer::new(left, &op, right).get_result_type()?,
+        })
     }
 
-    pub(super) fn concatenation(budget: &Budget) -> Operation {
-        Operation {
+    pub(super) fn concatenation(
+        budget: &Budget,
+        types: &[DataType; 2],
+        name: String,
+    ) -> Result<Operation> {
+        Ok(Operation {
             budget: Some(budget.clone()),
-            ..Operation::binary(Operator::StringConcat)
-        }
+            ..Operation::binary(Operator::StringConcat, types, name)?
+        })
     }
 
-    pub(super) fn negation() -> Operation {
+    pub(super) fn negation(of: DataType, name: String) -> Operation {
         Operation {
             op: None,
             signature: Signature::any(1, Volatility::Immutable),
             budget: None,
+            name,
+            returns: of,
         }
+    }
+
+    /// The type of its results, given the operands that it was made for.
+    pub(super) fn returns(&self) -> &DataType {
+        &self.returns
     }
 }
 
@@ -78,15 +94,10 @@ impl ScalarUDFImpl for Operation {
         }
     }
 
-    /// The name that a column has by the operator: queries refer to columns by it.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(match (self.op, args) {
-            (Some(op), [left, right]) => {
-                format!("{} {op} {}", left.schema_name(), right.schema_name())
-            }
-            (_, [inner]) => format!("(- {})", inner.schema_name()),
-            _ => return internal_err!("an operator with {} operands", args.len()),
-        })
+    /// The name that a column has by the operator: queries refer to columns by it. It stays what it was when the query
+    /// was written, whatever becomes of the operands.
+    fn schema_name(&self, _args: &[Expr]) -> Result<String> {
+        Ok(self.name.clone())
     }
 
     fn signature(&self) -> &Signature {

@@ -102,23 +102,40 @@ fn replaced(expr: Expr, schema: &DFSchema, budget: &Budget) -> Result<Transforme
     let operation = match &expr {
         Expr::ScalarFunction(call) => {
             let func = capped(&call.func, budget).or_else(|| checked_function(&call.func));
-            let Some(func) = func else {
-                return Ok(Transformed::no(expr));
-            };
-            let call = ScalarFunction::new_udf(func, call.args.clone());
-            return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+            return Ok(match (func, expr) {
+                (Some(func), Expr::ScalarFunction(call)) => {
+                    let call = ScalarFunction::new_udf(func, call.args);
+                    Transformed::yes(Expr::ScalarFunction(call))
+                }
+                (_, expr) => Transformed::no(expr),
+            });
         }
         Expr::BinaryExpr(BinaryExpr {
+            left,
             op: Operator::StringConcat,
-            ..
-        }) => Some(Operation::concatenation(budget)),
+            right,
+        }) => {
+            let (left_type, right_type) = (type_of(left, schema)?, type_of(right, schema)?);
+            let (types, name) = (
+                [left_type, right_type],
+                name(Operator::StringConcat, left, right),
+            );
+            Some(Operation::concatenation(budget, &types, name)?)
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_arithmetic(*op) => {
-            let (left, right) = (left.get_type(schema)?, right.get_type(schema)?);
-            can_wrap(*op, &left, &right).then(|| Operation::binary(*op))
+            let (left_type, right_type) = (type_of(left, schema)?, type_of(right, schema)?);
+            match can_wrap(*op, &left_type, &right_type) {
+                true => {
+                    let types = [left_type, right_type];
+                    Some(Operation::binary(*op, &types, name(*op, left, right))?)
+                }
+                false => None,
+            }
         }
         Expr::Negative(inner) => {
-            let inner = inner.get_type(schema)?;
-            (!inner.is_floating()).then(Operation::negation)
+            let inner_type = type_of(inner, schema)?;
+            let name = format!("(- {})", inner.schema_name());
+            (!inner_type.is_floating()).then(|| Operation::negation(inner_type, name))
         }
         _ => None,
     };
@@ -133,6 +150,23 @@ fn replaced(expr: Expr, schema: &DFSchema, budget: &Budget) -> Result<Transforme
     let func = Arc::new(ScalarUDF::new_from_impl(operation));
     let call = ScalarFunction::new_udf(func, args);
     Ok(Transformed::yes(Expr::ScalarFunction(call)))
+}
+
+/// The name of a column that an operator gives.
+fn name(op: Operator, left: &Expr, right: &Expr) -> String {
+    format!("{} {op} {}", left.schema_name(), right.schema_name())
+}
+
+/// The type of an operand. What was an operator knows its own: else chains of them would take time by their square.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Result<DataType> {
+    let operation = match expr {
+        Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Operation>(),
+        _ => None,
+    };
+    match operation {
+        Some(operation) => Ok(operation.returns().clone()),
+        None => expr.get_type(schema),
+    }
 }
 
 fn is_arithmetic(op: Operator) -> bool {

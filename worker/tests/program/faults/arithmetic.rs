@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use eciton_proto::v1::*;
 use rustix::process::Signal;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
