@@ -84,9 +84,8 @@ impl<'a> Blame<'a> {
 
     fn judge(&self, batch: &RecordBatch) -> Verdict {
         let batches: BatchIter<SourceError> = Box::new(std::iter::once(Ok(batch.clone())));
-        let output = match self.pipeline.transform.run(batches, self.interrupt) {
-            Ok(output) => output,
-            Err(_) => return Verdict::Unknown,
+        let Ok(output) = self.pipeline.transform.run(batches, self.interrupt) else {
+            return Verdict::Unknown;
         };
         for batch in output {
             let error = match batch {

@@ -17,7 +17,7 @@ use crate::source::Source;
 /// How long planning a job may take.
 pub const PLANNING_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a job waits for others that are planned, until it is refused.
-pub const PLANNING_WAIT_MAX: Duration = Duration::from_secs(60);
+pub const PLANNING_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Jobs that a process plans at the same time.
 pub const PLANNING_AT_ONCE_MAX: usize = 4;
 

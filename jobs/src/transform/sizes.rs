@@ -144,7 +144,10 @@ impl Growth {
     /// Bytes of the result of a row, at most.
     fn bound(self, args: &[Argument], row: usize) -> u64 {
         let len = |index: usize| args.get(index).map_or(0, |arg| arg.len(row));
-        let number = |index: usize| args.get(index).map_or(0, |arg| arg.number(row).max(0)) as u64;
+        let number = |index: usize| {
+            let number = args.get(index).map_or(0, |arg| arg.number(row));
+            u64::try_from(number).unwrap_or(0)
+        };
         let sum = |lens: std::ops::Range<usize>| lens.map(len).fold(0, u64::saturating_add);
         match self {
             Growth::Repeat => len(0).saturating_mul(number(1)),

@@ -84,7 +84,9 @@ impl ScalarUDFImpl for CheckedFunction {
         {
             let seconds = cast(&array(seconds)?, &DataType::Float64)?;
             let mut seconds = seconds.as_primitive::<Float64Type>().iter().flatten();
-            if let Some(beyond) = seconds.find(|seconds| !(seconds.abs() < SECONDS_MAX)) {
+            if let Some(beyond) =
+                seconds.find(|seconds| seconds.is_nan() || seconds.abs() >= SECONDS_MAX)
+            {
                 return exec_err!("overflow: {}({beyond}) is beyond nanoseconds", self.name());
             }
         }

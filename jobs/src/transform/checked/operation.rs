@@ -189,7 +189,7 @@ fn overflow(error: DataFusionError, data_type: Option<&DataType>) -> DataFusionE
     let computed = message
         .strip_prefix("Overflow happened on: ")
         .unwrap_or(message);
-    let beyond = data_type.map_or_else(|| "its type".to_owned(), |t| t.to_string());
+    let beyond = data_type.map_or_else(|| "its type".to_owned(), ToString::to_string);
     DataFusionError::Execution(format!("overflow: {computed} is beyond {beyond}"))
 }
 
