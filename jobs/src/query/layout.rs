@@ -98,6 +98,14 @@ impl Layout {
         }
     }
 
+    /// The columns that make the values of the records.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let key = self.key.iter().flatten();
+        let is_value = |index: &usize| !key.clone().any(|of_key| of_key == index);
+        let values = (0..self.names.len()).filter(is_value);
+        values.map(|index| self.names[index].clone()).collect()
+    }
+
     /// The records of a batch, before which so many rows came.
     ///
     /// # Errors
@@ -172,6 +180,7 @@ fn exact(name: &str, array: &dyn Array) -> Result<(), ValueError> {
                 "the timestamp of {nanos} nanoseconds has more digits than a store keeps: expected microseconds; round \
                  it with `date_trunc('microsecond', ...)`"
             ),
+            row: None,
         }),
     }
 }

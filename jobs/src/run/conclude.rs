@@ -82,16 +82,14 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
     let answer = answer.clone();
     let work = tokio::task::spawn_blocking(move || {
         let (mut rows, mut refused) = (0, None);
-        answer.conclude(scan, |batch| {
-            match answer.layout().records(&batch, rows) {
-                Ok(records) => {
-                    rows += batch.num_rows() as u64;
-                    send.blocking_send(records).is_ok()
-                }
-                Err(error) => {
-                    refused = Some(error.to_string());
-                    false
-                }
+        answer.conclude(scan, |batch| match answer.layout().records(&batch, rows) {
+            Ok(records) => {
+                rows += batch.num_rows() as u64;
+                send.blocking_send(records).is_ok()
+            }
+            Err(error) => {
+                refused = Some(error.to_string());
+                false
             }
         })?;
         refused.map_or(Ok(()), |refused| Err(Failed::Lasting(refused)))
@@ -149,7 +147,9 @@ impl From<RunError<MergedError>> for Failed {
             }
             RunError::Source(MergedError::Engine(error)) => Failed::Now(error.into()),
             RunError::Source(error @ MergedError::Value(_)) => Failed::Lasting(error.to_string()),
-            RunError::Interrupted => Failed::Lasting("computing the result was broken off".to_owned()),
+            RunError::Interrupted => {
+                Failed::Lasting("computing the result was broken off".to_owned())
+            }
             RunError::Transform(error) => Failed::Lasting(
                 error
                     .to_string()

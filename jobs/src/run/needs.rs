@@ -12,8 +12,8 @@
 
 use eciton_proto::prost::Message;
 use eciton_proto::v1::job_spec::Sink;
-use eciton_proto::v1::{Format, JobSpec, JobState, OnError, Scope, Verify};
 use eciton_proto::v1::job_spec::Step;
+use eciton_proto::v1::{Format, JobSpec, JobState, OnError, Scope, Verify};
 
 use super::error::JobError;
 use super::ledger::{Job, damaged};

@@ -4,6 +4,7 @@ use eciton_proto::v1::{Format, JobSpec, SchemaField, SourceSpec, job_spec::Sink}
 use serde::Serialize;
 
 use super::error::JobError;
+use super::pipeline;
 use super::submit::Checked;
 
 /// What recording a job file would lead to.
@@ -96,9 +97,13 @@ impl Checked {
             query: pipeline.transform.describe(),
             store: pipeline.store_name.clone(),
             key: schema.key_fields,
-            values: values(spec, &output),
+            values: match &pipeline.sink {
+                pipeline::Sink::Answer(answer) => answer.layout().values(),
+                _ => values(spec, &output),
+            },
             sink: match &spec.sink {
                 Some(Sink::Upsert(_)) => "upsert",
+                Some(Sink::Answer(_)) => "result",
                 _ => "merge",
             },
         })
@@ -113,7 +118,7 @@ fn values(spec: &JobSpec, output: &[String]) -> Vec<String> {
             let is_value = |name: &&String| !upsert.key.contains(name);
             return output.iter().filter(is_value).cloned().collect();
         }
-        None => return Vec::new(),
+        Some(Sink::Answer(_)) | None => return Vec::new(),
     };
     let value = |value: &eciton_proto::v1::MergeValue| {
         let column = (!value.column.is_empty()).then_some(&value.column);

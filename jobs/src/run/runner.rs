@@ -451,10 +451,7 @@ pub(super) async fn start(job: &OpenJob, session: Option<&OwnSession>) -> Result
     retry_on_conflict(|| start_once(job, session).boxed()).await
 }
 
-async fn start_once(
-    job: &OpenJob,
-    session: Option<&OwnSession>,
-) -> Result<Option<bool>, JobError> {
+async fn start_once(job: &OpenJob, session: Option<&OwnSession>) -> Result<Option<bool>, JobError> {
     let (ledger, name) = (&job.ledger, &job.name);
     let mut tx = ledger.db.begin();
     let Some(mut state) = ledger.job_state(&mut tx, name).await? else {

@@ -44,8 +44,7 @@ impl Crew {
         match committed {
             Ok(true) => Ok(()),
             Err(Stopped::Ending(ending)) => Err(ending),
-            Ok(false)
-            | Err(Stopped::Error { .. } | Stopped::Source { .. } | Stopped::Overdue) => {
+            Ok(false) | Err(Stopped::Error { .. } | Stopped::Source { .. } | Stopped::Overdue) => {
                 self.again(shards.iter().map(|shard| shard.number));
                 Ok(())
             }

@@ -241,9 +241,9 @@ async fn find(db: &Db, file: &JobFile, reach: &Reach) -> Result<Option<Submitted
         return Ok(None);
     };
     match ledger.job(&file.spec().name).await? {
-        Some(job) if !is_removed(&job.state) => join_with_files(&ledger, &job, file, reach)
-            .await
-            .map(Some),
+        Some(job) if !is_removed(&job.state) => {
+            join_with_files(&ledger, &job, file, reach).await.map(Some)
+        }
         _ => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::parquet::file::metadata::RowGroupMetaData;
 use arrow::datatypes::Schema;
-use eciton_proto::v1::{Format, SourceFile, SourceSpec, Verify};
+use eciton_proto::v1::{Format, SchemaField, SourceFile, SourceSpec, Verify};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -19,6 +19,7 @@ use super::error::SourceError;
 use super::input::{Codec, Input, io_error, open};
 use super::mend::content_hash;
 use super::parquet;
+use super::reach::Reach;
 
 /// Bytes that are read at once.
 const READ_LEN: usize = 256 * 1024;
@@ -51,7 +52,7 @@ pub(super) fn hash_all(
 ) -> Result<Vec<Hashed>, SourceError> {
     debug_assert_eq!(files.len(), ranges.len(), "the shards of each file");
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let next = AtomicUsize::new(0);
+    let (next, reach) = (AtomicUsize::new(0), Reach::current());
     let hashed: Vec<Mutex<Option<Result<Hashed, SourceError>>>> =
         files.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
@@ -62,7 +63,7 @@ pub(super) fn hash_all(
                     let (Some(file), Some(place)) = (files.get(at), hashed.get(at)) else {
                         return;
                     };
-                    *place.lock() = Some(hash(spec.format(), schema, file, &ranges[at]));
+                    *place.lock() = Some(reach.during(|| hash(spec, schema, file, &ranges[at])));
                 }
             });
         }
@@ -75,14 +76,14 @@ pub(super) fn hash_all(
 }
 
 fn hash(
-    format: Format,
+    spec: &SourceSpec,
     schema: &Schema,
     file: &SourceFile,
     ranges: &[Range<u64>],
 ) -> Result<Hashed, SourceError> {
-    if format == Format::Parquet {
+    if spec.format() == Format::Parquet {
         let (content, _) = hash_bytes(file, &[])?;
-        let groups = parquet::row_groups(file, schema)?;
+        let groups = parquet::row_groups(file, schema, &spec.schema)?;
         let of = |range: &Range<u64>| {
             Ok(content_hash(
                 parquet::digest(file, slice(&groups, range))?.0,
@@ -202,6 +203,8 @@ fn slice<'m>(groups: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGrou
 pub(super) struct Promise<'s> {
     pub(super) format: Format,
     pub(super) schema: &'s Schema,
+    /// The declared columns.
+    pub(super) declared: &'s [SchemaField],
     pub(super) file: &'s SourceFile,
     pub(super) range: Range<u64>,
     /// 0 where it could not be made.
@@ -231,7 +234,7 @@ impl Promise<'_> {
     pub(super) fn check_now(&self) -> Result<(), SourceError> {
         let is_kept = match (self.format, self.content_hash) {
             (Format::Parquet, hash) => {
-                let groups = parquet::row_groups(self.file, self.schema);
+                let groups = parquet::row_groups(self.file, self.schema, self.declared);
                 let groups = groups.map_err(|error| match error {
                     SourceError::Io { .. } => error,
                     _ => self.broken(),

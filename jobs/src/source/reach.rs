@@ -241,15 +241,6 @@ pub(super) fn open(path: &str) -> io::Result<File> {
     Reach::current().open(Path::new(path))
 }
 
-/// What the file system tells of a recorded file, if it is within reach.
-pub(super) fn metadata(path: &str) -> io::Result<Metadata> {
-    let reach = Reach::current();
-    match reach.is_bounded() {
-        true => reach.open(Path::new(path))?.metadata(),
-        false => std::fs::metadata(path),
-    }
-}
-
 fn is_link(path: &Path) -> bool {
     let metadata = path.symlink_metadata();
     metadata.is_ok_and(|metadata| metadata.is_symlink())

@@ -18,7 +18,7 @@ use super::limits::SAMPLE_ROWS_MAX;
 use super::reading::PADDED;
 use super::sample::{Sample, sample};
 use crate::spec::limits::COLUMNS_MAX;
-use crate::spec::{JobFile, SpecError, parse_type};
+use crate::spec::{JobFile, SpecError, parse_type, type_name};
 
 /// What looking into the files told.
 pub(super) struct Surveyed {

@@ -124,7 +124,7 @@ impl TextShard {
     /// The first and the last line of some rows, counted from 0 among those that the shard gives; `None` if it does not
     /// have them. Reads the shard from its beginning: for a shard that was just opened.
     pub(super) fn lines_of(mut self, rows: &Range<u64>) -> Result<Option<(u64, u64)>, SourceError> {
-        let before = newlines_before(&self.file, self.start)?;
+        let before = lines_before(&self.file, self.start)?;
         let (mut seen, mut first) = (0, None);
         loop {
             let block = match self.blocks.next() {
@@ -141,11 +141,10 @@ impl TextShard {
                 let count = self.judge.rows(text);
                 let line = |row: u64| (seen..seen + count).contains(&row).then(|| row - seen);
                 if let Some(row) = line(rows.start) {
-                    first =
-                        Some(before + place.newlines + self.judge.newlines_before(text, row) + 1);
+                    first = Some(before + place.lines + self.judge.lines_before(text, row) + 1);
                 }
                 if let (Some(first), Some(row)) = (first, line(rows.end.saturating_sub(1))) {
-                    let last = before + place.newlines + self.judge.newlines_before(text, row) + 1;
+                    let last = before + place.lines + self.judge.lines_before(text, row) + 1;
                     return Ok(Some((first, last)));
                 }
                 seen += count;
@@ -257,8 +256,8 @@ impl Judge {
         batches.iter().map(|batch| batch.num_rows() as u64).sum()
     }
 
-    /// Newlines of a block before the record that gives a row.
-    fn newlines_before(&mut self, text: &[u8], row: u64) -> u64 {
+    /// Lines of a block before the record that gives a row.
+    fn lines_before(&mut self, text: &[u8], row: u64) -> u64 {
         let mut ends = vec![0];
         Scanner::new(self.dialect).scan(text, |end| ends.push(end));
         // The first end up to which there are more rows.

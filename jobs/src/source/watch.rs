@@ -1,7 +1,7 @@
 //! A shard is of the file that was recorded, or it fails.
 
 use arrow::datatypes::SchemaRef;
-use eciton_proto::v1::{Format, SourceFile};
+use eciton_proto::v1::{Format, SchemaField, SourceFile};
 
 use super::content::Promise;
 use super::error::SourceError;
@@ -19,7 +19,9 @@ pub(crate) fn check_read_by_others(
     shard: Shard,
     bytes_hash: Option<u128>,
 ) -> Result<bool, SourceError> {
-    Watch::check_beside(source, shard)?;
+    source
+        .reach()
+        .during(|| Watch::check_beside(source, shard))?;
     let promised = shard.content_hash;
     Ok(promised == 0 || bytes_hash.is_none_or(|hash| content_hash(hash) == promised))
 }
@@ -33,6 +35,7 @@ pub(super) struct Watch {
     shard: Shard,
     format: Format,
     schema: SchemaRef,
+    declared: Vec<SchemaField>,
 }
 
 impl Watch {
@@ -52,6 +55,7 @@ impl Watch {
             shard,
             format,
             schema: source.schema().clone(),
+            declared: source.spec().schema.clone(),
         }))
     }
 
@@ -80,6 +84,7 @@ impl Watch {
         Promise {
             format: self.format,
             schema: &self.schema,
+            declared: &self.declared,
             file,
             range: start..start.saturating_add(len),
             content_hash: self.shard.content_hash,

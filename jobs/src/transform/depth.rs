@@ -30,7 +30,6 @@ pub const SQL_SETS_MAX: usize = 200;
 
 /// What was measured of a query.
 #[derive(Clone, Copy, Debug, Default)]
-#[derive(Clone, Copy)]
 pub(super) struct Measure {
     /// Bytes of the texts in it.
     pub(super) literals_len: usize,

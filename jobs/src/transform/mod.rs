@@ -33,8 +33,8 @@ pub use error::{RunError, TransformError};
 pub use input::BatchIter;
 pub use interrupt::{Interrupt, never};
 pub use output::Output;
-pub use plan::{TRANSFORM_MEMORY_LEN_MAX, Transform};
 pub(crate) use plan::{Session, planning};
+pub use plan::{TRANSFORM_MEMORY_LEN_MAX, Transform};
 
 #[cfg(test)]
 mod tests;

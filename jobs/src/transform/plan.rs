@@ -57,8 +57,8 @@ impl Transform {
             return Ok(Transform::passing(source_schema));
         };
         planning(sql, || {
-            let session = Session::new(&source_schema)
-                .map_err(|error| TransformError::from_plan(&error))?;
+            let session =
+                Session::new(&source_schema).map_err(|error| TransformError::from_plan(&error))?;
             let plan = session.logical_plan(sql)?;
             Transform::of(&session, &plan, source_schema)
         })
@@ -288,7 +288,6 @@ impl Session {
         catalog.register_schema(&defaults.default_schema, Arc::new(schema))?;
         Ok(Session { state, budget })
     }
-
 
     /// Text to a checked plan.
     pub(crate) fn logical_plan(&self, sql: &str) -> Result<CheckedPlan, TransformError> {

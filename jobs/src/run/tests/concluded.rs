@@ -1,5 +1,6 @@
 //! How a job whose query gives the answer comes to its end.
 
+use crate::source::Reach;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -181,7 +182,7 @@ async fn programs_are_given_no_shards_of_an_answer() {
     let db = memory_db().await;
     submit(&db, &job(&place, GROUPS)).await.unwrap();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, Stop::new());
+    let desk = PullDesk::new(&db, Leases::new(), observer, Reach::anywhere(), Stop::new());
     let request = PullRequest {
         tasks_max: 4,
         ..PullRequest::default()

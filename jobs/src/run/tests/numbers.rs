@@ -1,5 +1,6 @@
 //! Numbers that programs send, and sums that were recorded before these were checked.
 
+use crate::source::Reach;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,7 +40,7 @@ async fn counts_beyond_what_a_shard_has_are_refused() {
     let db = memory_db().await;
     submit(&db, &Place::new().job(&job("range"))).await.unwrap();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, Stop::new());
+    let desk = PullDesk::new(&db, Leases::new(), observer, Reach::anywhere(), Stop::new());
     let request = PullRequest {
         tasks_max: 1,
         ..PullRequest::default()

@@ -1,5 +1,6 @@
 //! Jobs of larger priority go first, however many others there are.
 
+use crate::source::Reach;
 use std::sync::Arc;
 
 use eciton_engine::db::Db;
@@ -139,7 +140,7 @@ async fn programs_get_the_most_urgent_and_of_equals_each_in_turn() {
     submitted(&db, "two", 10, 3).await;
     submitted(&db, "high", 2, 7).await;
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, Stop::new());
+    let desk = PullDesk::new(&db, Leases::new(), observer, Reach::anywhere(), Stop::new());
     let request = PullRequest {
         tasks_max: 1,
         ..PullRequest::default()

@@ -1,5 +1,6 @@
 //! Whose results a store holds, and what becomes of a job whose store is dropped.
 
+use crate::source::Reach;
 use std::sync::Arc;
 
 use eciton_engine::coord::{Board, Bus};
@@ -46,7 +47,10 @@ async fn results_of_two_jobs_are_added_only_where_that_is_said() {
             run(&db, "sums", options(2)).await.unwrap();
         }
         assert_eq!(status(&db, "sums").await.unwrap().unwrap().state, state);
-        for refused in [submit(&db, &second).await, preview(&db, &second).await] {
+        for refused in [
+            submit(&db, &second).await,
+            preview(&db, &second, &Reach::anywhere()).await,
+        ] {
             let refused = refused.unwrap_err();
             assert_eq!(refused.exit_code(), ExitCode::Usage);
             let told = refused.to_string();
@@ -251,7 +255,13 @@ async fn a_job_that_programs_compute_fails_with_its_store() {
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
-    let desk = crate::run::pull::PullDesk::new(&db, Leases::new(), observer, Stop::new());
+    let desk = crate::run::pull::PullDesk::new(
+        &db,
+        Leases::new(),
+        observer,
+        Reach::anywhere(),
+        Stop::new(),
+    );
     let request = PullRequest {
         tasks_max: 2,
         ..PullRequest::default()
