@@ -39,7 +39,11 @@ pub fn open_shard(
     let reach = source.reach().clone();
     let (watch, kind) = reach.during(|| {
         let watch = Watch::open(source, shard)?;
-        let kind = open_kind(source, shard, columns, &schema)?;
+        let kind = open_kind(source, shard, columns, &schema);
+        let kind = kind.map_err(|error| match &watch {
+            Some(watch) => watch.reason(error),
+            None => error,
+        })?;
         Ok::<_, SourceError>((watch, kind))
     })?;
     Ok(ShardReader {
