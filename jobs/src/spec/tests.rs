@@ -135,7 +135,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "shard_size = \"8MiB\"",
         "shard_sise = \"8MiB\"",
         "jobs/x.toml:6: key `source.shard_sise`: unknown key; expected one of `format`, `paths`, \
-         `shard_size`, `null_values`, `on_error`, `header`, `delimiter`, `quote`, `newlines_in_values`, \
+         `shard_size`, `null_values`, `on_error`, `on_new_columns`, `header`, `delimiter`, `quote`, `newlines_in_values`, \
          `schema`, `from`, `to`, `shard_len`, `store`, `verify` (did you mean `shard_size`?)",
     ),
     (
@@ -199,8 +199,9 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "[transform]\nsql = ",
         "transform = ",
         "jobs/x.toml:14: key `source.schema.transform`: expected one of `bool`, `int8` to `int64`, \
-         `uint8` to `uint64`, `float32`, `float64`, `string`, `date`, `timestamp`, \
-         `decimal(precision,scale)`, found `SELECT carrier, month, dep_delay FROM source WHERE \
+         `uint8` to `uint64`, `float32`, `float64`, `string`, `json`, `date`, `timestamp`, \
+         `decimal(precision,scale)`, `decimal(precision,scale,round)`, `date(format=...)`, \
+         `date(unit=days)`, `timestamp(format=...)`, `timestamp(unit=s|ms|us|ns)`, found `SELECT carrier, month, dep_delay FROM source WHERE \
          dep_delay IS NOT NULL`",
     ),
     (
@@ -259,8 +260,9 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "carrier = \"string\"",
         "carrier = \"text\"",
         "jobs/x.toml:12: key `source.schema.carrier`: expected one of `bool`, `int8` to `int64`, \
-         `uint8` to `uint64`, `float32`, `float64`, `string`, `date`, `timestamp`, \
-         `decimal(precision,scale)`, found `text`",
+         `uint8` to `uint64`, `float32`, `float64`, `string`, `json`, `date`, `timestamp`, \
+         `decimal(precision,scale)`, `decimal(precision,scale,round)`, `date(format=...)`, \
+         `date(unit=days)`, `timestamp(format=...)`, `timestamp(unit=s|ms|us|ns)`, found `text`",
     ),
     (
         "SELECT carrier, month, dep_delay FROM source WHERE dep_delay IS NOT NULL",

@@ -112,8 +112,8 @@ fn messages_name_file_line_column_byte_and_what_was_expected() {
         ),
         (
             "{\"c\":{\"k\":1}}\n",
-            "`x.jsonl`: line 1, column 6 (`c`), byte 5: expected string, found `{\\\"k\\\":1}` (the record \
-             begins at byte 0)",
+            "`x.jsonl`: line 1, column 6 (`c`), byte 5: expected string, found `{\\\"k\\\":1}`; `c = \"json\"` takes \
+             any value (the record begins at byte 0)",
         ),
         (
             "{\"a\":1}\n{\"a\":}\n",

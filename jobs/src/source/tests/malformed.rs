@@ -132,7 +132,11 @@ fn the_place_is_exact_far_into_a_file_and_in_later_shards() {
             panic!("it was read")
         };
         assert_eq!((found.offset, found.line), (byte as u64, lines as u64 + 1));
-        assert_eq!(found.message, "expected int64, found `oops`");
+        assert_eq!(
+            found.message,
+            "expected int64, found `oops`; int64 is what the first rows have: add `a = \"string\"` to \
+             [source.schema]"
+        );
     }
 }
 
