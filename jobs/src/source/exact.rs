@@ -303,6 +303,6 @@ fn outer<O: OffsetSizeTrait>(inexact: Inexact, offsets: &[O]) -> Inexact {
                 value,
             }
         }
-        other => other,
+        other @ Inexact::Type(_) => other,
     }
 }

@@ -128,7 +128,7 @@ impl<'b> Compact<'b> {
         let mut id = 0_i16;
         loop {
             let head = self.byte()?;
-            if head & 0x0f == 0 {
+            if head.trailing_zeros() >= 4 {
                 return Ok(());
             }
             id = match head >> 4 {

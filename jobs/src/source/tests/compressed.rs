@@ -120,7 +120,7 @@ fn gzip_is_read_as_gzip_reads_it() {
     named.write_all(text).unwrap();
     for bytes in [
         [&member[..], &[0; 1]].concat(),
-        [&member[..], &[0; 300_000]].concat(),
+        [&member[..], &vec![0; 300_000]].concat(),
         // Members on the blocks of a tape.
         [&gzip(&text[..9])[..], &[0; 512], &gzip(&text[9..]), &[0; 7]].concat(),
         [&gzip(b"")[..], &member, &gzip(b"")].concat(),
