@@ -26,6 +26,8 @@ use crate::source::Reach;
 pub const JOBS_AT_ONCE_MAX: usize = 16;
 /// How long some jobs are worked on while others of the same priority have no place among them.
 const TURN: Duration = Duration::from_secs(10);
+/// How long there has to be room before more jobs have a place than usual.
+const IDLE: Duration = Duration::from_millis(500);
 /// How long a process waits before it looks for new jobs.
 const LOOKS_APART: Duration = Duration::from_millis(250);
 /// How long a job that cannot be run here is left to others.
@@ -85,6 +87,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     let mut aside: HashMap<String, Instant> = HashMap::new();
     let mut turn_began = Instant::now();
     let mut places = JOBS_AT_ONCE_MAX;
+    let mut all_busy = Instant::now();
     // Tasks, and not futures that only this one polls: whichever holds a lock of the database while this one waits
     // for it has to come further.
     let mut runs = JoinSet::new();
@@ -104,7 +107,11 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 queue.had_turn(whose_turn_is_over(&open));
             }
             // Where all shards of the most urgent jobs are at work elsewhere, or wait, others have the slots.
-            places = match (slots.has_free(), open.len() > places) {
+            if !slots.has_free() {
+                all_busy = Instant::now();
+            }
+            let is_idle = all_busy.elapsed() >= IDLE && at_work.len() >= places;
+            places = match (is_idle, open.len() > places) {
                 (true, true) => (places + 1).min(2 * JOBS_AT_ONCE_MAX),
                 (_, false) => places.min(open.len()).max(JOBS_AT_ONCE_MAX),
                 (false, true) => places,

@@ -325,7 +325,9 @@ impl OwnSession {
     /// Looks at the sessions of others: counts those that died, and takes care where it cannot be told. Gives the shards
     /// that this counted as an attempt of.
     pub(super) async fn judge(&self) -> Result<Vec<Killed>, JobError> {
-        let sessions = self.ledger.sessions(&self.name).await?;
+        let mut sessions = self.ledger.sessions(&self.name).await?;
+        // In the order in which one process after the other dies: first over several shards, then over one alone.
+        sessions.sort_by_key(|(_, session)| session.alone);
         let there: HashSet<u64> = sessions.iter().map(|(id, _)| *id).collect();
         self.others.lock().retain(|id, _| there.contains(id));
         let (mut killed, mut is_unsure) = (Vec::new(), false);

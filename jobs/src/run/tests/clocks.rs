@@ -119,11 +119,11 @@ async fn a_job_that_waits_comes_to_its_deadline() {
         .replace("shard_len = 1", "shard_len = 1_000_000_000");
     for n in 0..crate::run::JOBS_AT_ONCE_MAX {
         let urgent = long
-            .replace("\"range\"", &format!("\"urgent{n}\""))
+            .replace("name = \"range\"", &format!("name = \"urgent{n}\""))
             .replace("[run]", "[run]\npriority = 9");
         submit(&db, &place.job(&urgent)).await.unwrap();
     }
-    let waits = JOB.replace("\"1h\"", "\"300ms\"");
+    let waits = long.replace("\"1h\"", "\"300ms\"");
     submit(&db, &place.job(&waits)).await.unwrap();
     let stop = Stop::new();
     let options = ServeOptions::new(1, stop.clone());
