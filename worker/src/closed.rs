@@ -32,9 +32,12 @@ mod look {
 }
 
 /// Whether what is printed reaches nobody, and never did. Where that cannot be told, `false`.
+#[cfg(target_os = "linux")]
 pub(crate) fn is_stdout_closed() -> bool {
-    #[cfg(target_os = "linux")]
-    return look::IS_CLOSED.load(std::sync::atomic::Ordering::Relaxed);
-    #[cfg(not(target_os = "linux"))]
-    return false;
+    look::IS_CLOSED.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_stdout_closed() -> bool {
+    false
 }

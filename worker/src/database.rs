@@ -227,14 +227,23 @@ where
 }
 
 /// Why a database could not be opened, with its path: what a storage says names the object in it alone.
-pub(crate) fn not_opened(path: &Path, error: Error) -> Failure {
-    match error {
-        Error::Storage { .. } => Failure::Opening {
-            path: path.display().to_string(),
-            hint: permission_hint(path, &error),
-            error,
-        },
-        error => with_hint(error),
+pub(crate) fn not_opened(path: &Path, mut error: Error) -> Failure {
+    let hint = permission_hint(path, &error);
+    match &mut error {
+        Error::Storage {
+            message, object, ..
+        } => {
+            message.push_str(&hint);
+            if object.is_empty() {
+                // The folder as a whole.
+                object.push('.');
+            }
+            Failure::Opening {
+                path: path.display().to_string(),
+                error,
+            }
+        }
+        _ => with_hint(error),
     }
 }
 

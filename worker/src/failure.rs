@@ -78,14 +78,12 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Engine(#[from] Error),
     /// The storage of a database failed where it was opened.
-    #[error("database `{path}`: {error}{hint}")]
+    #[error("database `{path}`: {error}")]
     Opening {
         /// The database.
         path: String,
         /// Why.
         error: Error,
-        /// What may help, behind the cause; or nothing.
-        hint: String,
     },
     /// Standard output or input failed.
     #[error("{0}")]
@@ -269,6 +267,15 @@ mod tests {
             host: "h".into(),
         };
         assert_eq!(Failure::from(locked).code(), 3);
+        // Its line was not there to be read.
+        let nameless = Error::Locked {
+            path: "db".into(),
+            pid: 0,
+            host: "unknown".into(),
+        };
+        let told = nameless.to_string();
+        assert!(told.contains("did not leave its name"), "{told}");
+        assert!(!told.contains("process 0"), "{told}");
         assert_eq!(Failure::from(Error::corrupt("log/1", "checksum")).code(), 1);
         assert_eq!(Failure::from(Error::Invalid("key".into())).code(), 2);
         let full = io::Error::from(io::ErrorKind::StorageFull);

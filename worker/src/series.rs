@@ -7,6 +7,7 @@
 //! Whatever has a label `job` is of that job: each has a recorder of its own, and all are rendered as one page.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -222,9 +223,9 @@ impl Families {
         for (name, family) in &self.0 {
             if let Some(help) = help.get(name) {
                 let help = help.replace('\\', "\\\\").replace('\n', "\\n");
-                text.push_str(&format!("# HELP {name} {help}\n"));
+                writeln!(text, "# HELP {name} {help}").ok();
             }
-            text.push_str(&format!("{}\n{}\n", family.kind, family.series));
+            writeln!(text, "{}\n{}", family.kind, family.series).ok();
         }
         text
     }

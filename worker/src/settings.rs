@@ -45,7 +45,8 @@ struct File {
     tls: Option<Tls>,
     tokens: Option<PathBuf>,
     data_root: Option<DataRoots>,
-    metrics_token_file: Option<PathBuf>,
+    #[serde(rename = "metrics_token_file")]
+    metrics_tokens: Option<PathBuf>,
 }
 
 /// `[tls]`: with what gRPC is served over TLS.
@@ -283,7 +284,7 @@ pub(crate) fn metrics(given: &Worker) -> Result<Option<Metrics>, Failure> {
         token_file.or_else(|| from_environment("ECITON_METRICS_TOKEN_FILE").map(PathBuf::from));
     Ok(Some(Metrics {
         address,
-        token_file: token_file.or(in_file.metrics_token_file),
+        token_file: token_file.or(in_file.metrics_tokens),
         tokens: tokens(&given.listening, in_file.tokens),
         insecure: given.listening.insecure,
         keep: given.metrics_keep.unwrap_or(KEEP_DEFAULT),

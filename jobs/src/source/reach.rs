@@ -461,4 +461,33 @@ mod tests {
         });
         assert!(!Reach::current().is_bounded());
     }
+
+    /// A file that is opened elsewhere is opened without bounds.
+    #[test]
+    fn nothing_else_here_opens_files() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/source");
+        let mut looked = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() || path.ends_with("reach.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for call in [
+                "File::open",
+                "OpenOptions",
+                "fs::read",
+                "fs::metadata",
+                "fs::File::",
+            ] {
+                let found = code
+                    .lines()
+                    .any(|line| line.contains(call) && !line.contains("//"));
+                assert!(!found, "{}: {call}: use `reach`", path.display());
+            }
+            looked += 1;
+        }
+        assert!(looked > 10, "{looked} files");
+    }
 }

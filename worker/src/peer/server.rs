@@ -100,7 +100,7 @@ impl Listener {
     /// What it is made of that can be read again.
     pub(crate) fn reloads(&self) -> Vec<Arc<dyn Reload>> {
         let access = Arc::clone(&self.access);
-        let access = access.is_guarded().then(|| access as Arc<dyn Reload>);
+        let access = access.is_guarded().then_some(access as Arc<dyn Reload>);
         let tls = self.tls.clone().map(|tls| tls as Arc<dyn Reload>);
         access.into_iter().chain(tls).collect()
     }
