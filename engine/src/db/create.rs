@@ -90,8 +90,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Takes a place that is empty, or that somebody has left unfinished.
-    pub(super) async fn begin(storage: Arc<dyn Storage>) -> Result<Target> {
+    /// Whether a place is empty, or somebody has left it unfinished. Gives what is in it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming what is there.
+    pub(super) async fn check(storage: &dyn Storage) -> Result<Vec<Name>> {
         let marker = marker()?;
         let names = storage.list("").await?;
         let has_marker = names.contains(&marker);
@@ -111,6 +114,13 @@ impl Target {
             let message = format!("{} is not empty: it has {name}", storage.location());
             return Err(Error::Invalid(message));
         }
+        Ok(names)
+    }
+
+    /// Takes a place that is empty, or that somebody has left unfinished.
+    pub(super) async fn begin(storage: Arc<dyn Storage>) -> Result<Target> {
+        let marker = marker()?;
+        let names = Target::check(&*storage).await?;
         storage.create(&marker, b"").await?;
         storage.sync_names(&marker).await?;
         for name in names.iter().filter(|name| **name != marker) {

@@ -8,8 +8,8 @@ use crate::dropped_store::{expected, numbers};
 use crate::kill::{Random, seed};
 use crate::support::Place;
 
-/// Shards of the job that is replaced: removing it takes several transactions.
-const OLD: u64 = 6000;
+/// Shards of the job that is replaced.
+const OLD: u64 = 300;
 /// Shards of the one that takes its place.
 const NEW: u64 = 40;
 /// Kills.

@@ -65,6 +65,8 @@ pub async fn restore(
     let plan = shelf
         .plan(position, &backups.location())
         .map_err(at(&*backups))?;
+    // A place that is refused stays as it is, without a file of the lock.
+    Target::check(&*to).await.map_err(at(&*to))?;
     // First the lock: whoever begins clears the place of what an interrupted restoring left, and one that goes on
     // must not lose what it has copied.
     let lock = to.lock(LockMode::Exclusive).await.map_err(at(&*to))?;
