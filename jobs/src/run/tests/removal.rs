@@ -214,9 +214,12 @@ async fn another_store_of_the_same_name_stays() {
     let other = db.create_store("by_carrier", Default::default()).await;
     let mut tx = db.begin();
     let key = Key::parse_json("1").unwrap();
-    tx.put(&other.unwrap(), &key, "1").unwrap();
+    let other = other.unwrap();
+    tx.put(&other, &key, "1").unwrap();
     tx.commit().await.unwrap();
     let removed = remove(&db, "sums", WITH_RESULTS).await.unwrap();
     assert!(!removed.results_dropped);
-    assert_eq!(records(&db, "by_carrier").await.len(), 1);
+    assert_eq!(db.store_stats(&other).await.unwrap().records, 1);
+    let found = db.store("by_carrier").await.unwrap().unwrap();
+    assert_eq!(found.id(), other.id());
 }

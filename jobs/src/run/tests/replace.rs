@@ -113,7 +113,7 @@ async fn workers_at_the_old_job_drop_what_they_have() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replacement_that_was_interrupted_goes_on() {
     let place = Place::new();
-    place.write("flights.csv", flights(300).0);
+    place.write("flights.csv", flights(1000).0);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
     let stopped = run(&db, "sums", stop_after(3, 1)).await.unwrap();
