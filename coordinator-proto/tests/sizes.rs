@@ -67,6 +67,7 @@ fn status(failures: usize) -> JobStatus {
         failures: vec![failure; failures],
         spec: None,
         reason: text(REASON_LEN_MAX),
+        note: text(REASON_LEN_MAX),
     }
 }
 

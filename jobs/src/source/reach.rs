@@ -14,7 +14,7 @@
 //! thread while `plan`, a reader of a shard, or `mend` work.
 
 use std::cell::RefCell;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
