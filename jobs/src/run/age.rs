@@ -19,7 +19,7 @@ use super::machine;
 use super::worker::now_ms;
 
 /// The kind of its record.
-const AGE: &str = "age";
+pub(super) const AGE: &str = "age";
 /// Time between two records, at most, where a deadline rests on them.
 const RECORDS_APART: Duration = Duration::from_secs(5);
 /// Parts of a deadline after each of which the age is recorded.

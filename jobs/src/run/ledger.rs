@@ -11,7 +11,9 @@ use eciton_proto::v1::{
 };
 use futures::FutureExt;
 
+use super::age::AGE;
 use super::error::JobError;
+use super::session::SESSION;
 use super::tally::{Tallies, Tally};
 use super::worker::retry_on_conflict;
 use super::{marks, needs};
@@ -313,7 +315,7 @@ impl Ledger {
         Ok(Some(state))
     }
 
-    /// The keys of a job's records of shards, files and shards' places, at most so many, as a transaction finds them. It
+    /// The keys of a job's records of shards, files, shards' places, sessions and doubts, at most so many, as a transaction finds them. It
     /// relies on what was found, so that one that finds none conflicts with whoever adds any.
     pub(super) async fn parts(
         &self,
@@ -322,7 +324,7 @@ impl Ledger {
         limit: usize,
     ) -> Result<Vec<Key>, JobError> {
         let mut keys = Vec::new();
-        for kind in [SHARD, SHARDS, FILES] {
+        for kind in [SHARD, SHARDS, FILES, SESSION, DOUBT] {
             let left = limit - keys.len();
             if left == 0 {
                 break;
@@ -350,7 +352,7 @@ impl Ledger {
         name: &str,
         number: u64,
     ) -> Result<(), JobError> {
-        for kind in [PLAN, SPEC, JOB] {
+        for kind in [PLAN, SPEC, JOB, AGE] {
             self.delete(tx, &key(kind, name, None)?)?;
         }
         self.tallies.delete(tx, number)

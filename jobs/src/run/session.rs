@@ -39,7 +39,7 @@ use super::tally::Tally;
 use super::worker::{now_ms, retry_on_conflict};
 
 /// The kind of its records.
-const SESSION: &str = "session";
+pub(super) const SESSION: &str = "session";
 /// What `ShardState.suspected` counts to: more would make its record as long as one that is a hash.
 const SUSPECTED_MAX: u32 = 127;
 /// Parts of a lease after each of which a session beats.

@@ -94,7 +94,7 @@ fn delay_by_carrier_in_sql() {
     for workers in ["1", "2", "8"] {
         compare(
             &run("delay-by-carrier-sql.toml", workers),
-            "delay_by_carrier",
+            "delay_by_carrier_sql",
             &answer,
         );
     }
