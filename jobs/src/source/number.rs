@@ -151,9 +151,14 @@ fn is_held(bytes: &[u8], value: f64, limits: Limits) -> bool {
     {
         return true;
     }
-    let again = format!("{:.*e}", literal.digits.len() - 1, value.abs());
-    let again = again.bytes().take_while(|byte| *byte != b'e');
-    again.filter(u8::is_ascii_digit).eq(literal.digits)
+    let is_again = |again: &str| {
+        let mantissa = again.bytes().take_while(|byte| *byte != b'e');
+        let digits = mantissa.filter(u8::is_ascii_digit);
+        digits.eq(literal.digits.iter().copied())
+    };
+    // Of two numbers with so many digits that are equally near, the shortest text of a float may be either.
+    is_again(&format!("{:.*e}", literal.digits.len() - 1, value.abs()))
+        || is_again(&format!("{:e}", value.abs()))
 }
 
 /// A number as it is written: `digits * 10^exponent`.
@@ -331,6 +336,11 @@ mod tests {
             ("1e3", Some(1000.0), Some(1000.0)),
             (".5", Some(0.5), Some(0.5)),
             ("0.30000000000000004", Some(0.1 + 0.2), Some(0.1 + 0.2)),
+            (
+                "8.999535535595383e14",
+                Some(899_953_553_559_538.3),
+                Some(899_953_553_559_538.3),
+            ),
             ("0.10000000000000000000", Some(0.1), Some(0.1)),
             ("0.1000000000000000055511151231257827", Some(0.1), Some(0.1)),
             ("3.141592653589793238", None, Some(std::f64::consts::PI)),
@@ -400,7 +410,9 @@ mod tests {
         fn floats_that_programs_write_come_back(value in any::<f64>()) {
             for text in [format!("{value}"), format!("{value:e}"), format!("{value:.16e}")] {
                 let text = text.as_str();
-                if value.is_finite() && text.trim_start_matches('-').parse::<u128>().is_err() {
+                // Written with all its digits, a large one is an integer, and another one.
+                let is_integer = text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+                if value.is_finite() && !is_integer {
                     prop_assert_eq!(float64(text, Canonical).map(f64::to_bits), Some(value.to_bits()), "{}", text);
                 }
             }
