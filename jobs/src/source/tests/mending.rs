@@ -171,7 +171,9 @@ fn a_failed_compressed_file_may_be_any_other() {
 #[test]
 fn without_a_change_the_plan_stays() {
     let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&lines(2000)));
-    let planned = folder.plan();
+    let mut planned = folder.plan();
+    // How types were found is not recorded.
+    planned.sampled_rows = 0;
     let (source, shards) = folder.open();
     let done = run(&source, &shards, BITS);
     let again = mend(&source, &shards, |number| done.get(&number).copied()).unwrap();

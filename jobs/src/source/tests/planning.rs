@@ -33,7 +33,7 @@ fn types_are_those_of_the_first_rows() {
         ("s", "string"),
         ("n", "string"),
         ("mixed", "string"),
-        ("big", "string"),
+        ("big", "uint64"),
     ];
     let expected: Vec<_> = expected.map(|(n, t)| (n.to_owned(), t.to_owned())).to_vec();
     assert_eq!(found, expected);
