@@ -99,7 +99,10 @@ impl Place {
     /// A worker of one slot, with these arguments more.
     pub(crate) fn worker(&self, more: &[&str]) -> Result<Worker, String> {
         let mut program = self.program()?;
-        let child = program.args(["worker", "--slots", "1"]).args(more).spawn();
+        let child = program
+            .args(["worker", "--create", "--slots", "1"])
+            .args(more)
+            .spawn();
         child.map(Worker).map_err(|error| error.to_string())
     }
 

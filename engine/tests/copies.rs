@@ -425,7 +425,7 @@ async fn damage_in_a_backup_is_named_and_never_restored() {
                 };
                 let opened = Db::open(&to, options).await.map(drop);
                 assert!(
-                    matches!(opened, Err(Error::NotADatabase { .. })),
+                    matches!(opened, Err(Error::Unfinished { .. })),
                     "{opened:?}"
                 );
             }
@@ -500,7 +500,7 @@ async fn an_interrupted_restoring_is_no_database_and_can_be_begun_again() {
     let opened = Db::open_storage(to.clone(), options(), environment.clone()).await;
     let opened = opened.map(drop);
     assert!(
-        matches!(opened, Err(Error::NotADatabase { .. })),
+        matches!(opened, Err(Error::Unfinished { .. })),
         "{opened:?}"
     );
     let again = eciton_engine::db::restore(source, to.clone(), None, &environment, &|_| {}).await;

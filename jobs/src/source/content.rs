@@ -107,7 +107,7 @@ fn hash(
     let (content, _) = hash_bytes(file, &[])?;
     let text = match text_hash(file) {
         Ok(hash) => content_hash(hash),
-        Err(SourceError::Compressed { .. }) => 0,
+        Err(error) if error.is_of_the_bytes() => 0,
         Err(error) => return Err(error),
     };
     Ok(Hashed {
@@ -154,7 +154,7 @@ fn hash_bytes(
 /// XXH3-128 of the text of a compressed file.
 ///
 /// # Errors
-/// [`SourceError::Compressed`] if it is damaged; those of opening and reading it.
+/// One [of the bytes](SourceError::is_of_the_bytes) if they are no such text; those of opening and reading the file.
 pub(super) fn text_hash(file: &SourceFile) -> Result<u128, SourceError> {
     let mut input = Input::open(file)?;
     let mut buffer = vec![0; READ_LEN];

@@ -123,6 +123,14 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether the bytes of the file, and not the system, are why it cannot be read.
+    pub(super) fn is_of_the_bytes(&self) -> bool {
+        matches!(
+            self,
+            Self::Compressed { .. } | Self::Content { .. } | Self::Unsupported { .. }
+        )
+    }
+
     /// Whether the same attempt may succeed later without any file being changed.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -187,7 +187,7 @@ impl Mending<'_> {
         for hash in pieces.iter().filter_map(|piece| piece.hash) {
             let is_same = match content::text_hash(&self.new) {
                 Ok(now) => hash.is_of(now),
-                Err(SourceError::Compressed { .. }) => false,
+                Err(error) if error.is_of_the_bytes() => false,
                 Err(error) => return Err(error),
             };
             if !is_same {

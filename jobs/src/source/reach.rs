@@ -481,9 +481,9 @@ mod tests {
                 "fs::metadata",
                 "fs::File::",
             ] {
-                let found = code
-                    .lines()
-                    .any(|line| line.contains(call) && !line.contains("//"));
+                let found = code.lines().any(|line| {
+                    line.contains(call) && !line.contains("//") && !line.contains("\"/proc/")
+                });
                 assert!(!found, "{}: {call}: use `reach`", path.display());
             }
             looked += 1;

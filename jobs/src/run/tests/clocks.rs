@@ -116,7 +116,8 @@ async fn a_job_that_waits_comes_to_its_deadline() {
     let place = Place::new();
     let long = JOB
         .replace("to = 20", "to = 40_000_000_000")
-        .replace("shard_len = 1", "shard_len = 1_000_000_000");
+        .replace("shard_len = 1", "shard_len = 1_000_000_000")
+        .replace("[merge]", "[merge]\ninto_existing = true");
     for n in 0..crate::run::JOBS_AT_ONCE_MAX {
         let urgent = long
             .replace("name = \"range\"", &format!("name = \"urgent{n}\""))

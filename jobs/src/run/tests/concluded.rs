@@ -1,6 +1,5 @@
 //! How a job whose query gives the answer comes to its end.
 
-use crate::source::Reach;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +15,8 @@ use super::support::*;
 use crate::run::ledger::Ledger;
 use crate::run::pull::{PullDesk, PullError};
 use crate::run::{End, JobError, Leases, Silent, Stop, run, status, submit};
-use crate::spec::JobFile;
+use crate::source::Reach;
+use crate::spec::{JobFile, fingerprint};
 
 const NAME: &str = "answer";
 
@@ -168,6 +168,9 @@ async fn a_job_that_was_recorded_before_there_was_a_scope_goes_on() {
     transform.set_scope(Scope::Unspecified);
     let mut tx = db.begin();
     ledger.put_spec(&mut tx, &old.spec).unwrap();
+    let mut state = ledger.job_state(&mut tx, "sums").await.unwrap().unwrap();
+    state.spec_hash = fingerprint(&old.spec).to_be_bytes().to_vec();
+    ledger.put_job_state(&mut tx, "sums", &state).unwrap();
     tx.commit().await.unwrap();
     assert!(submit(&db, &place.job(&per_shard)).await.unwrap().joined);
     let report = run(&db, "sums", options(2)).await.unwrap();

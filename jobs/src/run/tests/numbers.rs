@@ -1,6 +1,5 @@
 //! Numbers that programs send, and sums that were recorded before these were checked.
 
-use crate::source::Reach;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::run::tally::Tally;
 use crate::run::{
     End, Leases, Observer, PageOf, Silent, Stop, cancel, list, page, run, status, submit, view,
 };
+use crate::source::Reach;
 
 fn job(name: &str) -> String {
     format!(

@@ -1,6 +1,5 @@
 //! Jobs of larger priority go first, however many others there are.
 
-use crate::source::Reach;
 use std::sync::Arc;
 
 use eciton_engine::db::Db;
@@ -10,6 +9,7 @@ use parking_lot::Mutex;
 use super::support::*;
 use crate::run::pull::PullDesk;
 use crate::run::{Event, Leases, Observer, ServeOptions, Silent, Stop, serve, status, submit};
+use crate::source::Reach;
 
 async fn submitted(db: &Db, name: &str, shards: u64, priority: i32) {
     let text = format!(

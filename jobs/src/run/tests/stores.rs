@@ -1,6 +1,5 @@
 //! Whose results a store holds, and what becomes of a job whose store is dropped.
 
-use crate::source::Reach;
 use std::sync::Arc;
 
 use eciton_engine::coord::{Board, Bus};
@@ -14,6 +13,7 @@ use crate::run::{
     End, ExitCode, JobError, Leases, Removal, Silent, Stop, cancel, drop_store, list, preview,
     remove, retry, run, status, submit,
 };
+use crate::source::Reach;
 
 /// The job of [`SUM_JOB`] by another name, with these lines in `[merge]`.
 fn named(name: &str, merge: &str) -> String {

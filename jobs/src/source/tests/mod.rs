@@ -44,6 +44,16 @@ impl Folder {
         self
     }
 
+    /// Changes a file in place and leaves its times as they were: damage, and not an edit that is seen before it is read.
+    fn damage(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, bytes).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        let times = fs::FileTimes::new().set_modified(modified);
+        file.set_times(times).unwrap();
+    }
+
     fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }

@@ -1,6 +1,5 @@
 //! Parquet and ranges.
 
-use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -125,7 +124,7 @@ fn damaged_files_are_errors_that_name_the_file() {
     for at in (0..good.len()).step_by(41) {
         let mut bad = good.clone();
         bad[at] ^= 0xff;
-        fs::write(folder.path("1.parquet"), &bad).unwrap();
+        folder.damage("1.parquet", &bad);
         failed += usize::from(read(&source, &shards).is_err());
     }
     assert!(failed > 0, "no damage was found");

@@ -1,6 +1,5 @@
 //! Parquet files: what is read of them exactly, what is refused, and how each is told.
 
-use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -70,7 +69,7 @@ fn every_bit_of_a_page_with_a_checksum_counts() {
         for at in 4..good.len() - 8 - footer {
             let mut bad = good.to_vec();
             bad[at] ^= 0x10;
-            fs::write(folder.path("1.parquet"), &bad).unwrap();
+            folder.damage("1.parquet", &bad);
             match read(&source, &shards) {
                 Err(SourceError::Parquet { file, message }) => {
                     assert_eq!(file, "1.parquet");
@@ -399,7 +398,7 @@ fn counts_that_lie_are_found() {
         for at in &places {
             bad[*at] = 0x98;
         }
-        fs::write(folder.path("1.parquet"), &bad).unwrap();
+        folder.damage("1.parquet", &bad);
         for columns in [&[0][..], &[]] {
             let rows = |reader: super::super::ShardReader| {
                 reader
