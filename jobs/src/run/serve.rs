@@ -97,7 +97,9 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 return Ok(());
             }
             // Each has a stop of its own.
-            at_work.values().for_each(|run| run.stop.request());
+            for run in at_work.values() {
+                run.stop.request();
+            }
         } else {
             aside.retain(|_, until| *until > Instant::now());
             let mut open = open_jobs(db, &mut queue, |name| at_work.contains_key(name)).await?;

@@ -291,7 +291,10 @@ impl Crew {
                 }
                 Err(Stopped::Error { message, transient }) => (message, transient),
                 Err(Stopped::Source { message, transient }) => match self.doubt(shard, &message) {
-                    Doubted::GivenBack => return self.give_back_begun(number),
+                    Doubted::GivenBack => {
+                        self.give_back_begun(number);
+                        return Ok(());
+                    }
                     Doubted::Counts { transient: among } => (message, transient || among),
                 },
             };
@@ -309,14 +312,13 @@ impl Crew {
     }
 
     /// Gives a shard back that cannot be computed here now.
-    fn give_back_begun(&self, shard: u64) -> Result<(), Ending> {
+    fn give_back_begun(&self, shard: u64) {
         self.begun.lock().remove(&shard);
         self.observer.observe(&Event::ShardGivenBack { shard });
         self.supply.hold_back(shard, SLEEP_MAX);
         if let Some(claims) = &self.claims {
             self.runtime.block_on(claims.give_back(shard));
         }
-        Ok(())
     }
 
     /// One attempt; `false` if it has to be made again without counting as one. Without a batch its

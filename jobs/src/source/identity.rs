@@ -271,7 +271,7 @@ fn running_system() -> Option<&'static str> {
 /// systems' servers, and without numbers of their own draw a new one whenever they have forgotten the last.
 #[cfg(target_os = "linux")]
 fn has_lasting_numbers(handle: &File) -> bool {
-    /// FUSE, SMB, SMB 2, CIFS, 9p, FAT, exFAT, shared folders of VirtualBox, AFS.
+    /// FUSE, SMB, SMB 2, CIFS, 9p, FAT, exFAT, shared folders of `VirtualBox`, AFS.
     const DRAWN: [u64; 9] = [
         0x6573_5546,
         0x517B,

@@ -331,16 +331,13 @@ impl PullDesk {
     pub(super) async fn job_of(&self, token: &Token) -> Result<(String, Found), PullError> {
         let unknown = || PullError::Invalid("a token of a job that is not there".to_owned());
         let ledger = Ledger::find(&self.0.db).await?.ok_or_else(unknown)?;
-        let name = match self.0.jobs.name(&ledger, token.place.job).await? {
-            Some(name) => name,
-            // One that was removed had a number of those that were given.
-            None => {
-                let registry = ledger.registry(&mut self.0.db.begin()).await?;
-                if token.place.job == 0 || token.place.job > registry.last_number {
-                    return Err(unknown());
-                }
-                return Ok((format!("number {}", token.place.job), Found::Missing));
+        let Some(name) = self.0.jobs.name(&ledger, token.place.job).await? else {
+            // A removed job had a number that was given out.
+            let registry = ledger.registry(&mut self.0.db.begin()).await?;
+            if token.place.job == 0 || token.place.job > registry.last_number {
+                return Err(unknown());
             }
+            return Ok((format!("number {}", token.place.job), Found::Missing));
         };
         // It may be gone, and another one may have its name.
         let state = ledger.state_now(&name).await?;
