@@ -167,8 +167,8 @@ impl<'t> Cells<'t> for JsonCells<'_, 't> {
     }
 
     fn iter(&self) -> impl Iterator<Item = Option<JsonCell<'t>>> {
-        let value = |cell: &Option<&'t str>| cell.filter(|text| *text != "null").map(JsonCell);
-        self.0.iter().map(value)
+        let value = |cell: Option<&'t str>| cell.filter(|text| *text != "null").map(JsonCell);
+        self.0.iter().copied().map(value)
     }
 }
 
@@ -367,9 +367,9 @@ fn objects<'t, C: Cells<'t>>(
                 columns[at].push(Some(value.get()));
             }
         }
-        columns
-            .iter_mut()
-            .for_each(|values| values.resize(row + 1, None));
+        for values in &mut columns {
+            values.resize(row + 1, None);
+        }
         valid.push(cell.is_some());
     }
     let arrays = members

@@ -99,8 +99,8 @@ pub(super) struct Rows<'t> {
     spans: Vec<Span>,
     /// Values with doubled quotes halved; a span that begins behind the text is in here.
     halved: String,
-    rows: usize,
-    rows_max: usize,
+    count: usize,
+    count_max: usize,
     batches: Vec<RecordBatch>,
 }
 
@@ -115,8 +115,8 @@ impl<'t> Rows<'t> {
             format,
             spans: Vec::new(),
             halved: String::new(),
-            rows: 0,
-            rows_max: batch_rows(format.columns.len()),
+            count: 0,
+            count_max: batch_rows(format.columns.len()),
             batches: Vec::new(),
         })
     }
@@ -134,7 +134,7 @@ impl<'t> Rows<'t> {
     /// Ends a row.
     #[inline]
     pub(super) fn end_row(&mut self) {
-        self.rows += 1;
+        self.count += 1;
     }
 
     fn push_empty(&mut self) {
@@ -183,7 +183,7 @@ impl<'t> Rows<'t> {
     /// Makes a batch of the rows if there are enough.
     #[inline]
     pub(super) fn flush_full(&mut self) -> Result<(), Refusal> {
-        if self.rows == self.rows_max {
+        if self.count == self.count_max {
             self.flush()?;
         }
         Ok(())
@@ -197,20 +197,20 @@ impl<'t> Rows<'t> {
             let array = array.and_then(|reading| column(reading, &column_of));
             arrays.push(array.ok_or_else(|| Refusal::new("a value of another type"))?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
         let schema = Arc::clone(&self.format.schema);
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options);
         self.batches
             .push(batch.map_err(|e| Refusal::new(e.to_string()))?);
         self.spans.clear();
         self.halved.clear();
-        self.rows = 0;
+        self.count = 0;
         Ok(())
     }
 
     /// All batches.
     pub(super) fn finish(mut self) -> Result<Vec<RecordBatch>, Refusal> {
-        if self.rows > 0 {
+        if self.count > 0 {
             self.flush()?;
         }
         Ok(self.batches)
@@ -245,7 +245,7 @@ impl<'r> Cells<'r> for Column<'r, '_> {
     type Cell = CsvCell<'r>;
 
     fn len(&self) -> usize {
-        self.rows.rows
+        self.rows.count
     }
 
     fn text_len(&self) -> usize {

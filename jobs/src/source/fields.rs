@@ -74,7 +74,9 @@ pub(super) fn split(text: &[u8], dialect: Dialect) -> (Vec<Field<'_>>, usize) {
         return (fields, at);
     }
     let len = split_into(&text[at..], dialect, &mut fields);
-    fields.iter_mut().for_each(|field| field.start += at);
+    for field in &mut fields {
+        field.start += at;
+    }
     (fields, at + len)
 }
 

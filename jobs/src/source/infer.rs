@@ -161,6 +161,7 @@ pub(super) enum Numbers {
 }
 
 /// What the values of a column have been so far.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     shapes: BTreeSet<Shape>,
@@ -219,9 +220,9 @@ impl Sampled {
     fn add_items(&mut self, value: &str, depth: usize) -> Option<()> {
         let items = serde_json::from_str::<Vec<&RawValue>>(value).ok()?;
         let sampled = self.items.get_or_insert_default();
-        items
-            .into_iter()
-            .for_each(|item| sampled.add_nested(item.get(), depth));
+        for item in items {
+            sampled.add_nested(item.get(), depth);
+        }
         Some(())
     }
 
@@ -335,7 +336,9 @@ mod tests {
 
     fn of(values: &[&str], add: impl Fn(&mut Sampled, &str)) -> String {
         let mut sampled = Sampled::default();
-        values.iter().for_each(|value| add(&mut sampled, value));
+        for value in values {
+            add(&mut sampled, value);
+        }
         let guess = sampled.guess();
         match guess.format {
             "" => type_name(&guess.data_type),

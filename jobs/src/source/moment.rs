@@ -93,11 +93,10 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
 
 /// Seconds east of Greenwich: `Z`, `UTC`, `+01`, `+0100` or `+01:00`, perhaps after a space.
 fn offset(text: &[u8]) -> Option<(i64, Zone)> {
-    let text = match text {
-        [] => return Some((0, Zone::Local)),
-        [b' ', rest @ ..] => rest,
-        rest => rest,
-    };
+    if text.is_empty() {
+        return Some((0, Zone::Local));
+    }
+    let text = text.strip_prefix(b" ").unwrap_or(text);
     if matches!(text, b"Z" | b"z" | b"UTC") {
         return Some((0, Zone::Offset));
     }
