@@ -192,7 +192,7 @@ mod tests {
         let late = streams.place(Holder(99));
         let late = tokio::time::timeout(Duration::from_millis(1), late).await;
         assert!(late.is_err());
-        let begun = Instant::now() - 2 * GRACE;
+        let begun = Instant::now().checked_sub(2 * GRACE).unwrap();
         for taken in streams.taken.lock().values_mut() {
             taken.since = begun;
         }

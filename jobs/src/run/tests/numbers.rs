@@ -46,7 +46,8 @@ async fn counts_beyond_what_a_shard_has_are_refused() {
         ..PullRequest::default()
     };
     let task = desk.pull(&request).await.unwrap().tasks.remove(0);
-    let rows: String = (0..10).map(|i| format!("{{\"i\":{i}}}\n")).collect();
+    let rows = (0..10).map(|i| format!("{{\"i\":{i}}}\n"));
+    let rows = rows.collect::<Vec<_>>().concat();
     let send = async |rows_read: u64| {
         let begin = CompleteBegin {
             token: task.token.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eciton_engine::base::Key;
-use eciton_engine::db::{Db, ScanRange};
+use eciton_engine::db::{Db, ScanRange, StoreSchema};
 use eciton_proto::v1::{Outcome, ShardState};
 
 use super::support::*;
@@ -211,7 +211,7 @@ async fn another_store_of_the_same_name_stays() {
     let db = memory_db().await;
     submit_and_run(&db, &place.job(SUM_JOB), 1).await;
     db.drop_store("by_carrier").await.unwrap();
-    let other = db.create_store("by_carrier", Default::default()).await;
+    let other = db.create_store("by_carrier", StoreSchema::default()).await;
     let mut tx = db.begin();
     let key = Key::parse_json("1").unwrap();
     let other = other.unwrap();

@@ -141,9 +141,7 @@ fn term() -> impl Strategy<Value = Term> {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    let [a, b, c, d, e, f, g, h] =
-        TYPES.map(|(_, _, least, most)| prop::option::weighted(0.9, edge(least, most)));
-    (a, b, c, d, e, f, g, h).prop_map(|(a, b, c, d, e, f, g, h)| [a, b, c, d, e, f, g, h])
+    TYPES.map(|(_, _, least, most)| prop::option::weighted(0.9, edge(least, most)))
 }
 
 fn runner(cases: u32) -> TestRunner {
