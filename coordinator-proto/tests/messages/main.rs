@@ -42,7 +42,8 @@ fn every_message_is_tried() {
 }
 
 /// The generated code against one that is driven by the exported descriptors: both read each other's bytes,
-/// and, since nothing is left to choice, write the same.
+/// and write the same fields. Their order may differ: the generated code writes a oneof whose numbers lie apart where
+/// its first one stands.
 #[test]
 fn messages_go_there_and_back() {
     let pool = pool();
@@ -51,7 +52,9 @@ fn messages_go_there_and_back() {
             let drawn = dice.message(&descriptor(&pool, of), DEPTH);
             let bytes = drawn.encode_to_vec();
             let again = (of.recode)(&bytes).unwrap_or_else(|error| panic!("{}: {error}", of.name));
-            assert_eq!(again, bytes, "{}: {drawn:?}", of.name);
+            assert_eq!(again.len(), bytes.len(), "{}", of.name);
+            let twice = (of.recode)(&again).unwrap_or_else(|error| panic!("{}: {error}", of.name));
+            assert_eq!(twice, again, "{}", of.name);
             let read = DynamicMessage::decode(descriptor(&pool, of), again.as_slice());
             let read = read.unwrap_or_else(|error| panic!("{}: {error}", of.name));
             assert_eq!(read.unknown_fields().count(), 0, "{}", of.name);
