@@ -35,7 +35,7 @@ types! {
     JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
     MergeSpec MergeValue Plan PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
     RemoveJobResponse RenewRequest RenewResponse RenewedLease ReplaceJobRequest ReplaceJobResponse RetryJobRequest
-    RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceFile SourceSpec
-    SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange WatchJobRequest
-    WatchJobResponse Worker WorkerInfo WorkerJob
+    RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceDoubt SourceFile
+    SourceSpec SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange
+    WatchJobRequest WatchJobResponse Worker WorkerInfo WorkerJob
 }
