@@ -79,6 +79,10 @@ impl<'a> Blame<'a> {
                 break;
             }
         }
+        // The place says which row of the source it is; of one row there is nothing more to say.
+        if len == 1 {
+            message = message.replacen(", output row 1:", ":", 1);
+        }
         (from..from + len, message)
     }
 

@@ -22,7 +22,6 @@ pub(super) enum Content {
     Avro,
     Orc,
     Sqlite,
-    Utf16,
 }
 
 impl Content {
@@ -32,7 +31,6 @@ impl Content {
             Self::Gzip => "; name the file `.gz`",
             Self::Zstd => "; name the file `.zst`",
             Self::Parquet => "; it is read with `format = \"parquet\"`",
-            Self::Utf16 => "; convert it to UTF-8",
             Self::Bzip2 | Self::Xz | Self::Lz4 | Self::Snappy | Self::Compress => {
                 "; decompress it, or compress it with gzip or zstd"
             }
@@ -61,14 +59,13 @@ impl fmt::Display for Content {
             Self::Avro => "an Avro file",
             Self::Orc => "an ORC file",
             Self::Sqlite => "an SQLite database",
-            Self::Utf16 => "text in UTF-16",
         })
     }
 }
 
 /// What bytes with this beginning are, if that is known.
 pub(super) fn sniff(head: &[u8]) -> Option<Content> {
-    let known: [(&[u8], Content); 16] = [
+    let known: [(&[u8], Content); 14] = [
         (b"\x1f\x8b", Content::Gzip),
         (b"\x28\xb5\x2f\xfd", Content::Zstd),
         (b"\xfd7zXZ\x00", Content::Xz),
@@ -83,8 +80,6 @@ pub(super) fn sniff(head: &[u8]) -> Option<Content> {
         (b"ORC\x08", Content::Orc),
         (b"ORC\x0a", Content::Orc),
         (b"SQLite format 3\x00", Content::Sqlite),
-        (b"\xff\xfe", Content::Utf16),
-        (b"\xfe\xff", Content::Utf16),
     ];
     let found = known.iter().find(|(begin, _)| head.starts_with(begin));
     if let Some((_, content)) = found {

@@ -100,7 +100,7 @@ impl OfRun {
     /// Takes notice of why no shard of the job is taken for a while; of nothing once they are again.
     fn put_aside(&self, why: &str) {
         if let Some(run) = self.activity.at_work.lock().runs.get_mut(&self.run) {
-            run.aside = why[..why.floor_char_boundary(ASIDE_LEN_MAX)].to_owned();
+            why[..why.floor_char_boundary(ASIDE_LEN_MAX)].clone_into(&mut run.aside);
         }
     }
 }

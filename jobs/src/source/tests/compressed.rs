@@ -243,11 +243,6 @@ fn contents_that_names_do_not_tell_are_told() {
         ("x.csv", b"PK\x03\x04".to_vec(), "found a zip archive"),
         ("x.csv", b"PAR1\x15\x04".to_vec(), "found a Parquet file"),
         (
-            "x.csv",
-            b"\xff\xfea\0".to_vec(),
-            "found text in UTF-16; convert it to UTF-8",
-        ),
-        (
             "x.csv.gz",
             b"a,b\n1,2\n".to_vec(),
             "expected gzip data by the file's name, found plain text",

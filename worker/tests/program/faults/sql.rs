@@ -158,9 +158,12 @@ fn an_answer_takes_an_empty_store() {
     let again = run(&place).done();
     assert_eq!(again.code, Some(0), "a finished job is left as it is");
     rewrite(&place, "name = \"j\"", "name = \"other\"");
-    run(&place)
-        .with_code(2)
-        .told(&["job.toml:", "result.store", "`t`", "store drop t"]);
+    run(&place).with_code(2).told(&[
+        "job.toml:",
+        "result.store",
+        "`t`",
+        "job rm j --with-results",
+    ]);
 }
 
 #[test]
