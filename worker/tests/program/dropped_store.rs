@@ -54,16 +54,18 @@ pub(crate) fn in_the_middle(place: &Place, more: &[&str]) -> Child {
         "0s",
     ];
     let child = place.start(&[&args[..], more].concat());
-    loop {
-        let shown = place.call(&["job", "show", "numbers", "--json"]);
-        if shown.code == Some(0) {
-            let job: Value = shown.json();
-            assert_eq!(job["state"] == "done", false, "too quick: {job}");
-            if job["shards"]["done"].as_u64().unwrap() > 0 {
-                return child;
-            }
-        }
+    while !has_done_some(place) {}
+    child
+}
+
+fn has_done_some(place: &Place) -> bool {
+    let shown = place.call(&["job", "show", "numbers", "--json"]);
+    if shown.code != Some(0) {
+        return false;
     }
+    let job: Value = shown.json();
+    assert_ne!(job["state"], "done", "too quick: {job}");
+    job["shards"]["done"].as_u64().unwrap() > 0
 }
 
 fn has_failed(place: &Place) {
