@@ -167,7 +167,8 @@ impl Tallies {
 
     /// Deletes the sums of the job of this number.
     pub(super) fn delete(&self, tx: &mut Transaction, number: u64) -> Result<(), JobError> {
-        Ok(tx.delete(&self.store, &key(number)?)?)
+        tx.delete(&self.store, &key(number)?)?;
+        Ok(tx.delete(&self.store, &ignored_key(number)?)?)
     }
 
     /// The sums as a snapshot has them.

@@ -173,7 +173,9 @@ fn a_run_that_is_repeated_comes_to_its_end() {
             running = run();
         }
     });
-    assert_eq!(kills, ATTEMPTS + 1);
+    // The first one or two die before a session says which shards are at work.
+    let expected = ATTEMPTS + 1..=ATTEMPTS + 2;
+    assert!(expected.contains(&kills), "{kills} kills");
     drop(running);
     let again = place.call(&["run", "job.toml"]).with_code(1);
     assert!(
