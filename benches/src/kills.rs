@@ -123,6 +123,7 @@ shard_len = {rows}
 [transform]
 sql = "SELECT i % 7 AS k, i * 3 % 1013 AS v FROM source"
 [merge]
+into_existing = true
 store = "{STORE}"
 key = ["k"]
 [merge.values]

@@ -43,6 +43,12 @@ pub(super) fn two_groupings(
         .map_err(|error| TransformError::from_plan(&error))
 }
 
+/// Aggregates of distinct values that depend on nothing but which values there are, and that leave NULL out.
+const PLAIN: [&str; 11] = [
+    "count", "sum", "avg", "min", "max", "median", "bool_and", "bool_or", "bit_and", "bit_or",
+    "bit_xor",
+];
+
 struct Two<'a> {
     state: &'a SessionState,
     input: &'a LogicalPlan,
@@ -78,6 +84,12 @@ impl<'a> Two<'a> {
         let argument = filtered(argument, params.filter.as_deref())
             .map_err(|error| TransformError::from_plan(&error))?;
         if params.distinct {
+            if !PLAIN.contains(&func.name()) {
+                return Err(TransformError::NotMergeable {
+                    what: format!("`{expr}`"),
+                    advice: format!("DISTINCT is for {}", PLAIN.join(", ")),
+                });
+            }
             let key = self.key_of(argument);
             let upper = self.push_upper(aggregate_of(&func, ident(key), true));
             self.results.push(upper);

@@ -1,7 +1,7 @@
 //! Recording a job.
 
 use eciton_engine::db::{Db, StoreSchema, Transaction};
-use eciton_proto::v1::job_spec::Sink;
+use eciton_proto::v1::job_spec::{Sink, Step};
 use eciton_proto::v1::{JobPhase, JobSpec, JobState, SourceFile};
 use futures::FutureExt;
 
@@ -17,6 +17,7 @@ use super::worker::{now_ms, retry_on_conflict};
 use super::{needs, remove};
 use crate::source::{self, Planned, Reach};
 use crate::spec::{JobFile, fingerprint};
+use crate::transform::only_output_of;
 
 /// A job that is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +76,8 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     })
 }
 
-/// The pipeline of a job over a plan. Where the job cannot have a column as text, it has it as the numbers that it is
-/// written with, if it is.
+/// The pipeline of a job over a plan. A column that is text only because of how its numbers are written, and that the job
+/// does nothing with but add it up, is read as these numbers.
 fn fitted(
     spec: &JobSpec,
     planned: Planned,
@@ -89,38 +90,55 @@ fn fitted(
         Ok(pipeline) => return Ok(Ok((planned, pipeline))),
         Err(misfit) => misfit,
     };
-    let first = misfit.clone();
+    let (mut first, mut culprit) = (misfit.clone(), None);
     let mut current = planned;
     loop {
         let mut better = None;
         for (column, next) in current.with_numbers() {
-            // As part of a key it is a code.
-            if key_of(spec).contains(&column) {
-                continue;
-            }
-            match plan(&next)? {
-                Ok(pipeline) => return Ok(Ok((next, pipeline))),
+            let outcome = plan(&next)?;
+            let helps = match &outcome {
+                Ok(_) => true,
                 // Another key of the job file: this one is content.
-                Err(other) if other.key != misfit.key && other.key != "transform.sql" => {
-                    better = better.or(Some((next, other)));
-                }
-                Err(_) => {}
+                Err(other) => other.key != misfit.key && other.key != "transform.sql",
+            };
+            match outcome {
+                _ if !helps => {}
+                _ if !is_only_added_up(spec, &column) => culprit = Some(column),
+                Ok(pipeline) => return Ok(Ok((next, pipeline))),
+                Err(other) => better = better.or(Some((next, other))),
             }
         }
         match better {
             Some((next, other)) => (current, misfit) = (next, other),
-            None => return Ok(Err(first)),
+            None => break,
         }
     }
+    if let Some(column) = culprit {
+        first.message = format!(
+            "{}; `{column}` is text because of its leading zeros or its many digits: declare it in [source.schema], or \
+             write `CAST({column} AS BIGINT)` where it is a number",
+            first.message
+        );
+    }
+    Ok(Err(first))
 }
 
-/// The columns that make the keys of a job's records.
-fn key_of(spec: &JobSpec) -> &[String] {
-    match &spec.sink {
-        Some(Sink::Merge(merge)) => &merge.key,
-        Some(Sink::Upsert(upsert)) => &upsert.key,
-        Some(Sink::Answer(_)) | None => &[],
-    }
+/// Whether a job does nothing with a column of its source but add it up. Anything else might tell `007` from `7`.
+fn is_only_added_up(spec: &JobSpec, column: &str) -> bool {
+    let Some(Sink::Merge(merge)) = &spec.sink else {
+        return false;
+    };
+    let name = match &spec.step {
+        None => Some(column.to_owned()),
+        Some(Step::Transform(transform)) => only_output_of(&transform.sql, column),
+        Some(Step::Command(_)) => None,
+    };
+    let Some(name) = name else {
+        return false;
+    };
+    let mut readers = merge.values.iter().filter(|value| value.column == name);
+    !merge.key.contains(&name)
+        && readers.all(|value| matches!(value.operator.as_str(), "sum" | "avg"))
 }
 
 /// Records a job: [checks](check) it, creates its store if there is none, and writes specification,

@@ -79,7 +79,7 @@ pub(super) fn float64(text: &str, spelling: Spelling) -> Option<f64> {
     if spelling == Spelling::Canonical && !is_canonical(bytes) {
         return None;
     }
-    let value = Float64Type::parse(text)?;
+    let value = Float64Type::parse(bare(text)?)?;
     let short = bytes.len() <= SHORT_LEN_MAX;
     let plain = value.is_normal() || (value == 0.0 && is_zero(bytes));
     if short && plain {
@@ -95,13 +95,21 @@ pub(super) fn float64(text: &str, spelling: Spelling) -> Option<f64> {
 
 /// The float of 32 bits that is nearest.
 pub(super) fn float32(text: &str) -> Option<f32> {
-    let value = Float32Type::parse(text)?;
+    let value = Float32Type::parse(bare(text)?)?;
     let limits = Limits {
         normal: value.is_normal(),
         finite: value.is_finite(),
         spelling: Spelling::Free,
     };
     is_held(text.as_bytes(), f64::from(value), limits).then_some(value)
+}
+
+/// The text, unless white space is around it: the parser of floats passes over that, and a column of numbers would take
+/// two different texts for one.
+fn bare(text: &str) -> Option<&str> {
+    let is_space = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    let bytes = text.as_bytes();
+    (!is_space(bytes.first()) && !is_space(bytes.last())).then_some(text)
 }
 
 /// Whether a text begins as a float of canonical spelling does; what follows is for the parser.
@@ -297,6 +305,22 @@ mod tests {
     use super::Spelling::{Canonical, Free};
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn white_space_is_no_part_of_a_float() {
+        for text in [
+            "1.5 ",
+            " 1.5",
+            "\t1.5",
+            "9007199254740993 ",
+            "1e400 ",
+            " inf",
+        ] {
+            assert_eq!(float64(text, Free), None, "{text:?}");
+            assert_eq!(float32(text), None, "{text:?}");
+        }
+        assert_eq!(float64("1.5", Free), Some(1.5));
+    }
 
     #[test]
     fn integers_are_exact_or_refused() {

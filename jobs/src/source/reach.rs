@@ -177,7 +177,7 @@ impl Reach {
     /// Opens a file within reach.
     fn open(&self, path: &Path) -> io::Result<File> {
         if self.0.is_none() {
-            return File::open(path);
+            return regular(open_at_once(path)?);
         }
         // As text first: whether anything is there is nobody's business otherwise.
         if !self.names(path) {
@@ -196,13 +196,7 @@ impl Reach {
             _ if matches!(cause.raw_os_error(), Some(LOOP | CROSSES)) => self.refused(),
             _ => cause,
         })?;
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "expected a regular file",
-            )),
-        }
+        regular(file)
     }
 
     /// What is told of a path that cannot be resolved.
@@ -223,6 +217,29 @@ impl Reach {
             }
         }
         self.refused()
+    }
+}
+
+/// Opens a file without waiting, as opening a pipe would, for a writer.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options.open(path)
+}
+
+/// The file, if it is one and not a pipe, a device or a folder.
+fn regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "expected a regular file",
+        )),
     }
 }
 

@@ -1,10 +1,14 @@
 //! Patterns of dates and timestamps, in the language of `strftime`.
 
+use std::fmt::Write;
+
 use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems, parse};
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 /// A moment that no pattern confuses with another: no two of its parts are equal.
 const PROBE: &str = "2001-02-03T16:05:06.789012+07:30";
+/// Years from here on have four digits, however they are padded.
+const YEAR_MIN_FREE: i32 = 1000;
 /// Digits of a fraction of a second that the parser looks at.
 const FRACTION_DIGITS_MAX: usize = 9;
 
@@ -120,6 +124,9 @@ impl Pattern {
             return None;
         }
         let moment = self.moment(&self.parsed(text)?)?;
+        if !self.is_written_so(text, moment) {
+            return None;
+        }
         // A leap second is a nanosecond beyond the last.
         let nanos = moment.nanosecond();
         let exact = nanos < 1_000_000_000 && nanos.is_multiple_of(1000);
@@ -129,7 +136,38 @@ impl Pattern {
     /// Days since 1970-01-01.
     pub(crate) fn days(&self, text: &str) -> Option<i32> {
         let date: NaiveDate = self.parsed(text)?.to_naive_date().ok()?;
+        if !self.is_written_so(text, date.and_time(NaiveTime::MIN)) {
+            return None;
+        }
         i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
+    }
+}
+
+impl Pattern {
+    /// Whether a text says the moment that was parsed, and not a shorter one: the parser takes `24` for the year 24, tells
+    /// numbers apart that stand together as it likes, and passes over a space that is not there.
+    fn is_written_so(&self, text: &str, moment: NaiveDateTime) -> bool {
+        let together = |pair: &[Item<'_>]| matches!(pair, [Item::Numeric(..), Item::Numeric(..)]);
+        let is_dense = self.items.windows(2).any(together);
+        let has_spaces = self.items.iter().any(|item| match item {
+            Item::Space(_) | Item::OwnedSpace(_) => true,
+            Item::Literal(text) => text.contains(char::is_whitespace),
+            Item::OwnedLiteral(text) => text.contains(char::is_whitespace),
+            _ => false,
+        });
+        let is_early = moment.year() < YEAR_MIN_FREE;
+        if self.has_offset || !(is_dense || has_spaces || is_early) {
+            return !is_early;
+        }
+        let mut written = String::new();
+        if write!(written, "{}", moment.format_with_items(self.items.iter())).is_err() {
+            return false;
+        }
+        let words = |text: &str| text.split_whitespace().count();
+        match is_dense || is_early {
+            true => written == text,
+            false => words(&written) == words(text),
+        }
     }
 }
 
@@ -156,6 +194,15 @@ mod tests {
             ("%d/%m/%Y %H:%M", "01/01/2024 00:00", Some(start)),
             ("%d/%m/%Y", "01/01/2024", Some(start)),
             ("%d/%m/%Y", "31/02/2024", None),
+            ("%d/%m/%Y", "1/1/2024", Some(start)),
+            ("%d/%m/%Y", "01/01/24", None),
+            ("%d/%m/%Y", "01/01/203", None),
+            ("%d/%m/%y", "01/01/24", Some(start)),
+            ("%Y%m%d", "20240101", Some(start)),
+            ("%Y%m%d", "2024011", None),
+            ("%Y%m%d%H%M%S", "2024010100000", None),
+            ("%Y-%m-%d %H:%M", "2024-01-0100:00", None),
+            ("%Y-%m-%d %H:%M", "2024-01-01  00:00", Some(start)),
             ("%d/%m/%Y", "01/01/2024 10:00", None),
             (
                 "%Y-%m-%d %H:%M:%S%.f",

@@ -6,18 +6,17 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Statement as SqlStatement, Visit, Visitor};
 
 use super::error::TransformError;
+use super::ignored;
 
 /// What the parser made of the text: exactly one query, and nothing else.
 pub(super) fn one_query(statement: &Statement) -> Result<(), TransformError> {
     let found = match statement {
         Statement::Statement(sql) if matches!(**sql, SqlStatement::Query(_)) => {
             no_placeholder(sql)?;
-            return no_sample(sql);
+            return ignored::none(sql);
         }
         other => other.to_string(),
     };
@@ -47,35 +46,6 @@ fn no_placeholder(statement: &SqlStatement) -> Result<(), TransformError> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(name) => Err(TransformError::Plan {
             message: format!("expected a value in place of the parameter `{name}`"),
-        }),
-    }
-}
-
-/// The planner passes over these clauses as if they were not there.
-fn no_sample(statement: &SqlStatement) -> Result<(), TransformError> {
-    struct Tables;
-    impl Visitor for Tables {
-        type Break = &'static str;
-        fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<&'static str> {
-            match table {
-                TableFactor::Table {
-                    sample: Some(_), ..
-                } => ControlFlow::Break("TABLESAMPLE"),
-                TableFactor::Table {
-                    with_ordinality: true,
-                    ..
-                } => ControlFlow::Break("WITH ORDINALITY"),
-                TableFactor::Table {
-                    version: Some(_), ..
-                } => ControlFlow::Break("FOR SYSTEM_TIME"),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    match statement.visit(&mut Tables) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(clause) => Err(TransformError::Plan {
-            message: format!("{clause} is not supported: expected a plain table name"),
         }),
     }
 }

@@ -14,12 +14,14 @@
 //! Identifiers are taken as they are written, quoted or not: a column is named exactly as in the
 //! file's header. Function names and keywords are free in their case.
 
+mod bare;
 mod check;
 mod checked;
 mod deep;
 mod depth;
 mod error;
 mod guard;
+mod ignored;
 mod input;
 mod interrupt;
 mod output;
@@ -28,6 +30,7 @@ mod query;
 pub(crate) mod scope;
 mod sizes;
 
+pub(crate) use bare::only_output_of;
 pub use depth::{SQL_DEPTH_MAX, SQL_DEPTH_SUM_MAX, SQL_SETS_MAX, SQL_TABLES_MAX, SQL_TOKENS_MAX};
 pub use error::{RunError, TransformError};
 pub use input::BatchIter;

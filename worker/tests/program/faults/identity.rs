@@ -44,6 +44,22 @@ fn set_modified(path: &Path, time: SystemTime) {
     file.set_times(FileTimes::new().set_modified(time)).unwrap();
 }
 
+/// Opening a pipe would wait for a writer, and no signal would end that.
+#[test]
+fn a_file_that_became_a_pipe_is_named() {
+    let place = Place::new();
+    place.write("a.csv", lines(1, 10));
+    place.write("job.toml", sums(""));
+    place.call(&["db", "init"]).done();
+    place.call(&["submit", "job.toml"]).done();
+    fs::remove_file(place.path("a.csv")).unwrap();
+    let made = Command::new("mkfifo").arg(place.path("a.csv")).status();
+    assert!(made.unwrap().success());
+    run(&place)
+        .with_code(1)
+        .told(&["`a.csv`", "expected a regular file"]);
+}
+
 #[test]
 fn a_file_that_was_replaced_at_equal_length_fails_its_shards() {
     let place = fault("file-replaced-same-length");

@@ -211,6 +211,53 @@ fn leading_zeros_make_text() {
     );
 }
 
+/// A column of codes becomes numbers only where nothing could tell `007` from `7`.
+#[test]
+fn codes_that_are_looked_at_stay_text() {
+    let job = |sql: &str, sink: &str| {
+        format!(
+            "name = \"j\"\n[source]\nformat = \"csv\"\npaths = [\"x.csv\"]\n[transform]\nsql = \"\"\"{sql}\"\"\"\n{sink}"
+        )
+    };
+    let merge = "[merge]\nstore = \"t\"\nkey = [\"k\"]\n[merge.values]\ns = \"sum(v)\"\n";
+    let place = Place::new();
+    place.write("x.csv", "zip,v\n01730,1\n1730,2\n");
+    for (sql, sink) in [
+        ("SELECT zip AS k, zip + 0 AS v FROM source", merge),
+        ("SELECT zip AS k, zip AS v FROM source", merge),
+        (
+            "SELECT 'all' AS k, zip AS v FROM source WHERE zip <> '1730'",
+            merge,
+        ),
+        (
+            "SELECT zip, avg(zip), count(*) FROM source GROUP BY zip",
+            "",
+        ),
+        ("SELECT DISTINCT zip FROM source WHERE abs(zip) > 0", ""),
+    ] {
+        place.write("job.toml", job(sql, sink));
+        let ended = run(&place)
+            .with_code(2)
+            .told(&["`zip` is text because of its leading zeros"]);
+        assert!(ended.stderr.contains("CAST(zip AS BIGINT)"), "{ended:#?}");
+    }
+    // Cast where it is meant, and text everywhere else.
+    let cast = "SELECT zip AS k, CAST(zip AS BIGINT) AS v FROM source";
+    place.write("job.toml", job(cast, merge));
+    run(&place).done();
+    let keys = records(&place).into_iter().map(|(key, _)| key);
+    assert_eq!(keys.collect::<Vec<_>>(), ["01730", "1730"]);
+    // Only added up, it is numbers.
+    let place = Place::new();
+    place.write("x.csv", "zip,v\n01730,1\n1730,2\n");
+    place.write(
+        "job.toml",
+        job("SELECT 'all' AS k, zip AS v FROM source", merge),
+    );
+    run(&place).done();
+    assert_eq!(records(&place)[0].1["s"], 3460);
+}
+
 /// A place with `text` as the file `x.FORMAT` and a job that counts the values of `k`; `schema` declares types.
 fn counting(format: &str, text: &str, schema: &str) -> Place {
     let place = Place::new();
