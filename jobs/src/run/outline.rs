@@ -166,6 +166,7 @@ fn column(field: &SchemaField, source: &SourceSpec, read: bool) -> OutlinedColum
             "with zeros before them, since the job needs numbers",
         ),
         "mixed" => (String::new(), "strings beside other values"),
+        "unseen" => (String::new(), "no value in the first rows"),
         format => (format.to_owned(), ""),
     };
     let r#type = match (written.as_str(), field.unit.as_str()) {

@@ -17,6 +17,7 @@ use arrow::datatypes::{
 };
 use serde_json::value::RawValue;
 
+use super::infer::Shape;
 use super::jsonl::{NestedMember, nested_members};
 use super::moment::{date, timestamp};
 use super::number::{Literal, Spelling, decimal, float32, float64, int64, integer};
@@ -56,8 +57,9 @@ impl<'t> Cell<'t> for CsvCell<'t> {
     }
 
     #[inline]
-    fn text(self, _: Text) -> Option<Cow<'t, str>> {
-        Some(Cow::Borrowed(self.0))
+    fn text(self, text: Text) -> Option<Cow<'t, str>> {
+        let is_held = text != Text::Unseen || Shape::of_text(self.0) == Shape::Text;
+        is_held.then_some(Cow::Borrowed(self.0))
     }
 
     fn json(self) -> Option<&'t str> {
@@ -120,6 +122,9 @@ impl<'t> Cell<'t> for JsonCell<'t> {
         match text {
             Text::Json => Some(Cow::Borrowed(self.0)),
             _ if self.is_nested() => None,
+            Text::Unseen => (Shape::of_json(self.0) == Shape::Text)
+                .then(|| self.string())
+                .flatten(),
             Text::Strings => self.string(),
             Text::Scalars if self.0.starts_with('"') => self.string(),
             Text::Mixed if self.0.starts_with('"') => {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::jsonl::{NestedMember, nested_members};
 use super::moment::{Zone, date, timestamp};
 use super::number::{Literal, Spelling, float64, integer};
-use super::reading::{LOCAL, MIXED, OFFSET};
+use super::reading::{LOCAL, MIXED, OFFSET, UNSEEN};
 use crate::spec::JSON;
 
 /// How deep values nest in a type; deeper ones are JSON text.
@@ -122,6 +122,25 @@ impl Shape {
             (Err(_), Ok(_)) => Shape::Large,
             (Err(_), Err(_)) => Shape::Digits,
         })
+    }
+
+    /// The type to declare for such a value.
+    pub(super) fn declared(self) -> &'static str {
+        use Shape::{
+            Bool, Date, Digits, Float, Large, Local, Natural, Negative, Nested, Offset, Text,
+            WideNatural, WideNegative, Word,
+        };
+        match self {
+            Bool => "bool",
+            Negative | Natural | WideNegative | WideNatural => "int64",
+            Large => "uint64",
+            Digits => "decimal(38,0)",
+            Float => "float64",
+            Date => "date",
+            Local | Offset => "timestamp",
+            Nested => "json",
+            Word | Text => "string",
+        }
     }
 
     /// Whether it is written as a number.
@@ -254,6 +273,12 @@ impl Sampled {
                 Guess::plain,
             );
         }
+        if self.shapes.is_empty() && !self.has_others {
+            return Guess {
+                data_type: DataType::Utf8,
+                format: UNSEEN,
+            };
+        }
         self.scalar().unwrap_or(Guess {
             data_type: DataType::Utf8,
             format: if self.has_others { MIXED } else { "" },
@@ -374,7 +399,7 @@ mod tests {
             (&["2024-01-01 10:00:00Z"], "timestamp offset"),
             (&["2024-01-01 10:00:00Z", "2024-01-01 10:00:00"], "string"),
             (&["2024-01-01 10:00:00.1234567"], "string"),
-            (&[], "string"),
+            (&[], "string unseen"),
         ] {
             assert_eq!(of(values, Sampled::add_text), expected, "{values:?}");
         }
@@ -395,7 +420,7 @@ mod tests {
             (&["\"2024-01-01\""], "date"),
             (&["\"2024-01-01\"", "7"], "string mixed"),
             (&["true", "0"], "string mixed"),
-            (&["null"], "string"),
+            (&["null"], "string unseen"),
             (&["[1,2]", "[]"], "List(Int64)"),
             (&["[1,\"x\"]"], "string json"),
             (&["[1]", "1"], "string json"),

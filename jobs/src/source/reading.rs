@@ -23,6 +23,9 @@ pub(super) const PADDED: &str = "padded";
 /// The format of an inferred string beside which there are other values.
 pub(super) const MIXED: &str = "mixed";
 
+/// The format of an inferred string of which the first rows have no value.
+pub(super) const UNSEEN: &str = "unseen";
+
 /// How the values of one column are read.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
@@ -79,6 +82,8 @@ pub(super) enum Text {
     Mixed,
     /// The JSON text of any value.
     Json,
+    /// Strings that are not written like a value of another type: no value was there to tell the type by.
+    Unseen,
 }
 
 impl Reading {
@@ -134,6 +139,12 @@ impl Reading {
     pub(super) fn remedy(&self, found: Shape) -> String {
         if self.declared {
             return self.declared_remedy(found);
+        }
+        if matches!(self.kind, Kind::Text(Text::Unseen)) {
+            return format!(
+                "; the first rows have no value to tell the type by: add `{}` to [source.schema]",
+                declaration(&self.name, found.declared())
+            );
         }
         format!(
             "; {} is what the first rows have: add `{}` to [source.schema]",
@@ -213,6 +224,7 @@ impl Kind {
             DataType::Utf8 => Kind::Text(match format {
                 JSON => Text::Json,
                 MIXED => Text::Mixed,
+                UNSEEN if !declared => Text::Unseen,
                 _ if declared => Text::Scalars,
                 _ => Text::Strings,
             }),

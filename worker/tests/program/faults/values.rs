@@ -211,6 +211,44 @@ fn leading_zeros_make_text() {
     );
 }
 
+/// Nothing tells the type of a column whose first rows are all NULL.
+#[test]
+fn a_first_value_that_comes_late_needs_its_type() {
+    let job = |format: &str, schema: &str| {
+        format!(
+            "name = \"j\"\n[source]\nformat = \"{format}\"\npaths = [\"x.{format}\"]\n{schema}[merge]\nstore = \"t\"\nkey = [\"k\"]\n\
+             [merge.values]\nm = \"max(v)\"\n"
+        )
+    };
+    let csv = |last: &str| format!("k,v\n{}{last}", "x,\n".repeat(1000));
+    let jsonl = |last: &str| format!("{}{last}", "{\"k\":\"x\",\"v\":null}\n".repeat(1000));
+    for (format, text, found, declared) in [
+        ("csv", csv("x,5\nx,10\n"), "`5`", "int64"),
+        ("csv", csv("x,2024-01-01\n"), "`2024-01-01`", "date"),
+        ("csv", csv("x,1.5\n"), "`1.5`", "float64"),
+        ("jsonl", jsonl("{\"k\":\"x\",\"v\":5}\n"), "`5`", "int64"),
+    ] {
+        let place = Place::new();
+        place.write(&format!("x.{format}"), &text);
+        place.write("job.toml", job(format, ""));
+        let remedy = format!("add `v = \"{declared}\"` to [source.schema]");
+        run(&place)
+            .with_code(1)
+            .told(&["(`v`)", found, "the first rows have no value", &remedy]);
+    }
+    let place = Place::new();
+    place.write("x.csv", csv("x,5\nx,10\n"));
+    place.write("job.toml", job("csv", "[source.schema]\nv = \"int64\"\n"));
+    run(&place).done();
+    assert_eq!(records(&place)[0].1["m"], 10);
+    // Text is text.
+    let place = Place::new();
+    place.write("x.csv", csv("x,late\nx,007\n"));
+    place.write("job.toml", job("csv", ""));
+    run(&place).done();
+    assert_eq!(records(&place)[0].1["m"], "late");
+}
+
 /// A column of codes becomes numbers only where nothing could tell `007` from `7`.
 #[test]
 fn codes_that_are_looked_at_stay_text() {
