@@ -85,6 +85,7 @@ pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFi
 /// them. Never an error: what cannot be read is not there.
 pub(super) fn matched(job: &JobFile, patterns: &[String]) -> BTreeMap<PathBuf, String> {
     let dir = job.dir();
+    let reach = Reach::current();
     let mut found = BTreeMap::new();
     for path in patterns
         .iter()
@@ -96,7 +97,12 @@ pub(super) fn matched(job: &JobFile, patterns: &[String]) -> BTreeMap<PathBuf, S
             .unwrap_or(&path)
             .display()
             .to_string();
-        if let Some(full) = path.canonicalize().ok().filter(|full| full.is_file()) {
+        let full = path.canonicalize();
+        // Where a link leads that leaves the roots is not told.
+        if !reach.holds(&full) {
+            continue;
+        }
+        if let Some(full) = full.ok().filter(|full| full.is_file()) {
             found.entry(full).or_insert(shown);
         }
     }

@@ -481,6 +481,24 @@ mod tests {
 
     /// A file that is opened elsewhere is opened without bounds.
     #[test]
+    fn a_job_that_is_joined_is_not_told_where_a_link_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("in");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("a.csv"), "a\n1\n").unwrap();
+        fs::write(dir.path().join("secret.csv"), "a\n2\n").unwrap();
+        symlink(dir.path().join("secret.csv"), root.join("b.csv")).unwrap();
+        let text = "name = \"j\"\n[source]\nformat = \"csv\"\npaths = [\"*.csv\"]\n[upsert]\nstore = \"s\"\nkey = [\"a\"]\n";
+        let job = crate::spec::JobFile::parse(&root.join("job.toml"), text).unwrap();
+        let patterns = ["*.csv".to_owned()];
+        let matched = || super::super::files::matched(&job, &patterns);
+        assert_eq!(Reach::anywhere().during(matched).len(), 2);
+        let bounded = Reach::below([root.clone()]).unwrap().during(matched);
+        let shown: Vec<&String> = bounded.values().collect();
+        assert_eq!(shown, ["a.csv"]);
+    }
+
+    #[test]
     fn nothing_else_here_opens_files() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/source");
         let mut looked = 0;
