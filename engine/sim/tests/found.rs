@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 18] = [
+const FOUND: [(Scenario, u64, &str); 20] = [
     (
         Scenario::Clustered,
         44,
@@ -59,6 +59,16 @@ const FOUND: [(Scenario, u64, &str); 18] = [
         Scenario::Clustered,
         84_182_041,
         "a slot that was collected between its reading and the look whether it is durable passed for the log's end",
+    ),
+    (
+        Scenario::Clustered,
+        1_796_035_741_364,
+        "collection read a slot that was not durable and was lost: the one after its successor passed for damage",
+    ),
+    (
+        Scenario::Standalone,
+        1_796_040_000_120,
+        "collection did not read a slot whose write had failed and which stood there all the same",
     ),
     (
         Scenario::Standalone,

@@ -34,6 +34,17 @@ pub struct Keep {
     pub window: bool,
 }
 
+/// How far the log is read for what it refers to.
+#[derive(Clone, Copy)]
+enum LogReach {
+    /// Through the slot of the collect record. Later ones cannot refer to what goes, and may not be read: one that is
+    /// not durable yet may be replaced, and the one after it would look like damage.
+    Through(Position),
+    /// To its end, which is at least there: nobody else writes, but a slot whose write failed may stand there all the
+    /// same, and refer to anything.
+    EndFrom(Position),
+}
+
 impl Folder {
     /// The newest manifest, durable: up to which unused segments may be collected once a record says so.
     /// `None` if it changes or vanishes meanwhile.
@@ -58,7 +69,8 @@ impl Folder {
     /// What the storage refuses: what was deleted until then was unused.
     pub async fn collect_segments(&self, manifest: ManifestId, recorded: Position) -> Result<u64> {
         let claimed = BTreeSet::new();
-        self.collect_unclaimed(manifest, recorded, claimed).await
+        let log = LogReach::Through(recorded);
+        self.collect_unclaimed(manifest, log, claimed).await
     }
 
     /// Collects where this process alone writes. No record says what goes: the one who could still refer to
@@ -75,7 +87,8 @@ impl Folder {
         let claimed = self.claims.pass(newest);
         // A medium that is full may have no room for a floor, and room is what this is about.
         let raised = self.raise_floor(applied, newest, keep).await;
-        let segments = self.collect_unclaimed(newest, applied, claimed).await?;
+        let log = LogReach::EndFrom(applied);
+        let segments = self.collect_unclaimed(newest, log, claimed).await?;
         Ok(CollectOutcome {
             segments,
             ..raised?
@@ -85,10 +98,10 @@ impl Folder {
     async fn collect_unclaimed(
         &self,
         manifest: ManifestId,
-        recorded: Position,
+        log: LogReach,
         claimed: BTreeSet<SegmentId>,
     ) -> Result<u64> {
-        let Some(mut needed) = self.needed_segments(manifest, recorded).await? else {
+        let Some(mut needed) = self.needed_segments(manifest, log).await? else {
             return Ok(0);
         };
         needed.extend(claimed);
@@ -109,7 +122,7 @@ impl Folder {
     async fn needed_segments(
         &self,
         newest: ManifestId,
-        recorded: Position,
+        log: LogReach,
     ) -> Result<Option<BTreeSet<SegmentId>>> {
         let mut floors = Floors::find(Arc::clone(&self.storage)).await?;
         let (_, floor) = floors.probe().await?;
@@ -127,6 +140,13 @@ impl Folder {
         let storage = Arc::clone(&self.storage);
         let start = oldest.log_start();
         let mut replay = Replay::begin(storage, &start, Strictness::Whole).await?;
+        let wanted = match log {
+            LogReach::Through(recorded) => {
+                replay.stop_after(recorded);
+                recorded
+            }
+            LogReach::EndFrom(applied) => applied,
+        };
         while let Some(slot) = replay.next().await? {
             for record in &slot.records {
                 if let Body::Bulk(runs) = &record.body {
@@ -134,8 +154,7 @@ impl Folder {
                 }
             }
         }
-        // Slots up to the record must have been read: later ones cannot refer to what goes.
-        Ok((replay.end().last >= recorded).then_some(needed))
+        Ok((replay.end().last >= wanted).then_some(needed))
     }
 
     /// All manifests from `first` on, oldest first; `None` if one vanished meanwhile, or if they do not
