@@ -10,7 +10,7 @@ use crate::log::LogStart;
 const MAGIC: [u8; 4] = *b"ECMF";
 const HEADER_LEN: usize = 24;
 /// The version of the manifest format that this program writes, and the newest it reads.
-pub(super) const MANIFEST_VERSION: u16 = 1;
+pub(super) const MANIFEST_VERSION: u16 = 2;
 
 /// A checkpoint. Write-once and durable before anything relies on it; manifests have no gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,6 +299,20 @@ mod tests {
                 at: Position(99),
             }],
         }
+    }
+
+    #[test]
+    fn the_version_before_is_read_and_the_next_one_refused() {
+        let of_version = |version: u16| {
+            let mut bytes = sample().encode();
+            bytes[4..6].copy_from_slice(&version.to_le_bytes());
+            let summed = [&bytes[..16], &bytes[HEADER_LEN..]].concat();
+            bytes[16..24].copy_from_slice(&checksum64(&summed).to_le_bytes());
+            Manifest::decode("manifest/4", ManifestId(4), &bytes)
+        };
+        assert_eq!(of_version(1).unwrap(), sample());
+        let next = of_version(MANIFEST_VERSION + 1).unwrap_err();
+        assert!(matches!(next, Error::FormatTooNew { .. }), "{next}");
     }
 
     #[test]

@@ -178,6 +178,7 @@ impl LogWriter {
         }
         let n = self.last.next();
         let header = SlotHeader {
+            version: slot::SLOT_VERSION,
             n,
             generation: self.generation,
             prev: self.hash,

@@ -9,17 +9,17 @@ use crate::base::limits::{SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
 use crate::base::{Generation, Mutant, Position};
 
 /// The version of the slot format that this program writes, and the newest it reads.
-pub const SLOT_VERSION: u16 = 1;
+pub const SLOT_VERSION: u16 = 2;
 /// Bytes of the header.
 pub const SLOT_HEADER_LEN: usize = 96;
 /// The first bytes of a slot.
 pub const SLOT_MAGIC: [u8; 4] = *b"ECSL";
-/// The oldest program version that understands the records written here.
-pub const MIN_VERSION: u32 = 1;
 
 /// Where a slot stands and how it hangs together with the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotHeader {
+    /// The version that it was written in, which its copies keep: it is part of the hash.
+    pub version: u16,
     /// Its position.
     pub n: Position,
     /// The generation under which it was written.
@@ -85,14 +85,15 @@ pub fn encode(header: &SlotHeader, records: &[Record]) -> (Vec<u8>, u128) {
     let body_len = out.len() - SLOT_HEADER_LEN;
     assert!(out.len() <= SLOT_LEN_MAX, "slot of {} bytes", out.len());
     out[0..4].copy_from_slice(&SLOT_MAGIC);
-    out[4..6].copy_from_slice(&SLOT_VERSION.to_le_bytes());
+    out[4..6].copy_from_slice(&header.version.to_le_bytes());
     // Byte 6 is the lane, byte 7 flags: both zero today.
     out[8..16].copy_from_slice(&header.n.0.to_le_bytes());
     out[16..24].copy_from_slice(&header.generation.0.to_le_bytes());
     out[24..40].copy_from_slice(&header.prev.to_le_bytes());
     out[40..56].copy_from_slice(&header.nonce.to_le_bytes());
     out[56..64].copy_from_slice(&header.time_ms.to_le_bytes());
-    out[64..68].copy_from_slice(&MIN_VERSION.to_le_bytes());
+    // The oldest version that understands the records.
+    out[64..68].copy_from_slice(&u32::from(header.version).to_le_bytes());
     out[68..72].copy_from_slice(&low_32(records.len()).to_le_bytes());
     out[72..76].copy_from_slice(&low_32(body_len).to_le_bytes());
     // 76..80 reserved; 80..88 the body's checksum; 88..96 the header's, so that a length can be
@@ -182,8 +183,8 @@ fn decode_header(
             "its header does not match its checksum".to_owned(),
         ));
     }
-    let version = u32::from(u16::from_le_bytes([head[4], head[5]]));
-    let needed = u32_at(head, 64).max(version);
+    let version = u16::from_le_bytes([head[4], head[5]]);
+    let needed = u32_at(head, 64).max(version.into());
     if needed > u32::from(SLOT_VERSION) {
         return Err(SlotFault::TooNew { version: needed });
     }
@@ -194,6 +195,7 @@ fn decode_header(
         )));
     }
     let header = SlotHeader {
+        version,
         n: Position(u64_at(head, 8)),
         generation: Generation(u64_at(head, 16)),
         prev: u128_at(head, 24),
@@ -229,6 +231,7 @@ mod tests {
 
     fn sample(value_len: usize) -> (SlotHeader, Vec<Record>) {
         let header = SlotHeader {
+            version: SLOT_VERSION,
             n: Position(5),
             generation: Generation(1),
             prev: 17,
@@ -257,6 +260,22 @@ mod tests {
             (slot.header, &slot.records, slot.hash),
             (header, &records, hash)
         );
+    }
+
+    #[test]
+    fn the_version_before_is_read_and_the_next_one_refused() {
+        let (header, records) = sample(10);
+        let of_version = |version: u16| {
+            let (bytes, hash) = encode(&SlotHeader { version, ..header }, &records);
+            decode(&Bytes::from(bytes)).map(|slot| (slot, hash))
+        };
+        let (before, hash) = of_version(1).unwrap();
+        assert_eq!((&before.records, before.hash), (&records, hash));
+        // A copy of it is the same slot.
+        assert_eq!(encode(&before.header, &before.records).1, hash);
+        let version = u32::from(SLOT_VERSION) + 1;
+        let next = of_version(SLOT_VERSION + 1).unwrap_err();
+        assert_eq!(next, SlotFault::TooNew { version });
     }
 
     #[test]

@@ -232,6 +232,7 @@ impl SlotLog {
         }
         let n = self.last.next();
         let header = SlotHeader {
+            version: slot::SLOT_VERSION,
             n,
             generation: self.generation,
             prev: self.hash,

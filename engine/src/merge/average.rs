@@ -5,7 +5,7 @@ use super::wire::{Reader, put_varint};
 use crate::base::Datum;
 
 /// A sum and the number of its values; both are empty or neither is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Average {
     sum: Sum,
     count: u64,
@@ -42,7 +42,7 @@ impl Average {
     }
 
     /// The average as a float, NULL of no value.
-    pub(super) fn to_datum(self) -> Datum {
+    pub(super) fn to_datum(&self) -> Datum {
         #[allow(clippy::cast_precision_loss, reason = "an average is a float")]
         let count = self.count as f64;
         self.sum

@@ -1,23 +1,20 @@
-//! Sums in twice the precision of a float.
+//! Sums that two floats hold exactly.
 //!
 //! A number is the unevaluated sum of two floats, the second at most half a unit in the last place of
-//! the first. One addition is exact to 3·2⁻¹⁰⁶ of its result: M. Joldes, J.-M. Muller and V. Popescu,
-//! "Tight and rigorous error bounds for basic building blocks of double-word arithmetic", ACM TOMS
-//! 44(2), 2017, algorithm 6; the error-free sum is T. J. Dekker's, Numer. Math. 18, 1971.
+//! the first. The error-free sum of two floats is T. J. Dekker's, "A floating-point technique for
+//! extending the available precision", Numer. Math. 18, 1971. Sums of most columns fit for as long as
+//! they grow; those that do not are an `ExactFloat`.
 
-/// A finite number of about 106 bits; zero has no sign.
+/// A finite number that is the sum of two floats; zero has no sign.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct DoubleDouble {
+pub(super) struct DoubleDouble {
     hi: f64,
     lo: f64,
 }
 
 impl DoubleDouble {
-    /// Zero.
-    pub const ZERO: DoubleDouble = DoubleDouble { hi: 0.0, lo: 0.0 };
-
     /// The number that a float is, `None` for NaN and the infinities.
-    pub fn new(value: f64) -> Option<DoubleDouble> {
+    pub(super) fn new(value: f64) -> Option<DoubleDouble> {
         // Adding zero turns -0.0 into 0.0 and leaves everything else alone.
         value.is_finite().then_some(DoubleDouble {
             hi: value + 0.0,
@@ -38,28 +35,43 @@ impl DoubleDouble {
         (self.hi, self.lo)
     }
 
-    /// The sum, bit for bit the same either way round; `None` beyond the range of floats.
-    #[must_use]
-    pub fn checked_add(self, other: DoubleDouble) -> Option<DoubleDouble> {
+    /// The exact sum, `None` where two floats do not hold it.
+    pub(super) fn exact_add(self, other: DoubleDouble) -> Option<DoubleDouble> {
         let (high, high_rest) = exact_sum(self.hi, other.hi);
         let (low, low_rest) = exact_sum(self.lo, other.lo);
-        let (first, second) = exact_sum(high, high_rest + low);
-        let (hi, lo) = exact_sum(first, low_rest + second);
-        (hi.is_finite() && lo.is_finite()).then_some(DoubleDouble { hi, lo })
+        let (middle, middle_rest) = exact_sum_of_any(high_rest, low);
+        if low_rest != 0.0 && middle_rest != 0.0 {
+            return None;
+        }
+        let (first, second) = exact_sum(high, middle);
+        // One of the two is zero, so nothing is lost here.
+        let (second, rest) = exact_sum(second, low_rest + middle_rest);
+        if rest != 0.0 {
+            return None;
+        }
+        DoubleDouble::finite(exact_sum(first, second))
     }
 
-    /// As [`DoubleDouble::checked_add`] of a number that one float holds, or `None` for what is no number:
-    /// with the second float zero one of the four exact sums is known.
+    /// As [`DoubleDouble::exact_add`] of a number that one float holds; `None` also for what is no
+    /// number.
     #[inline]
-    pub(super) fn checked_add_float(self, value: f64) -> Option<DoubleDouble> {
+    pub(super) fn exact_add_float(self, value: f64) -> Option<DoubleDouble> {
         let (high, high_rest) = exact_sum(self.hi, value);
-        let (first, second) = exact_sum(high, high_rest + self.lo);
-        let (hi, lo) = exact_sum(first, second);
+        let (low, rest) = exact_sum_of_any(high_rest, self.lo);
+        // What is no number differs from zero, too.
+        if rest != 0.0 {
+            return None;
+        }
+        DoubleDouble::finite(exact_sum(high, low))
+    }
+
+    #[inline]
+    fn finite((hi, lo): (f64, f64)) -> Option<DoubleDouble> {
         (hi.is_finite() && lo.is_finite()).then_some(DoubleDouble { hi, lo })
     }
 
     /// The nearest float.
-    pub fn to_f64(self) -> f64 {
+    pub(super) fn to_f64(self) -> f64 {
         self.hi
     }
 }
@@ -73,6 +85,15 @@ fn exact_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, small - (sum - large))
 }
 
+/// The same for floats of which nobody can foretell which is larger, without a branch: D. E. Knuth, "The Art of
+/// Computer Programming", volume 2, section 4.2.2, theorem B.
+#[inline]
+fn exact_sum_of_any(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let second = sum - a;
+    (sum, (a - (sum - second)) + (b - second))
+}
+
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "results are exact")]
 mod tests {
@@ -80,26 +101,20 @@ mod tests {
 
     use super::*;
 
-    fn sum(values: impl IntoIterator<Item = f64>) -> DoubleDouble {
-        values.into_iter().fold(DoubleDouble::ZERO, |sum, value| {
-            sum.checked_add(DoubleDouble::new(value).unwrap()).unwrap()
-        })
-    }
-
     #[test]
-    fn small_parts_are_not_lost() {
-        assert_eq!(sum([1e16, 1.0, -1e16]).to_f64(), 1.0);
-        assert_eq!(sum([1.0, 1e30, -1e30]).to_f64(), 1.0);
-        assert_eq!(sum(std::iter::repeat_n(0.1, 10)).to_f64(), 1.0);
-        assert_eq!(DoubleDouble::new(-0.0).unwrap().to_f64().to_bits(), 0);
-    }
-
-    #[test]
-    fn beyond_the_range_is_nothing() {
-        let max = DoubleDouble::new(f64::MAX).unwrap();
-        assert_eq!(max.checked_add(max), None);
+    fn what_two_floats_do_not_hold_is_nothing() {
+        let number = |value| DoubleDouble::new(value).unwrap();
+        assert_eq!(number(f64::MAX).exact_add(number(f64::MAX)), None);
+        assert_eq!(number(f64::MAX).exact_add_float(f64::MAX), None);
+        assert_eq!(number(1.0).exact_add_float(f64::NAN), None);
+        assert_eq!(number(1.0).exact_add_float(f64::NEG_INFINITY), None);
         assert_eq!(DoubleDouble::new(f64::NAN), None);
         assert_eq!(DoubleDouble::new(f64::INFINITY), None);
+        let wide = number(1e200).exact_add_float(1.0).unwrap();
+        assert_eq!(wide.parts(), (1e200, 1.0));
+        assert_eq!(wide.exact_add_float(1e-200), None);
+        assert_eq!(wide.exact_add_float(-1e200), Some(number(1.0)));
+        assert_eq!(number(-0.0).to_f64().to_bits(), 0);
     }
 
     proptest! {
@@ -108,8 +123,11 @@ mod tests {
             // Every i64 is the sum of two floats, so nothing is lost on the way in.
             let halves = values.iter().flat_map(|v| [*v >> 32 << 32, v & 0xffff_ffff]);
             let exact: i128 = values.iter().map(|value| i128::from(*value)).sum();
-            #[allow(clippy::cast_precision_loss, reason = "each half has at most 32 bits")]
-            let sum = sum(halves.map(|half| half as f64));
+            let sum = halves.fold(DoubleDouble::default(), |sum, half| {
+                #[allow(clippy::cast_precision_loss, reason = "each half has at most 32 bits")]
+                let half = half as f64;
+                sum.exact_add_float(half).unwrap()
+            });
             #[allow(clippy::cast_possible_truncation, reason = "parts are integers below 2^72")]
             let back = sum.hi as i128 + sum.lo as i128;
             prop_assert_eq!(back, exact);
@@ -118,10 +136,10 @@ mod tests {
         #[test]
         fn results_are_kept_in_one_form(a in any::<f64>(), b in any::<f64>(), c in any::<f64>()) {
             let parts = [a, b, c].map(|x| DoubleDouble::new(x).unwrap_or_default());
-            let Some(pair) = parts[0].checked_add(parts[1]) else { return Ok(()) };
-            let Some(sum) = pair.checked_add(parts[2]) else { return Ok(()) };
+            let Some(pair) = parts[0].exact_add(parts[1]) else { return Ok(()) };
+            let Some(sum) = pair.exact_add(parts[2]) else { return Ok(()) };
             prop_assert_eq!(DoubleDouble::from_parts(sum.hi, sum.lo), Some(sum));
-            let swapped = parts[2].checked_add(pair).unwrap();
+            let swapped = parts[2].exact_add(pair).unwrap();
             prop_assert_eq!(
                 (swapped.hi.to_bits(), swapped.lo.to_bits()),
                 (sum.hi.to_bits(), sum.lo.to_bits())

@@ -5,7 +5,7 @@ use super::{DecimalSum, FloatSum, Kind};
 use crate::base::Datum;
 
 /// A sum. The first value decides which kind of number it is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Sum {
     /// Of no value: NULL.
     #[default]
@@ -30,9 +30,9 @@ impl Sum {
     pub fn absorb(&mut self, other: &Sum) -> bool {
         match (&mut *self, other) {
             (_, Sum::Empty) => {}
-            (Sum::Empty, _) => *self = *other,
+            (Sum::Empty, _) => self.clone_from(other),
             (Sum::Int(sum), Sum::Int(addend)) => *sum = sum.wrapping_add(*addend),
-            (Sum::Float(sum), Sum::Float(addend)) => sum.absorb(*addend),
+            (Sum::Float(sum), Sum::Float(addend)) => sum.absorb(addend),
             (Sum::Decimal(sum), Sum::Decimal(addend)) => return sum.absorb(*addend),
             _ => return false,
         }
@@ -62,13 +62,13 @@ impl Sum {
     }
 
     /// The sum as a value; where it is too large, the number of bits that it exceeds.
-    pub(super) fn to_datum(self) -> Result<Datum, u32> {
+    pub(super) fn to_datum(&self) -> Result<Datum, u32> {
         match self {
             Sum::Empty => Ok(Datum::Null),
             Sum::Int(sum) => {
                 let readable = i128::from(i64::MIN)..=i128::from(u64::MAX);
-                if readable.contains(&sum) {
-                    Ok(Datum::Int(sum))
+                if readable.contains(sum) {
+                    Ok(Datum::Int(*sum))
                 } else {
                     Err(64)
                 }
@@ -79,11 +79,11 @@ impl Sum {
     }
 
     /// The sum as a float, `None` of no value.
-    pub(super) fn to_f64(self) -> Option<f64> {
+    pub(super) fn to_f64(&self) -> Option<f64> {
         match self {
             Sum::Empty => None,
             #[allow(clippy::cast_precision_loss, reason = "a float is what is asked for")]
-            Sum::Int(sum) => Some(sum as f64),
+            Sum::Int(sum) => Some(*sum as f64),
             Sum::Float(sum) => Some(sum.to_f64()),
             Sum::Decimal(sum) => Some(sum.to_f64()),
         }

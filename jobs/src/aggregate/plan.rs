@@ -9,7 +9,7 @@ use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::aggregator::Aggregator;
 use super::error::PlanError;
-use super::states::{Bounds, Side, States};
+use super::states::{Bounds, FloatSums, Side, States};
 use crate::columns::{KeyPlan, Kind};
 
 /// A checked `[merge]`: which columns make the key, which operator runs over which column.
@@ -106,7 +106,7 @@ impl Value {
         match self.operator() {
             Operator::Count => States::NotNull(Vec::new()),
             Operator::Sum | Operator::Avg => match kind {
-                Kind::Float => States::SumFloat(Vec::new()),
+                Kind::Float => States::SumFloat(FloatSums::default()),
                 Kind::Decimal(scale) => States::SumDecimal(scale, Vec::new()),
                 _ => States::SumInt(Vec::new()),
             },

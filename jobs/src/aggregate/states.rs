@@ -18,7 +18,7 @@ pub(super) enum States {
     /// `sum` and `avg` of integers.
     SumInt(Vec<Counted<i128>>),
     /// `sum` and `avg` of floats.
-    SumFloat(Vec<Counted<FloatSum>>),
+    SumFloat(FloatSums),
     /// `sum` and `avg` of decimals of one scale.
     SumDecimal(i8, Vec<Counted<DecimalSum>>),
     MinMaxBool(Side, Vec<Option<bool>>),
@@ -47,6 +47,14 @@ pub(super) struct Counted<T> {
     count: u64,
 }
 
+/// Sums of floats.
+#[derive(Default)]
+pub(super) struct FloatSums {
+    sums: Vec<Counted<FloatSum>>,
+    /// Bytes that they take besides.
+    heap_len: usize,
+}
+
 /// Smallest or largest byte strings.
 #[derive(Default)]
 pub(super) struct Bounds {
@@ -62,13 +70,11 @@ impl States {
             States::Rows(states) | States::NotNull(states) => states.resize(groups, 0),
             States::SumInt(states) => states.resize(groups, Counted { sum: 0, count: 0 }),
             States::SumFloat(states) => {
-                states.resize(
-                    groups,
-                    Counted {
-                        sum: FloatSum::new(0.0),
-                        count: 0,
-                    },
-                );
+                let none = Counted {
+                    sum: FloatSum::new(0.0),
+                    count: 0,
+                };
+                states.sums.resize(groups, none);
             }
             States::SumDecimal(scale, states) => {
                 states.resize(
@@ -96,8 +102,10 @@ impl States {
     /// Forgets every group.
     pub(super) fn clear(&mut self) {
         self.resize(0);
-        if let States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) = self {
-            bounds.len = 0;
+        match self {
+            States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) => bounds.len = 0,
+            States::SumFloat(states) => states.heap_len = 0,
+            _ => {}
         }
     }
 
@@ -106,7 +114,7 @@ impl States {
         match self {
             States::Rows(states) | States::NotNull(states) => size_of_val(states.as_slice()),
             States::SumInt(states) => size_of_val(states.as_slice()),
-            States::SumFloat(states) => size_of_val(states.as_slice()),
+            States::SumFloat(states) => size_of_val(states.sums.as_slice()) + states.heap_len,
             States::SumDecimal(_, states) => size_of_val(states.as_slice()),
             States::MinMaxBool(_, states) => size_of_val(states.as_slice()),
             States::MinMaxInt(_, states) | States::MinMaxTimestamp(_, states) => {
@@ -146,9 +154,7 @@ impl States {
                 });
             }
             (States::SumFloat(states), Some(Column::Float(array))) => {
-                each_value(groups, array, |group, value| {
-                    states[group].add(|sum| sum.add(value));
-                });
+                each_value(groups, array, |group, value| states.add(group, value));
             }
             (States::SumDecimal(scale, states), Some(Column::Decimal(array, _))) => {
                 each_value(groups, array, |group, value| {
@@ -216,8 +222,11 @@ impl States {
                 });
             }
             (States::SumFloat(ours), States::SumFloat(theirs)) => {
-                zip(ours, groups, theirs, |our, their| {
-                    our.absorb(their, |sum, other| sum.absorb(*other));
+                let FloatSums { sums, heap_len } = ours;
+                zip(sums, groups, &theirs.sums, |our, their| {
+                    our.absorb(their, |sum, other| {
+                        counting(heap_len, sum, |sum| sum.absorb(other));
+                    });
                 });
             }
             (States::SumDecimal(_, ours), States::SumDecimal(_, theirs)) => {
@@ -273,7 +282,10 @@ impl States {
                 return Ok(State::Count(states[group]));
             }
             States::SumInt(states) => (Sum::Int(states[group].sum), states[group].count),
-            States::SumFloat(states) => (Sum::Float(states[group].sum), states[group].count),
+            States::SumFloat(states) => {
+                let Counted { sum, count } = &states.sums[group];
+                (Sum::Float(sum.clone()), *count)
+            }
             States::SumDecimal(_, states) => (Sum::Decimal(states[group].sum), states[group].count),
             _ => return self.bound(operator, group),
         };
@@ -356,6 +368,22 @@ impl Side {
             *state = Some(value);
         }
     }
+}
+
+impl FloatSums {
+    #[inline]
+    fn add(&mut self, group: usize, value: f64) {
+        let heap_len = &mut self.heap_len;
+        self.sums[group].add(|sum| counting(heap_len, sum, |sum| sum.add(value)));
+    }
+}
+
+/// Changes a sum, and counts by how much it grew.
+#[inline]
+fn counting(heap_len: &mut usize, sum: &mut FloatSum, change: impl FnOnce(&mut FloatSum)) {
+    let before = sum.heap_len_bytes();
+    change(sum);
+    *heap_len = *heap_len + sum.heap_len_bytes() - before;
 }
 
 impl Bounds {

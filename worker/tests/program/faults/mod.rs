@@ -10,6 +10,7 @@ use super::support::{Ended, Place};
 mod arithmetic;
 mod containers;
 mod exact;
+mod floats;
 mod identity;
 mod sql;
 mod text;
