@@ -1,15 +1,27 @@
 //! Signals: the first that asks for an end asks for draining, the second ends at once.
 //!
+//! A command that has nothing to drain, or has not begun its work yet, ends at the first one: [`unless_asked`] tells what to
+//! do then. Once a part of the command drains, it takes the signals over ([`Signals::taken`]).
+//!
 //! SIGINT and SIGTERM ask for an end. SIGHUP has a worker read its tokens and certificates again; whoever runs a job in a
 //! terminal that is closed drains, unless SIGHUP was ignored when the process was started, as `nohup` does.
 
+use std::future::poll_fn;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use eciton_jobs::run::Stop;
+use parking_lot::Mutex;
 
 use crate::failure::{CODE_SIGNAL, Failure};
+
+/// Signals that no part of the command has taken over.
+static UNTAKEN: Mutex<Option<Signals>> = Mutex::new(None);
+/// How long telling why the process ends may take, where nobody reads.
+const TELLING_MAX: Duration = Duration::from_secs(1);
 
 /// Which signal asks for an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +35,16 @@ pub(crate) enum Asked {
 /// Which signal came first, once one has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct First(Arc<AtomicU8>);
+
+impl Asked {
+    fn name(self) -> &'static str {
+        match self {
+            Asked::Interrupt => "SIGINT",
+            Asked::Terminate => "SIGTERM",
+            Asked::Hangup => "SIGHUP",
+        }
+    }
+}
 
 impl First {
     /// A service is ended by SIGTERM, which is no failure; SIGINT and a closed terminal are told by the exit code.
@@ -64,6 +86,51 @@ pub(crate) fn listen(stop: Stop, mut signals: Signals) -> First {
     first
 }
 
+/// Does the work of a command. A signal ends the process with 130 and says `advice`, unless the work has taken the signals
+/// over by then. Nothing is unwound for that, and nothing has to be: what was acknowledged stays, as after a kill.
+///
+/// # Errors
+/// Those of the work, or where the system has no more room for signal handlers.
+pub(crate) async fn unless_asked<T>(
+    advice: Advice,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    *UNTAKEN.lock() = Some(Signals::with_hangup()?);
+    // A task of its own: the work may block its thread, in reading standard input for instance.
+    let asked = tokio::spawn(async move {
+        let asked = poll_fn(|context| match UNTAKEN.lock().as_mut() {
+            Some(signals) => signals.poll_next(context),
+            None => Poll::Pending,
+        });
+        advice.end(asked.await);
+    });
+    let done = work.await;
+    asked.abort();
+    done
+}
+
+/// What to tell where a signal ends a command.
+pub(crate) struct Advice {
+    /// What to do, for people.
+    pub(crate) words: String,
+    /// Whether standard output has the failure as JSON, too.
+    pub(crate) json: bool,
+}
+
+impl Advice {
+    fn end(self, asked: Asked) {
+        let Advice { words, json } = self;
+        let (told, is_told) = mpsc::channel();
+        // Somebody may hold standard output, in writing to a reader that does not read.
+        std::thread::spawn(move || {
+            Failure::Interrupted(format!("ended by {}{words}", asked.name())).conclude(json);
+            told.send(()).ok();
+        });
+        is_told.recv_timeout(TELLING_MAX).ok();
+        std::process::exit(i32::from(CODE_SIGNAL));
+    }
+}
+
 /// Signals that ask for an end.
 #[cfg(unix)]
 pub(crate) struct Signals {
@@ -100,19 +167,33 @@ impl Signals {
         Ok(signals)
     }
 
+    /// Takes over the signals of the command, with those that have come already.
+    ///
+    /// # Errors
+    /// As [`Signals::new`].
+    pub(crate) fn taken() -> io::Result<Signals> {
+        let taken = UNTAKEN.lock().take();
+        taken.map_or_else(Signals::with_hangup, Ok)
+    }
+
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) -> Asked {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Interrupt,
-            _ = self.terminate.recv() => Asked::Terminate,
-            _ = hangup => Asked::Hangup,
-        }
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Asked> {
+        let hangup = self.hangup.as_mut();
+        // Each is polled, so that each wakes the task.
+        let came = [
+            (self.interrupt.poll_recv(context), Asked::Interrupt),
+            (self.terminate.poll_recv(context), Asked::Terminate),
+            (
+                hangup.map_or(Poll::Pending, |hangup| hangup.poll_recv(context)),
+                Asked::Hangup,
+            ),
+        ];
+        let first = came.into_iter().find(|(came, _)| came.is_ready());
+        first.map_or(Poll::Pending, |(_, asked)| Poll::Ready(asked))
     }
 }
 
@@ -158,6 +239,16 @@ impl Signals {
 
     pub(crate) fn with_hangup() -> io::Result<Signals> {
         Ok(Signals)
+    }
+
+    pub(crate) fn taken() -> io::Result<Signals> {
+        UNTAKEN.lock().take();
+        Ok(Signals)
+    }
+
+    /// Until it is taken over, Ctrl-C ends the process by itself.
+    fn poll_next(&mut self, _context: &mut Context<'_>) -> Poll<Asked> {
+        Poll::Pending
     }
 
     pub(crate) async fn next(&mut self) -> Asked {

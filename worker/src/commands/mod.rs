@@ -1,5 +1,6 @@
 //! What each command does: one file a noun.
 
+mod asked;
 mod copies;
 mod db;
 mod job;
@@ -19,6 +20,7 @@ mod worker;
 use crate::cli::{Call, Command};
 use crate::database::block_on;
 use crate::failure::Failure;
+use crate::signals::unless_asked;
 
 /// Does what was asked for.
 ///
@@ -26,22 +28,33 @@ use crate::failure::Failure;
 /// Why it failed; the exit code follows from it.
 pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
     let global = &call.global;
-    match call.command {
-        Command::Run(args) => block_on(run::run(global, &args)),
-        Command::Worker(args) => block_on(worker::worker(global, &args)),
-        Command::Up(args) => block_on(up::up(global, &args)),
-        Command::Top(args) => block_on(top::top(global, &args)),
-        Command::Submit(args) => block_on(run::submit(global, &args)),
-        Command::Plan(args) => block_on(plan::plan(global, &args)),
-        Command::Job(args) => block_on(job::job(global, args)),
-        Command::Get(args) => block_on(record::get(global, &args)),
-        Command::Put(args) => block_on(record::put(global, args)),
-        Command::Del(args) => block_on(record::delete(global, &args)),
-        Command::Scan(args) => block_on(scan::scan(global, &args)),
-        Command::Stream(args) => block_on(stream::stream(global, args)),
-        Command::Store(args) => block_on(store::store(global, args)),
-        Command::Db(args) => block_on(db::db(global, &args)),
-        Command::Version => version::version(global),
-        Command::Tied(args) => tied::tied(&args),
+    match &call.command {
+        Command::Version => return version::version(global),
+        Command::Tied(args) => return tied::tied(args),
+        _ => {}
+    }
+    let advice = asked::advice(global, &call.command);
+    let done = async {
+        match call.command {
+            Command::Run(args) => run::run(global, &args).await,
+            Command::Worker(args) => worker::worker(global, &args).await,
+            Command::Up(args) => up::up(global, &args).await,
+            Command::Top(args) => top::top(global, &args).await,
+            Command::Submit(args) => run::submit(global, &args).await,
+            Command::Plan(args) => plan::plan(global, &args).await,
+            Command::Job(args) => job::job(global, args).await,
+            Command::Get(args) => record::get(global, &args).await,
+            Command::Put(args) => record::put(global, args).await,
+            Command::Del(args) => record::delete(global, &args).await,
+            Command::Scan(args) => scan::scan(global, &args).await,
+            Command::Stream(args) => stream::stream(global, args).await,
+            Command::Store(args) => store::store(global, args).await,
+            Command::Db(args) => db::db(global, &args).await,
+            Command::Version | Command::Tied(_) => Ok(()),
+        }
+    };
+    match advice {
+        Some(advice) => block_on(unless_asked(advice, done)),
+        None => block_on(done),
     }
 }

@@ -164,7 +164,7 @@ pub(super) async fn to_the_end(
     ending: &Ending<'_>,
 ) -> Result<(), Failure> {
     let stop = Stop::within(SHARD_GRACE);
-    signals::listen(stop.clone(), Signals::with_hangup()?);
+    signals::listen(stop.clone(), Signals::taken()?);
     let tracker = Arc::new(Tracker::default());
     let activity = Arc::new(Activity::default());
     let (workers, commit_interval) = (ending.crew.workers, ending.crew.commit_interval);
@@ -273,8 +273,8 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Says what is to be known about the files of a job that was there before.
-fn warn(warnings: &[String]) {
+/// Says what is to be known about the files of a job.
+pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
