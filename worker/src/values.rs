@@ -1,27 +1,39 @@
 //! Values between the command line and the engine.
 
 use bytes::Bytes;
-use eciton_engine::base::{Datum, Error, Key, Result};
+use eciton_engine::base::{Datum, Error, Key};
 use eciton_engine::db::{Encoding, Record, Store};
 use eciton_engine::merge::{self, Latest};
 use serde::de::IgnoredAny;
+
+use crate::failure::Failure;
 
 /// Whether the store's records have columns of their own: they are merged, and not as whole records.
 pub(crate) fn has_columns(store: &Store) -> bool {
     store.is_merged() && !Latest::is_only(&store.schema().columns)
 }
 
+/// Refuses to change a record of a store that jobs merge into, by a command of that name.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub(crate) fn refuse_merged(store: &Store, command: &str) -> Result<(), Failure> {
+    if !has_columns(store) {
+        return Ok(());
+    }
+    let name = store.name();
+    Err(Failure::Usage(format!(
+        "store `{name}` is merged: its records change by what jobs merge into them, not by {command}; `eciton job rm JOB \
+         --with-results` removes a job with all of them"
+    )))
+}
+
 /// The bytes to store for a value as typed.
 ///
 /// # Errors
-/// [`Error::Invalid`] where the store holds JSON and this is none, or a job merges columns into it.
-pub(crate) fn encode(store: &Store, text: Vec<u8>) -> Result<Bytes> {
+/// [`Error::Invalid`] where the store holds JSON and this is none.
+pub(crate) fn encode(store: &Store, text: Vec<u8>) -> Result<Bytes, Error> {
     let name = store.name();
-    if has_columns(store) {
-        return Err(Error::Invalid(format!(
-            "store `{name}` is merged: its records change by what jobs merge into them, not by put"
-        )));
-    }
     match store.schema().encoding {
         Encoding::Raw => Ok(text.into()),
         Encoding::Json => compact(&text).map(Bytes::from).map_err(|why| {
@@ -39,7 +51,7 @@ pub(crate) fn encode(store: &Store, text: Vec<u8>) -> Result<Bytes> {
 /// # Errors
 /// [`Error::Corrupt`] where the bytes are not what the store's schema says, [`Error::Overflow`] where a
 /// sum has grown beyond 64 bits.
-pub(crate) fn json(store: &Store, key: &Key, value: &Bytes) -> Result<String> {
+pub(crate) fn json(store: &Store, key: &Key, value: &Bytes) -> Result<String, Error> {
     if store.is_merged() {
         let columns = &store.schema().columns;
         let object = merge::read_json(columns, key, value).map_err(|error| of(store, error))?;
@@ -58,7 +70,7 @@ pub(crate) fn json(store: &Store, key: &Key, value: &Bytes) -> Result<String> {
 ///
 /// # Errors
 /// As [`json`].
-pub(crate) fn merged(store: &Store, key: &Key, value: &Bytes) -> Result<Vec<Datum>> {
+pub(crate) fn merged(store: &Store, key: &Key, value: &Bytes) -> Result<Vec<Datum>, Error> {
     let read = merge::read(&store.schema().columns, key, value);
     let read = read.map_err(|error| of(store, error))?;
     Ok(read.into_iter().map(|(_, datum)| datum).collect())
@@ -83,7 +95,11 @@ fn of(store: &Store, error: Error) -> Error {
 ///
 /// # Errors
 /// As [`json`].
-pub(crate) fn record_json(store: &Store, record: &Record, keys_only: bool) -> Result<String> {
+pub(crate) fn record_json(
+    store: &Store,
+    record: &Record,
+    keys_only: bool,
+) -> Result<String, Error> {
     let key = store.key_to_json(&record.key)?;
     if keys_only {
         return Ok(format!("{{\"key\":{key}}}"));

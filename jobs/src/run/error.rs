@@ -166,6 +166,7 @@ impl JobError {
             | JobError::State { .. }
             | JobError::Shared { .. }
             | JobError::StoreInUse { .. }
+            | JobError::StoreGone { .. }
             | JobError::Changed(_) => ExitCode::Usage,
             JobError::Engine(error) => match error {
                 EngineError::Locked { .. } => ExitCode::Locked,
@@ -180,7 +181,6 @@ impl JobError {
             JobError::Source(_)
             | JobError::Damaged { .. }
             | JobError::Needs { .. }
-            | JobError::StoreGone { .. }
             | JobError::Removed { .. }
             | JobError::Busy
             | JobError::Worker(_) => ExitCode::Failed,

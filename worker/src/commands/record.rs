@@ -61,6 +61,7 @@ pub(super) async fn put(global: &Global, args: Put) -> Result<(), Failure> {
     let name = &args.at.store;
     let (key, committed) = database::writing(global, absent, async |db: Db| {
         let store = writable(&db, name, args.create).await?;
+        values::refuse_merged(&store, "put")?;
         let key = keys::parse(&store, &args.at.key)?;
         let value = values::encode(&store, text)?;
         let put = retried(async || {
@@ -89,13 +90,7 @@ pub(super) async fn delete(global: &Global, args: &Get) -> Result<(), Failure> {
     keys::check(&args.key)?;
     let (key, found) = database::writing(global, Absent::Refuse, async |db: Db| {
         let store = database::store(&db, &args.store).await?;
-        if values::has_columns(&store) {
-            return Err(Failure::Usage(format!(
-                "store `{}` is merged: its records change by what jobs merge into them, not by del; `eciton job rm JOB \
-                 --with-results` removes a job with all of them",
-                store.name()
-            )));
-        }
+        values::refuse_merged(&store, "del")?;
         let key = keys::parse(&store, &args.key)?;
         let delete = retried(async || {
             let mut transaction = db.begin();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use eciton_engine::base::Error;
 use serde_json::json;
 
 use crate::cli::{Global, Up};
@@ -103,6 +104,11 @@ impl Swarm {
         settings::reach(&args.listening)?;
         settings::database(global)?;
         let named = settings::redis(global)?;
+        // What is no database and is not to become one is told before anything is started.
+        let looked = database::read(global).await;
+        if let Err(failure @ Failure::Engine(Error::Unfinished { .. })) = looked {
+            return Err(failure);
+        }
         let redis = match (&named, OwnRedis::program()) {
             (None, Some(program)) => Some(OwnRedis::start(&program, news).await?),
             _ => None,

@@ -94,7 +94,7 @@ fn a_store_that_an_interrupted_job_writes_to_is_dropped_by_force_and_the_job_fai
         .told(&["store `m` was dropped", "--replace"]);
     place
         .call(&["job", "retry", "numbers"])
-        .with_code(1)
+        .with_code(2)
         .told(&["store `m` was dropped", "--replace"]);
     has_failed(&place);
     place.call(&["run", "job.toml", "--replace"]).done();
@@ -142,10 +142,11 @@ fn a_merged_record_is_not_deleted_by_hand() {
     place.call(&["run", "rows.toml"]).done();
     for (command, more) in [("put", &["{}"][..]), ("del", &[])] {
         let call = [&[command, "m", "3"], more].concat();
-        place
-            .call(&call)
-            .with_code(2)
-            .told(&["store `m`", "is merged"]);
+        place.call(&call).with_code(2).told(&[
+            "store `m`",
+            "is merged",
+            &format!("not by {command}; `eciton job rm"),
+        ]);
     }
     assert_eq!(place.records("m"), expected(3));
     let rows = place.call(&["scan", "levels", "--json"]).done();

@@ -58,6 +58,10 @@ fn what_an_interrupted_copy_left_becomes_no_database() {
     ] {
         refused(place.call(call));
     }
+    // Nothing is started for it either.
+    let up = place.call(&["up", "--workers", "1"]);
+    assert!(!up.stdout.contains("started"), "{up:#?}");
+    refused(up);
     // Restoring clears it and begins again.
     place.call(&["db", "restore", backups]).done();
     assert_eq!(place.records("s"), "{\"key\":\"k\",\"value\":1}\n");
