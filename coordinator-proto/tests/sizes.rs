@@ -172,6 +172,8 @@ fn a_full_pull() {
                 etag: text(256),
                 device: u64::MAX,
                 tail_hash: u64::MAX,
+                ctime_ns: LARGE,
+                attributes_hash: u64::MAX,
             }),
             start: u64::MAX,
             end: u64::MAX,

@@ -1,19 +1,32 @@
 //! Names that were not found, and what was probably meant.
 
+/// Names that a message lists.
+const LISTED_MAX: usize = 20;
+
 /// The words that follow "no column `x`: " in every message that names a missing column.
 pub(crate) fn candidates(missing: &str, present: &[String]) -> String {
     if present.is_empty() {
         return "there are no columns".to_owned();
     }
-    let all = present
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let all = listed(missing, present);
     match closest(missing, present) {
         Some(name) => format!("did you mean `{name}`? expected one of {all}"),
         None => format!("expected one of {all}"),
     }
+}
+
+/// The names, in their order; of many the nearest, the best first.
+fn listed(missing: &str, present: &[String]) -> String {
+    let mut shown: Vec<&String> = present.iter().collect();
+    let mut rest = String::new();
+    if present.len() > LISTED_MAX {
+        let wanted = missing.to_lowercase();
+        shown.sort_by_cached_key(|name| edits(&wanted, &name.to_lowercase()));
+        shown.truncate(LISTED_MAX);
+        rest = format!(" and {} others", present.len() - LISTED_MAX);
+    }
+    let shown: Vec<String> = shown.iter().map(|name| format!("`{name}`")).collect();
+    format!("{}{rest}", shown.join(", "))
 }
 
 /// The present name that is a slip of the pen away: at most a third of its letters differ.
@@ -22,7 +35,10 @@ fn closest<'a>(missing: &str, present: &'a [String]) -> Option<&'a str> {
     present
         .iter()
         .map(|name| (edits(&wanted, &name.to_lowercase()), name.as_str()))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 3)
+        .filter(|(distance, name)| {
+            let len = name.chars().count();
+            *distance < len && *distance <= len.max(3) / 3
+        })
         .min()
         .map(|(_, name)| name)
 }
@@ -66,5 +82,13 @@ mod tests {
         let columns = owned(&["a", "b"]);
         assert_eq!(candidates("zebra", &columns), "expected one of `a`, `b`");
         assert_eq!(candidates("zebra", &[]), "there are no columns");
+        let many: Vec<String> = (0..4096).map(|number| format!("column_{number}")).collect();
+        let told = candidates("colum_4095", &many);
+        let start = "did you mean `column_4095`? expected one of `column_4095`, ";
+        assert!(
+            told.starts_with(start) && told.ends_with(" and 4076 others"),
+            "{told}"
+        );
+        assert_eq!(told.matches('`').count(), 2 * (LISTED_MAX + 1));
     }
 }

@@ -32,6 +32,9 @@ pub struct Outline {
     pub values: Vec<String>,
     /// `merge` or `upsert`.
     pub sink: &'static str,
+    /// What is to be known of its files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One file of a source.
@@ -106,6 +109,7 @@ impl Checked {
                 Some(Sink::Answer(_)) => "result",
                 _ => "merge",
             },
+            warnings: planned.warnings.clone(),
         })
     }
 }

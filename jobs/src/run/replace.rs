@@ -15,7 +15,7 @@ use super::remove::{self, Removal, begin};
 use super::submit::{Checked, Submitted, check_within};
 use super::target::{is_gone, is_removed};
 use super::worker::retry_on_conflict;
-use crate::source::Reach;
+use crate::source::{Reach, is_same_file};
 use crate::spec::{JobFile, fingerprint};
 
 /// A job that took the place of another one, or joined it.
@@ -117,6 +117,12 @@ async fn step_once(ledger: &Ledger, new: &Checked) -> Result<Option<Step>, JobEr
         return Ok(Some(Step::Begun(number)));
     }
     let submitted = new.put(ledger, &mut tx).await?;
+    let later = submitted.number;
+    assert!(
+        later > number,
+        "job {later} takes the place of job {number}"
+    );
+    assert!(!submitted.joined, "job {later} is new");
     tx.commit().await?;
     Ok(Some(Step::Recorded(submitted, Some(number))))
 }
@@ -137,5 +143,10 @@ async fn is_the_same(ledger: &Ledger, job: &Job, new: &Checked) -> Result<bool, 
         return Ok(false);
     }
     let source = ledger.source(&new.spec().name, job).await?;
-    Ok(new.files().eq(source.files()))
+    let mut recorded = source.files().iter();
+    Ok(new.files().all(|file| {
+        recorded
+            .next()
+            .is_some_and(|other| is_same_file(other, file))
+    }) && recorded.next().is_none())
 }

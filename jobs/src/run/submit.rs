@@ -33,7 +33,8 @@ pub struct Submitted {
     /// The state it was found or recorded in: `pending`, `running`, `done`, `failed`, `cancelled`; `absent` if it was
     /// only [looked at](preview) and is not there.
     pub state: &'static str,
-    /// Of a job that was there: how its files differ from those that its globs match now, for people.
+    /// What is to be known of its files, for people; of a job that was there, how they differ from those that its globs
+    /// match now.
     pub warnings: Vec<String>,
 }
 
@@ -68,6 +69,9 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     pipeline
         .check_scope(file.spec())
         .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
+    planned
+        .check_alike(pipeline.transform.source_columns())
+        .map_err(|why| file.error("source.paths", why))?;
     Ok(Checked {
         file: file.clone(),
         planned,
@@ -182,7 +186,7 @@ pub async fn preview(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted
         shards: checked.planned.plan.shards,
         joined: false,
         state: "absent",
-        warnings: Vec::new(),
+        warnings: checked.planned.warnings.clone(),
     })
 }
 
@@ -399,7 +403,7 @@ impl Checked {
             shards: planned.plan.shards,
             joined: false,
             state: phase_name(JobPhase::Pending),
-            warnings: Vec::new(),
+            warnings: planned.warnings.clone(),
         })
     }
 }

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::infer::Shape;
 use super::jsonl::{NestedMember, nested_members};
-use super::moment::{date, timestamp};
+use super::moment::{date, is_day, is_moment, timestamp};
 use super::number::{Literal, Spelling, decimal, float32, float64, int64, integer};
 use super::reading::{Kind, Reading, Text, Writing};
 
@@ -292,7 +292,8 @@ fn days<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Option
             None => date(text.as_bytes()),
         }
     };
-    text().or_else(|| i32::try_from(counted(reading, writing, cell)?).ok())
+    let counted = || i32::try_from(counted(reading, writing, cell)?).ok();
+    text().or_else(counted).filter(|days| is_day(*days))
 }
 
 fn micros<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Option<i64> {
@@ -307,7 +308,8 @@ fn micros<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Opti
             }
         }
     };
-    text().or_else(|| i64::try_from(counted(reading, writing, cell)?).ok())
+    let counted = || i64::try_from(counted(reading, writing, cell)?).ok();
+    text().or_else(counted).filter(|micros| is_moment(*micros))
 }
 
 /// What a number counts, where it has a unit.

@@ -1,4 +1,5 @@
-//! The columns of Parquet files: those of the first file by name, each with one type for all files.
+//! The columns of Parquet files by name, each with one type for all files. Where files disagree about one, a job may
+//! leave it out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +8,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use eciton_proto::v1::{SourceFile, SourceSpec};
 
 use super::exact::is_convertible;
-use super::files::PATHS;
 use super::parquet::{Footer, footer};
 use super::schema::{FileFacts, Surveyed, check_declared, declared, refused};
 use super::unify::unify;
+use crate::spec::limits::COLUMNS_MAX;
 use crate::spec::{JobFile, SpecError, type_name};
 
 /// A column as far as the files were looked at.
@@ -19,6 +20,8 @@ struct Known<'f> {
     data_type: DataType,
     /// The file that it was first found in.
     first: &'f SourceFile,
+    /// Why it cannot be read of all files.
+    unlike: Option<String>,
 }
 
 /// Reads the footer of each file and finds the columns of all.
@@ -41,41 +44,54 @@ pub(super) fn survey_parquet(
                 check_convertible(job, file, field, wanted)?;
             }
             let Some(place) = places.get(field.name()).copied() else {
-                if !is_first && wanted.is_none() {
-                    return Err(absent(job, field.name(), file, &files[0]));
-                }
+                let is_late = !is_first && wanted.is_none();
                 places.insert(field.name().clone(), known.len());
                 known.push(Known {
                     name: field.name().clone(),
                     data_type: wanted.unwrap_or(field.data_type()).clone(),
                     first: file,
+                    unlike: is_late.then(|| absent(field.name(), file, &files[0])),
                 });
                 continue;
             };
             let column = &mut known[place];
             if wanted.is_none() {
-                column.data_type = unify(&column.data_type, field.data_type())
-                    .ok_or_else(|| different(job, column, file, field))?;
+                match unify(&column.data_type, field.data_type()) {
+                    Some(common) => column.data_type = common,
+                    None => {
+                        let why = different(column, file, field);
+                        column.unlike.get_or_insert(why);
+                    }
+                }
             }
         }
-        let missing = known.iter().find(|column| {
-            schema.column_with_name(&column.name).is_none()
-                && !declared.contains_key(column.name.as_str())
-        });
-        if let Some(column) = missing {
-            return Err(absent(job, &column.name, column.first, file));
+        for column in &mut known {
+            let is_there = schema.column_with_name(&column.name).is_some();
+            if !is_there && !declared.contains_key(column.name.as_str()) {
+                let (name, first) = (&column.name, column.first);
+                column
+                    .unlike
+                    .get_or_insert_with(|| absent(name, first, file));
+            }
+        }
+        if known.len() > COLUMNS_MAX {
+            break;
         }
     }
     if let Some(file) = files.first() {
         let names: Vec<String> = known.iter().map(|column| column.name.clone()).collect();
         check_declared(job, spec, file, &names)?;
     }
-    let fields = known
-        .into_iter()
-        .map(|column| Field::new(column.name, column.data_type, true));
+    let mut unlike = Vec::new();
+    let mut fields = Vec::with_capacity(known.len());
+    for (at, column) in known.into_iter().enumerate() {
+        fields.push(Field::new(column.name, column.data_type, true));
+        unlike.extend(column.unlike.map(|why| (at, why)));
+    }
     Ok(Surveyed {
-        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        schema: Arc::new(Schema::new(fields)),
         files: facts,
+        unlike,
     })
 }
 
@@ -115,25 +131,19 @@ fn check_convertible(
     ))
 }
 
-fn absent(job: &JobFile, name: &str, with: &SourceFile, without: &SourceFile) -> SpecError {
-    job.error(
-        PATHS,
-        format!(
-            "`{}` and `{}` have different columns: `{name}` is in the first and not in the second; expected the same \
-             in every file, or its type in [source.schema], with which it is NULL where it is missing",
-            with.display, without.display
-        ),
+fn absent(name: &str, with: &SourceFile, without: &SourceFile) -> String {
+    format!(
+        "`{}` and `{}` have different columns: `{name}` is in the first and not in the second; expected the same in every \
+         file, or its type in [source.schema], with which it is NULL where it is missing",
+        with.display, without.display
     )
 }
 
-fn different(job: &JobFile, column: &Known<'_>, file: &SourceFile, field: &Field) -> SpecError {
+fn different(column: &Known<'_>, file: &SourceFile, field: &Field) -> String {
     let (one, other) = (type_name(&column.data_type), type_name(field.data_type()));
-    job.error(
-        PATHS,
-        format!(
-            "`{}` and `{}` have different columns: column `{}` is {one} in one and {other} in the other, and no type \
-             holds both exactly; expected the same in every file, or one type in [source.schema]",
-            column.first.display, file.display, column.name
-        ),
+    format!(
+        "`{}` and `{}` have different columns: column `{}` is {one} in one and {other} in the other, and no type holds \
+         both exactly; expected the same in every file, or one type in [source.schema]",
+        column.first.display, file.display, column.name
     )
 }

@@ -10,8 +10,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::parquet::file::metadata::RowGroupMetaData;
-use arrow::datatypes::Schema;
-use eciton_proto::v1::{Format, SchemaField, SourceFile, SourceSpec, Verify};
+use eciton_proto::v1::{Format, SourceFile, SourceSpec, Verify};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -46,7 +45,6 @@ pub(super) fn is_wanted(spec: &SourceSpec) -> bool {
 /// Those of opening and reading a file.
 pub(super) fn hash_all(
     spec: &SourceSpec,
-    schema: &Schema,
     files: &[SourceFile],
     ranges: &[Vec<Range<u64>>],
 ) -> Result<Vec<Hashed>, SourceError> {
@@ -63,7 +61,7 @@ pub(super) fn hash_all(
                     let (Some(file), Some(place)) = (files.get(at), hashed.get(at)) else {
                         return;
                     };
-                    *place.lock() = Some(reach.during(|| hash(spec, schema, file, &ranges[at])));
+                    *place.lock() = Some(reach.during(|| hash(spec, file, &ranges[at])));
                 }
             });
         }
@@ -77,13 +75,12 @@ pub(super) fn hash_all(
 
 fn hash(
     spec: &SourceSpec,
-    schema: &Schema,
     file: &SourceFile,
     ranges: &[Range<u64>],
 ) -> Result<Hashed, SourceError> {
     if spec.format() == Format::Parquet {
         let (content, _) = hash_bytes(file, &[])?;
-        let groups = parquet::row_groups(file, schema, &spec.schema)?;
+        let groups = parquet::row_groups(file)?;
         let of = |range: &Range<u64>| {
             Ok(content_hash(
                 parquet::digest(file, slice(&groups, range))?.0,
@@ -202,9 +199,6 @@ fn slice<'m>(groups: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGrou
 /// The bytes of a shard as they were recorded.
 pub(super) struct Promise<'s> {
     pub(super) format: Format,
-    pub(super) schema: &'s Schema,
-    /// The declared columns.
-    pub(super) declared: &'s [SchemaField],
     pub(super) file: &'s SourceFile,
     pub(super) range: Range<u64>,
     /// 0 where it could not be made.
@@ -234,7 +228,7 @@ impl Promise<'_> {
     pub(super) fn check_now(&self) -> Result<(), SourceError> {
         let is_kept = match (self.format, self.content_hash) {
             (Format::Parquet, hash) => {
-                let groups = parquet::row_groups(self.file, self.schema, self.declared);
+                let groups = parquet::row_groups(self.file);
                 let groups = groups.map_err(|error| match error {
                     SourceError::Io { .. } => error,
                     _ => self.broken(),

@@ -7,6 +7,7 @@ use eciton_proto::v1::SourceFile;
 use glob::{MatchOptions, Pattern};
 
 use super::identity::settle;
+use super::plan::NAMED_MAX;
 use super::reach::Reach;
 use crate::spec::limits::FILES_MAX;
 use crate::spec::{JobFile, SpecError};
@@ -27,8 +28,12 @@ const OPTIONS: MatchOptions = MatchOptions {
 /// The key that findings about files are blamed on.
 pub(super) const PATHS: &str = "source.paths";
 
-/// The files that the globs of `job` match, sorted by path, each once.
-pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFile>, SpecError> {
+/// The files that the globs of `job` match, sorted by the names that messages show, each once whatever links lead to it; and
+/// what is to be known of them.
+pub(super) fn resolve(
+    job: &JobFile,
+    patterns: &[String],
+) -> Result<(Vec<SourceFile>, Option<String>), SpecError> {
     let dir = job.dir();
     let reach = Reach::current();
     let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
@@ -51,7 +56,11 @@ pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFi
             }
             matched += 1;
             let shown = utf8(job, &shown)?;
-            found.entry(full).or_insert(shown);
+            // One name, whatever the order of the globs.
+            let name = found.entry(full).or_insert_with(|| shown.clone());
+            if shown < *name {
+                *name = shown;
+            }
             if found.len() > FILES_MAX {
                 return Err(job.error(PATHS, format!("at most {FILES_MAX} files, found more")));
             }
@@ -72,13 +81,56 @@ pub(super) fn resolve(job: &JobFile, patterns: &[String]) -> Result<Vec<SourceFi
             ));
         }
     }
+    let one_file = one_file(&found);
     let mut files = Vec::with_capacity(found.len());
     for (path, display) in found {
         files.push(describe(job, &path, display)?);
     }
     files.sort_by(|a, b| a.display.cmp(&b.display));
     settle(&mut files).map_err(|error| job.error(PATHS, error))?;
-    Ok(files)
+    Ok((files, one_file))
+}
+
+/// What is said of files that are one file under several names, none of which is a link to another: whoever made them
+/// may mean each.
+#[cfg(unix)]
+fn one_file(found: &BTreeMap<PathBuf, String>) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut names: BTreeMap<(u64, u64), Vec<&str>> = BTreeMap::new();
+    for (path, name) in found {
+        if let Some(metadata) = path.metadata().ok().filter(|metadata| metadata.nlink() > 1) {
+            let file = names.entry((metadata.dev(), metadata.ino())).or_default();
+            file.push(name);
+        }
+    }
+    let mut same: Vec<Vec<&str>> = names
+        .into_values()
+        .filter(|names| names.len() > 1)
+        .collect();
+    for names in &mut same {
+        names.sort_unstable();
+    }
+    same.sort_unstable();
+    let first = same.first()?;
+    let shown: Vec<String> = first
+        .iter()
+        .take(NAMED_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let others = match same.len() {
+        1 => String::new(),
+        count => format!(", and so are those of {} other files", count - 1),
+    };
+    Some(format!(
+        "{} are {} names of one file (hard links){others}: its rows count once for each name",
+        shown.join(", "),
+        first.len(),
+    ))
+}
+
+#[cfg(not(unix))]
+fn one_file(_found: &BTreeMap<PathBuf, String>) -> Option<String> {
+    None
 }
 
 /// The regular files that the globs of `job` match now and that can be found, by their paths, with what messages call
@@ -103,7 +155,10 @@ pub(super) fn matched(job: &JobFile, patterns: &[String]) -> BTreeMap<PathBuf, S
             continue;
         }
         if let Some(full) = full.ok().filter(|full| full.is_file()) {
-            found.entry(full).or_insert(shown);
+            let name = found.entry(full).or_insert_with(|| shown.clone());
+            if shown < *name {
+                *name = shown;
+            }
         }
     }
     found

@@ -3,7 +3,9 @@
 //! A file is known by its length, the time of its last modification in nanoseconds, and, where the system can tell, by
 //! which file it is: its number and the time of its creation. Numbers mean nothing on another machine, after a restart,
 //! or on file systems that draw them anew; so they are compared only where the recorded device, which is a hash that
-//! includes the running system, is the one of now. Under `verify = "content"` a file is known by its bytes instead: see
+//! includes the running system, is the one of now. There the time of the last change of anything about the file is compared,
+//! too, which nobody can set: whoever edits a file and sets its time of modification again is found by it. Where mode,
+//! owner or number of names changed, that is taken for the reason. Under `verify = "content"` a file is known by its bytes instead: see
 //! [`content`](super::content).
 //!
 //! A modification within one tick of the file system's clock after another leaves the time as it was. A file is
@@ -48,6 +50,7 @@ pub(super) fn described(file: &SourceFile, handle: &File) -> io::Result<SourceFi
         now.inode = number;
         now.device = device;
         now.birth_ns = nanos(metadata.created().ok());
+        (now.ctime_ns, now.attributes_hash) = change(&metadata);
     }
     Ok(now)
 }
@@ -100,16 +103,36 @@ pub(super) fn settle(files: &mut [SourceFile]) -> Result<(), SourceError> {
 
 /// How long it takes until another write is sure to give the file another time; it has had this one for `seen` at least.
 fn unsettled(file: &SourceFile, seen: Duration) -> Duration {
-    let tick = match file.mtime_ns % 1_000_000_000 {
-        0 => TICK_COARSE,
-        _ => TICK,
+    let now_ns = nanos(Some(SystemTime::now()));
+    let left = |time_ns: i64| {
+        let tick = match time_ns % 1_000_000_000 {
+            0 => TICK_COARSE,
+            _ => TICK,
+        };
+        // One that lies in the future is of another clock: what was seen of it counts.
+        let age = u64::try_from(now_ns.saturating_sub(time_ns));
+        tick.saturating_sub(age.map_or(seen, Duration::from_nanos).max(seen))
     };
-    let age = nanos(Some(SystemTime::now())).saturating_sub(file.mtime_ns);
-    // One that lies in the future is of another clock: what was seen of it counts.
-    let age = u64::try_from(age)
-        .map_or(seen, Duration::from_nanos)
-        .max(seen);
-    tick.saturating_sub(age)
+    match file.ctime_ns {
+        0 => left(file.mtime_ns),
+        ctime_ns => left(file.mtime_ns).max(left(ctime_ns)),
+    }
+}
+
+/// Whether two descriptions are of one file with one content, as far as they tell.
+pub(crate) fn is_same(file: &SourceFile, now: &SourceFile) -> bool {
+    let bare = |file: &SourceFile| SourceFile {
+        ctime_ns: 0,
+        attributes_hash: 0,
+        ..file.clone()
+    };
+    bare(file) == bare(now) && !is_changed_unseen(file, (now.ctime_ns, now.attributes_hash))
+}
+
+/// Whether something of a file changed that its mode, its owner and its names do not explain.
+fn is_changed_unseen(file: &SourceFile, (ctime_ns, attributes_hash): (i64, u64)) -> bool {
+    let is_known = file.ctime_ns != 0 && ctime_ns != 0;
+    is_known && ctime_ns != file.ctime_ns && attributes_hash == file.attributes_hash
 }
 
 /// A recorded file as it is now under its path.
@@ -170,9 +193,21 @@ fn difference(file: &SourceFile, now: &Metadata) -> Option<(String, String)> {
         }
     }
     let mtime_ns = nanos(now.modified().ok());
-    (mtime_ns != file.mtime_ns).then(|| {
+    if mtime_ns != file.mtime_ns {
         let modified = |ns| format!("one last modified at {}", moment(ns));
-        (modified(file.mtime_ns), modified(mtime_ns))
+        return Some((modified(file.mtime_ns), modified(mtime_ns)));
+    }
+    let is_here = device == file.device && device != 0;
+    let changed = change(now);
+    (is_here && is_changed_unseen(file, changed)).then(|| {
+        let (was, is) = (moment(file.ctime_ns), moment(changed.0));
+        (
+            format!("one last changed at {was}"),
+            format!(
+                "that it changed at {is}, although its time of modification is the same: somebody may have written to it \
+                 and set that time again (with `verify = \"content\"` files are known by their bytes)"
+            ),
+        )
     })
 }
 
@@ -250,6 +285,27 @@ fn number(metadata: &Metadata) -> (u64, u64) {
     hash.update(system.as_bytes());
     hash.update(&metadata.dev().to_le_bytes());
     (metadata.ino(), hash.digest().max(1))
+}
+
+/// When anything about a file last changed, and a hash of what changes without its content.
+#[cfg(unix)]
+fn change(metadata: &Metadata) -> (i64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = metadata.ctime().saturating_mul(1_000_000_000);
+    let mut hash = Xxh3::new();
+    for number in [metadata.mode(), metadata.uid(), metadata.gid()] {
+        hash.update(&number.to_le_bytes());
+    }
+    hash.update(&metadata.nlink().to_le_bytes());
+    (
+        seconds.saturating_add(metadata.ctime_nsec()),
+        hash.digest().max(1),
+    )
+}
+
+#[cfg(not(unix))]
+fn change(_metadata: &Metadata) -> (i64, u64) {
+    (0, 0)
 }
 
 #[cfg(not(unix))]

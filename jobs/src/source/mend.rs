@@ -31,6 +31,11 @@ const REACHES: [u64; 4] = [4 << 10, 64 << 10, 1 << 20, u64::MAX];
 /// How far a shard is looked for whose hash has less than [`CERTAIN_BITS`], and next to which none is done.
 const UNCERTAIN_REACH_MAX: u64 = 1 << 20;
 
+/// What the last line of a file may end with.
+const LINE_ENDS: [&[u8]; 4] = [b"", b"\n", b"\r\n", b"\r"];
+/// Bytes of the longest of them.
+const LINE_END_MAX: i64 = 2;
+
 /// The first half of a hash of bytes: no more of it is ever kept.
 pub fn content_hash(bytes_hash: u128) -> u64 {
     u64::try_from(bytes_hash >> 64).unwrap_or(u64::MAX)
@@ -158,9 +163,8 @@ struct Mending<'s> {
 impl Mending<'_> {
     /// Hashes the file as it is now, for it to be known by that, and its shards.
     fn hash(&self, now: &mut SourceFile, ranges: &[Range<u64>]) -> Result<Vec<u64>, SourceError> {
-        let (spec, schema) = (self.source.spec(), self.source.schema());
         let file = std::slice::from_ref(&self.new);
-        let hashed = content::hash_all(spec, schema, file, &[ranges.to_vec()])?;
+        let hashed = content::hash_all(self.source.spec(), file, &[ranges.to_vec()])?;
         let hashed = hashed.into_iter().next().unwrap_or_default();
         (now.content_hash, now.tail_hash) = (hashed.content, hashed.tail);
         Ok(hashed.shards)
@@ -198,8 +202,7 @@ impl Mending<'_> {
     }
 
     fn row_groups(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
-        let (schema, declared) = (self.source.schema(), &self.source.spec().schema);
-        let metadata = parquet::row_groups(&self.new, schema, declared)?;
+        let metadata = parquet::row_groups(&self.new)?;
         let wanted: u64 = pieces.iter().map(|piece| piece.shard.len).sum();
         if metadata.len() as u64 != wanted {
             return Err(self.changed(&format!("{wanted} row groups"), &metadata.len().to_string()));
@@ -251,17 +254,19 @@ impl Mending<'_> {
                 .take_while(|piece| piece.hash.is_some())
                 .count();
             let mut at = to;
-            for piece in &after[..done] {
-                if !self.holds(&mut text, at, *piece)? {
+            for (index, piece) in (0..done).zip(after) {
+                let is_last = index + 1 == after.len();
+                let Some(len) = self.held(&mut text, at, *piece, is_last)? else {
                     return Err(self.lost(piece.shard));
-                }
-                ranges.push(at..at + piece.shard.len);
-                at += piece.shard.len;
+                };
+                ranges.push(at..at + len);
+                at += len;
             }
             rest = &after[done..];
         }
         let end = ranges.last().map_or(start, |last| last.end);
-        if end == self.new.len {
+        // What follows a done shard that ends the file is the end of its last line.
+        if end == self.new.len || text.ends_a_line(&self.new, start, end)? {
             return Ok(ranges);
         }
         Err(self.changed(
@@ -282,15 +287,22 @@ impl Mending<'_> {
         let region_start = region
             .first()
             .map_or(anchor.shard.start, |piece| piece.shard.start);
-        // Nothing behind it can have changed if all behind it is done: then its place is certain.
+        // Nothing behind it can have changed if all behind it is done: then its place is certain, but for the end of
+        // the last line, which may have come or gone. Where it is not there, the one that changed is looked for.
         if after.iter().all(|piece| piece.hash.is_some()) {
             let len: u64 = after.iter().map(|piece| piece.shard.len).sum();
-            return self
-                .new
-                .len
-                .checked_sub(len)
-                .filter(|at| *at >= from)
-                .ok_or_else(|| self.lost(anchor.shard));
+            let starts = (-LINE_END_MAX..=LINE_END_MAX).filter_map(|more| {
+                let len = len.checked_add_signed(more)?;
+                self.new.len.checked_sub(len).filter(|at| *at >= from)
+            });
+            let mut starts: Vec<u64> = starts.collect();
+            starts.sort_by_key(|at| (self.new.len - at).abs_diff(len));
+            for at in starts {
+                let begins = at == from || text.byte(&self.new, at - 1)?.is_some_and(is_line_end);
+                if begins && self.held(text, at, anchor, after.len() == 1)?.is_some() {
+                    return Ok(at);
+                }
+            }
         }
         // A mended value moves what follows by a few bytes: look near the place where it would be had
         // nothing changed, then further away.
@@ -361,6 +373,47 @@ impl Mending<'_> {
         Ok(true)
     }
 
+    /// The bytes at `at` that are those of a done shard; `None` where they are not there. Of the last shard of a file the
+    /// end of the last line may have come, gone, or become another one: that is no part of any record. It is left out.
+    fn held(
+        &self,
+        text: &mut Text,
+        at: u64,
+        piece: Piece,
+        is_last: bool,
+    ) -> Result<Option<u64>, SourceError> {
+        let len = piece.shard.len;
+        if self.holds(text, at, piece)? {
+            return Ok(Some(len));
+        }
+        let Some(kept) = piece.hash.filter(|_| is_last) else {
+            return Ok(None);
+        };
+        // Without the end of the line that was there.
+        for len in (0..=LINE_END_MAX.unsigned_abs()).filter_map(|less| len.checked_sub(less)) {
+            let Some(end) = at.checked_add(len).filter(|end| *end <= self.new.len) else {
+                continue;
+            };
+            let ends = end == self.new.len || text.ends_a_line(&self.new, at, end)?;
+            let is_line = end > at && !text.byte(&self.new, end - 1)?.is_some_and(is_line_end);
+            if !ends || !is_line {
+                continue;
+            }
+            let Some(hash) = text.hashed(&self.new, at..end)? else {
+                return Err(self.too_many());
+            };
+            let is_it = |line_end: &&[u8]| {
+                let mut hash = hash.clone();
+                hash.update(line_end);
+                kept.is_of(hash.digest128())
+            };
+            if LINE_ENDS.iter().any(is_it) {
+                return Ok(Some(len));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether the bytes of a done shard are at `at`.
     fn holds(&self, text: &mut Text, at: u64, piece: Piece) -> Result<bool, SourceError> {
         let end = at
@@ -375,12 +428,16 @@ impl Mending<'_> {
             }
         }
         let Some(hash) = text.hash(&self.new, at..end)? else {
-            return Err(self.changed(
-                "changes in failed shards only",
-                "so many that the done ones cannot be told from them",
-            ));
+            return Err(self.too_many());
         };
         Ok(piece.hash.is_some_and(|kept| kept.is_of(hash)))
+    }
+
+    fn too_many(&self) -> SourceError {
+        self.changed(
+            "changes in failed shards only",
+            "so many that the done ones cannot be told from them",
+        )
     }
 
     fn lost(&self, shard: Shard) -> SourceError {
@@ -469,8 +526,44 @@ impl Text {
         }
     }
 
+    /// Whether what lies between `at` and the end of the file ends the line before it, and nothing more; `from` is the
+    /// first byte that may be of that line.
+    fn ends_a_line(&mut self, file: &SourceFile, from: u64, at: u64) -> Result<bool, SourceError> {
+        let Some(rest) = file.len.checked_sub(at).filter(|_| at > from) else {
+            return Ok(false);
+        };
+        if rest == 0 || rest > LINE_END_MAX.unsigned_abs() {
+            return Ok(false);
+        }
+        let last = self.byte(file, at - 1)?;
+        self.seek(file, at)?;
+        let mut tail = Vec::new();
+        while (tail.len() as u64) < rest {
+            let read = self.read(file, rest - tail.len() as u64)?;
+            if read == 0 {
+                return Ok(false);
+            }
+            tail.extend_from_slice(&self.buffer[..read]);
+        }
+        Ok(match last {
+            // The other half of one end.
+            Some(b'\r') => tail == b"\n",
+            Some(last) if is_line_end(last) => false,
+            _ => LINE_ENDS.contains(&tail.as_slice()),
+        })
+    }
+
     /// The hash of some bytes; `None` if the bound is used up.
     fn hash(&mut self, file: &SourceFile, range: Range<u64>) -> Result<Option<u128>, SourceError> {
+        Ok(self.hashed(file, range)?.map(|hash| hash.digest128()))
+    }
+
+    /// The same, to go on with.
+    fn hashed(
+        &mut self,
+        file: &SourceFile,
+        range: Range<u64>,
+    ) -> Result<Option<Xxh3>, SourceError> {
         let mut rest = range.end - range.start;
         let Some(budget) = self.budget.checked_sub(rest) else {
             return Ok(None);
@@ -486,6 +579,6 @@ impl Text {
             hash.update(&self.buffer[..read]);
             rest -= read as u64;
         }
-        Ok(Some(hash.digest128()))
+        Ok(Some(hash))
     }
 }

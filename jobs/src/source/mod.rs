@@ -111,6 +111,7 @@ mod watch;
 pub use error::{Column, Malformed, SourceError};
 pub use found::{FilesNow, files_now, probe};
 pub(crate) use head::{compression, text_start};
+pub(crate) use identity::is_same as is_same_file;
 pub(crate) use jsonl::members;
 pub use mend::{KeptHash, content_hash, mend};
 pub use plan::{Planned, Shard, Source, plan, plan_within, shards};

@@ -20,6 +20,20 @@ pub(super) enum Zone {
     Offset,
 }
 
+/// Days since 1970-01-01 of the first day of year 1, and of that after the last of year 9999.
+const FIRST_DAY: i64 = -719_162;
+const END_DAY: i64 = 2_932_897;
+
+/// Whether a day is of the years 1 to 9999.
+pub(super) fn is_day(days: i32) -> bool {
+    (FIRST_DAY..END_DAY).contains(&i64::from(days))
+}
+
+/// Whether microseconds since 1970 are of the years 1 to 9999.
+pub(super) fn is_moment(micros: i64) -> bool {
+    (FIRST_DAY..END_DAY).contains(&micros.div_euclid(DAY_SECONDS * MICROS))
+}
+
 /// Days since 1970-01-01.
 pub(super) fn date(text: &[u8]) -> Option<i32> {
     if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
@@ -147,6 +161,12 @@ mod tests {
             assert_eq!(date(text.as_bytes()), None, "{text}");
         }
         assert_eq!(date(b"1970-01-01"), Some(0));
+        assert_eq!(date(b"0001-01-01").map(i64::from), Some(FIRST_DAY));
+        assert_eq!(date(b"9999-12-31").map(i64::from), Some(END_DAY - 1));
+        let end = END_DAY * DAY_SECONDS * MICROS;
+        assert!(is_moment(end - 1) && !is_moment(end) && !is_moment(i64::MAX));
+        let first = FIRST_DAY * DAY_SECONDS * MICROS;
+        assert!(is_moment(first) && !is_moment(first - 1) && !is_moment(i64::MIN));
         assert_eq!(date(b"2024-02-29"), Date32Type::parse("2024-02-29"));
         assert_eq!(date(b"2000-02-29"), Date32Type::parse("2000-02-29"));
     }

@@ -63,17 +63,9 @@ pub(super) fn footer(file: &SourceFile) -> Result<Footer, SourceError> {
     Ok(Footer { schema, row_groups })
 }
 
-/// The row groups of a file, which must have the columns of `schema`, those of `declared` aside.
-pub(super) fn row_groups(
-    file: &SourceFile,
-    schema: &Schema,
-    declared: &[SchemaField],
-) -> Result<Vec<RowGroupMetaData>, SourceError> {
-    let opened = footer::read(file)?;
-    for field in schema.fields() {
-        root_of(file, &opened.schema, field, declared)?;
-    }
-    Ok(opened.metadata.row_groups().to_vec())
+/// The row groups of a file. Whether it has the columns that are read is for its shards to see.
+pub(super) fn row_groups(file: &SourceFile) -> Result<Vec<RowGroupMetaData>, SourceError> {
+    Ok(footer::read(file)?.metadata.row_groups().to_vec())
 }
 
 /// The rows of a file before a row group.

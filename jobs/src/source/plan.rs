@@ -21,6 +21,9 @@ use super::schema::{FileFacts, Writings, survey};
 use crate::spec::limits::{FILES_MAX, SHARDS_MAX};
 use crate::spec::{JobFile, SpecError, parse_type, type_name};
 
+/// Files that a warning names.
+pub(super) const NAMED_MAX: usize = 5;
+
 /// A plan with its chunks: everything to be recorded of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
@@ -34,6 +37,10 @@ pub struct Planned {
     pub sampled_rows: u64,
     /// Columns of text that a job may have as numbers if it needs them as such, by their place; not recorded.
     as_numbers: Vec<(usize, SchemaField)>,
+    /// Columns that are not alike in all files, by their place, and how; not recorded.
+    unlike: Vec<(usize, String)>,
+    /// What is to be known of the files and is no error, for people; not recorded.
+    pub warnings: Vec<String>,
 }
 
 /// Resolves the source of a job: matches globs, finds columns and types, cuts the files into shards. Reads the
@@ -65,7 +72,7 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     if spec.format() == Format::Range {
         return plan_range(job, spec);
     }
-    let files = resolve(job, &spec.paths)?;
+    let (files, one_file) = resolve(job, &spec.paths)?;
     let (surveyed, writings) = survey(job, spec, &files)?;
     let refused = |error: SourceError| job.error(PATHS, error.while_planning());
     let mut ranges = Vec::with_capacity(files.len());
@@ -78,7 +85,7 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     }
     let mut files = files;
     let hashed = match content::is_wanted(spec) {
-        true => content::hash_all(spec, &surveyed.schema, &files, &ranges).map_err(refused)?,
+        true => content::hash_all(spec, &files, &ranges).map_err(refused)?,
         false => Vec::new(),
     };
     // Whatever was read was read of what is recorded.
@@ -96,11 +103,19 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
         (file.content_hash, file.tail_hash) = (hashed.content, hashed.tail);
     }
     let fields = fields(&surveyed.schema, &writings);
+    let mut empty = writings.empty.clone();
+    for (file, facts) in files.iter().zip(&surveyed.files) {
+        if matches!(facts, FileFacts::Parquet { row_groups } if row_groups.is_empty()) {
+            empty.push(file.display.clone());
+        }
+    }
     let numbers = fields.iter().enumerate();
     let numbers = numbers.filter_map(|(at, field)| Some((at, writings.as_numbers(field)?)));
     Ok(Planned {
         sampled_rows: writings.rows as u64,
         as_numbers: numbers.collect(),
+        unlike: surveyed.unlike,
+        warnings: one_file.into_iter().chain(empty_files(&empty)).collect(),
         ..planned(fields, &files, shards)
     })
 }
@@ -175,7 +190,28 @@ fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Pl
         shards: shards.chunks,
         sampled_rows: 0,
         as_numbers: Vec::new(),
+        unlike: Vec::new(),
+        warnings: Vec::new(),
     }
+}
+
+/// What is said of files without records.
+fn empty_files(names: &[String]) -> Option<String> {
+    let said = match names {
+        [] => return None,
+        [_] => "has no records and gives no rows",
+        _ => "have no records and give no rows",
+    };
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMED_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let rest = match names.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        rest => format!(" and {rest} others"),
+    };
+    Some(format!("{}{rest} {said}", shown.join(", ")))
 }
 
 /// The recorded form of shards whose places are known.
@@ -434,6 +470,15 @@ impl Planned {
             planned.plan.schema[at] = field;
             (name, planned)
         })
+    }
+
+    /// Whether these columns, by their place, can be read of all files.
+    ///
+    /// # Errors
+    /// What is wrong with the first of them that cannot, with its files.
+    pub fn check_alike(&self, columns: &[usize]) -> Result<(), String> {
+        let unlike = self.unlike.iter().find(|(at, _)| columns.contains(at));
+        unlike.map_or(Ok(()), |(_, why)| Err(why.clone()))
     }
 
     /// The source that this plan is of.

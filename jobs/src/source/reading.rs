@@ -12,7 +12,7 @@ use eciton_proto::v1::SchemaField;
 use super::infer::Shape;
 use super::moment::Zone;
 use super::number::Spelling;
-use crate::spec::{JSON, Pattern, ROUND, parse_type, type_name, unit_scale};
+use crate::spec::{JSON, Pattern, ROUND, parse_type, type_name, unit_name, unit_scale};
 
 /// The format of an inferred timestamp without an offset.
 pub(super) const LOCAL: &str = "local";
@@ -172,6 +172,16 @@ impl Reading {
                  `timestamp(unit=s)`"
                     .to_owned()
             }
+            Kind::Date(Writing { scale: Some(_), .. }) if found.is_number() => {
+                "; the unit of the column is days since 1970, of the years 1 to 9999".to_owned()
+            }
+            Kind::Timestamp(Writing {
+                scale: Some(scale), ..
+            }) if found.is_number() => format!(
+                "; the unit of the column is `{}` since 1970, of the years 1 to 9999 and in whole microseconds; other units \
+                 are `s`, `ms`, `us` and `ns`",
+                unit_name(*scale)
+            ),
             Kind::Text(_) if found == Shape::Nested => {
                 format!("; `{}` takes any value", declaration(&self.name, JSON))
             }

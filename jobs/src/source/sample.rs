@@ -69,14 +69,62 @@ pub(super) fn sample(
 fn other_encoding(text: &[u8]) -> Option<&'static str> {
     let zeros = |at: usize| text.iter().take(LOOKED_AT).skip(at).step_by(2);
     let all_zero = |at: usize| zeros(at).count() > 1 && zeros(at).all(|byte| *byte == 0);
+    let unmarked = || {
+        wide(text).or(match (all_zero(0), all_zero(1)) {
+            (true, false) => Some("UTF-16BE"),
+            (false, true) => Some("UTF-16LE"),
+            _ => None,
+        })
+    };
     match text {
         [0xff, 0xfe, 0, 0, ..] => Some("UTF-32LE"),
         [0, 0, 0xfe, 0xff, ..] => Some("UTF-32BE"),
         [0xff, 0xfe, ..] => Some("UTF-16LE"),
         [0xfe, 0xff, ..] => Some("UTF-16BE"),
-        _ if all_zero(0) == all_zero(1) => None,
-        _ if all_zero(0) => Some("UTF-16BE"),
-        _ => Some("UTF-16LE"),
+        _ => unmarked(),
+    }
+}
+
+/// The encoding of a text of units of two or four bytes that has no mark, told by its zeros: letters of other scripts than
+/// Latin have none, but commas, digits and ends of lines have. A text of UTF-8 that has zeros for another reason has its
+/// ends of lines without any beside them.
+fn wide(text: &[u8]) -> Option<&'static str> {
+    if memchr::memchr(0, text).is_none() || text.len() < 4 {
+        return None;
+    }
+    let is_text = |unit: char| !unit.is_control() || matches!(unit, '\t' | '\r' | '\n');
+    let fours = |of: fn([u8; 4]) -> u32| {
+        let mut units = text.as_chunks::<4>().0.iter().map(|unit| of(*unit));
+        units.all(|unit| char::from_u32(unit).is_some_and(is_text))
+    };
+    if fours(u32::from_le_bytes) {
+        return Some("UTF-32LE");
+    }
+    if fours(u32::from_be_bytes) {
+        return Some("UTF-32BE");
+    }
+    // How many units are ASCII, where it is such a text. The lower bytes of its units are every second one from `low` on.
+    let twos = |of: fn([u8; 2]) -> u16, low: usize| {
+        let units = text.as_chunks::<2>().0.iter().map(|unit| of(*unit));
+        let units: Vec<u16> = units.collect();
+        let is_end = |unit: &&u16| [u16::from(b'\n'), u16::from(b'\r')].contains(unit);
+        let is_end_byte = |byte: &&u8| matches!(byte, b'\n' | b'\r');
+        // A zero that only happens to be beside the end of a line makes none of most others.
+        let ends = units.iter().filter(is_end).count();
+        let end_bytes = text.iter().skip(low).step_by(2).filter(is_end_byte).count();
+        if 2 * ends < end_bytes {
+            return None;
+        }
+        let mut letters: Vec<_> = char::decode_utf16(units.iter().copied()).collect();
+        // Half of it may be missing.
+        letters.pop();
+        let is_whole = letters.into_iter().all(|letter| letter.is_ok_and(is_text));
+        is_whole.then(|| units.iter().filter(|unit| **unit < 0x80).count())
+    };
+    match (twos(u16::from_le_bytes, 0), twos(u16::from_be_bytes, 1)) {
+        (little, big) if little > big => Some("UTF-16LE"),
+        (little, big) if little < big => Some("UTF-16BE"),
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ use super::jsonl::members;
 use super::limits::SAMPLE_ROWS_MAX;
 use super::reading::PADDED;
 use super::sample::{Sample, sample};
+use crate::names::candidates;
 use crate::spec::limits::COLUMNS_MAX;
 use crate::spec::{JobFile, SpecError, parse_type, type_name};
 
@@ -25,6 +26,8 @@ pub(super) struct Surveyed {
     pub(super) schema: SchemaRef,
     /// A file's own facts, by its number.
     pub(super) files: Vec<FileFacts>,
+    /// Columns that are not alike in all files, by their place, and how: a job has to leave them out.
+    pub(super) unlike: Vec<(usize, String)>,
 }
 
 /// What cutting a file needs to know.
@@ -42,6 +45,8 @@ pub(super) struct Writings {
     columns: HashMap<String, (String, String)>,
     /// Rows that types were inferred from.
     pub(super) rows: usize,
+    /// Files without records, as messages call them.
+    pub(super) empty: Vec<String>,
     /// Columns of text that may be read as numbers, by their name.
     numbers: HashMap<String, Numbers>,
 }
@@ -127,15 +132,20 @@ fn survey_csv(
     let mut facts = Vec::with_capacity(files.len());
     let mut first: Option<(&SourceFile, Vec<String>)> = None;
     let mut rows = Rows::default();
+    let mut empty = Vec::new();
     for file in files {
-        let wanted = 1 + SAMPLE_ROWS_MAX.saturating_sub(rows.count);
+        let wanted = (1 + SAMPLE_ROWS_MAX.saturating_sub(rows.count)).max(2);
         let sample = sample(file, dialect, wanted).map_err(|e| refused(job, &e))?;
         let head = header(file, &sample, dialect).map_err(|e| refused(job, &e))?;
         let Some((names, end)) = head else {
             facts.push(FileFacts::Text { start: file.len });
+            empty.push(file.display.clone());
             continue;
         };
         let begin = if dialect.header { end } else { 0 };
+        if sample.ends.iter().all(|end| *end <= begin) {
+            empty.push(file.display.clone());
+        }
         facts.push(FileFacts::Text {
             start: sample.start + begin as u64,
         });
@@ -147,17 +157,31 @@ fn survey_csv(
         rows.columns.resize_with(columns, Sampled::default);
         rows.add(&sample, begin, spec, dialect);
     }
-    let Some((file, names)) = first else {
-        let shown = files.first().map_or("", |file| &file.display);
-        let message = format!(
-            "`{shown}`: expected a first record that tells the columns, found an empty file"
-        );
-        return Err(job.error(PATHS, message));
+    let names = match first {
+        Some((file, names)) => {
+            check_declared(job, spec, file, &names)?;
+            names
+        }
+        // Of no rows the job file tells the columns.
+        None if !spec.schema.is_empty() => {
+            let names = spec.schema.iter().map(|field| field.name.clone()).collect();
+            rows.columns
+                .resize_with(spec.schema.len(), Sampled::default);
+            names
+        }
+        None => {
+            let shown = files.first().map_or("", |file| &file.display);
+            let message = format!(
+                "`{shown}`: expected a first record that tells the columns, found an empty file; with its columns in \
+                 [source.schema] it gives no rows"
+            );
+            return Err(job.error(PATHS, message));
+        }
     };
-    check_declared(job, spec, file, &names)?;
     let declared = declared(spec);
     let mut writings = Writings {
         rows: rows.count,
+        empty,
         ..Writings::default()
     };
     let fields = names.into_iter().zip(&rows.columns).map(|(name, sampled)| {
@@ -168,6 +192,7 @@ fn survey_csv(
     let surveyed = Surveyed {
         schema: Arc::new(Schema::new(fields)),
         files: facts,
+        unlike: Vec::new(),
     };
     Ok((surveyed, writings))
 }
@@ -268,17 +293,10 @@ pub(super) fn check_declared(
         .iter()
         .find(|field| !names.contains(&field.name));
     let Some(field) = absent else { return Ok(()) };
-    let known = names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let known = candidates(&field.name, names);
     Err(job.error(
         &format!("source.schema.{}", field.name),
-        format!(
-            "`{}` has no such column; expected one of {known}",
-            file.display
-        ),
+        format!("`{}` has no such column; {known}", file.display),
     ))
 }
 
@@ -292,17 +310,22 @@ fn survey_json(
 ) -> Result<(Surveyed, Writings), SpecError> {
     let mut facts = Vec::with_capacity(files.len());
     let mut columns = JsonColumns::default();
+    let mut empty = Vec::new();
     for file in files {
         let wanted = SAMPLE_ROWS_MAX.saturating_sub(columns.rows).max(1);
         let sample = sample(file, dialect, wanted).map_err(|e| refused(job, &e))?;
         facts.push(FileFacts::Text {
             start: sample.start,
         });
-        columns.add(&sample);
+        if sample.ends.is_empty() {
+            empty.push(file.display.clone());
+        }
+        columns.add(file, &sample);
     }
     let declared = declared(spec);
     let mut writings = Writings {
         rows: columns.rows,
+        empty,
         ..Writings::default()
     };
     // Where there are more columns than a source may have, those that are declared are wanted, and the first others.
@@ -328,13 +351,22 @@ fn survey_json(
     }
     if fields.is_empty() {
         let shown = files.first().map_or("", |file| &file.display);
-        let message =
-            format!("`{shown}`: expected a JSON object in the first {SAMPLE_ROWS_MAX} lines");
-        return Err(job.error(PATHS, message));
+        let found = match (columns.first_wrong, columns.rows) {
+            (Some(wrong), 0) => wrong,
+            (_, 0) => format!(
+                "`{shown}`: expected a JSON object, found an empty file; with its columns in [source.schema] it gives no \
+                 rows"
+            ),
+            _ => format!(
+                "`{shown}`: expected a JSON object with members in the first {SAMPLE_ROWS_MAX} lines, found none with any"
+            ),
+        };
+        return Err(job.error(PATHS, found));
     }
     let surveyed = Surveyed {
         schema: Arc::new(Schema::new(fields)),
         files: facts,
+        unlike: Vec::new(),
     };
     Ok((surveyed, writings))
 }
@@ -345,25 +377,51 @@ struct JsonColumns {
     columns: Vec<(String, Sampled)>,
     index: HashMap<String, usize>,
     rows: usize,
+    /// The first line that is no object, and why.
+    first_wrong: Option<String>,
 }
 
 impl JsonColumns {
-    fn add(&mut self, sample: &Sample) {
+    fn add(&mut self, file: &SourceFile, sample: &Sample) {
         let mut start = 0;
-        for end in &sample.ends {
+        for (number, end) in (1..).zip(&sample.ends) {
             let line = &sample.text[start..*end];
             start = *end;
             if self.rows >= SAMPLE_ROWS_MAX {
                 return;
             }
             // What is not an object is for its shard to report.
-            let Ok(members) = members(line) else { continue };
+            let members = match members(line) {
+                Ok(members) => members,
+                Err(error) => {
+                    self.note_wrong(file, number, line, &error);
+                    continue;
+                }
+            };
             self.rows += 1;
             for (name, value) in members {
                 let at = self.column(&name);
                 self.columns[at].1.add_json(value.get());
             }
         }
+    }
+
+    fn note_wrong(
+        &mut self,
+        file: &SourceFile,
+        number: u64,
+        line: &[u8],
+        error: &serde_json::Error,
+    ) {
+        if self.first_wrong.is_some() || line.trim_ascii().is_empty() {
+            return;
+        }
+        let (file, message, column) = (&file.display, error.to_string(), error.column());
+        let place = format!(" at line {} column {column}", error.line());
+        let why = message.strip_suffix(&place).unwrap_or(&message);
+        self.first_wrong = Some(format!(
+            "`{file}`: line {number}, column {column}: expected one JSON object a line: {why}"
+        ));
     }
 
     fn column(&mut self, name: &str) -> usize {

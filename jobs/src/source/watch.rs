@@ -1,7 +1,6 @@
 //! A shard is of the file that was recorded, or it fails.
 
-use arrow::datatypes::SchemaRef;
-use eciton_proto::v1::{Format, SchemaField, SourceFile};
+use eciton_proto::v1::{Format, SourceFile};
 
 use super::content::Promise;
 use super::error::SourceError;
@@ -34,8 +33,6 @@ pub(super) struct Watch {
     by_content: Option<Box<SourceFile>>,
     shard: Shard,
     format: Format,
-    schema: SchemaRef,
-    declared: Vec<SchemaField>,
 }
 
 impl Watch {
@@ -54,8 +51,6 @@ impl Watch {
             by_content: is_by_content(file).then(|| Box::new(file.clone())),
             shard,
             format,
-            schema: source.schema().clone(),
-            declared: source.spec().schema.clone(),
         }))
     }
 
@@ -83,8 +78,6 @@ impl Watch {
         let Shard { start, len, .. } = self.shard;
         Promise {
             format: self.format,
-            schema: &self.schema,
-            declared: &self.declared,
             file,
             range: start..start.saturating_add(len),
             content_hash: self.shard.content_hash,

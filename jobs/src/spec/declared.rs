@@ -30,10 +30,20 @@ struct Declared {
 
 /// The power of ten of microseconds that a unit of time has.
 pub(crate) fn unit_scale(unit: &str) -> Option<i64> {
-    [("s", 6), ("ms", 3), ("us", 0), ("ns", -3)]
-        .into_iter()
-        .find_map(|(name, scale)| (name == unit).then_some(scale))
+    let mut known = UNITS.into_iter();
+    known.find_map(|(name, scale)| (name == unit).then_some(scale))
 }
+
+/// The unit of such a power.
+pub(crate) fn unit_name(scale: i64) -> &'static str {
+    let mut known = UNITS.into_iter();
+    known
+        .find_map(|(name, of)| (of == scale).then_some(name))
+        .unwrap_or("?")
+}
+
+/// Units of timestamps, and the powers of ten of microseconds that they are.
+const UNITS: [(&str, i64); 4] = [("s", 6), ("ms", 3), ("us", 0), ("ns", -3)];
 
 /// Reads the table `[source.schema]`: a name of a type, or a table `{ type = ..., format = ..., unit = ... }`.
 pub(super) fn read_schema(source: &Section<'_>) -> Result<Vec<SchemaField>, SpecError> {

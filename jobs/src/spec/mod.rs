@@ -35,7 +35,7 @@ mod source;
 mod types;
 mod units;
 
-pub(crate) use declared::{JSON, ROUND, unit_scale};
+pub(crate) use declared::{JSON, ROUND, unit_name, unit_scale};
 pub use error::SpecError;
 pub use file::JobFile;
 pub use fingerprint::fingerprint;

@@ -78,7 +78,7 @@ impl JsonColumn {
             }
             DataType::Struct(_) => JsonColumn::Struct {
                 nulls,
-                members: Members::of_struct(array.as_struct())?,
+                members: Members::of_struct(name, array.as_struct())?,
             },
             _ => JsonColumn::Scalar(Column::read(name, array)?),
         })
@@ -86,7 +86,7 @@ impl JsonColumn {
 
     /// What lists hold. An item's number is no row's.
     fn items(name: &str, values: &ArrayRef) -> Result<Box<JsonColumn>, ValueError> {
-        let items = JsonColumn::read(name, values);
+        let items = JsonColumn::read(&format!("{name}[]"), values);
         let items = items.map_err(|error| ValueError { row: None, ..error })?;
         Ok(Box::new(items))
     }
@@ -147,16 +147,15 @@ impl Members {
         )
     }
 
-    fn of_struct(array: &StructArray) -> Result<Members, ValueError> {
+    /// The members of the objects of a column, which is `name` in errors.
+    fn of_struct(name: &str, array: &StructArray) -> Result<Members, ValueError> {
         let columns = array
             .fields()
             .iter()
             .zip(array.columns())
             .map(|(field, column)| {
-                Ok((
-                    field.name().clone(),
-                    JsonColumn::read(field.name(), column)?,
-                ))
+                let place = format!("{name}.{}", field.name());
+                Ok((field.name().clone(), JsonColumn::read(&place, column)?))
             })
             .collect::<Result<Vec<_>, ValueError>>()?;
         Ok(Members::new(columns.into_iter()))

@@ -167,3 +167,23 @@ proptest! {
         prop_assert_eq!(read(&upsert, operands), expected);
     }
 }
+
+#[test]
+fn a_nested_value_that_does_not_fit_is_named_with_its_place() {
+    use arrow::array::TimestampNanosecondArray;
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000, 1_001]));
+    let field = |name: &str, array: &ArrayRef| {
+        let field = Field::new(name, array.data_type().clone(), true);
+        (Arc::new(field), Arc::clone(array))
+    };
+    let inner: ArrayRef = Arc::new(StructArray::from(vec![field("t", &nanos)]));
+    let outer: ArrayRef = Arc::new(StructArray::from(vec![field("w", &inner)]));
+    for (value, place) in [(&nanos, "v"), (&inner, "v.t"), (&outer, "v.w.t")] {
+        let rows = batch(vec![
+            ("k", Arc::new(Int64Array::from(vec![1, 2]))),
+            ("v", Arc::clone(value)),
+        ]);
+        let error = JsonColumn::read("v", rows.column(1)).err().unwrap();
+        assert_eq!((error.column.as_str(), error.row), (place, Some(1)));
+    }
+}

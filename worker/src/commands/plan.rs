@@ -4,6 +4,7 @@ use eciton_jobs::run::{self as jobs, Outline, OutlinedColumn};
 use eciton_jobs::spec::JobFile;
 use serde_json::json;
 
+use super::run::warn;
 use crate::cli::{Global, Plan};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -18,6 +19,7 @@ const FILES_TOLD_MAX: usize = 20;
 pub(super) async fn plan(global: &Global, args: &Plan) -> Result<(), Failure> {
     let file = JobFile::load(&args.file)?;
     let outline = jobs::check(&file).await?.outline()?;
+    warn(&outline.warnings);
     let mut output = Output::new(global);
     if output.is_json() {
         output.line(&json!(outline).to_string())?;

@@ -54,6 +54,14 @@ fn rewrite_at(path: &Path, text: impl AsRef<[u8]>, time: SystemTime) {
         .unwrap();
 }
 
+/// Makes a file another mode, which explains why anything about it changed.
+fn explain_change(path: &Path) {
+    let mut mode = std::fs::metadata(path).unwrap().permissions();
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o640);
+    std::fs::set_permissions(path, mode).unwrap();
+}
+
 fn sum_of(values: impl Iterator<Item = i64>) -> BTreeMap<String, String> {
     let values: Vec<i64> = values.collect();
     let top = values.iter().copied().max().unwrap();
@@ -188,6 +196,7 @@ async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
     assert_eq!((prepared.shards, prepared.files.len()), (1, 1));
     // Somebody is at the job, and reads what was there.
     rewrite_at(&path, &broken, recorded);
+    explain_change(&path);
     let more = run(&db, "sums", stop_after(1, 1))
         .await
         .unwrap()

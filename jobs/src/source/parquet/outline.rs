@@ -141,10 +141,19 @@ fn column_chunk(footer: &mut Compact<'_>) -> Result<(), Misfit> {
         let path = String::from_utf8_lossy(path);
         return unsupported(format!("data in another file, `{path}`"));
     }
+    let wrong = |what: &str, code: i32| {
+        Err(damaged(format!(
+            "column `{column}`: {what} of number {code}"
+        )))
+    };
+    if facts.codec < 0 {
+        return wrong("a compression", facts.codec);
+    }
     if let Some(name) = unreadable_codec(facts.codec) {
         return unsupported(format!("compression {name}"));
     }
     match facts.encoding {
+        Some(code) if code < 0 => wrong("an encoding", code),
         Some(code) => unsupported(format!("encoding {code}")),
         None => Ok(()),
     }
@@ -167,7 +176,9 @@ impl Chunk {
                 let (_, count) = footer.list()?;
                 for _ in 0..count {
                     let code = footer.i32()?;
-                    if !matches!(code, 0 | 2..=9) {
+                    // One that there cannot be says more than one that is not read.
+                    let is_worse = self.encoding.is_none_or(|known| code < 0 && known >= 0);
+                    if !matches!(code, 0 | 2..=9) && is_worse {
                         self.encoding = Some(code);
                     }
                 }
@@ -197,5 +208,60 @@ fn unreadable_codec(code: i32) -> Option<String> {
         0 | 1 | 2 | 4..=7 => None,
         3 => Some("lzo".to_owned()),
         other => Some(format!("of number {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A footer with one column chunk of that encoding and codec.
+    fn footer(encoding: i32, codec: i32) -> Vec<u8> {
+        let zigzag = |value: i32| {
+            let value = ((value << 1) ^ (value >> 31)).cast_unsigned();
+            assert!(value < 128, "one byte");
+            u8::try_from(value).unwrap()
+        };
+        vec![
+            // Row groups, columns, a chunk's metadata.
+            0x49,
+            0x1c,
+            0x19,
+            0x1c,
+            0x3c,
+            // Encodings, codec.
+            0x29,
+            0x15,
+            zigzag(encoding),
+            0x25,
+            zigzag(codec),
+            0,
+            0,
+            0,
+            0,
+        ]
+    }
+
+    #[test]
+    fn numbers_that_no_version_can_have_are_damage() {
+        let found = |encoding, codec| match check(&footer(encoding, codec)) {
+            Ok(()) => String::new(),
+            Err(Misfit::Unsupported(what)) => format!("not supported: {what}"),
+            Err(Misfit::Damaged(what)) => what,
+        };
+        assert_eq!(found(0, 0), "");
+        assert_eq!(found(10, 0), "not supported: column ``: encoding 10");
+        assert_eq!(
+            found(0, 9),
+            "not supported: column ``: compression of number 9"
+        );
+        assert_eq!(
+            found(-1, 0),
+            "the footer: column ``: an encoding of number -1"
+        );
+        assert_eq!(
+            found(0, -3),
+            "the footer: column ``: a compression of number -3"
+        );
     }
 }

@@ -466,6 +466,7 @@ impl Integers {
             7 => Encoding::DELTA_BYTE_ARRAY,
             8 => Encoding::RLE_DICTIONARY,
             9 => Encoding::BYTE_STREAM_SPLIT,
+            other if other < 0 => return Err(wrong(format!("encoding {other}"))),
             other => {
                 let what = format!("encoding {other}");
                 return Err(HeaderError::Fault(Fault::Unsupported(what)));
@@ -535,6 +536,7 @@ impl Header {
                     }),
                 })
             }
+            Some(other) if other < 0 => return Err(wrong(format!("a page of type {other}"))),
             Some(other) => {
                 let what = format!("a page of type {other}");
                 return Err(HeaderError::Fault(Fault::Unsupported(what)));

@@ -163,3 +163,63 @@ proptest! {
         prop_assert_eq!(folder.read().rows, expected(text));
     }
 }
+
+/// Milliseconds taken for seconds would be moments of the year 55969.
+#[test]
+fn a_number_beyond_the_years_names_the_unit() {
+    let ms = 1_704_067_200_000_i64;
+    for format in ["csv", "jsonl"] {
+        let text = |value: i64| match format {
+            "csv" => format!("a,b\n1,{value}\n"),
+            _ => format!("{{\"a\":1,\"b\":{value}}}\n"),
+        };
+        let of = |declared: &str, value: i64| {
+            let settings = format!(
+                "format = \"{format}\"\npaths = [\"*\"]\n[source.schema]\nb = \"{declared}\"\n"
+            );
+            Folder::new(&settings).with("x", text(value))
+        };
+        for (unit, value) in [
+            ("s", ms / 1000),
+            ("ms", ms),
+            ("us", ms * 1000),
+            ("ns", ms * 1_000_000),
+        ] {
+            let read = of(&format!("timestamp(unit={unit})"), value).read();
+            assert_eq!(read.rows[0][1], "2024-01-01T00:00:00Z", "{unit}");
+        }
+        for (unit, value) in [
+            ("s", ms),
+            ("s", 253_402_300_800),
+            ("s", -62_135_596_801),
+            ("ms", ms * 1000),
+            ("us", i64::MAX),
+            ("ns", ms * 1_000_000 + 1),
+        ] {
+            let failure = of(&format!("timestamp(unit={unit})"), value).failure();
+            let named =
+                format!("the unit of the column is `{unit}` since 1970, of the years 1 to 9999");
+            assert!(
+                failure.contains(&named) && failure.contains(&value.to_string()),
+                "{failure}"
+            );
+        }
+        assert_eq!(
+            of("timestamp(unit=s)", 253_402_300_799).read().rows[0][1],
+            "9999-12-31T23:59:59Z"
+        );
+        assert_eq!(
+            of("timestamp(unit=s)", -62_135_596_800).read().rows[0][1],
+            "0001-01-01T00:00:00Z"
+        );
+        assert_eq!(
+            of("date(unit=days)", 19_723).read().rows[0][1],
+            "2024-01-01"
+        );
+        let failure = of("date(unit=days)", ms / 1000).failure();
+        assert!(
+            failure.contains("the unit of the column is days since 1970"),
+            "{failure}"
+        );
+    }
+}

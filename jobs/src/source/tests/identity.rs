@@ -8,8 +8,11 @@ use std::time::{Duration, SystemTime};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use parquet::arrow::ArrowWriter;
 
-use super::super::{KeptHash, Source, content_hash, files_now, mend, open_shard};
+use super::super::{
+    KeptHash, Source, content_hash, files_now, is_same_file, mend, open_shard, plan,
+};
 use super::{Folder, gzip, read, zstd};
+use crate::spec::JobFile;
 
 const CSV: &str = "format = \"csv\"\npaths = [\"*\"]\nshard_size = 1024\n";
 const BY_CONTENT: &str = "verify = \"content\"\n";
@@ -232,4 +235,68 @@ fn files_that_came_or_went_are_told_and_other_ones() {
     assert!(now().others.is_some());
     fs::remove_file(folder.path("c.csv")).unwrap();
     assert_eq!(now(), super::super::FilesNow::default(), "none is here");
+}
+
+/// What `touch -r` and restores of backups do: the time that nobody can set tells.
+#[cfg(unix)]
+#[test]
+fn an_edit_whose_time_was_set_back_is_seen_and_other_names_and_modes_are_not() {
+    use std::os::unix::fs::PermissionsExt;
+    for (settings, name, bytes) in kinds() {
+        let folder = Folder::new(&settings).with(name, &bytes);
+        let path = folder.path(name);
+        let planned = folder.plan();
+        if planned.files[0].files[0].ctime_ns == 0 {
+            // Nothing of the kind is known on this file system.
+            return;
+        }
+        let (source, shards) = folder.open();
+        let recorded = &planned.files[0].files[0];
+        // A program that makes the file another mode, and another name, means no change of it.
+        let mut mode = fs::metadata(&path).unwrap().permissions();
+        mode.set_mode(mode.mode() ^ 0o020);
+        fs::set_permissions(&path, mode).unwrap();
+        read(&source, &shards).unwrap();
+        fs::hard_link(&path, folder.path("name.other")).unwrap();
+        read(&source, &shards).unwrap();
+        let now = Folder::new(&settings.replace('*', &format!("{}*", &name[..1])));
+        let again = plan_at(&now, &folder);
+        assert!(is_same_file(recorded, &again), "{recorded:?} {again:?}");
+
+        let folder = Folder::new(&settings).with(name, &bytes);
+        let path = folder.path(name);
+        let (source, shards) = folder.open();
+        let time = modified(&path);
+        let other: Vec<u8> = match name {
+            "x.csv" => text(2).into_bytes(),
+            _ => bytes.iter().rev().copied().collect(),
+        };
+        assert_eq!(other.len(), bytes.len());
+        fs::write(&path, other).unwrap();
+        set_modified(&path, time);
+        assert_eq!(modified(&path), time);
+        let message = read(&source, &shards).unwrap_err().to_string();
+        let start = format!(
+            "`{name}`: the file changed since the job was recorded: expected one last changed at "
+        );
+        assert!(message.starts_with(&start), "{message}");
+        assert!(message.contains("verify = \"content\""), "{message}");
+        // With the bytes that were there, a retry takes it.
+        fs::write(&path, &bytes).unwrap();
+        set_modified(&path, time);
+        let mended = mend(&source, &shards, |_| None).unwrap();
+        let source = mended.source(source.spec().clone()).unwrap();
+        read(&source, &mended.shards().unwrap()).unwrap();
+    }
+}
+
+/// The first file of another folder, as it would be planned now.
+#[cfg(unix)]
+fn plan_at(settings: &Folder, folder: &Folder) -> eciton_proto::v1::SourceFile {
+    let text = format!(
+        "name = \"j\"\n[source]\n{}\n[upsert]\nstore = \"s\"\nkey = [\"a\"]\n",
+        settings.source
+    );
+    let job = JobFile::parse(&folder.path("job.toml"), &text).unwrap();
+    plan(&job).unwrap().files[0].files[0].clone()
 }

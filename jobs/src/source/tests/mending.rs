@@ -125,7 +125,6 @@ fn changes_in_done_shards_are_refused_with_the_name_of_the_file() {
         &|lines| lines[5] = lines[5].replace('x', "y"),
         &|lines| lines[1900] = "1900,changed".to_owned(),
         &|lines| lines.truncate(1500),
-        &|lines| lines.push("1,x".to_owned()),
     ] {
         let message = refused(change);
         let start = "`x.csv`: the file changed since the job was recorded: expected changes in failed shards \
@@ -139,6 +138,69 @@ fn changes_in_done_shards_are_refused_with_the_name_of_the_file() {
         "`x.csv`: the file changed since the job was recorded: expected the header that was recorded, found \
          `a`, `c`"
     );
+}
+
+/// Editors end the last line of what they save, or do not.
+#[test]
+fn the_end_of_the_last_line_is_no_change() {
+    let good = lines(2000);
+    let mut bad = good.clone();
+    bad[1000] = "oops,x".to_owned();
+    let ends = ["", "\n", "\r\n", "\r"];
+    let text = |lines: &[String], end: &str| format!("a,b\n{}{end}", lines.join("\n"));
+    for settings in [
+        format!("{CSV}{SCHEMA}"),
+        format!("{CSV}newlines_in_values = true\n{SCHEMA}"),
+    ] {
+        for (before, after) in ends.iter().flat_map(|b| ends.iter().map(move |a| (*b, *a))) {
+            let folder = Folder::new(&settings).with("x.csv", text(&bad, before));
+            let (source, shards) = folder.open();
+            let done = run(&source, &shards, BITS);
+            assert_eq!(done.len(), shards.len() - 1);
+            let again = |source: &Source, shards: &[Shard], good: String| {
+                fs::write(folder.path("x.csv"), good).unwrap();
+                let planned = mend(source, shards, |number| done.get(&number).copied()).unwrap();
+                let source = planned.source(source.spec().clone()).unwrap();
+                let shards = planned.shards().unwrap();
+                let rows = read(&source, &shards).unwrap().rows.into_iter();
+                let rows: Vec<_> = rows.map(|row| row.join(",").replace('∅', "")).collect();
+                assert_eq!(rows, lines(2000), "{before:?} {after:?}");
+                (source, shards)
+            };
+            let (source, shards) = again(&source, &shards, text(&good, after));
+            // What was taken once is taken again, whatever the next editor does.
+            for next in ends {
+                again(&source, &shards, text(&good, next));
+            }
+        }
+    }
+    // A blank line is a record of a file of one column.
+    for (before, after) in [("1", "1\n\n"), ("1\n", "1\n\n"), ("1\n\n", "1\n")] {
+        let one = "format = \"csv\"\npaths = [\"*\"]\nshard_size = 1024\n[source.schema]\na = \"int64\"\n";
+        let folder = Folder::new(one)
+            .with("x.csv", format!("a\n{before}"))
+            .with("y.csv", "a\noops\n");
+        let error = mended(&folder, "x.csv", format!("a\n{after}").as_bytes()).unwrap_err();
+        assert!(error.contains("`x.csv`: the file changed"), "{error}");
+    }
+}
+
+#[test]
+fn the_shard_that_changed_is_the_one_that_is_named() {
+    let good = lines(2000);
+    let mut bad = good.clone();
+    bad[10] = "oops,x".to_owned();
+    for changed in [500, 1000, 1500, 1999] {
+        let folder = Folder::new(&format!("{CSV}{SCHEMA}")).with("x.csv", text(&bad));
+        let (_, shards) = folder.open();
+        let before = text(&bad[..changed]).len() as u64;
+        let its = shards.iter().rfind(|shard| shard.start < before).unwrap();
+        let mut other = good.clone();
+        other[changed].push_str("longer");
+        let error = mended(&folder, "x.csv", text(&other).as_bytes()).unwrap_err();
+        let named = format!("; shard {} (byte ", its.number);
+        assert!(error.contains(&named), "{changed}: {named} {error}");
+    }
 }
 
 #[test]

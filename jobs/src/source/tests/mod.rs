@@ -44,7 +44,8 @@ impl Folder {
         self
     }
 
-    /// Changes a file in place and leaves its times as they were: damage, and not an edit that is seen before it is read.
+    /// Changes a file in place, and leaves its time of modification as it was and another mode to explain its time of change:
+    /// damage, and not an edit that is seen before it is read.
     fn damage(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
@@ -52,6 +53,13 @@ impl Folder {
         let file = fs::File::options().write(true).open(&path).unwrap();
         let times = fs::FileTimes::new().set_modified(modified);
         file.set_times(times).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mut mode = file.metadata().unwrap().permissions();
+            mode.set_mode(mode.mode() | 0o001);
+            file.set_permissions(mode).unwrap();
+        }
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -72,7 +80,16 @@ impl Folder {
 
     /// The message of a refused plan, without the folder's own path.
     fn refusal(&self) -> String {
-        let message = plan(&self.job()).unwrap_err().to_string();
+        let job = self.job();
+        let message = match plan(&job) {
+            // As a job is told that reads all columns.
+            Ok(planned) => {
+                let all: Vec<usize> = (0..planned.plan.schema.len()).collect();
+                let unlike = planned.check_alike(&all).unwrap_err();
+                job.error("source.paths", unlike).to_string()
+            }
+            Err(error) => error.to_string(),
+        };
         message.replace(&format!("{}/", self.dir.path().display()), "")
     }
 

@@ -338,12 +338,34 @@ fn columns_are_found_by_name() {
             file(vec![("b", one.clone()), ("a", two.clone())]),
         );
     assert_eq!(folder.read().rows, [["1", "2"], ["2", "1"]]);
-    let more = folder.with("2.parquet", file(vec![("a", one.clone())]));
-    let refusal = more.refusal();
-    assert!(
-        refusal.contains("`0.parquet` and `2.parquet` have different columns: `b` is in the first and not in the second"),
-        "{refusal}"
-    );
+    // A column that is not in all files is none that a job can read; it may leave it out.
+    let more = folder
+        .with("2.parquet", file(vec![("a", one.clone())]))
+        .with(
+            "3.parquet",
+            file(vec![("c", two.clone()), ("a", one.clone())]),
+        );
+    let planned = more.plan();
+    assert_eq!(planned.check_alike(&[0]), Ok(()));
+    for (at, difference) in [
+        (
+            1,
+            "`0.parquet` and `2.parquet` have different columns: `b` is in the first and not in the second",
+        ),
+        (
+            2,
+            "`3.parquet` and `0.parquet` have different columns: `c` is in the first and not in the second",
+        ),
+    ] {
+        let refusal = planned.check_alike(&[0, at]).unwrap_err();
+        assert!(refusal.starts_with(difference), "{refusal}");
+    }
+    let (source, shards) = more.open();
+    for shard in shards {
+        let mut reader = open_shard(&source, shard, &[0]).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().num_rows(), 1);
+        assert!(open_shard(&source, shard, &[1, 2]).is_err());
+    }
     let declared = Folder::new(&format!("{PARQUET}\nschema.b = \"int64\""))
         .with("0.parquet", file(vec![("a", one.clone())]))
         .with(

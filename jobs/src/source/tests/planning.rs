@@ -169,7 +169,7 @@ fn refusals_name_the_file_and_the_key() {
             CSV,
             &[("a.csv", "")],
             "job.toml:4: key `source.paths`: `a.csv`: expected a first record that tells the columns, found \
-             an empty file",
+             an empty file; with its columns in [source.schema] it gives no rows",
         ),
         (
             CSV,
@@ -196,7 +196,26 @@ fn refusals_name_the_file_and_the_key() {
         (
             "format = \"jsonl\"\npaths = [\"*\"]",
             &[("a.jsonl", "5\n[]\n")],
-            "job.toml:4: key `source.paths`: `a.jsonl`: expected a JSON object in the first 1000 lines",
+            "job.toml:4: key `source.paths`: `a.jsonl`: line 1, column 1: expected one JSON object a line: invalid type: \
+             integer `5`, expected a JSON object",
+        ),
+        (
+            "format = \"jsonl\"\npaths = [\"*\"]",
+            &[("a.jsonl", ""), ("b.jsonl", "\n \n  [\n")],
+            "job.toml:4: key `source.paths`: `b.jsonl`: line 3, column 2: expected one JSON object a line: invalid type: \
+             sequence, expected a JSON object",
+        ),
+        (
+            "format = \"jsonl\"\npaths = [\"*\"]",
+            &[("a.jsonl", "")],
+            "job.toml:4: key `source.paths`: `a.jsonl`: expected a JSON object, found an empty file; with its columns in \
+             [source.schema] it gives no rows",
+        ),
+        (
+            "format = \"jsonl\"\npaths = [\"*\"]",
+            &[("a.jsonl", "{}\n")],
+            "job.toml:4: key `source.paths`: `a.jsonl`: expected a JSON object with members in the first 1000 lines, found \
+             none with any",
         ),
     ];
     for (source, files, message) in cases {
@@ -407,4 +426,135 @@ fn only_regular_files_are_read() {
         refusal.ends_with("`z.csv`: expected a regular file"),
         "{refusal}"
     );
+}
+
+#[test]
+fn empty_files_give_no_rows_and_are_told() {
+    for (format, rows, empty) in [
+        ("csv", "a,b\n1,2\n", &["", "a,b\n", "a,b"][..]),
+        ("jsonl", "{\"a\":1,\"b\":2}\n", &[""]),
+    ] {
+        let schema = "[source.schema]\na = \"int64\"\nb = \"int64\"\n";
+        for empty in empty {
+            let settings = format!("format = \"{format}\"\npaths = [\"*.x\"]\n");
+            let beside = Folder::new(&settings).with("1.x", empty).with("2.x", rows);
+            let planned = beside.plan();
+            assert_eq!(planned.warnings, ["`1.x` has no records and gives no rows"]);
+            assert_eq!(beside.read().rows, [["1", "2"]]);
+            // Alone, where the job file tells the columns.
+            let alone = Folder::new(&format!("{settings}{schema}"))
+                .with("1.x", empty)
+                .with("2.x", "");
+            let planned = alone.plan();
+            assert_eq!(
+                planned.warnings,
+                ["`1.x`, `2.x` have no records and give no rows"]
+            );
+            let columns: Vec<_> = planned
+                .plan
+                .schema
+                .iter()
+                .map(|field| &field.name)
+                .collect();
+            assert_eq!(columns, ["a", "b"]);
+            assert!(alone.read().rows.is_empty());
+        }
+        let full =
+            Folder::new(&format!("format = \"{format}\"\npaths = [\"*\"]\n")).with("1", rows);
+        assert!(full.plan().warnings.is_empty());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_a_file_are_that_file_once_and_hard_links_are_told() {
+    use std::os::unix::fs::symlink;
+    let names = |folder: &Folder| -> Vec<String> {
+        let planned = folder.plan();
+        let files = planned.files.iter().flat_map(|chunk| chunk.files.clone());
+        files.map(|file| file.display).collect()
+    };
+    // Neither the order of the globs nor how often they match makes a difference.
+    for paths in [
+        r#""*.csv""#,
+        r#""b.csv", "a.csv", "b.csv""#,
+        r#""./b.csv", "a.csv""#,
+        r#""[b]*", "a.*", "*.csv""#,
+    ] {
+        let folder = Folder::new(&format!("format = \"csv\"\npaths = [{paths}]"));
+        let folder = folder.with("b.csv", "x\n2\n");
+        symlink(folder.path("b.csv"), folder.path("a.csv")).unwrap();
+        assert_eq!(names(&folder), ["a.csv"], "{paths}");
+        assert!(folder.plan().warnings.is_empty());
+        assert_eq!(folder.read().rows, [["2"]]);
+    }
+    let folder = Folder::new(CSV)
+        .with("b.csv", "x\n2\n")
+        .with("c.csv", "x\n3\n");
+    fs::hard_link(folder.path("b.csv"), folder.path("d.csv")).unwrap();
+    assert_eq!(names(&folder), ["b.csv", "c.csv", "d.csv"]);
+    assert_eq!(
+        folder.plan().warnings,
+        [
+            "`b.csv`, `d.csv` are 2 names of one file (hard links): its rows count once for each name"
+        ]
+    );
+    // A name outside of the globs is none of the job's.
+    let folder = Folder::new(CSV).with("b.csv", "x\n2\n");
+    fs::hard_link(folder.path("b.csv"), folder.path("d.bak")).unwrap();
+    assert!(folder.plan().warnings.is_empty());
+}
+
+#[test]
+fn texts_of_wide_units_are_told_in_every_script() {
+    let wide = |text: &str, big: bool| -> Vec<u8> {
+        let bytes = |unit: u16| match big {
+            true => unit.to_be_bytes(),
+            false => unit.to_le_bytes(),
+        };
+        text.encode_utf16().flat_map(bytes).collect()
+    };
+    let wider = |text: &str, big: bool| -> Vec<u8> {
+        let bytes = |letter: char| match big {
+            true => u32::from(letter).to_be_bytes(),
+            false => u32::from(letter).to_le_bytes(),
+        };
+        text.chars().flat_map(bytes).collect()
+    };
+    for line in [
+        "имя,значение\n",
+        "名前,値\r\n",
+        "שם;ערך\n",
+        "a,b\n",
+        "नाम,मान\n",
+        "ਨਾਮ,ਮੁੱਲ\n",
+        "😀,🎉\n",
+    ] {
+        let text = line.repeat(300);
+        for (bytes, encoding) in [
+            (wide(&text, false), "UTF-16LE"),
+            (wide(&text, true), "UTF-16BE"),
+            (wider(&text, false), "UTF-32LE"),
+            (wider(&text, true), "UTF-32BE"),
+            (wide(line, false), "UTF-16LE"),
+            (wide(line, true), "UTF-16BE"),
+        ] {
+            let folder = Folder::new(CSV).with("a.csv", bytes);
+            let refusal = folder.refusal();
+            let told = format!("the text is encoded as {encoding}");
+            assert!(refusal.contains(&told), "{line}: {encoding}: {refusal}");
+        }
+        // As it is meant to be.
+        let name = line.split([',', ';']).next().unwrap();
+        let folder = Folder::new(CSV).with("a.csv", &text);
+        assert_eq!(
+            folder.plan().plan.schema[0].name.split(';').next(),
+            Some(name)
+        );
+    }
+    // Zeros alone are no sign.
+    for text in ["a,b\n1,\0\n2,x\n", "a,b\n\0\0,1\n", "a,b\n1\0,2\n3,4\0\n"] {
+        let folder = Folder::new(CSV).with("a.csv", text);
+        assert_eq!(folder.plan().plan.schema.len(), 2, "{text:?}");
+    }
 }
