@@ -49,6 +49,8 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 const LOOKS_APART: Duration = Duration::from_secs(1);
 /// How often, at most.
 const LOOKS_APART_MIN: Duration = Duration::from_millis(10);
+/// How long a shard stays leased that nobody begins, while no worker comes for another one.
+const UNBEGUN_MAX: Duration = Duration::from_millis(200);
 /// How much longer than the commit interval what is computed waits for a worker to come by.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
 
@@ -200,6 +202,7 @@ async fn run_crew(
     let mut watch = JoinSet::new();
     watch.spawn(watched(Arc::clone(crew), job.clone()));
     watch.spawn(answered(Arc::clone(crew)));
+    watch.spawn(shared_out(Arc::clone(crew)));
     let (over, is_over) = oneshot::channel();
     let mut flushes = JoinSet::new();
     flushes.spawn(flushed(Arc::clone(crew), is_over));
@@ -292,6 +295,19 @@ async fn answered(crew: Arc<Crew>) {
             crew.end_for(Ending::Failed(error));
             return;
         }
+    }
+}
+
+/// Lets others have what was leased here and is not begun, while all workers are at shards that take longer than was
+/// expected: the end of a job does not wait for short shards behind a long one.
+async fn shared_out(crew: Arc<Crew>) {
+    let Some(claims) = &crew.claims else {
+        return;
+    };
+    loop {
+        tokio::time::sleep(UNBEGUN_MAX / 2).await;
+        let left = crew.supply.take_back_left(UNBEGUN_MAX);
+        futures::future::join_all(left.into_iter().map(|shard| claims.give_back(shard))).await;
     }
 }
 

@@ -26,6 +26,8 @@ const AHEAD: Duration = Duration::from_millis(20);
 /// The same where a process is alone, and records which shards it is about to compute.
 const UPCOMING_MAX: usize = 1024;
 const UPCOMING: Duration = Duration::from_millis(100);
+/// Leases that are asked for at once, where others may have let go of some.
+const TOGETHER: usize = 16;
 /// How long a process waits before it looks again at what others are at, at first and at most.
 const LOOK_MIN: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_millis(500);
@@ -47,6 +49,8 @@ pub(super) struct Supply {
 struct Stock {
     /// Leased, and not begun.
     ready: VecDeque<u64>,
+    /// When one of them was last begun, or leased.
+    moved: Instant,
     /// Not looked at so far.
     fresh: Fresh,
     /// Failed before, and due then.
@@ -104,6 +108,7 @@ impl Supply {
         Supply {
             stock: Mutex::new(Stock {
                 ready: VecDeque::new(),
+                moved: Instant::now(),
                 fresh,
                 held_back: BTreeSet::new(),
                 elsewhere: Vec::new(),
@@ -139,7 +144,7 @@ impl Supply {
             return Ok(self.next_alone());
         };
         loop {
-            if let Some(shard) = self.stock.lock().ready.pop_front() {
+            if let Some(shard) = self.stock.lock().begin_ready() {
                 return Ok(Next::Shard(shard));
             }
             let _waits = Waits::begin(&self.waiting);
@@ -257,6 +262,7 @@ impl Supply {
         }
         let taken = claims.take(&open).await;
         let mut stock = self.stock.lock();
+        stock.moved = Instant::now();
         stock.held_back.extend(later);
         for (shard, taken) in open.into_iter().zip(taken) {
             if taken {
@@ -304,20 +310,25 @@ impl Supply {
             }
         }
         // Those that were watched for longest are taken over first; more than a moment's work is not.
-        let numbers: Vec<u64> = open.iter().map(|watched| watched.shard).collect();
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let count = self.stock.lock().pace.ahead(waiting);
-        let mut ready = Vec::new();
-        let taken = claims.take(&numbers[..count.min(numbers.len())]).await;
-        let mut waiting = Vec::new();
-        let mut taken = taken.into_iter();
-        for mut watched in open {
-            if taken.next() == Some(true) {
-                ready.push(watched.shard);
-                continue;
+        let count = self.stock.lock().pace.ahead(waiting).min(open.len());
+        let (mut ready, mut waiting) = (Vec::new(), Vec::new());
+        take_over(claims, &open[..count], &mut ready, &mut waiting).await;
+        let late = |watched: &Elsewhere| watched.since.elapsed() >= again_after;
+        let mut others = open.split_off(count);
+        // Before one is computed twice, whatever nobody is at any more is asked for.
+        if waiting.iter().chain(&others).any(late) {
+            let end = waiting.len() + AHEAD_MAX;
+            while ready.is_empty() && !others.is_empty() && waiting.len() < end {
+                let more = others.split_off(others.len().min(TOGETHER));
+                let asked = std::mem::replace(&mut others, more);
+                take_over(claims, &asked, &mut ready, &mut waiting).await;
             }
-            let is_late = watched.since.elapsed() >= again_after;
-            if is_late && ready.len() < count {
+        }
+        let asked = waiting.len();
+        waiting.extend(others);
+        for watched in &mut waiting {
+            if late(watched) && ready.len() < count {
                 watched.again = claims.take_again(watched.shard).await;
                 if watched.again {
                     tracing::debug!(job = name, shard = watched.shard, "computed a second time");
@@ -325,13 +336,12 @@ impl Supply {
                 }
                 watched.since = Instant::now();
             }
-            waiting.push(watched);
         }
         // Who was asked for goes last, so that all are asked for in turn.
-        let asked = count.min(waiting.len());
         waiting.rotate_left(asked);
         rest.extend(waiting);
         let mut stock = self.stock.lock();
+        stock.moved = Instant::now();
         stock.ready.extend(ready);
         stock.held_back.extend(later);
         // What has ended here meanwhile is not there any more.
@@ -355,10 +365,17 @@ impl Supply {
 
     /// What was leased and not begun: it is nobody's from now on.
     pub(super) fn take_back(&self) -> Vec<u64> {
+        self.stock.lock().take_back()
+    }
+
+    /// What was leased and not begun, once no worker has come for it for so long: all are at shards that take longer than
+    /// was expected. Others may begin it, or whoever here comes first.
+    pub(super) fn take_back_left(&self, for_long: Duration) -> Vec<u64> {
         let mut stock = self.stock.lock();
-        let unbegun: Vec<u64> = stock.ready.drain(..).collect();
-        stock.fresh.put_back(&unbegun);
-        unbegun
+        match stock.moved.elapsed() >= for_long {
+            true => stock.take_back(),
+            false => Vec::new(),
+        }
     }
 
     /// Shards that were begun and have to be computed again, those of them that have not ended.
@@ -387,6 +404,25 @@ impl Supply {
     }
 }
 
+impl Stock {
+    fn begin_ready(&mut self) -> Option<u64> {
+        self.moved = Instant::now();
+        self.ready.pop_front()
+    }
+
+    fn take_back(&mut self) -> Vec<u64> {
+        let left = self.ready.len() + self.fresh.len();
+        let unbegun: Vec<u64> = self.ready.drain(..).collect();
+        self.fresh.put_back(&unbegun);
+        debug_assert!(
+            self.fresh.len() <= left,
+            "{} shards are left of {left}: {unbegun:?}",
+            self.fresh.len()
+        );
+        unbegun
+    }
+}
+
 impl Pace {
     /// Shards of a moment's work, and one for each of so many workers that wait, at least one.
     fn ahead(&self, waiting: usize) -> usize {
@@ -406,6 +442,24 @@ impl Pace {
         self.settled.map_or(Duration::ZERO, |settled| {
             settled.saturating_mul(AGAIN_TIMES)
         })
+    }
+}
+
+/// Asks for the leases of shards that others were at: which are ready now, and which still have to be waited for.
+async fn take_over(
+    claims: &Claims,
+    asked: &[Elsewhere],
+    ready: &mut Vec<u64>,
+    waiting: &mut Vec<Elsewhere>,
+) {
+    let numbers: Vec<u64> = asked.iter().map(|watched| watched.shard).collect();
+    let taken = claims.take(&numbers).await;
+    assert_eq!(taken.len(), asked.len(), "an answer for each shard");
+    for (watched, taken) in asked.iter().zip(taken) {
+        match taken {
+            true => ready.push(watched.shard),
+            false => waiting.push(*watched),
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use eciton_engine::db::{Db, Options, ScanRange};
 use eciton_proto::prost::Message as _;
 use eciton_proto::v1::Session;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use crate::redis::RedisServer;
 use crate::support::Place;
@@ -23,8 +22,6 @@ const POISON: u64 = 3;
 /// Rows of that one.
 const ROWS: usize = 100_000_000;
 const ATTEMPTS: u64 = 2;
-/// Looks after which a job that does not move is at the long shard.
-const STILL_MAX: u32 = 30;
 /// Kills that are enough, whoever is hit.
 const KILLS_MAX: u64 = 40;
 
@@ -88,7 +85,7 @@ fn kill(pid: u32) -> bool {
 
 /// Kills whoever is at the poison, until the job has ended; `tend` starts those again that are gone.
 fn hunt(place: &Place, mut tend: impl FnMut()) -> u64 {
-    let (mut kills, mut done, mut still) = (0, Value::Null, 0);
+    let mut kills = 0;
     while kills < KILLS_MAX {
         tend();
         if !place.job_is_there("poison") {
@@ -99,14 +96,8 @@ fn hunt(place: &Place, mut tend: impl FnMut()) -> u64 {
             return kills;
         }
         assert_ne!(job["state"], "done", "the long shard was too short: {job}");
-        still = match job["shards"]["done"] == done {
-            true => still + 1,
-            false => 0,
-        };
-        done = job["shards"]["done"].clone();
-        // Nobody says what it is at before a process has died: then it is all that is left, or all that moves. Short shards
-        // that were leased with it wait behind it.
-        let is_all = done == FILES - 1 || still > STILL_MAX;
+        // Nobody says what it is at before a process has died: then it is all that is left.
+        let is_all = job["shards"]["done"] == FILES - 1;
         for session in sessions(place, "poison") {
             let is_at_it = session.shards.contains(&POISON);
             if is_at_it || session.shards.is_empty() && is_all && kills < 2 {

@@ -289,3 +289,48 @@ async fn a_run_that_is_dropped_ends_its_work() {
     .await;
     assert!(records(&db, "sums").await.is_empty());
 }
+
+/// A worker leases several short shards and is held at the first of them: the others are for whoever is idle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_behind_a_long_shard_is_done_by_others() {
+    for held_at in [12, 13, 14] {
+        let place = Place::new();
+        let storage = MemoryStorage::new();
+        let bus: Arc<dyn eciton_engine::coord::Bus> =
+            Arc::new(Board::new(Environment::default().clock));
+        let (long, idle) = (process(&storage, &bus).await, process(&storage, &bus).await);
+        let text = numbers(400, 1, "lease = \"1h\"");
+        submit(&long, &place.job(&text)).await.unwrap();
+        let gate = Arc::new(Gate::at(held_at));
+        let held = RunOptions {
+            commit_interval: Duration::from_millis(5),
+            ..gate.options()
+        };
+        let held = tokio::spawn({
+            let long = long.clone();
+            async move { run(&long, "numbers", held).await.unwrap() }
+        });
+        until("the long shard is not begun", async || gate.is_reached()).await;
+        let others = tokio::spawn({
+            let idle = idle.clone();
+            let options = RunOptions {
+                // Nothing is computed a second time.
+                patience: Duration::from_hours(1),
+                ..options(2)
+            };
+            async move { run(&idle, "numbers", options).await.unwrap() }
+        });
+        until("shards wait behind the long one", async || {
+            idle.refresh().await.unwrap();
+            let status = status(&idle, "numbers").await.unwrap().unwrap();
+            status.shards.done == 399
+        })
+        .await;
+        gate.open();
+        let report = held.await.unwrap();
+        assert_eq!(report.end, End::Done);
+        assert_eq!(others.await.unwrap().end, End::Done);
+        assert_eq!(report.status.rows_read, 400);
+        assert_eq!(report.status.attempts, 400, "each once");
+    }
+}
