@@ -56,6 +56,7 @@ impl Shards {
 
     fn left(&mut self, shard: u64) {
         if let Entry::Occupied(mut times) = self.leaving.entry(shard) {
+            assert!(*times.get() > 0, "shard {shard} is not being given back");
             *times.get_mut() -= 1;
             if *times.get() == 0 {
                 times.remove();

@@ -135,6 +135,12 @@ impl Crew {
         if !files.contains(&shard.file) {
             files.insert(0, shard.file);
         }
+        let count = files.len();
+        assert!(
+            files.contains(&shard.file),
+            "file {} of {count}",
+            shard.file
+        );
         let mut state = self.doubts.state.lock();
         if matches!(state.now, Now::Fine) {
             state.now = Now::Asking {
@@ -281,6 +287,12 @@ impl Crew {
     /// The files are fine again.
     fn back(&self) -> Option<Duration> {
         let mut state = self.doubts.state.lock();
+        let (question, pause) = (state.question, state.pause);
+        assert!(
+            !matches!(state.now, Now::Fine),
+            "nothing was doubted after question {question}"
+        );
+        assert!(pause <= ASIDE_MAX, "aside for {pause:?}");
         state.now = Now::Fine;
         state.is_back = true;
         drop(state);
@@ -295,6 +307,8 @@ impl Crew {
             state.question += 1;
             state.question
         };
+        assert!(question > 0, "the first question is 1");
+        assert!(!files.is_empty(), "question {question} is about no file");
         let doubt = SourceDoubt {
             files: files.iter().copied().take(FILES_MAX).collect(),
             question,

@@ -28,6 +28,16 @@ pub(super) async fn warnings(
     let now = tokio::task::spawn_blocking(looked)
         .await
         .map_err(|error| JobError::Worker(error.to_string()))?;
+    let (files, changed) = (job.plan.files as usize, now.changed.len());
+    assert!(
+        changed + now.missing.len() <= files,
+        "{changed} of {files} files changed"
+    );
+    assert!(
+        now.others.is_none() || now.missing.len() == files,
+        "{} of {files} files are missing",
+        now.missing.len()
+    );
     if let Some((recorded, found)) = now.others {
         return Err(JobError::OtherFiles {
             name: job.spec.name.clone(),

@@ -88,6 +88,8 @@ impl Leases {
         }
         let by = Some(by);
         table.insert(place, Held { by, until });
+        let count = table.len();
+        assert!(count <= LEASES_MAX, "{count} leases");
         true
     }
 

@@ -200,6 +200,9 @@ impl Left {
     }
 
     fn take(&mut self) -> Vec<Batch> {
+        let shards: usize = self.batches.iter().map(Batch::shards).sum();
+        assert_eq!(self.shards, shards, "shards that wait to be committed");
+        assert_eq!(self.begun.is_some(), shards > 0, "{shards} shards wait");
         self.rounds += 1;
         (self.len, self.shards, self.begun) = (0, 0, None);
         std::mem::take(&mut self.batches)

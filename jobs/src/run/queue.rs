@@ -73,7 +73,17 @@ impl Queue {
         self.known.retain(|number, _| open.contains(number));
         self.turns.retain(|number, _| open.contains(number));
         self.ages.retain(|number, _| open.contains(number));
+        let (known, turns) = (self.known.len(), self.turns.len());
+        assert!(
+            known <= open.len() && turns <= open.len(),
+            "{known}, {turns} of {}",
+            open.len()
+        );
         self.sort(&mut queue);
+        let falls = queue
+            .windows(2)
+            .find(|pair| pair[0].priority < pair[1].priority);
+        assert!(falls.is_none(), "{falls:?} are out of their order");
         Ok(queue)
     }
 

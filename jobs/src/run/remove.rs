@@ -128,6 +128,8 @@ pub(super) async fn begin(
     state.layout = LAYOUT;
     "it is being removed; removing it again goes on".clone_into(&mut state.reason);
     state.results.get_or_insert_default().removing = true;
+    assert!(is_removed(state), "job {} is being removed", state.number);
+    assert!(!dropped || of.with_results, "its results were to stay");
     ledger.put_job_state(tx, name, state)?;
     Ok((dropped, false))
 }
@@ -167,6 +169,8 @@ pub(super) async fn purge(
     number: u64,
 ) -> Result<bool, JobError> {
     let parts = ledger.parts(tx, name, RECORDS_MAX).await?;
+    let count = parts.len();
+    assert!(count <= RECORDS_MAX, "{count} records in a transaction");
     for key in &parts {
         ledger.delete(tx, key)?;
     }

@@ -199,6 +199,9 @@ async fn put_mended(
         }
         other => JobError::Source(other),
     })?;
+    let (was, is) = (job.plan.shards, mended.plan.shards);
+    debug_assert_eq!(was, is, "shards of job `{name}`, which keep their numbers");
+    debug_assert_eq!(chunks.len(), mended.shards.len(), "chunks of {is} shards");
     let mut names = Vec::new();
     for (number, chunk) in (0u64..).zip(&mended.files) {
         let old = before.iter().skip(chunk.first as usize);

@@ -231,6 +231,11 @@ impl OwnSession {
             return Ok(());
         }
         let shards = shards();
+        assert!(!alone || shards.len() == 1, "alone among {shards:?}");
+        assert!(
+            wanted.is_none_or(|shard| shards.contains(&shard)),
+            "{wanted:?} is not among {shards:?}"
+        );
         record.session.shards = shards.iter().copied().collect();
         record.session.shards.sort_unstable();
         record.session.alone = alone;
@@ -423,6 +428,13 @@ impl OwnSession {
                 killed.extend(self.suspect(&mut tx, &state, *shard, session.alone).await?);
             }
         }
+        let listed = session.shards.len();
+        assert!(
+            killed.len() <= listed,
+            "{} of {listed} shards",
+            killed.len()
+        );
+        assert!(counts || killed.is_empty(), "session {id} counts nothing");
         tx.commit().await?;
         if counts {
             let (shards, alone) = (session.shards.len(), session.alone);
@@ -482,6 +494,11 @@ impl OwnSession {
                 is_final,
             });
         }
+        assert!(
+            state.suspected > before.min(SUSPECTED_MAX - 1),
+            "shard {number}: {before}"
+        );
+        assert_eq!(alone, killed.is_some(), "shard {number} was alone");
         ledger.put_shard_state(tx, (name, self.layout), number, &state)?;
         Ok(killed)
     }

@@ -22,6 +22,7 @@ pub struct Slots(Arc<Mutex<Room>>);
 
 #[derive(Debug)]
 struct Room {
+    total: usize,
     free: usize,
     waiting: BinaryHeap<Waiting>,
     /// How many have ever waited.
@@ -85,8 +86,10 @@ impl Drop for Slot {
 impl Slots {
     /// Room for `count` shards, at least one.
     pub fn new(count: usize) -> Slots {
+        let total = count.max(1);
         Slots(Arc::new(Mutex::new(Room {
-            free: count.max(1),
+            total,
+            free: total,
             waiting: BinaryHeap::new(),
             waited: 0,
         })))
@@ -139,6 +142,7 @@ impl Slots {
                 return Some(self.slot(priority));
             }
             let (pass, passed) = oneshot::channel();
+            assert_eq!(room.free, 0, "nobody waits beside free slots");
             let order = (priority, Reverse(room.waited));
             room.waited += 1;
             room.waiting.push(Waiting { order, pass });
@@ -158,6 +162,8 @@ impl Slots {
                 let mut room = self.0.lock();
                 let Some(next) = room.waiting.pop() else {
                     room.free += 1;
+                    let (free, total) = (room.free, room.total);
+                    assert!(free <= total, "{free} of {total} slots are free");
                     return;
                 };
                 next

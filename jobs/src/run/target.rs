@@ -132,17 +132,22 @@ pub(super) async fn claim(
         }
         error => error.into(),
     })?;
-    Ok(found.map_or(
+    let number = created.id().0;
+    let results = found.map_or(
         JobResults {
-            store_number: created.id().0,
+            store_number: number,
             ..JobResults::default()
         },
         |(_, results)| results,
-    ))
+    );
+    assert_eq!(results.store_number, number, "the store that was looked at");
+    assert!(!results.removing, "a job that begins is not being removed");
+    Ok(results)
 }
 
 fn taken(file: &JobFile, pipeline: &Pipeline, others: &[String]) -> SpecError {
     let (key, store) = (pipeline.store_key(), &pipeline.store_name);
+    assert!(!others.is_empty(), "store `{store}` is taken by somebody");
     let jobs = named(others);
     let first = &others[0];
     file.error(
@@ -262,6 +267,8 @@ async fn fail_once(ledger: &Ledger, name: &str, number: u64) -> Result<Option<()
         return Ok(Some(()));
     }
     let reason = why(&state, found.as_ref());
+    assert_eq!(state.number, number, "the job whose store is gone");
+    assert!(!reason.is_empty(), "a job that fails as a whole says why");
     put_failed(ledger, &mut tx, name, &mut state, &reason)?;
     tx.commit().await?;
     Ok(Some(()))
