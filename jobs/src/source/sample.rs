@@ -112,7 +112,8 @@ fn wide(text: &[u8]) -> Option<&'static str> {
         // A zero that only happens to be beside the end of a line makes none of most others.
         let ends = units.iter().filter(is_end).count();
         let end_bytes = text.iter().skip(low).step_by(2).filter(is_end_byte).count();
-        if 2 * ends < end_bytes {
+        let has_lines = text.iter().any(|byte| is_end_byte(&byte));
+        if has_lines && 2 * ends <= end_bytes {
             return None;
         }
         let mut letters: Vec<_> = char::decode_utf16(units.iter().copied()).collect();
