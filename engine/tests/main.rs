@@ -33,3 +33,5 @@ mod space;
 mod stream_edges;
 mod streams;
 mod support;
+#[cfg(all(target_os = "linux", feature = "redis"))]
+mod volumes;

@@ -23,7 +23,7 @@ sim --seed S [--trace]                  replays one
 sim --mutants [NAME...] [--seeds N]     breaks one rule at a time until a seed catches it
 sim scale                               lets a swarm grow over a model of a bucket; `sim scale --help`
 
-  --scenario standalone|clustered       instead of each seed's own
+  --scenario standalone|clustered|twins instead of each seed's own
   --mutant NAME                         breaks a rule in the seeds that are run or replayed
   --faults                              tells how often each kind of fault was injected
   --no-shrink                           prints the first failure with all of its faults

@@ -163,6 +163,17 @@ impl World {
         &self.disks[usize::from(number)]
     }
 
+    /// One more disk with what is in `memory`, identities included: a volume that was cloned, or set back. Returns its
+    /// number.
+    pub fn mount(&mut self, memory: MemoryStorage) -> usize {
+        let number = u8::try_from(self.disks.len()).unwrap_or(u8::MAX);
+        self.disks
+            .push(Arc::new(Disk::new(number, memory, self.stale_ms)));
+        self.shared
+            .log(None, format_args!("disk{number} is mounted"));
+        usize::from(number)
+    }
+
     /// Disk 0 as a process sees it.
     pub fn storage(&self, process: ProcessId) -> Arc<SimStorage> {
         self.storage_on(0, process)

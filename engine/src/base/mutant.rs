@@ -5,7 +5,9 @@
 //!
 //! Two comparisons have no mutant here, because on one path nothing goes wrong without them: a successor's
 //! `prev`, and the identity after a sync. Both matter as soon as a second process completes a slot on a second
-//! path; the model of failover (`engine/models`) breaks both and shows what follows. And that a manifest carries
+//! path; the model of failover (`engine/models`) breaks both and shows what follows. That
+//! a slot stands on storage before the next one is written, although it came over the bus, has none: bytes count only
+//! from those who have the same storage (S14), and they offer them once they are durable. That a manifest carries
 //! the largest collected number is a second lock on one door: an intent that refers to what was collected read a
 //! state before the collect record, and nobody judges it who begins after that.
 
@@ -92,6 +94,14 @@ pub enum Mutant {
     AcceptTorn,
     /// S2: what was read at the end of an append file is exposed without a sync.
     ReopenNoSync,
+    /// S7: a slot from the bus is not held against the hash of the one before it.
+    HintUnchained,
+    /// S4: an intent of another history is judged.
+    HistoryUnchecked,
+    /// S14: what the bus brings counts although it hangs on nothing written since the database was opened.
+    TakeUnproved,
+    /// S14: others are offered what hangs on nothing written since the database was opened.
+    OfferUnproved,
 }
 
 impl Mutant {
@@ -137,6 +147,10 @@ impl Mutant {
         Mutant::CopyKeepsName,
         Mutant::AcceptTorn,
         Mutant::ReopenNoSync,
+        Mutant::HintUnchained,
+        Mutant::HistoryUnchecked,
+        Mutant::TakeUnproved,
+        Mutant::OfferUnproved,
     ];
 
     /// Whether this rule is broken on this thread.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::chain::Chain;
 use super::judge::{Place, Refusal, Verdict, judge};
 use super::window::Window;
@@ -31,6 +33,9 @@ pub struct Combiner {
     /// not known here.
     in_flight: bool,
     hints: Hints,
+    /// Where the log ended when this process opened the database, as storage had it. What the bus brings counts
+    /// where it hangs on a later slot (S14). `None` while it opens, and where nobody shares.
+    opened: Option<Position>,
 }
 
 /// Whether what others write comes over the bus: as long as it does, storage is not asked whether there is more.
@@ -82,6 +87,9 @@ pub struct Parts {
 
 type Answers = Vec<(TxId, Answer)>;
 
+/// What is offered in place of a slot's bytes: that there is such a slot.
+const LOOK: &[u8] = b"look";
+
 const NS_A_MS: u64 = 1_000_000;
 
 /// What came of a batch.
@@ -123,7 +131,31 @@ impl Combiner {
             witness: parts.witness,
             in_flight: false,
             hints: Hints::default(),
+            opened: None,
         }
+    }
+
+    /// From here on this process and others go by each other's messages, where these prove that both have this
+    /// storage: by the hash of a slot that was written after both had opened it. A clone of the volume, and
+    /// storage that was set back, share the hashes of what came before, and no other (S14).
+    pub fn share(&mut self) {
+        let (last, _) = self.tail.last();
+        assert!(
+            self.opened.is_none(),
+            "shares after {:?} already",
+            self.opened
+        );
+        assert!(
+            self.tail.is_shared(),
+            "slot {last} stands in an append file of this process alone"
+        );
+        self.opened = Some(last);
+        self.coordinator.share_after(last);
+    }
+
+    /// Whether the hash of this slot is known to nobody who has not this very storage.
+    fn is_proof(&self, at: Position) -> bool {
+        self.opened.is_some_and(|opened| at > opened)
     }
 
     /// The hashes of recent slots, for whoever submits.
@@ -133,7 +165,6 @@ impl Combiner {
 
     /// Settles a batch: judges it, makes what is accepted durable, applies it, and only then answers.
     pub async fn combine(&mut self, mut intents: Vec<Arc<Intent>>) -> Combined {
-        intents.retain(|intent| self.shares_history(intent));
         intents.sort_by_key(order);
         let mut combined = Combined::default();
         // A bulk record is alone in its slot, so that a run has one place among the layers.
@@ -144,10 +175,17 @@ impl Combiner {
         combined
     }
 
-    /// Whether an intent read the history that is known here; who cannot tell lets it pass.
+    /// Whether another process's intent proves that its process has this storage: it read a slot that was written
+    /// after both had opened it, with the hash that it has here. One that read what is not known here yet is judged
+    /// later.
     fn shares_history(&self, intent: &Intent) -> bool {
-        let known = self.chain.hash(intent.read_at);
-        intent.origin != Origin::Foreign || known.is_none_or(|hash| hash == intent.read_hash)
+        let read_at = intent.read_at;
+        if intent.origin != Origin::Foreign || Mutant::HistoryUnchecked.on() {
+            return true;
+        }
+        let is_proof = self.is_proof(read_at) || Mutant::TakeUnproved.on();
+        let known = self.chain.hash(read_at);
+        read_at > self.tail.last().0 || (is_proof && known == Some(intent.read_hash))
     }
 
     async fn settle(&mut self, batch: &[Arc<Intent>], combined: &mut Combined) {
@@ -162,6 +200,7 @@ impl Combiner {
                 Combiner::fail(&open, &AppendError::NotWritten(error), combined);
                 return;
             }
+            open.retain(|intent| self.shares_history(intent));
             let judged = self.judge(&open, combined);
             if judged.accepted.is_empty() && judged.withdrawn.is_empty() {
                 return;
@@ -250,7 +289,8 @@ impl Combiner {
             let cause = "a slot was left in the middle of its write".to_owned();
             return not_written(Error::Halted { cause });
         }
-        let n = self.tail.last().0.next();
+        let before = self.tail.last().0;
+        let n = before.next();
         let runs = match self.open_runs(accepted, n).await {
             Ok(runs) => runs,
             Err(error) => return not_written(error),
@@ -267,7 +307,13 @@ impl Combiner {
                 assert_eq!(self.tail.last().0, n, "slots have no gaps");
                 let (generation, hash) = (self.tail.generation(), self.tail.last().1);
                 self.apply(n, generation, hash, &records, runs);
-                self.coordinator.offer_slot(n, bytes).await;
+                // Who goes by its bytes knows the slot before it; to others it is a reason to look at storage.
+                let is_proof = self.is_proof(before) || Mutant::OfferUnproved.on();
+                let offered = match is_proof {
+                    true => bytes,
+                    false => Bytes::from_static(LOOK),
+                };
+                self.coordinator.offer_slot(n, offered).await;
                 Tried::Committed(n)
             }
             Ok(Attempt::Lost) => Tried::Again,
@@ -405,10 +451,13 @@ impl Combiner {
             if matches!(reach, Reach::Slot(n) if next > n) {
                 return Ok(());
             }
-            let hint = self.coordinator.slot(next).await;
-            if hint.is_none() && reach == Reach::Hints {
+            let told = self.coordinator.slot(next).await;
+            if told.is_none() && reach == Reach::Hints {
                 return Ok(());
             }
+            // Without proof it says no more than that storage may have the slot.
+            let is_proof = self.is_proof(self.tail.last().0) || Mutant::TakeUnproved.on();
+            let hint = told.filter(|_| is_proof);
             let Some(followed) = self.tail.next(hint).await? else {
                 self.hints.suffice = came_over_bus;
                 self.hints.fresh_ns = self.clock.monotonic_ns();

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::bus::{Answered, Mailbox, OfferId};
 use super::wire::{Heard, encode_answer};
 use super::{Answer, Intent, Turn};
-use crate::base::{InstanceId, TxId};
+use crate::base::{InstanceId, Mutant, Position, TxId};
 
 /// Intents in one offer at most.
 const OFFER_INTENTS_MAX: usize = 1024;
@@ -148,12 +148,17 @@ impl Desk {
         }
     }
 
-    /// Whatever is open and not on the bus, in offers named by `name`: from now on they count as offered.
+    /// Whatever is open, not on the bus, and read a later slot than `after`, in offers named by `name`: from now on
+    /// they count as offered.
     pub(super) fn offer(
         &mut self,
+        after: Position,
         mut name: impl FnMut() -> OfferId,
     ) -> Vec<(OfferId, Vec<Arc<Intent>>)> {
-        let is_new = |intent: &&Arc<Intent>| !self.offered.contains_key(&intent.txid);
+        let is_new = |intent: &&Arc<Intent>| {
+            let is_proof = intent.read_at > after || Mutant::OfferUnproved.on();
+            is_proof && !self.offered.contains_key(&intent.txid)
+        };
         let mut offers: Vec<(OfferId, Vec<Arc<Intent>>)> = Vec::new();
         let mut len = usize::MAX;
         for intent in self.mine.values().filter(is_new) {

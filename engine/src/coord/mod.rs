@@ -78,6 +78,11 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Says which database this is about, before anything else is called.
     fn attach(&self, of: InstanceId);
 
+    /// Says at which slot this process found the log's end when it opened the database. Only what it read after
+    /// that slot shows others that it has the same storage, so nothing else is offered to them (S14). Nothing is
+    /// before this is called.
+    fn share_after(&self, _opened: Position) {}
+
     /// Who may combine what this process publishes: [`Origin::Alone`], or [`Origin::Own`] where other
     /// processes may too.
     fn origin(&self) -> Origin;

@@ -44,6 +44,8 @@ pub struct SharedCoordinator {
     slot_us: AtomicU64,
     /// When this process last took intents, on the monotonic clock.
     taken_ns: AtomicU64,
+    /// Transactions that read a later slot than this one may be offered.
+    shared_after: AtomicU64,
 }
 
 impl SharedCoordinator {
@@ -63,6 +65,7 @@ impl SharedCoordinator {
             desk: Arc::default(),
             slot_us: AtomicU64::new(PATIENCE_MS_MIN * 1000),
             taken_ns: AtomicU64::new(0),
+            shared_after: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -141,7 +144,8 @@ impl SharedCoordinator {
         self.gather().await;
         drop(offering);
         let name = || OfferId(self.entropy.next_u128());
-        let offers = self.desk.lock().offer(name);
+        let after = Position(self.shared_after.load(Ordering::Relaxed));
+        let offers = self.desk.lock().offer(after, name);
         let (of, by) = (self.of(), Mailbox(self.owner));
         for (id, intents) in offers {
             let bytes = encode_intents(of, intents.iter().map(|intent| &**intent));
@@ -250,6 +254,11 @@ fn pass_on(desk: &Arc<Mutex<Desk>>) {
 impl Coordinator for SharedCoordinator {
     fn attach(&self, of: InstanceId) {
         *self.of.lock() = of;
+        self.shared_after.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    fn share_after(&self, opened: Position) {
+        self.shared_after.store(opened.0, Ordering::Relaxed);
     }
 
     fn origin(&self) -> Origin {
@@ -432,6 +441,7 @@ mod tests {
         let entropy = Arc::new(SeededEntropy::new(seed));
         let coordinator = SharedCoordinator::new(bus, Arc::new(SystemClock::new()), entropy);
         coordinator.attach(OF);
+        coordinator.share_after(Position::ZERO);
         Arc::new(coordinator)
     }
 
@@ -439,7 +449,7 @@ mod tests {
         let writes = Writes::Small(Vec::new());
         Arc::new(Intent {
             txid: TxId(id),
-            read_at: Position::ZERO,
+            read_at: Position(1),
             read_hash: 0,
             reads: ReadSet::default(),
             len: writes.len(),

@@ -153,6 +153,9 @@ async fn join(
     combiner.follow().await?;
     follow_gap(&**storage, &mut combiner).await?;
     reaches_close(&instance, combiner.last().0)?;
+    if options.mode == Mode::Clustered {
+        combiner.share();
+    }
     let replayed_slots = combiner.last().0.0.saturating_sub(folded.0);
     Ok(Some(Joined {
         storage: Arc::clone(storage),

@@ -3,6 +3,7 @@
 pub mod clustered;
 mod ledger;
 pub mod standalone;
+pub mod twins;
 mod workload;
 
 use crate::outcome::Run;
@@ -16,16 +17,21 @@ pub enum Scenario {
     Standalone,
     /// Many processes write to one database.
     Clustered,
+    /// A volume is cloned below its database, or set back, beside a bus that remembers.
+    Twins,
 }
 
 /// Of so many seeds one is standalone.
 const STANDALONE_EVERY: u64 = 8;
+/// Of so many other seeds one is about clones and roll-backs.
+const TWINS_EVERY: u64 = 15;
 
 impl Scenario {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Scenario, &'static str); 2] = [
+    pub const ALL: [(Scenario, &'static str); 3] = [
         (Scenario::Standalone, "standalone"),
         (Scenario::Clustered, "clustered"),
+        (Scenario::Twins, "twins"),
     ];
 
     /// The world in which it takes place.
@@ -33,6 +39,7 @@ impl Scenario {
         World::new(match self {
             Scenario::Standalone => standalone::setup(run),
             Scenario::Clustered => clustered::setup(run),
+            Scenario::Twins => twins::setup(run),
         })
     }
 
@@ -44,6 +51,7 @@ impl Scenario {
         match self {
             Scenario::Standalone => standalone::run(world),
             Scenario::Clustered => clustered::run(world),
+            Scenario::Twins => twins::run(world),
         }
     }
 }
@@ -52,6 +60,8 @@ impl Scenario {
 pub fn of_seed(seed: u64) -> Scenario {
     if !clustered::IS_READY || seed.is_multiple_of(STANDALONE_EVERY) {
         Scenario::Standalone
+    } else if seed.is_multiple_of(TWINS_EVERY) {
+        Scenario::Twins
     } else {
         Scenario::Clustered
     }
