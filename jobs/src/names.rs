@@ -43,6 +43,11 @@ fn closest<'a>(missing: &str, present: &'a [String]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
+/// Whether a name is a slip of the pen away from another one.
+pub(crate) fn is_near(missing: &str, present: &str) -> bool {
+    closest(missing, &[present.to_owned()]).is_some()
+}
+
 /// Levenshtein's distance: insertions, deletions and replacements of one character.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

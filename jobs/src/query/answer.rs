@@ -71,6 +71,12 @@ impl Answer {
         let (operands, operand_schema) = operands.plan(&tag, rows.output_schema())?;
         let merged = merged.over(operand_schema.columns.clone());
         let rest = Transform::of(&session, &query.part(rest), Arc::clone(merged.schema()))?;
+        let given = rest.output_schema().fields().len();
+        assert_eq!(
+            given,
+            layout.columns(),
+            "columns of the answer and their names"
+        );
         let answer = Answer(Arc::new(Inner {
             operands,
             operand_schema,

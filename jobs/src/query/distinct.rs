@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
@@ -18,7 +18,10 @@ use datafusion::logical_expr::{
 };
 
 use super::groups::{filtered, not_mergeable};
-use crate::transform::TransformError;
+use super::mean::decimal_mean;
+use super::merged::decimal_places;
+use crate::transform::scope::shown;
+use crate::transform::{TransformError, narrowed_sum};
 
 /// The aggregate as two, if it has distinct arguments.
 pub(super) fn two_groupings(
@@ -48,6 +51,9 @@ const PLAIN: [&str; 11] = [
     "count", "sum", "avg", "min", "max", "median", "bool_and", "bool_or", "bit_and", "bit_or",
     "bit_xor",
 ];
+
+/// What integers are added up as: any of them has at most 20 digits, and more rows than there can be do not fill the rest.
+const WIDE: DataType = DataType::Decimal128(20, 0);
 
 struct Two<'a> {
     state: &'a SessionState,
@@ -100,31 +106,78 @@ impl<'a> Two<'a> {
                 let part = self.push_lower(aggregate_of(&func, argument, false));
                 let counts = self.push_upper(aggregate_of(&self.sum(expr)?, part, false));
                 // Of no group at all there is no sum.
-                when(counts.clone().is_null(), lit(0_i64)).otherwise(counts)
+                when(counts.clone().is_null(), lit(0_i64))
+                    .otherwise(counts)
+                    .map_err(|error| TransformError::from_plan(&error))
             }
+            "sum" if self.is_whole(&argument) => self.wide_sum(expr, argument),
             "sum" | "min" | "max" | "bool_and" | "bool_or" => {
                 let part = self.push_lower(aggregate_of(&func, argument, false));
                 Ok(self.push_upper(aggregate_of(&func, part, false)))
             }
-            "avg" if self.is_float(&argument) => {
-                let sum = self.sum(expr)?;
-                let count = self.function("count", expr)?;
-                let sums = self.push_lower(aggregate_of(&sum, argument.clone(), false));
-                let counts = self.push_lower(aggregate_of(&count, argument, false));
-                let sums = self.push_upper(aggregate_of(&sum, sums, false));
-                let counts = self.push_upper(aggregate_of(&sum, counts, false));
-                Ok(sums / cast(counts, DataType::Float64))
-            }
+            "avg" => self.average(expr, argument),
             _ => return Err(not_mergeable(expr)),
         };
-        let result = result.map_err(|error| TransformError::from_plan(&error))?;
-        self.results.push(result);
+        self.results.push(result?);
         Ok(())
     }
 
-    fn is_float(&self, argument: &Expr) -> bool {
+    fn is_whole(&self, argument: &Expr) -> bool {
         let found = argument.get_type(self.input.schema());
-        found.is_ok_and(|data_type| data_type == DataType::Float64)
+        found.is_ok_and(|data_type| data_type.is_integer())
+    }
+
+    /// A sum of integers: sums of groups may be beyond their type although their own sum is not, so that they are
+    /// decimals until then.
+    fn wide_sum(&mut self, expr: &Expr, argument: Expr) -> Result<Expr, TransformError> {
+        let failed = |error: DataFusionError| TransformError::from_plan(&error);
+        let result = expr.get_type(self.input.schema()).map_err(failed)?;
+        let sum = self.sums_of(expr, cast(argument, WIDE))?;
+        Ok(narrowed_sum(sum, &result, shown(expr)))
+    }
+
+    /// The sum over all groups of the lower grouping.
+    fn sums_of(&mut self, expr: &Expr, argument: Expr) -> Result<Expr, TransformError> {
+        let sum = self.sum(expr)?;
+        let part = self.push_lower(aggregate_of(&sum, argument, false));
+        Ok(self.push_upper(aggregate_of(&sum, part, false)))
+    }
+
+    /// An average: a sum divided by a count.
+    fn average(&mut self, expr: &Expr, argument: Expr) -> Result<Expr, TransformError> {
+        let failed = |error: DataFusionError| TransformError::from_plan(&error);
+        let schema = self.input.schema();
+        let data_type = argument.get_type(schema).map_err(failed)?;
+        let result = expr.get_type(schema).map_err(failed)?;
+        let of_sum = match (data_type.is_integer(), decimal_places(&data_type)) {
+            (true, _) => cast(argument.clone(), WIDE),
+            (_, Some(places)) => {
+                let widest = DataType::Decimal128(DECIMAL128_MAX_PRECISION, places);
+                cast(argument.clone(), widest)
+            }
+            (false, None) => argument.clone(),
+        };
+        let sum = self.sums_of(expr, of_sum)?;
+        let counted = aggregate_of(&self.function("count", expr)?, argument, false);
+        let counts = self.push_lower(counted);
+        let counts = self.push_upper(aggregate_of(&self.sum(expr)?, counts, false));
+        match (decimal_places(&result), &result) {
+            (Some(places), DataType::Decimal128(precision, _)) => {
+                Ok(decimal_mean(sum, counts, *precision, places, shown(expr)))
+            }
+            (Some(places), _) => Ok(decimal_mean(
+                sum,
+                counts,
+                DECIMAL128_MAX_PRECISION,
+                places,
+                shown(expr),
+            )),
+            (None, DataType::Float64) => {
+                let float = |part| cast(part, DataType::Float64);
+                Ok(float(sum) / float(counts))
+            }
+            _ => Err(not_mergeable(expr)),
+        }
     }
 
     fn sum(&self, expr: &Expr) -> Result<Arc<AggregateUDF>, TransformError> {
@@ -162,6 +215,8 @@ impl<'a> Two<'a> {
 
     fn build(self, aggregate: &Aggregate) -> Result<LogicalPlan, DataFusionError> {
         let own_keys = aggregate.group_expr.len();
+        assert!(own_keys <= self.keys.len(), "the query's keys come first");
+        assert_eq!(self.results.len(), aggregate.aggr_expr.len());
         let keys: Vec<Expr> = (0..own_keys).map(|index| ident(key_name(index))).collect();
         let schema = aggregate.schema.as_ref();
         let upper = LogicalPlanBuilder::from(self.input.clone())

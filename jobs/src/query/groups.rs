@@ -194,6 +194,13 @@ impl<'a> Builder<'a> {
 
     fn build(mut self, is_one_group: bool) -> Result<Cut, TransformError> {
         let failed = |error: DataFusionError| TransformError::from_plan(&error);
+        // The first value counts rows, and has no column.
+        let columns = self.keys.len() + self.values.len() - 1;
+        assert_eq!(self.columns.len(), columns, "columns of keys and values");
+        assert!(
+            !is_one_group || self.keys.is_empty(),
+            "one group has no key"
+        );
         if self.columns.is_empty() {
             // A batch without columns says nothing of its rows.
             self.columns.push(lit(true).alias("row"));

@@ -85,6 +85,11 @@ impl Layout {
         Ok(Layout { names, key })
     }
 
+    /// How many columns the answer has.
+    pub(super) fn columns(&self) -> usize {
+        self.names.len()
+    }
+
     /// The schema of the store that takes the answer.
     pub(crate) fn store_schema(&self) -> StoreSchema {
         let key_fields = match &self.key {
@@ -115,6 +120,11 @@ impl Layout {
         batch: &RecordBatch,
         before: u64,
     ) -> Result<Vec<(Key, Bytes)>, LayoutError> {
+        assert_eq!(
+            batch.num_columns(),
+            self.names.len(),
+            "columns of the answer"
+        );
         let mut key_columns = Vec::new();
         for index in self.key.iter().flatten() {
             exact(&self.names[*index], batch.column(*index))?;
@@ -147,6 +157,7 @@ impl Layout {
             check_len("value", number, value.len(), VALUE_LEN_MAX)?;
             records.push((Key::from_encoded(key), value.into()));
         }
+        debug_assert_eq!(records.len(), batch.num_rows(), "a record for each row");
         Ok(records)
     }
 }

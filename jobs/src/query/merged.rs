@@ -8,7 +8,10 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field, Schema, SchemaRef,
+    TimeUnit,
+};
 use arrow::error::ArrowError;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::DFSchemaRef;
@@ -19,6 +22,8 @@ use eciton_engine::base::{Datum, Error, Key};
 use eciton_engine::db::Scan;
 use eciton_engine::merge::{self, Column};
 use futures::executor::block_on;
+
+use crate::transform::scope::unqualified;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
@@ -49,6 +54,8 @@ pub(super) struct Merged {
     limit: usize,
     /// The columns of the store of operands.
     columns: Arc<[Column]>,
+    /// What the query calls the columns of the rows.
+    names: Arc<[String]>,
 }
 
 /// Why merged operands do not become rows.
@@ -58,8 +65,35 @@ pub(crate) enum MergedError {
     #[error(transparent)]
     Engine(#[from] Error),
     /// A value does not fit the type that SQL gives it.
+    #[error("overflow: `{column}`{group} is {value}, which is beyond {data_type}")]
+    Beyond {
+        /// What the query calls the column.
+        column: String,
+        /// Which group, with a preposition.
+        group: String,
+        /// The value, as JSON.
+        value: String,
+        /// The type.
+        data_type: DataType,
+    },
+    /// The operands are not those that the query has made.
     #[error("{0}")]
-    Value(#[from] ArrowError),
+    Arrow(#[from] ArrowError),
+}
+
+/// Why values do not become a column.
+#[derive(Debug)]
+enum Misfit {
+    /// The value of this row is beyond the type.
+    Beyond { row: usize, value: Datum },
+    /// The array cannot be made.
+    Arrow(ArrowError),
+}
+
+impl From<ArrowError> for Misfit {
+    fn from(error: ArrowError) -> Misfit {
+        Misfit::Arrow(error)
+    }
 }
 
 impl Merged {
@@ -84,7 +118,19 @@ impl Merged {
             is_one_group,
             limit,
             columns: Arc::new([]),
+            names: Arc::new([]),
         }
+    }
+
+    /// With what the query calls the columns.
+    pub(super) fn named(self, schema: &DFSchemaRef) -> Merged {
+        let names: Arc<[String]> = schema
+            .fields()
+            .iter()
+            .map(|field| unqualified(field.name()))
+            .collect();
+        assert_eq!(names.len(), self.origins.len(), "columns and their names");
+        Merged { names, ..self }
     }
 
     /// Over a store with these columns.
@@ -112,14 +158,64 @@ impl Merged {
 
     fn batch(&self, rows: &[Row]) -> Result<RecordBatch, MergedError> {
         let fields = self.schema.fields().iter();
-        let arrays = self.origins.iter().zip(fields).map(|(origin, field)| {
-            let values = rows.iter().map(|row| row.value(*origin, field.data_type()));
-            array(values.collect::<Result<_, _>>()?, field.data_type())
+        let arrays = self.origins.iter().zip(fields).enumerate();
+        let arrays = arrays.map(|(index, (origin, field))| {
+            let data_type = field.data_type();
+            let each = rows.iter().enumerate();
+            let values = each.map(|(at, row)| row.value(*origin, data_type, at));
+            let values = values.collect::<Result<_, _>>();
+            let made = values.and_then(|values| array(values, data_type));
+            made.map_err(|misfit| self.told(index, data_type, rows, misfit))
         });
-        let arrays = arrays.collect::<Result<Vec<_>, ArrowError>>()?;
+        let arrays = arrays.collect::<Result<Vec<_>, MergedError>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let schema = Arc::clone(&self.schema);
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+
+    /// A misfit with the names of its column and group.
+    fn told(
+        &self,
+        index: usize,
+        data_type: &DataType,
+        rows: &[Row],
+        misfit: Misfit,
+    ) -> MergedError {
+        match misfit {
+            Misfit::Arrow(error) => MergedError::Arrow(error),
+            Misfit::Beyond { row, value } => MergedError::Beyond {
+                column: self.name(index),
+                group: rows.get(row).map_or_else(String::new, Row::group),
+                value: value.to_json().to_string(),
+                data_type: data_type.clone(),
+            },
+        }
+    }
+
+    fn name(&self, index: usize) -> String {
+        let name = self.names.get(index);
+        name.map_or_else(|| format!("column {}", index + 1), Clone::clone)
+    }
+
+    /// A sum that is beyond what is kept, with the name that the query has for it instead of that of the operand.
+    fn told_of_sum(&self, error: Error) -> Error {
+        let Error::Overflow { what, key } = error else {
+            return error;
+        };
+        let is_it = |column: &Column| what.starts_with(&format!("column `{}` ", column.name));
+        let operand = self.columns.iter().position(is_it);
+        let takes = |origin: &Origin| match origin {
+            Origin::Key(_) => false,
+            Origin::Value(value) => Some(*value) == operand,
+            Origin::DecimalAverage { sum, count } => {
+                Some(*sum) == operand || Some(*count) == operand
+            }
+        };
+        let index = self.origins.iter().position(takes);
+        Error::Overflow {
+            what: index.map_or(what, |index| format!("`{}`", self.name(index))),
+            key,
+        }
     }
 }
 
@@ -142,10 +238,22 @@ impl Row {
         }
     }
 
-    fn value(&self, origin: Origin, data_type: &DataType) -> Result<Datum, ArrowError> {
+    /// Which group it is, with a preposition; nothing of a group of all rows.
+    fn group(&self) -> String {
+        if self.key.is_empty() {
+            return String::new();
+        }
+        let key: Vec<_> = self.key.iter().map(Datum::to_json).collect();
+        format!(" of the group {}", serde_json::Value::from(key))
+    }
+
+    /// The value of a column, of the row `at` of a batch.
+    fn value(&self, origin: Origin, data_type: &DataType, at: usize) -> Result<Datum, Misfit> {
         let of = |datums: &[Datum], index: usize| {
             let found = datums.get(index).cloned();
-            found.ok_or_else(|| ArrowError::SchemaError(format!("no operand {index}")))
+            found.ok_or_else(|| {
+                Misfit::Arrow(ArrowError::SchemaError(format!("no operand {index}")))
+            })
         };
         match origin {
             Origin::Key(index) => of(&self.key, index),
@@ -154,31 +262,46 @@ impl Row {
                 &of(&self.values, sum)?,
                 &of(&self.values, count)?,
                 data_type,
+                at,
             ),
         }
     }
 }
 
-/// The average as SQL has it: cut after the last decimal place of its type.
-fn decimal_average(sum: &Datum, count: &Datum, data_type: &DataType) -> Result<Datum, ArrowError> {
+/// The average as SQL has it, of the row `at` of a batch.
+fn decimal_average(
+    sum: &Datum,
+    count: &Datum,
+    data_type: &DataType,
+    at: usize,
+) -> Result<Datum, Misfit> {
     let (Datum::Decimal { unscaled, scale }, Datum::Int(count)) = (sum, count) else {
         return Ok(Datum::Null);
     };
-    let target = match data_type {
+    let target = decimal_places(data_type);
+    let mean = target.and_then(|target| mean_of(*unscaled, *scale, *count, target));
+    match (mean, target) {
+        (Some(unscaled), Some(scale)) => Ok(Datum::Decimal { unscaled, scale }),
+        _ => Err(Misfit::Beyond {
+            row: at,
+            value: sum.clone(),
+        }),
+    }
+}
+
+/// Places behind the point of a type of decimals.
+pub(super) fn decimal_places(data_type: &DataType) -> Option<i8> {
+    match data_type {
         DataType::Decimal32(_, scale)
         | DataType::Decimal64(_, scale)
-        | DataType::Decimal128(_, scale) => *scale,
-        other => return Err(mismatch(sum, other)),
-    };
-    let sum = rescaled(*unscaled, *scale, target);
-    let unscaled = sum.and_then(|sum| sum.checked_div(*count));
-    let unscaled = unscaled.ok_or_else(|| {
-        ArrowError::ArithmeticOverflow(format!("an average is beyond {data_type}"))
-    })?;
-    Ok(Datum::Decimal {
-        unscaled,
-        scale: target,
-    })
+        | DataType::Decimal128(_, scale) => Some(*scale),
+        _ => None,
+    }
+}
+
+/// A sum of decimals divided by a count, cut after the last of `to` places.
+pub(super) fn mean_of(sum: i128, places: i8, count: i128, to: i8) -> Option<i128> {
+    rescaled(sum, places, to)?.checked_div(count)
 }
 
 /// A decimal with another number of places, if it is the same number then.
@@ -217,9 +340,12 @@ impl Batches {
                 self.operands = None;
                 break;
             };
-            rows.push(row(columns, &record.key, &record.value)?);
+            let row = row(columns, &record.key, &record.value);
+            rows.push(row.map_err(|error| self.merged.told_of_sum(error))?);
         }
-        self.left -= rows.len();
+        let (read, left) = (rows.len(), self.left);
+        assert!(read <= left, "{read} rows were read where {left} are left");
+        self.left -= read;
         Ok(rows)
     }
 }
@@ -273,7 +399,8 @@ pub(super) fn scan_as(
 }
 
 /// Values as a column of this type, exactly.
-fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, Misfit> {
+    let rows = datums.len();
     let wide: ArrayRef = match data_type {
         DataType::Null => return Ok(Arc::new(NullArray::new(datums.len()))),
         DataType::Dictionary(_, values) => array(datums, values)?,
@@ -346,17 +473,18 @@ fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, ArrowErro
             }
         }
         other => {
-            let found = datums.first().cloned().unwrap_or(Datum::Null);
-            return Err(mismatch(&found, other));
+            let message = format!("no operand has the type {other}");
+            return Err(Misfit::Arrow(ArrowError::SchemaError(message)));
         }
     };
+    debug_assert_eq!(wide.len(), rows, "values of a column");
     let exact = CastOptions {
         safe: false,
         ..CastOptions::default()
     };
     match wide.data_type() == data_type {
         true => Ok(wide),
-        false => cast_with_options(&wide, data_type, &exact),
+        false => Ok(cast_with_options(&wide, data_type, &exact)?),
     }
 }
 
@@ -365,15 +493,34 @@ fn each<T>(
     datums: Vec<Datum>,
     data_type: &DataType,
     read: impl Fn(&Datum) -> Option<T>,
-) -> Result<Vec<Option<T>>, ArrowError> {
-    let values = datums.into_iter().map(|datum| match datum {
-        Datum::Null => Ok(None),
-        datum => match read(&datum) {
-            Some(value) => Ok(Some(value)),
-            None => Err(mismatch(&datum, data_type)),
-        },
-    });
+) -> Result<Vec<Option<T>>, Misfit> {
+    let values = datums
+        .into_iter()
+        .enumerate()
+        .map(|(row, datum)| match datum {
+            Datum::Null => Ok(None),
+            datum => match read(&datum).filter(|_| is_within(&datum, data_type)) {
+                Some(value) => Ok(Some(value)),
+                None => Err(Misfit::Beyond { row, value: datum }),
+            },
+        });
     values.collect()
+}
+
+/// Whether a number is within the bounds of its type, which may be narrower than what it is read as.
+fn is_within(datum: &Datum, data_type: &DataType) -> bool {
+    let Datum::Int(value) = datum else {
+        return true;
+    };
+    match data_type {
+        DataType::Int8 => i8::try_from(*value).is_ok(),
+        DataType::Int16 => i16::try_from(*value).is_ok(),
+        DataType::Int32 => i32::try_from(*value).is_ok(),
+        DataType::UInt8 => u8::try_from(*value).is_ok(),
+        DataType::UInt16 => u16::try_from(*value).is_ok(),
+        DataType::UInt32 => u32::try_from(*value).is_ok(),
+        _ => true,
+    }
 }
 
 fn int(datum: &Datum) -> Option<i64> {
@@ -387,21 +534,17 @@ fn decimals(
     datums: Vec<Datum>,
     places: i8,
     data_type: &DataType,
-) -> Result<Decimal128Array, ArrowError> {
-    let values = each(datums, data_type, |datum| match datum {
-        Datum::Decimal { unscaled, scale } => rescaled(*unscaled, *scale, places),
-        _ => None,
-    })?;
+) -> Result<Decimal128Array, Misfit> {
     let precision = match data_type {
-        DataType::Decimal128(precision, _) => *precision,
+        DataType::Decimal32(precision, _)
+        | DataType::Decimal64(precision, _)
+        | DataType::Decimal128(precision, _) => *precision,
         _ => DECIMAL128_MAX_PRECISION,
     };
-    let array = Decimal128Array::from(values).with_precision_and_scale(precision, places)?;
-    array.validate_decimal_precision(precision)?;
-    Ok(array)
-}
-
-fn mismatch(datum: &Datum, data_type: &DataType) -> ArrowError {
-    let shown = datum.to_json();
-    ArrowError::ArithmeticOverflow(format!("{shown} is beyond the type {data_type}"))
+    let values = each(datums, data_type, |datum| match datum {
+        Datum::Decimal { unscaled, scale } => rescaled(*unscaled, *scale, places)
+            .filter(|value| Decimal128Type::is_valid_decimal_precision(*value, precision)),
+        _ => None,
+    })?;
+    Ok(Decimal128Array::from(values).with_precision_and_scale(precision, places)?)
 }

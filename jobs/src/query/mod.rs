@@ -30,6 +30,8 @@ mod answer;
 mod distinct;
 mod groups;
 mod layout;
+mod limits;
+mod mean;
 mod merged;
 mod split;
 mod top;

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Distinct, LogicalPlan};
 use super::distinct;
 use super::groups::{self, GroupOperands};
 use super::layout::Layout;
+use super::limits;
 use super::merged::{self, Merged};
 use super::top::{TOP_ROWS_MAX, TopOperands};
 use crate::transform::TransformError;
@@ -39,6 +40,7 @@ pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, T
         .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
         .map_err(failed)?;
     let layout = Layout::of(plan, &analyzed)?;
+    let analyzed = limits::folded(state, analyzed)?;
     let plan = apart(state, analyzed)?;
     let Some(lowest) = scope::lowest(&plan).map_err(failed)? else {
         return Err(TransformError::NotMergeable {
@@ -75,7 +77,7 @@ pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, T
     Ok(Parts {
         rows: cut.rows,
         operands: cut.operands,
-        merged: cut.merged,
+        merged: cut.merged.named(schema),
         rest,
         layout,
     })
@@ -136,7 +138,7 @@ fn rows_of(limit: &Limit) -> Result<usize, TransformError> {
         advice,
     };
     let (FetchType::Literal(Some(fetch)), SkipType::Literal(skip)) = (fetch, skip) else {
-        let advice = "expected LIMIT and OFFSET with a number, the rows that a shard has to keep";
+        let advice = "expected a LIMIT with a number beside it: the rows that a shard has to keep";
         return Err(refused("OFFSET without a LIMIT", advice.to_owned()));
     };
     let rows = fetch.saturating_add(skip);
@@ -147,6 +149,10 @@ fn rows_of(limit: &Limit) -> Result<usize, TransformError> {
         );
         return Err(refused("LIMIT", advice));
     }
+    debug_assert!(
+        fetch <= rows && skip <= rows,
+        "{fetch} and {skip} of {rows}"
+    );
     Ok(rows)
 }
 

@@ -74,6 +74,7 @@ impl TopOperands {
             // The value before the first one has the store's tag.
             merged.push((data_type.clone(), Origin::Value(index + 1)));
         }
+        assert_eq!(columns.len(), order.len() + merged.len());
         if columns.is_empty() {
             columns.push(lit(true).alias("row"));
         }
@@ -203,6 +204,8 @@ impl TopRows {
             }
             self.keep(values, row)?;
         }
+        let (kept, limit) = (self.kept.len(), self.plan.limit);
+        assert!(kept <= limit, "{kept} rows are kept of {limit}");
         Ok(())
     }
 
@@ -252,7 +255,9 @@ impl TopRows {
         if self.kept.len() > self.plan.limit
             && let Some((key, operand)) = self.kept.pop_last()
         {
-            self.kept_len -= len(&key, &operand);
+            let left = len(&key, &operand);
+            debug_assert!(left <= self.kept_len, "{left} of {} bytes", self.kept_len);
+            self.kept_len -= left;
         }
         Ok(())
     }

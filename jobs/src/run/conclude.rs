@@ -77,6 +77,11 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
     let operands = pipeline::operand_store(job.state.number);
     let found = tx.store(&operands).await?;
     let operands = found.ok_or_else(|| missing(name, &operands))?;
+    assert_ne!(
+        operands.name(),
+        store.name(),
+        "operands and answer of `{name}`"
+    );
     let scan = db.snapshot().scan(&operands, &ScanRange::all());
     let (send, mut records) = mpsc::channel::<Vec<(Key, Bytes)>>(WAITING_MAX);
     let answer = answer.clone();
@@ -92,9 +97,11 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
                 false
             }
         })?;
-        refused.map_or(Ok(()), |refused| Err(Failed::Lasting(refused)))
+        refused.map_or(Ok(rows), |refused| Err(Failed::Lasting(refused)))
     });
+    let mut written = 0_u64;
     while let Some(records) = records.recv().await {
+        written += records.len() as u64;
         for records in records.chunks(RELIEF_INTERVAL) {
             for (key, value) in records {
                 tx.blind_put(&store, key, value.clone())?;
@@ -103,7 +110,10 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
         }
     }
     let ended = work.await;
-    ended.map_err(|error| Failed::Lasting(format!("computing the result broke off: {error}")))?
+    let broken = |error| Failed::Lasting(format!("computing the result broke off: {error}"));
+    let rows = ended.map_err(broken)??;
+    assert_eq!(written, rows, "records of `{name}` and rows of its answer");
+    Ok(())
 }
 
 fn missing(name: &str, store: &str) -> Failed {
@@ -146,7 +156,9 @@ impl From<RunError<MergedError>> for Failed {
                 Failed::Lasting(error.to_string())
             }
             RunError::Source(MergedError::Engine(error)) => Failed::Now(error.into()),
-            RunError::Source(error @ MergedError::Value(_)) => Failed::Lasting(error.to_string()),
+            RunError::Source(error @ (MergedError::Beyond { .. } | MergedError::Arrow(_))) => {
+                Failed::Lasting(error.to_string())
+            }
             RunError::Interrupted => {
                 Failed::Lasting("computing the result was broken off".to_owned())
             }

@@ -6,16 +6,19 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Statement as SqlStatement, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Statement as SqlStatement, Value, ValueWithSpan, Visit, Visitor,
+};
 
 use super::error::TransformError;
+use super::exact::keeps_digits;
 use super::ignored;
 
 /// What the parser made of the text: exactly one query, and nothing else.
 pub(super) fn one_query(statement: &Statement) -> Result<(), TransformError> {
     let found = match statement {
         Statement::Statement(sql) if matches!(**sql, SqlStatement::Query(_)) => {
-            no_placeholder(sql)?;
+            literals(sql)?;
             return ignored::none(sql);
         }
         other => other.to_string(),
@@ -26,27 +29,34 @@ pub(super) fn one_query(statement: &Statement) -> Result<(), TransformError> {
     })
 }
 
-/// `$1` and `?` stand for values that a job file has no place for.
-fn no_placeholder(statement: &SqlStatement) -> Result<(), TransformError> {
-    struct Placeholders;
-    impl Visitor for Placeholders {
+/// Checks the values that a query has: `$1` and `?` stand for values that a job file has no place for, and a number with a
+/// point, an exponent or more than 64 bits is a float, which is to stand for this number.
+fn literals(statement: &SqlStatement) -> Result<(), TransformError> {
+    struct Literals;
+    impl Visitor for Literals {
         type Break = String;
-        fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<String> {
-            let text = match expr {
-                SqlExpr::Value(value) => value.to_string(),
-                _ => return ControlFlow::Continue(()),
-            };
-            if text.starts_with('$') || text.starts_with('?') {
-                return ControlFlow::Break(text);
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
+            match &value.value {
+                Value::Placeholder(name) => ControlFlow::Break(format!(
+                    "expected a value in place of the parameter `{name}`"
+                )),
+                Value::Number(text, _) => {
+                    let digits = text.replace('_', "");
+                    if digits.parse::<u64>().is_ok() || keeps_digits(&digits) {
+                        return ControlFlow::Continue(());
+                    }
+                    ControlFlow::Break(format!(
+                        "the number {text} has more digits than a float keeps: write it with fewer, or as CAST('{digits}' AS \
+                         DECIMAL(38, s)) with s places"
+                    ))
+                }
+                _ => ControlFlow::Continue(()),
             }
-            ControlFlow::Continue(())
         }
     }
-    match statement.visit(&mut Placeholders) {
+    match statement.visit(&mut Literals) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(name) => Err(TransformError::Plan {
-            message: format!("expected a value in place of the parameter `{name}`"),
-        }),
+        ControlFlow::Break(message) => Err(TransformError::Plan { message }),
     }
 }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+use super::words;
 use crate::names;
 
 /// What is wrong with a query, or with what it met in a shard. Found when planning unless a
@@ -150,7 +151,11 @@ impl TransformError {
 
     /// An error met while planning.
     pub(crate) fn from_plan(error: &DataFusionError) -> TransformError {
-        match innermost(error) {
+        let inner = innermost(error);
+        if let Some(message) = words::plainly(&inner.to_string()) {
+            return TransformError::Plan { message };
+        }
+        match inner {
             DataFusionError::SQL(parser, _) => TransformError::from_parser(&parser.to_string()),
             DataFusionError::SchemaError(schema, _) => TransformError::from_schema(schema),
             other => TransformError::from_plan_message(&message_of(other)),
@@ -169,7 +174,7 @@ impl TransformError {
                 message: error.to_string(),
             },
             _ => TransformError::Execute {
-                message: first_line(&message_of(inner)),
+                message: beyond_nanos(first_line(&message_of(inner))),
             },
         }
     }
@@ -182,7 +187,7 @@ impl TransformError {
             .split(", Column: ")
             .map(|number| number.trim().parse().ok());
         TransformError::Parse {
-            message: lower_first(message),
+            message: lower_first(&words::parsed(message)),
             line: numbers.next().flatten(),
             column: numbers.next().flatten(),
         }
@@ -194,7 +199,13 @@ impl TransformError {
                 field,
                 valid_fields,
             } => TransformError::UnknownColumn {
-                name: field.name.clone(),
+                name: match &field.relation {
+                    // The column is there, the table is not.
+                    Some(table) if valid_fields.iter().any(|known| known.name == field.name) => {
+                        format!("{table}.{}", field.name)
+                    }
+                    _ => field.name.clone(),
+                },
                 columns: valid_fields
                     .iter()
                     .map(|column| column.name.clone())
@@ -220,6 +231,18 @@ impl TransformError {
     }
 }
 
+/// What to do where a time is beyond the years that nanoseconds reach.
+fn beyond_nanos(message: String) -> String {
+    let is_it = message.contains("converted value exceeds the representable i64 range")
+        || message.contains("can be represented as nanoseconds");
+    match is_it {
+        true => format!(
+            "{message}; write CAST(... AS TIMESTAMP) instead of to_timestamp(...): it has microseconds, which reach all years"
+        ),
+        false => message,
+    }
+}
+
 /// The error under contexts, shared pointers, diagnostics and collections, which only wrap it.
 fn innermost(error: &DataFusionError) -> &DataFusionError {
     match error {
@@ -237,15 +260,14 @@ fn message_of(error: &DataFusionError) -> String {
     error.message().into_owned()
 }
 
-/// One line without its backtrace, beginning in lower case.
+/// One line without its backtrace, beginning in lower case. Where it announces more, what comes last.
 fn first_line(message: &str) -> String {
-    lower_first(
-        message
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches('.'),
-    )
+    let mut lines = message.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default().trim_end_matches('.');
+    match (first.strip_suffix(':'), lines.next_back()) {
+        (Some(announced), Some(last)) => lower_first(&format!("{announced}: {last}")),
+        _ => lower_first(first),
+    }
 }
 
 fn lower_first(message: &str) -> String {

@@ -5,7 +5,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Query, Select, Statement, TableFactor, Visit, Visitor,
+    DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
+    Select, Statement, TableFactor, Visit, Visitor,
 };
 
 use super::error::TransformError;
@@ -45,7 +46,7 @@ impl Visitor for Clauses {
             body: _,
             order_by: _,
             limit_clause: _,
-            fetch: _,
+            fetch,
             locks,
             for_clause,
             settings,
@@ -57,6 +58,7 @@ impl Visitor for Clauses {
                 !locks.is_empty(),
                 ("FOR UPDATE or SHARE", "no lock: a query only reads"),
             ),
+            (fetch.is_some(), ("FETCH", "LIMIT with a number of rows")),
             (for_clause.is_some(), ("FOR XML or JSON", "columns")),
             (settings.is_some(), ("SETTINGS", "a query without it")),
             (format_clause.is_some(), ("FORMAT", "a query without it")),
@@ -96,7 +98,7 @@ impl Visitor for Clauses {
                 select_modifiers.is_some(),
                 ("a modifier of SELECT", "SELECT alone"),
             ),
-            (top.is_some(), ("TOP", "LIMIT")),
+            (top.is_some(), ("TOP", "LIMIT at the end of the query")),
             (
                 exclude.is_some(),
                 ("EXCLUDE behind the columns", "`* EXCLUDE (...)`"),
@@ -126,6 +128,9 @@ impl Visitor for Clauses {
     }
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Ignored> {
+        if let Some(instead) = instead_of_table(table) {
+            return ControlFlow::Break(instead);
+        }
         let TableFactor::Table {
             name: _,
             alias: _,
@@ -153,13 +158,91 @@ impl Visitor for Clauses {
         ])
     }
 
+    /// `count(DISTINCT *)` is taken for the distinct values of a constant.
+    ///
     /// The planner takes the pattern for a regular expression, which need not match the whole text.
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Ignored> {
         let is_similar = matches!(expr, Expr::SimilarTo { .. });
-        first([(
-            is_similar,
-            ("SIMILAR TO", "LIKE, or `~` with a regular expression"),
-        )])
+        first([
+            (
+                is_similar,
+                ("SIMILAR TO", "LIKE, or `~` with a regular expression"),
+            ),
+            (
+                is_distinct_of_all(expr),
+                (
+                    "DISTINCT * in an aggregate",
+                    "count(*) over a subquery: `SELECT count(*) FROM (SELECT DISTINCT * FROM source)`",
+                ),
+            ),
+            (
+                matches!(expr, Expr::Collate { .. }),
+                ("COLLATE", "text as it is: it compares by its code points"),
+            ),
+        ])
+    }
+}
+
+fn is_distinct_of_all(expr: &Expr) -> bool {
+    let Expr::Function(call) = expr else {
+        return false;
+    };
+    let FunctionArguments::List(list) = &call.args else {
+        return false;
+    };
+    let is_all = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(of) => !matches!(of, FunctionArgExpr::Expr(_)),
+        _ => false,
+    };
+    list.duplicate_treatment == Some(DuplicateTreatment::Distinct) && list.args.iter().any(is_all)
+}
+
+/// What stands in FROM and is neither a table, a subquery nor a join, and what to write.
+fn instead_of_table(table: &TableFactor) -> Option<Ignored> {
+    let in_list = "`unnest(...)` in the SELECT list";
+    match table {
+        TableFactor::UNNEST {
+            array_exprs,
+            with_offset,
+            with_ordinality,
+            ..
+        } => {
+            let has_column = array_exprs
+                .iter()
+                .any(|array| array.visit(&mut Columns).is_break());
+            if *with_offset || *with_ordinality {
+                return Some(("WITH ORDINALITY or OFFSET", in_list));
+            }
+            has_column.then_some(("`unnest` of a column in FROM", in_list))
+        }
+        TableFactor::Pivot { .. } => Some((
+            "PIVOT",
+            "an aggregate for each column: `sum(v) FILTER (WHERE k = 'a') AS a`",
+        )),
+        TableFactor::Unpivot { .. } => Some(("UNPIVOT", "`unnest([a, b])` in the SELECT list")),
+        TableFactor::MatchRecognize { .. } => {
+            Some(("MATCH_RECOGNIZE", "a query over the rows alone"))
+        }
+        TableFactor::Function { lateral: true, .. } => Some(("LATERAL before a function", in_list)),
+        TableFactor::JsonTable { .. }
+        | TableFactor::OpenJsonTable { .. }
+        | TableFactor::XmlTable { .. } => Some(("a table made of a text", "columns of `source`")),
+        TableFactor::SemanticView { .. } => Some(("SEMANTIC_VIEW", "columns of `source`")),
+        _ => None,
+    }
+}
+
+/// Stops at a column.
+struct Columns;
+
+impl Visitor for Columns {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -193,6 +276,22 @@ mod tests {
                 "CONNECT BY",
             ),
             ("SELECT k FROM source PARTITION (p0)", "PARTITION"),
+            ("SELECT k FROM source FETCH FIRST 3 ROWS ONLY", "FETCH"),
+            ("SELECT TOP 3 k FROM source", "TOP"),
+            (
+                "SELECT k, x FROM source CROSS JOIN unnest([v, v]) AS u(x)",
+                "`unnest` of a column",
+            ),
+            (
+                "SELECT k, x FROM source, LATERAL unnest([v]) AS u(x)",
+                "LATERAL before a function",
+            ),
+            ("SELECT count(DISTINCT *) AS n FROM source", "DISTINCT *"),
+            (
+                "SELECT * FROM source PIVOT (sum(v) FOR k IN ('a', 'b'))",
+                "PIVOT",
+            ),
+            ("SELECT k COLLATE \"de\" FROM source", "COLLATE"),
             ("SELECT k FROM source FOR UPDATE", "FOR UPDATE"),
             ("SELECT k FROM source SETTINGS a = 1", "SETTINGS"),
             (

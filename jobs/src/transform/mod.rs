@@ -14,12 +14,15 @@
 //! Identifiers are taken as they are written, quoted or not: a column is named exactly as in the
 //! file's header. Function names and keywords are free in their case.
 
+mod around;
 mod bare;
+mod casts;
 mod check;
 mod checked;
 mod deep;
 mod depth;
 mod error;
+mod exact;
 mod guard;
 mod ignored;
 mod input;
@@ -27,12 +30,16 @@ mod interrupt;
 mod output;
 mod plan;
 mod query;
+mod rewrite;
 pub(crate) mod scope;
 mod sizes;
+mod words;
 
 pub(crate) use bare::only_output_of;
 pub use depth::{SQL_DEPTH_MAX, SQL_DEPTH_SUM_MAX, SQL_SETS_MAX, SQL_TABLES_MAX, SQL_TOKENS_MAX};
 pub use error::{RunError, TransformError};
+use exact::is_utc;
+pub(crate) use exact::narrowed_sum;
 pub use input::BatchIter;
 pub use interrupt::{Interrupt, never};
 pub use output::Output;

@@ -11,14 +11,18 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
 use futures::executor::block_on;
 
+use super::casts;
 use super::check;
 use super::checked::{CheckedArithmetic, checked_avg, checked_sum};
 use super::deep::deeply_for;
 use super::depth::{self, Measure};
 use super::error::TransformError;
+use super::exact::ExactCoercion;
 use super::input::{BatchIter, Input, InputRows};
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -75,12 +79,18 @@ impl Transform {
     ) -> Result<Transform, TransformError> {
         let Session { state, budget } = session;
         let CheckedPlan { plan, measure } = plan;
-        let output_schema = Arc::new(plan.schema().as_arrow().clone());
-        let shard_dependent =
-            scope::check(plan).map_err(|error| TransformError::from_plan(&error))?;
+        let failed = |error: DataFusionError| TransformError::from_plan(&error);
+        let shard_dependent = scope::check(plan).map_err(failed)?;
+        let analyzed = state
+            .analyzer()
+            .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
+            .map_err(failed)?;
+        // The types of columns are known only now.
+        let output_schema = Arc::new(analyzed.schema().as_arrow().clone());
         let plan = state
-            .optimize(plan)
-            .map_err(|error| TransformError::from_plan(&error))?;
+            .optimizer()
+            .optimize(analyzed, state, |_, _| {})
+            .map_err(failed)?;
         scope::no_predicate_subquery(&plan)?;
         let source_columns = source_columns(&plan, source_schema.fields().len())
             .map_err(|error| TransformError::from_plan(&error))?;
@@ -272,7 +282,11 @@ impl Session {
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_table_function_list(Vec::new())
-            .with_analyzer_rule(Arc::clone(&arithmetic) as _)
+            .with_analyzer_rules(vec![
+                Arc::new(ResolveGroupingFunction::new()),
+                Arc::new(ExactCoercion::default()),
+                Arc::clone(&arithmetic) as _,
+            ])
             .with_optimizer_rule(arithmetic)
             .build();
         state.register_udaf(checked_sum())?;
@@ -298,6 +312,9 @@ impl Session {
             .map_err(|error| not_one_statement(&error))?;
         let measure = depth::measured(&mut statement)?;
         check::one_query(&statement)?;
+        if let Statement::Statement(sql) = &mut statement {
+            casts::told_apart(sql);
+        }
         // The tables are in memory, so that nothing here ever waits.
         let plan = block_on(state.statement_to_plan(statement))
             .map_err(|error| TransformError::from_plan(&error))?;

@@ -12,14 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, TimeUnit};
+use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::interval_arithmetic::Interval;
-use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF};
 
+use super::around::{Wrapper, around, array_of};
 use super::interrupt;
 
 /// Nanoseconds of a day.
@@ -214,10 +211,7 @@ enum Argument {
 
 impl Argument {
     fn of(value: &ColumnarValue) -> Result<Argument> {
-        let array = match value {
-            ColumnarValue::Array(array) => Arc::clone(array),
-            ColumnarValue::Scalar(scalar) => scalar.to_array()?,
-        };
+        let array = array_of(value)?;
         Ok(match array.data_type() {
             DataType::Utf8 => lens(array.as_string::<i32>().iter()),
             DataType::LargeUtf8 => lens(array.as_string::<i64>().iter()),
@@ -316,17 +310,14 @@ fn lens<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Argument {
     )
 }
 
-/// Whether a function is to be put into a [`Capped`] one, which is given.
+/// A function to be put in the place of one that may give far more than it takes.
 pub(super) fn capped(func: &Arc<ScalarUDF>, budget: &Budget) -> Option<Arc<ScalarUDF>> {
     let growth = Growth::of(func.name())?;
-    if func.inner().downcast_ref::<Capped>().is_some() {
-        return None;
-    }
-    Some(Arc::new(ScalarUDF::new_from_impl(Capped {
-        inner: Arc::clone(func),
+    let capped = Capped {
         growth,
         budget: budget.clone(),
-    })))
+    };
+    around(func, capped)
 }
 
 /// Fails where so many bytes are more than a function may give at once.
@@ -352,10 +343,9 @@ pub(super) fn len_of(value: &ColumnarValue, rows: usize) -> Result<u64> {
     })
 }
 
-/// A function that looks first how much it is going to give. Everything else is the function's own.
+/// A function looks first how much it is going to give.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Capped {
-    inner: Arc<ScalarUDF>,
     growth: Growth,
     budget: Budget,
 }
@@ -363,7 +353,7 @@ struct Capped {
 impl Capped {
     /// Computes rows a few at a time.
     fn in_parts(
-        &self,
+        inner: &ScalarUDF,
         args: &ScalarFunctionArgs,
         bounds: &[u64],
         cap: u64,
@@ -382,7 +372,7 @@ impl Capped {
                 ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(from, rows)),
                 scalar @ ColumnarValue::Scalar(_) => scalar.clone(),
             };
-            let part = self.inner.invoke_with_args(ScalarFunctionArgs {
+            let part = inner.invoke_with_args(ScalarFunctionArgs {
                 args: args.args.iter().map(slice).collect(),
                 arg_fields: args.arg_fields.clone(),
                 number_rows: rows,
@@ -392,46 +382,19 @@ impl Capped {
             let part = part.into_array(rows)?;
             given += part.to_data().get_slice_memory_size()? as u64;
             if given > cap {
-                return Err(too_much(self.name(), given, cap));
+                return Err(too_much(inner.name(), given, cap));
             }
             parts.push(part);
             from += rows;
         }
+        debug_assert_eq!(from, bounds.len(), "rows computed of those that there are");
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
         Ok(ColumnarValue::Array(concat(&parts)?))
     }
 }
 
-impl ScalarUDFImpl for Capped {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        self.inner.schema_name(args)
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn is_strict(&self) -> bool {
-        self.inner.inner().is_strict()
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+impl Wrapper for Capped {
+    fn call(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         interrupt::check()?;
         let cap = self.budget.cap();
         let values: Vec<Argument> = args.args.iter().map(Argument::of).collect::<Result<_>>()?;
@@ -441,8 +404,8 @@ impl ScalarUDFImpl for Capped {
             let bound = self.growth.bound(&values, 0);
             let all = bound.saturating_mul(args.number_rows.max(1) as u64);
             return match all <= cap {
-                true => self.inner.invoke_with_args(args),
-                false => Err(too_much(self.name(), all, cap)),
+                true => inner.invoke_with_args(args),
+                false => Err(too_much(inner.name(), all, cap)),
             };
         }
         let rows = 0..args.number_rows;
@@ -452,46 +415,11 @@ impl ScalarUDFImpl for Capped {
             .fold(0, |sum: u64, len| sum.saturating_add(*len))
             <= cap
         {
-            return self.inner.invoke_with_args(args);
+            return inner.invoke_with_args(args);
         }
         match bounds.iter().find(|bound| **bound > cap) {
-            Some(bound) => Err(too_much(self.name(), *bound, cap)),
-            None => self.in_parts(&args, &bounds, cap),
+            Some(bound) => Err(too_much(inner.name(), *bound, cap)),
+            None => Capped::in_parts(inner, &args, &bounds, cap),
         }
-    }
-
-    fn short_circuits(&self) -> bool {
-        self.inner.short_circuits()
-    }
-
-    fn conditional_arguments<'a>(
-        &self,
-        args: &'a [Expr],
-    ) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
-        self.inner.conditional_arguments(args)
-    }
-
-    fn evaluate_bounds(&self, input: &[&Interval]) -> Result<Interval> {
-        self.inner.evaluate_bounds(input)
-    }
-
-    fn propagate_constraints(
-        &self,
-        interval: &Interval,
-        inputs: &[&Interval],
-    ) -> Result<Option<Vec<Interval>>> {
-        self.inner.propagate_constraints(interval, inputs)
-    }
-
-    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
-        self.inner.output_ordering(inputs)
-    }
-
-    fn preserves_lex_ordering(&self, inputs: &[ExprProperties]) -> Result<bool> {
-        self.inner.preserves_lex_ordering(inputs)
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
     }
 }

@@ -1,18 +1,21 @@
-//! Functions of which a result beyond the type is not noticed by themselves.
+//! Functions that do not notice by themselves where they lose something of what they take or give.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::exec_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+
+use super::calendar;
+use crate::transform::around::{Wrapper, around, array_of};
 
 /// Seconds from which on nanoseconds are beyond 64 bits.
 const SECONDS_MAX: f64 = 9_223_372_036.0;
+/// The first float that is beyond 64 bits.
+const INTEGERS_MAX: f64 = 9_223_372_036_854_775_808.0;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,13 +24,12 @@ enum Check {
     Natural,
     /// Floats that are taken as seconds have nanoseconds.
     Seconds,
-}
-
-/// A function with a look at what it takes or gives.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct CheckedFunction {
-    inner: Arc<ScalarUDF>,
-    check: Check,
+    /// Floats that are taken as a number of units are whole.
+    Whole,
+    /// Times are those of nanoseconds, whatever their unit.
+    Nanos,
+    /// Times are moved by whole cycles of the calendar to where nanoseconds are.
+    Calendar,
 }
 
 /// A function to be put in the place of one that does not notice.
@@ -35,76 +37,59 @@ pub(super) fn checked_function(func: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> 
     let check = match func.name() {
         "gcd" => Check::Natural,
         "to_timestamp" => Check::Seconds,
+        "to_timestamp_seconds"
+        | "to_timestamp_millis"
+        | "to_timestamp_micros"
+        | "to_timestamp_nanos" => Check::Whole,
+        "date_bin" => Check::Nanos,
+        "date_trunc" => Check::Calendar,
         _ => return None,
     };
-    if func.inner().downcast_ref::<CheckedFunction>().is_some() {
-        return None;
-    }
-    Some(Arc::new(ScalarUDF::new_from_impl(CheckedFunction {
-        inner: Arc::clone(func),
-        check,
-    })))
+    around(func, check)
 }
 
-impl ScalarUDFImpl for CheckedFunction {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        self.inner.schema_name(args)
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if self.check == Check::Seconds
-            && let Some(seconds) = args
-                .args
-                .first()
-                .filter(|arg| arg.data_type().is_floating())
+impl Wrapper for Check {
+    fn call(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let name = inner.name();
+        match self {
+            Check::Calendar => return calendar::called(inner, args),
+            Check::Nanos => calendar::within_nanos(name, &args)?,
+            _ => {}
+        }
+        if let Some(argument) = args
+            .args
+            .first()
+            .filter(|arg| arg.data_type().is_floating())
         {
-            let seconds = cast(&array(seconds)?, &DataType::Float64)?;
-            let mut seconds = seconds.as_primitive::<Float64Type>().iter().flatten();
-            if let Some(beyond) =
-                seconds.find(|seconds| seconds.is_nan() || seconds.abs() >= SECONDS_MAX)
-            {
-                return exec_err!("overflow: {}({beyond}) is beyond nanoseconds", self.name());
+            let floats = cast(&array_of(argument)?, &DataType::Float64)?;
+            let mut floats = floats.as_primitive::<Float64Type>().iter().flatten();
+            match self {
+                Check::Seconds => {
+                    let is_beyond =
+                        |seconds: &f64| seconds.is_nan() || seconds.abs() >= SECONDS_MAX;
+                    if let Some(beyond) = floats.find(is_beyond) {
+                        return exec_err!("overflow: {name}({beyond}) is beyond nanoseconds");
+                    }
+                }
+                Check::Whole => {
+                    let is_part = |float: &f64| float.abs() >= INTEGERS_MAX || float.fract() != 0.0;
+                    if let Some(part) = floats.find(is_part) {
+                        return exec_err!(
+                            "{name}({part}) would lose the part of a unit: round it, or use a finer unit"
+                        );
+                    }
+                }
+                Check::Natural | Check::Nanos | Check::Calendar => {}
             }
         }
-        let result = self.inner.invoke_with_args(args)?;
-        if self.check == Check::Natural && result.data_type() == DataType::Int64 {
-            let values = array(&result)?;
+        let result = inner.invoke_with_args(args)?;
+        if *self == Check::Natural && result.data_type() == DataType::Int64 {
+            let values = array_of(&result)?;
             let mut values = values.as_primitive::<Int64Type>().iter().flatten();
             if values.any(|value| value < 0) {
-                return exec_err!("overflow: a result of {} is beyond Int64", self.name());
+                return exec_err!("overflow: a result of {name} is beyond Int64");
             }
         }
         Ok(result)
-    }
-}
-
-fn array(value: &ColumnarValue) -> Result<Arc<dyn Array>> {
-    match value {
-        ColumnarValue::Array(array) => Ok(Arc::clone(array)),
-        ColumnarValue::Scalar(scalar) => scalar.to_array(),
     }
 }

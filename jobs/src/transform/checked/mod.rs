@@ -6,6 +6,7 @@
 //! constants, filters, join conditions, groupings, sort keys and arguments are all covered.
 
 mod average;
+mod calendar;
 mod function;
 mod operation;
 mod rule;

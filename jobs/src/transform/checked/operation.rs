@@ -8,11 +8,12 @@ use arrow::array::{
     Scalar,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::compute::cast;
 use arrow::compute::kernels::numeric::{add, mul, neg, sub};
 use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Field,
-    FieldRef, Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    FieldRef, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit,
+    Schema, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use datafusion::common::{ScalarValue, exec_err, internal_err};
@@ -25,8 +26,14 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 
+use crate::transform::around::array_of;
 use crate::transform::interrupt;
 use crate::transform::sizes::{Budget, len_of, within_budget};
+
+/// Nanoseconds of a day.
+const NANOS_PER_DAY: i64 = 86_400_000_000_000;
+/// What to do about an interval that is too fine.
+const SHORTER: &str = "leave the finer part out, or use a column of a finer unit";
 
 /// `a + b`, `a - b`, `a * b`, a shift, or `- a`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -150,6 +157,10 @@ fn binary(
 ) -> Result<ColumnarValue> {
     if matches!(op, Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight) {
         within_width(right)?;
+    }
+    if matches!(op, Operator::Plus | Operator::Minus) {
+        whole_intervals(left, right)?;
+        whole_intervals(right, left)?;
     }
     if let Some(result) = integers(op, left, right) {
         return result.map(ColumnarValue::Array);
@@ -360,10 +371,7 @@ fn within_width(count: &ColumnarValue) -> Result<()> {
         return Ok(());
     };
     let bits = i128::try_from(width * 8).unwrap_or(i128::MAX);
-    let counts = match count {
-        ColumnarValue::Array(array) => Arc::clone(array),
-        ColumnarValue::Scalar(scalar) => scalar.to_array()?,
-    };
+    let counts = array_of(count)?;
     let beyond = match data_type {
         DataType::Int8 => first_beyond::<Int8Type>(&counts, bits),
         DataType::Int16 => first_beyond::<Int16Type>(&counts, bits),
@@ -380,6 +388,36 @@ fn within_width(count: &ColumnarValue) -> Result<()> {
     }
 }
 
+/// An interval that is added to a date or a timestamp has no part of its unit, which would be dropped.
+fn whole_intervals(moment: &ColumnarValue, interval: &ColumnarValue) -> Result<()> {
+    let (unit, advice) = match moment.data_type() {
+        DataType::Date32 | DataType::Date64 => (
+            NANOS_PER_DAY,
+            "write CAST(... AS TIMESTAMP) + ... to have a time",
+        ),
+        DataType::Timestamp(TimeUnit::Second, _) => (1_000_000_000, SHORTER),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => (1_000_000, SHORTER),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => (1_000, SHORTER),
+        _ => return Ok(()),
+    };
+    let DataType::Interval(_) = interval.data_type() else {
+        return Ok(());
+    };
+    let nanos = cast(
+        &array_of(interval)?,
+        &DataType::Interval(IntervalUnit::MonthDayNano),
+    )?;
+    let nanos = nanos.as_primitive::<IntervalMonthDayNanoType>().iter();
+    let mut nanos = nanos.flatten().map(|parts| parts.nanoseconds);
+    match nanos.find(|nanos| nanos % unit != 0) {
+        None => Ok(()),
+        Some(nanos) => exec_err!(
+            "an interval with {nanos} nanoseconds beside days is no whole number of units of {}: {advice}",
+            moment.data_type()
+        ),
+    }
+}
+
 fn first_beyond<T: ArrowPrimitiveType>(counts: &ArrayRef, bits: i128) -> Option<i128>
 where
     T::Native: Into<i128>,
@@ -391,11 +429,10 @@ where
 /// Decimals are computed in their native integers, which hold more digits than the type has.
 fn within_precision(value: &ColumnarValue) -> Result<()> {
     let data_type = value.data_type();
-    let array = match value {
-        _ if !data_type.is_decimal() => return Ok(()),
-        ColumnarValue::Array(array) => Arc::clone(array),
-        ColumnarValue::Scalar(scalar) => scalar.to_array()?,
-    };
+    if !data_type.is_decimal() {
+        return Ok(());
+    }
+    let array = array_of(value)?;
     match data_type {
         DataType::Decimal32(precision, _) => digits::<Decimal32Type>(&array, precision),
         DataType::Decimal64(precision, _) => digits::<Decimal64Type>(&array, precision),

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 
 use super::function::checked_function;
 use super::operation::Operation;
+use crate::transform::rewrite::rewritten;
 use crate::transform::sizes::{Budget, capped};
 
 /// Replaces operators that wrap around, in a whole query.
@@ -33,7 +32,11 @@ impl CheckedArithmetic {
     }
 
     fn replace(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        plan.transform_up_with_subqueries(|node| checked(node, &self.budget))
+        plan.transform_up_with_subqueries(|node| {
+            rewritten(node, |expr, schema| {
+                expr.transform_up(|expr| replaced(expr, schema, &self.budget))
+            })
+        })
     }
 }
 
@@ -66,35 +69,6 @@ impl OptimizerRule for CheckedArithmetic {
         _config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
         self.replace(plan)
-    }
-}
-
-/// One node of a query with its operators replaced. Names and types stay, so that nodes above it do not notice.
-fn checked(plan: LogicalPlan, budget: &Budget) -> Result<Transformed<LogicalPlan>> {
-    let schema = schema_of(&plan)?;
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let replaced = expr.transform_up(|expr| replaced(expr, &schema, budget))?;
-        // A sort key within a window has no name of its own, and shows in the window's.
-        Ok(match replaced.transformed {
-            true => replaced.update_data(|expr| name.restore(expr)),
-            false => replaced,
-        })
-    })
-}
-
-/// The columns that expressions of a node may name.
-fn schema_of(plan: &LogicalPlan) -> Result<DFSchemaRef> {
-    let inputs = plan.inputs();
-    if let LogicalPlan::TableScan(scan) = plan {
-        let table = scan.table_name.clone();
-        let schema = DFSchema::try_from_qualified_schema(table, &scan.source.schema())?;
-        return Ok(Arc::new(schema));
-    }
-    match inputs.as_slice() {
-        [input] => Ok(Arc::clone(input.schema())),
-        inputs => Ok(Arc::new(merge_schema(inputs))),
     }
 }
 

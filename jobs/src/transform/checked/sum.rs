@@ -40,23 +40,21 @@ pub(in crate::transform) fn checked_sum() -> Arc<AggregateUDF> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedSum(Sum);
 
-/// Calls `$go` with the type of the values; `None` for those that do not wrap (floats).
-macro_rules! with_type {
-    ($data_type:expr, $go:ident) => {
-        match $data_type {
-            DataType::Int64 => $go!(Int64Type),
-            DataType::UInt64 => $go!(UInt64Type),
-            DataType::Decimal32(..) => $go!(Decimal32Type),
-            DataType::Decimal64(..) => $go!(Decimal64Type),
-            DataType::Decimal128(..) => $go!(Decimal128Type),
-            DataType::Decimal256(..) => $go!(Decimal256Type),
-            DataType::Duration(TimeUnit::Second) => $go!(DurationSecondType),
-            DataType::Duration(TimeUnit::Millisecond) => $go!(DurationMillisecondType),
-            DataType::Duration(TimeUnit::Microsecond) => $go!(DurationMicrosecondType),
-            DataType::Duration(TimeUnit::Nanosecond) => $go!(DurationNanosecondType),
-            _ => None,
-        }
-    };
+/// How values of a type are added up; `None` for those that do not wrap (floats).
+fn adding(data_type: &DataType) -> Option<Box<dyn Adding>> {
+    Some(match data_type {
+        DataType::Int64 => Kit::<Int64Type, Total>::boxed(),
+        DataType::UInt64 => Kit::<UInt64Type, Total>::boxed(),
+        DataType::Decimal32(..) => Kit::<Decimal32Type, Total>::boxed(),
+        DataType::Decimal64(..) => Kit::<Decimal64Type, Total>::boxed(),
+        DataType::Decimal128(..) => Kit::<Decimal128Type, Total>::boxed(),
+        DataType::Decimal256(..) => Kit::<Decimal256Type, Total>::boxed(),
+        DataType::Duration(TimeUnit::Second) => Kit::<DurationSecondType, Total>::boxed(),
+        DataType::Duration(TimeUnit::Millisecond) => Kit::<DurationMillisecondType, Total>::boxed(),
+        DataType::Duration(TimeUnit::Microsecond) => Kit::<DurationMicrosecondType, Total>::boxed(),
+        DataType::Duration(TimeUnit::Nanosecond) => Kit::<DurationNanosecondType, Total>::boxed(),
+        _ => return None,
+    })
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -77,18 +75,8 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        macro_rules! own {
-            ($t:ty) => {
-                Some(match args.is_distinct {
-                    true => {
-                        Box::new(DistinctSum::<$t>::new(args.return_type())) as Box<dyn Accumulator>
-                    }
-                    false => Box::new(OneSum::<$t>::new(Finish::Sum, args.return_type())),
-                })
-            };
-        }
-        match with_type!(args.return_type(), own) {
-            Some(own) => Ok(own),
+        match adding(args.return_type()) {
+            Some(own) => Ok(own.accumulator(&args)),
             None => self.0.accumulator(args),
         }
     }
@@ -100,32 +88,17 @@ impl AggregateUDFImpl for CheckedSum {
         if args.is_distinct {
             return not_impl_err!("`sum(DISTINCT ...)` over a window that moves");
         }
-        macro_rules! own {
-            ($t:ty) => {
-                Some(Box::new(OneSum::<$t>::new(Finish::Sum, args.return_type()))
-                    as Box<dyn Accumulator>)
-            };
-        }
-        match with_type!(args.return_type(), own) {
-            Some(own) => Ok(own),
+        match adding(args.return_type()) {
+            Some(own) => Ok(own.accumulator(&args)),
             None => self.0.create_sliding_accumulator(args),
         }
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        macro_rules! own {
-            ($t:ty) => {
-                Some(<$t as Summand>::Wide::state_type(args.return_type()))
-            };
+        match adding(args.return_type()) {
+            Some(own) => Ok(own.state_fields(&args)),
+            None => self.0.state_fields(args),
         }
-        let Some(state) = with_type!(args.return_type(), own).filter(|_| !args.is_distinct) else {
-            return self.0.state_fields(args);
-        };
-        let name = |part| format_state_name(args.name, part);
-        Ok(vec![
-            Field::new(name("sum"), state, false).into(),
-            Field::new(name("count"), DataType::UInt64, false).into(),
-        ])
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
@@ -136,16 +109,8 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        macro_rules! own {
-            ($t:ty) => {
-                Some(
-                    Box::new(GroupSums::<$t>::new(Finish::Sum, args.return_type()))
-                        as Box<dyn GroupsAccumulator>,
-                )
-            };
-        }
-        match with_type!(args.return_type(), own) {
-            Some(own) => Ok(own),
+        match adding(args.return_type()) {
+            Some(own) => Ok(own.groups(&args)),
             None => self.0.create_groups_accumulator(args),
         }
     }
@@ -327,43 +292,97 @@ fn too_wide(result: &DataType) -> DataFusionError {
     DataFusionError::Execution(format!("overflow: a sum is beyond {result}"))
 }
 
-/// What becomes of the sum of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finish {
-    Sum,
-    /// Divided by the number of values, towards nought.
-    Mean,
+/// What becomes of the sum of a group, which has a value at least.
+pub(super) trait Finish<T: Summand>: Debug + Send + Sync + 'static {
+    /// What it becomes.
+    type Out: ArrowPrimitiveType + Debug;
+
+    fn of(
+        sum: T::Wide,
+        count: u64,
+        result: &DataType,
+    ) -> Result<<Self::Out as ArrowPrimitiveType>::Native>;
 }
 
-impl Finish {
-    fn of<T: Summand>(self, sum: T::Wide, count: u64, result: &DataType) -> Result<T::Native> {
-        match self {
-            Finish::Sum => narrow::<T>(sum, result),
-            Finish::Mean => narrow::<T>(sum.over(count), result),
-        }
+/// The sum itself.
+#[derive(Debug)]
+pub(super) struct Total;
+
+impl<T: Summand> Finish<T> for Total {
+    type Out = T;
+
+    fn of(sum: T::Wide, _count: u64, result: &DataType) -> Result<T::Native> {
+        T::narrow(sum, result).ok_or_else(|| beyond(sum, result))
     }
 }
 
-fn narrow<T: Summand>(sum: T::Wide, result: &DataType) -> Result<T::Native> {
-    T::narrow(sum, result).ok_or_else(|| beyond(sum, result))
+/// How an aggregate function adds up values of one type.
+pub(super) trait Adding {
+    fn accumulator(&self, args: &AccumulatorArgs<'_>) -> Box<dyn Accumulator>;
+    fn state_fields(&self, args: &StateFieldsArgs<'_>) -> Vec<FieldRef>;
+    fn groups(&self, args: &AccumulatorArgs<'_>) -> Box<dyn GroupsAccumulator>;
+}
+
+/// [`Adding`] of values of the type `T`, of which the sum becomes `F`.
+pub(super) struct Kit<T, F>(PhantomData<fn() -> (T, F)>);
+
+impl<T: Summand, F: Finish<T>> Kit<T, F> {
+    pub(super) fn boxed() -> Box<dyn Adding> {
+        Box::new(Kit::<T, F>(PhantomData))
+    }
+}
+
+impl<T: Summand, F: Finish<T>> Adding for Kit<T, F> {
+    fn accumulator(&self, args: &AccumulatorArgs<'_>) -> Box<dyn Accumulator> {
+        let result = args.return_type();
+        match args.is_distinct {
+            true => Box::new(DistinctSum::<T, F>::new(result, args.expr_fields)),
+            false => Box::new(OneSum::<T, F>::new(result)),
+        }
+    }
+
+    fn state_fields(&self, args: &StateFieldsArgs<'_>) -> Vec<FieldRef> {
+        let name = |part| format_state_name(args.name, part);
+        if args.is_distinct {
+            let item = summand_type::<T>(args.input_fields);
+            let item = Field::new_list_field(item, true);
+            let list = DataType::List(Arc::new(item));
+            return vec![Field::new(name("values"), list, false).into()];
+        }
+        let state = T::Wide::state_type(args.return_type());
+        vec![
+            Field::new(name("sum"), state, false).into(),
+            Field::new(name("count"), DataType::UInt64, false).into(),
+        ]
+    }
+
+    fn groups(&self, args: &AccumulatorArgs<'_>) -> Box<dyn GroupsAccumulator> {
+        Box::new(GroupSums::<T, F>::new(args.return_type()))
+    }
+}
+
+/// The type of the values, with the digits of a decimal.
+fn summand_type<T: Summand>(input_fields: &[FieldRef]) -> DataType {
+    let given = input_fields.first().map(|field| field.data_type().clone());
+    given.unwrap_or(T::DATA_TYPE)
 }
 
 /// The sum of one group, which rows may leave again.
 #[derive(Debug)]
-pub(super) struct OneSum<T: Summand> {
+struct OneSum<T: Summand, F> {
     sum: T::Wide,
-    finish: Finish,
     count: u64,
     result: DataType,
+    finish: PhantomData<F>,
 }
 
-impl<T: Summand> OneSum<T> {
-    pub(super) fn new(finish: Finish, result: &DataType) -> Self {
+impl<T: Summand, F: Finish<T>> OneSum<T, F> {
+    fn new(result: &DataType) -> Self {
         OneSum {
-            finish,
             sum: T::Wide::default(),
             count: 0,
             result: result.clone(),
+            finish: PhantomData,
         }
     }
 
@@ -384,14 +403,20 @@ impl<T: Summand> OneSum<T> {
     }
 }
 
-impl<T: Summand> Accumulator for OneSum<T> {
+impl<T: Summand, F: Finish<T>> Accumulator for OneSum<T, F> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.count += self.each(&values[0], T::Wide::plus)?;
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.count -= self.each(&values[0], T::Wide::minus)?;
+        let left = self.each(&values[0], T::Wide::minus)?;
+        debug_assert!(
+            left <= self.count,
+            "{left} values leave a window that has {}",
+            self.count
+        );
+        self.count -= left;
         Ok(())
     }
 
@@ -418,9 +443,9 @@ impl<T: Summand> Accumulator for OneSum<T> {
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let sum = match self.count {
             0 => None,
-            count => Some(self.finish.of::<T>(self.sum, count, &self.result)?),
+            count => Some(F::of(self.sum, count, &self.result)?),
         };
-        ScalarValue::new_primitive::<T>(sum, &self.result)
+        ScalarValue::new_primitive::<F::Out>(sum, &self.result)
     }
 
     fn size(&self) -> usize {
@@ -430,21 +455,26 @@ impl<T: Summand> Accumulator for OneSum<T> {
 
 /// The sum of the values that differ.
 #[derive(Debug)]
-struct DistinctSum<T: Summand> {
+struct DistinctSum<T: Summand, F> {
     values: HashSet<T::Native>,
+    /// Of the values.
+    data_type: DataType,
     result: DataType,
+    finish: PhantomData<F>,
 }
 
-impl<T: Summand> DistinctSum<T> {
-    fn new(result: &DataType) -> Self {
+impl<T: Summand, F: Finish<T>> DistinctSum<T, F> {
+    fn new(result: &DataType, input_fields: &[FieldRef]) -> Self {
         DistinctSum {
             values: HashSet::new(),
+            data_type: summand_type::<T>(input_fields),
             result: result.clone(),
+            finish: PhantomData,
         }
     }
 }
 
-impl<T: Summand> Accumulator for DistinctSum<T> {
+impl<T: Summand, F: Finish<T>> Accumulator for DistinctSum<T, F> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let values = values[0].as_primitive::<T>();
         self.values.extend(values.iter().flatten());
@@ -461,8 +491,8 @@ impl<T: Summand> Accumulator for DistinctSum<T> {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let values = self.values.iter().copied();
         let values = PrimitiveArray::<T>::from_iter_values(values);
-        let values = values.with_data_type(self.result.clone());
-        let item = Arc::new(Field::new_list_field(self.result.clone(), true));
+        let values = values.with_data_type(self.data_type.clone());
+        let item = Arc::new(Field::new_list_field(self.data_type.clone(), true));
         let offsets = OffsetBuffer::from_lengths([values.len()]);
         let list = ListArray::try_new(item, offsets, Arc::new(values), None)?;
         Ok(vec![ScalarValue::List(Arc::new(list))])
@@ -470,14 +500,15 @@ impl<T: Summand> Accumulator for DistinctSum<T> {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         if self.values.is_empty() {
-            return ScalarValue::new_primitive::<T>(None, &self.result);
+            return ScalarValue::new_primitive::<F::Out>(None, &self.result);
         }
         let mut sum = T::Wide::default();
         for value in &self.values {
             let next = sum.plus(T::widen(*value));
             sum = next.ok_or_else(|| too_wide(&self.result))?;
         }
-        ScalarValue::new_primitive::<T>(Some(narrow::<T>(sum, &self.result)?), &self.result)
+        let finished = F::of(sum, self.values.len() as u64, &self.result)?;
+        ScalarValue::new_primitive::<F::Out>(Some(finished), &self.result)
     }
 
     fn size(&self) -> usize {
@@ -487,18 +518,16 @@ impl<T: Summand> Accumulator for DistinctSum<T> {
 
 /// The sums of many groups.
 #[derive(Debug)]
-pub(super) struct GroupSums<T: Summand> {
-    finish: Finish,
+struct GroupSums<T: Summand, F> {
     sums: Vec<T::Wide>,
     counts: Vec<u64>,
     result: DataType,
-    of: PhantomData<T>,
+    of: PhantomData<(T, F)>,
 }
 
-impl<T: Summand> GroupSums<T> {
-    pub(super) fn new(finish: Finish, result: &DataType) -> Self {
+impl<T: Summand, F: Finish<T>> GroupSums<T, F> {
+    fn new(result: &DataType) -> Self {
         GroupSums {
-            finish,
             sums: Vec::new(),
             counts: Vec::new(),
             result: result.clone(),
@@ -507,6 +536,8 @@ impl<T: Summand> GroupSums<T> {
     }
 
     fn resize(&mut self, groups: usize) {
+        debug_assert_eq!(self.sums.len(), self.counts.len());
+        debug_assert!(self.sums.len() <= groups, "a group never goes: {groups}");
         self.sums.resize(groups, T::Wide::default());
         self.counts.resize(groups, 0);
     }
@@ -526,7 +557,7 @@ impl<T: Summand> GroupSums<T> {
     }
 }
 
-impl<T: Summand> GroupsAccumulator for GroupSums<T> {
+impl<T: Summand, F: Finish<T>> GroupsAccumulator for GroupSums<T, F> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -573,13 +604,13 @@ impl<T: Summand> GroupsAccumulator for GroupSums<T> {
         let mut values = Vec::with_capacity(sums.len());
         for (sum, count) in sums.into_iter().zip(&counts) {
             values.push(match count {
-                0 => T::Native::default(),
-                count => self.finish.of::<T>(sum, *count, &self.result)?,
+                0 => Default::default(),
+                count => F::of(sum, *count, &self.result)?,
             });
         }
         let nulls: NullBuffer = counts.iter().map(|count| *count > 0).collect();
         let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
-        let array = PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls);
+        let array = PrimitiveArray::<F::Out>::new(ScalarBuffer::from(values), nulls);
         Ok(Arc::new(array.with_data_type(self.result.clone())))
     }
 
@@ -599,7 +630,7 @@ impl<T: Summand> GroupsAccumulator for GroupSums<T> {
         values: &[ArrayRef],
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        let mut each = GroupSums::<T>::new(self.finish, &self.result);
+        let mut each = GroupSums::<T, F>::new(&self.result);
         let groups: Vec<usize> = (0..values[0].len()).collect();
         each.update_batch(values, &groups, opt_filter, groups.len())?;
         each.state(EmitTo::All)

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::support::{Ended, Place};
 
 mod arithmetic;
+mod coercion;
 mod containers;
 mod exact;
 mod floats;
