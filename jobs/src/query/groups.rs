@@ -31,6 +31,12 @@ pub(super) fn of_aggregate(aggregate: &Aggregate) -> Result<Cut, TransformError>
             advice: "write a job for each of its groupings, or group by all columns and add up the groups".to_owned(),
         });
     }
+    let columns = aggregate.group_expr.len() + aggregate.aggr_expr.len();
+    assert_eq!(
+        aggregate.schema.fields().len(),
+        columns,
+        "keys and aggregates"
+    );
     let mut builder = Builder::new(&aggregate.input);
     for (index, key) in aggregate.group_expr.iter().enumerate() {
         let data_type = aggregate.schema.field(index).data_type().clone();

@@ -4,7 +4,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::logical_plan::{FetchType, Limit, SkipType, Sort};
-use datafusion::logical_expr::{Distinct, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 
 use super::distinct;
 use super::groups::{self, GroupOperands};
@@ -39,8 +39,9 @@ pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, T
         .analyzer()
         .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
         .map_err(failed)?;
-    let layout = Layout::of(plan, &analyzed)?;
     let analyzed = limits::folded(state, analyzed)?;
+    let analyzed = analyzed.transform_up(keys_once).map_err(failed)?.data;
+    let layout = Layout::of(plan, &analyzed)?;
     let plan = apart(state, analyzed)?;
     let Some(lowest) = scope::lowest(&plan).map_err(failed)? else {
         return Err(TransformError::NotMergeable {
@@ -81,6 +82,27 @@ pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, T
         rest,
         layout,
     })
+}
+
+/// A grouping by each of its keys once: `GROUP BY k, k` has one column of them.
+fn keys_once(node: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let LogicalPlan::Aggregate(aggregate) = node else {
+        return Ok(Transformed::no(node));
+    };
+    let mut keys: Vec<Expr> = Vec::with_capacity(aggregate.group_expr.len());
+    for key in &aggregate.group_expr {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    if keys.len() == aggregate.group_expr.len() {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    }
+    let Aggregate {
+        input, aggr_expr, ..
+    } = aggregate;
+    let once = Aggregate::try_new(input, keys, aggr_expr)?;
+    Ok(Transformed::yes(LogicalPlan::Aggregate(once)))
 }
 
 /// A grouping or limit, as what is below it and what it becomes.

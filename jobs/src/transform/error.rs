@@ -237,7 +237,7 @@ fn beyond_nanos(message: String) -> String {
         || message.contains("can be represented as nanoseconds");
     match is_it {
         true => format!(
-            "{message}; write CAST(... AS TIMESTAMP) instead of to_timestamp(...): it has microseconds, which reach all years"
+            "{message}; write CAST(... AS TIMESTAMP) of the date or text: it has microseconds, which reach all years"
         ),
         false => message,
     }

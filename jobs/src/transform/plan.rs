@@ -22,7 +22,7 @@ use super::checked::{CheckedArithmetic, checked_avg, checked_sum};
 use super::deep::deeply_for;
 use super::depth::{self, Measure};
 use super::error::TransformError;
-use super::exact::ExactCoercion;
+use super::exact::{ExactCoercion, in_microseconds};
 use super::input::{BatchIter, Input, InputRows};
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -317,6 +317,7 @@ impl Session {
         }
         // The tables are in memory, so that nothing here ever waits.
         let plan = block_on(state.statement_to_plan(statement))
+            .and_then(in_microseconds)
             .map_err(|error| TransformError::from_plan(&error))?;
         check::repeatable_read_of_source(&plan)?;
         Ok(CheckedPlan { plan, measure })

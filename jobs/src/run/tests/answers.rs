@@ -165,8 +165,11 @@ fn sorted(rows: Vec<Value>) -> Vec<String> {
     rows
 }
 
-/// A value. A decimal of a key has no zeros at its end.
+/// A value. A decimal of a key has no zeros at its end, and nought has no sign.
 fn shown(value: &Value) -> String {
+    if value.is_f64() && value.as_f64() == Some(0.0) {
+        return "0.0".to_owned();
+    }
     match value["$dec"].as_str().filter(|digits| digits.contains('.')) {
         Some(digits) => format!(
             "decimal {}",

@@ -83,7 +83,14 @@ fn scalar(dice: &mut Dice) -> String {
         1 => "i % 3".to_owned(),
         2 => "upper(k)".to_owned(),
         3 => "coalesce(i, j)".to_owned(),
-        4 => "CASE WHEN b THEN i ELSE j END".to_owned(),
+        4 => dice
+            .of(&[
+                "CASE WHEN b THEN i ELSE j END",
+                "CASE WHEN b THEN i ELSE f END",
+                "coalesce(i, f)",
+                "date_trunc('week', z)",
+            ])
+            .to_owned(),
         5 => "f * 2".to_owned(),
         6 => "k IS NULL".to_owned(),
         _ => plain.to_owned(),
@@ -105,6 +112,13 @@ fn predicate(dice: &mut Dice) -> String {
             "k LIKE '%b%'",
             "d >= 5.25",
             "t < DATE '2013-01-15'",
+            "i > 0.5",
+            "i IN (1.0, 2.5, 3.0)",
+            "i BETWEEN -0.5 AND 2.5",
+            "f <> i",
+            "d > f",
+            "t < z",
+            "z > TIMESTAMP '2013-02-01 00:00:30'",
             "j IN (SELECT column1 * 2 FROM (VALUES (1), (2), (100)))",
         ])
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::exec_err;
@@ -26,6 +26,8 @@ enum Check {
     Seconds,
     /// Floats that are taken as a number of units are whole.
     Whole,
+    /// Floats that are finite give such.
+    Finite,
     /// Times are those of nanoseconds, whatever their unit.
     Nanos,
     /// Times are moved by whole cycles of the calendar to where nanoseconds are.
@@ -41,6 +43,7 @@ pub(super) fn checked_function(func: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> 
         | "to_timestamp_millis"
         | "to_timestamp_micros"
         | "to_timestamp_nanos" => Check::Whole,
+        "round" | "trunc" => Check::Finite,
         "date_bin" => Check::Nanos,
         "date_trunc" => Check::Calendar,
         _ => return None,
@@ -54,6 +57,7 @@ impl Wrapper for Check {
         match self {
             Check::Calendar => return calendar::called(inner, args),
             Check::Nanos => calendar::within_nanos(name, &args)?,
+            Check::Finite => return finite(inner, args),
             _ => {}
         }
         if let Some(argument) = args
@@ -79,7 +83,7 @@ impl Wrapper for Check {
                         );
                     }
                 }
-                Check::Natural | Check::Nanos | Check::Calendar => {}
+                Check::Natural | Check::Finite | Check::Nanos | Check::Calendar => {}
             }
         }
         let result = inner.invoke_with_args(args)?;
@@ -92,4 +96,34 @@ impl Wrapper for Check {
         }
         Ok(result)
     }
+}
+
+/// Calls a function that moves the point of a float there and back: there it may be beyond what a float is.
+fn finite(inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let Some(argument) = args
+        .args
+        .first()
+        .filter(|arg| arg.data_type().is_floating())
+    else {
+        return inner.invoke_with_args(args);
+    };
+    let before = cast(&array_of(argument)?, &DataType::Float64)?;
+    let result = inner.invoke_with_args(args)?;
+    let after = cast(&array_of(&result)?, &DataType::Float64)?;
+    let (before, after) = (
+        before.as_primitive::<Float64Type>(),
+        after.as_primitive::<Float64Type>(),
+    );
+    for (row, after) in after.iter().enumerate() {
+        let of = if before.len() == 1 { 0 } else { row };
+        let is_lost = after.is_some_and(|after| !after.is_finite());
+        if is_lost && before.is_valid(of) && before.value(of).is_finite() {
+            return exec_err!(
+                "overflow: {}({}, ...) has too many places: a float has 17 digits",
+                inner.name(),
+                before.value(of)
+            );
+        }
+    }
+    Ok(result)
 }

@@ -2,22 +2,45 @@
 //! would end in the year 2262.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
-use super::written;
+use crate::transform::rewrite::rewritten;
 
 /// Whether a zone is that of times which say none.
 pub(crate) fn is_utc(zone: &str) -> bool {
     matches!(zone, "UTC" | "utc" | "Z" | "+00:00" | "+00")
 }
 
-/// An expression whose parts were looked at, marked if it is a cast.
-pub(super) fn opened(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+/// A query as it was planned, with microseconds where it leaves the unit open. Only once: casts that are added later
+/// are meant.
+pub(in crate::transform) fn in_microseconds(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|node| {
+        let opened = rewritten(node, |expr, schema| {
+            expr.transform_up(|part| {
+                let is_open = matches!(part, Expr::Cast(_) | Expr::ScalarFunction(_));
+                match is_open {
+                    true => opened(part, schema).map(Transformed::yes),
+                    false => Ok(Transformed::no(part)),
+                }
+            })
+        })?;
+        // A set operation is not consistent before its columns are of one type.
+        opened.map_data(|node| match node {
+            LogicalPlan::Union(_) | LogicalPlan::Join(_) => Ok(node),
+            node => node.recompute_schema(),
+        })
+    })?;
+    Ok(done.data)
+}
+
+/// An expression whose parts were looked at.
+fn opened(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     match expr {
-        Expr::Cast(cast) => Ok(written::marked(in_micros(cast, schema)?)),
+        Expr::Cast(cast) => Ok(Expr::Cast(in_micros(cast, schema)?)),
         Expr::ScalarFunction(mut call) => {
             known_part(&call)?;
             for index in moments(&call) {
@@ -121,7 +144,7 @@ fn as_it_is(call: &mut ScalarFunction, schema: &DFSchema) {
         && is_utc(&zone)
     {
         let to = DataType::Timestamp(unit, None);
-        *time = written::marked(Cast::new(Box::new(time.clone()), to));
+        *time = Expr::Cast(Cast::new(Box::new(time.clone()), to));
     }
 }
 
@@ -130,7 +153,7 @@ fn taken_as_micros(arg: Expr, schema: &DFSchema) -> Expr {
         .get_type(schema)
         .is_ok_and(|from| is_coarse(&from) && !matches!(from, DataType::Timestamp(..)));
     match is_text_or_day {
-        true => written::marked(Cast::new(
+        true => Expr::Cast(Cast::new(
             Box::new(arg),
             DataType::Timestamp(TimeUnit::Microsecond, None),
         )),

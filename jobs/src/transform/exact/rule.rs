@@ -13,7 +13,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use super::cast::{exact_cast, is_lossy};
 use super::compare::{compared, is_comparable, is_comparison};
 use super::text::whole_text;
-use super::{moment, written};
+use super::written;
 use crate::transform::rewrite::rewritten;
 
 /// Values of an `IN` list that are compared one by one.
@@ -46,23 +46,17 @@ impl AnalyzerRule for ExactCoercion {
 /// A node with its casts marked.
 fn prepared(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let is_values = matches!(node, LogicalPlan::Values(_));
-    let prepared = rewritten(node, |expr, schema| {
+    rewritten(node, |expr, _schema| {
         // The planner has made the columns of VALUES one type.
         if is_values && is_whole_number_as_float(&expr) {
             return Ok(Transformed::no(expr));
         }
         expr.transform_up(|part| {
-            let is_open = matches!(part, Expr::Cast(_) | Expr::ScalarFunction(_));
-            match is_open {
-                true => moment::opened(part, schema).map(Transformed::yes),
-                false => Ok(Transformed::no(part)),
-            }
+            Ok(match part {
+                Expr::Cast(cast) => Transformed::yes(written::marked(cast)),
+                part => Transformed::no(part),
+            })
         })
-    })?;
-    // A set operation is not consistent before its columns are of one type.
-    prepared.map_data(|node| match node {
-        LogicalPlan::Union(_) | LogicalPlan::Join(_) => Ok(node),
-        node => node.recompute_schema(),
     })
 }
 

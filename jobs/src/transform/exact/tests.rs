@@ -227,6 +227,7 @@ fn far_days_compare_and_are_cut() {
     }
     for (expr, words) in [
         ("to_timestamp('9999-12-31')", "CAST(... AS TIMESTAMP)"),
+        ("round(f, 400)", "too many places"),
         ("date_bin(INTERVAL '1 day', t)", "date_trunc"),
         ("date_bin(INTERVAL '1 day', d)", "date_trunc"),
         (

@@ -89,6 +89,25 @@ fn far_days_are_computed_with() {
     );
 }
 
+/// A key that is named twice is one, and dates that become timestamps are still those days when operands are read.
+#[test]
+fn keys_are_read_as_they_were_written() {
+    assert_eq!(
+        answer("SELECT k, count(*) AS n FROM source WHERE v > 0 GROUP BY k, k"),
+        [(json!("a"), json!({"n": 1})), (json!("b"), json!({"n": 1}))]
+    );
+    assert_eq!(
+        answer(
+            "SELECT coalesce(d, to_timestamp(0)) AS x, count(*) AS n FROM source \
+             WHERE d < DATE '2100-01-01' GROUP BY 1"
+        ),
+        [
+            (json!({"$ts": "2020-01-15T00:00:00Z"}), json!({"n": 1})),
+            (json!({"$ts": "2020-02-29T00:00:00Z"}), json!({"n": 2})),
+        ]
+    );
+}
+
 #[test]
 fn an_integer_beyond_floats_compares_exactly_or_fails_its_shard() {
     assert_eq!(
@@ -110,6 +129,22 @@ fn an_integer_beyond_floats_compares_exactly_or_fails_its_shard() {
     run(&finer)
         .with_code(1)
         .told(&["`a.csv`: line 2", "no whole number of units"]);
+}
+
+/// The rows that a query gives to [merge] have the types that they are computed in.
+#[test]
+fn rows_of_two_types_merge_as_one() {
+    let place = place("SELECT k, CASE WHEN f > 2 THEN 1 ELSE 1.5 END AS x FROM source");
+    let text = std::fs::read_to_string(place.path("job.toml")).unwrap();
+    let text = text.replace(
+        "[result]\nstore = \"t\"\n",
+        "[merge]\nstore = \"t\"\nkey = [\"k\"]\n[merge.values]\ns = \"sum(x)\"\nm = \"max(x)\"\n",
+    );
+    place.write("job.toml", text);
+    run(&place).done();
+    let row = |key: &str, value: f64| (json!(key), json!({"s": value, "m": value}));
+    let expected = [row("a", 1.5), row("b", 1.0), row("c", 1.0), row("d", 1.0)];
+    assert_eq!(records(&place), expected);
 }
 
 /// Exit code 2, the line of the job file, and what to write instead.
