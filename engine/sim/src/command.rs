@@ -126,6 +126,7 @@ impl Command {
             stops_early: false,
             ..self.campaign(self.seeds.unwrap_or(SEEDS), self.mutant)
         };
+        say!("from seed {}", campaign.from);
         let start = Instant::now();
         let is_terminal = std::io::stderr().is_terminal();
         let summary = campaign.run(|done, violations| {

@@ -189,7 +189,11 @@ pub fn run(world: &mut World) -> std::result::Result<(), Violation> {
         world.check()?;
     }
     world.calm();
-    (0..world.mortals()).for_each(|process| world.kill(ProcessId(process)));
+    for process in (0..world.mortals()).map(ProcessId) {
+        // Whoever lives gets to its end.
+        world.finish(process, END_STEPS_MAX)?;
+        world.kill(process);
+    }
     let last = ProcessId(world.mortals());
     for side in sides {
         let environment = environment(world, last);

@@ -38,6 +38,9 @@ const ROT_PERCENT: u64 = 4;
 const ADYA_PERCENT: u64 = 10;
 /// Of a hundred seeds so many are about little but folding and collecting.
 const HOT_PERCENT: u64 = 20;
+/// In so many of a hundred seeds processes live on until they end by themselves, which takes twice the steps of all that
+/// comes before.
+const LIVES_ON_PERCENT: u64 = 10;
 /// Copies of the database at the most.
 const COPIES_MAX: usize = 2;
 /// Steps that the end of a run takes at the most, when nothing goes wrong any more.
@@ -150,6 +153,10 @@ fn end(
     let copier = ProcessId(world.mortals());
     world.finish(copier, END_STEPS_MAX)?;
     for process in mortals {
+        // Whoever lives gets to its end: a process that waits for ever would not.
+        if Random::new(world.seed(), 13).percent(LIVES_ON_PERCENT) {
+            world.finish(*process, END_STEPS_MAX)?;
+        }
         world.kill(*process);
     }
     if random.percent(50) {
