@@ -126,6 +126,20 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::Storage`](crate::base::Error::Storage).
     async fn read(&self, name: &Name) -> Result<Option<Bytes>>;
 
+    /// The whole object, as [`Storage::read`], unless it has more than `len_max` bytes: then nothing is read of
+    /// it. For objects of a kind that has a bound, in a place that a stranger may have filled.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::base::Error::Corrupt) naming an object that is too long;
+    /// [`Error::Storage`](crate::base::Error::Storage).
+    async fn read_at_most(&self, name: &Name, len_max: u64) -> Result<Option<Bytes>> {
+        let bytes = self.read(name).await?;
+        match bytes.as_ref().map(|bytes| bytes.len() as u64) {
+            Some(len) if len > len_max => Err(too_long(name, len, len_max)),
+            _ => Ok(bytes),
+        }
+    }
+
     /// Opens an immutable object for reads at offsets, `None` where there is none. It stays readable
     /// when its name is removed; where the medium cannot keep it, a read says
     /// [`Error::SnapshotTooOld`](crate::base::Error::SnapshotTooOld).
@@ -261,6 +275,15 @@ pub trait AppendFile: Send + Sync {
     /// Bytes that are allocated: written or zero.
     fn allocated(&self) -> u64;
 
+    /// Makes sure that the file is still where it was opened, before something is written to it that somebody will
+    /// look for there.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): nothing was written, and nothing should be.
+    async fn check_place(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes sure that `len` bytes are allocated, new ones zero and durable, so that
     /// [`AppendFile::write_durable`] below `len` changes no metadata. Less than is allocated already
     /// changes nothing.
@@ -328,6 +351,12 @@ fn check_range(name: &Name, offset: u64, len: usize, object_len: u64) -> Result<
         .and_then(|len| offset.checked_add(len));
     end.filter(|end| *end <= object_len)
         .ok_or_else(|| past_end(name, offset, len, object_len))
+}
+
+/// An object has more bytes than any of its kind.
+fn too_long(name: &Name, len: u64, len_max: u64) -> crate::base::Error {
+    let detail = format!("it has {len} bytes, and no such object has more than {len_max}");
+    crate::base::Error::corrupt(name, detail)
 }
 
 fn past_end(name: &Name, offset: u64, len: usize, object_len: u64) -> crate::base::Error {

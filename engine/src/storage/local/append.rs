@@ -9,10 +9,12 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::block;
+use super::folder::Folder;
 use super::platform::write_all_at;
 use crate::base::{Error, Result};
 use crate::storage::operation::is_out_of_space;
@@ -23,6 +25,7 @@ const ZEROS_LEN: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct LocalAppendFile {
+    folder: Arc<Folder>,
     name: Name,
     file: File,
     allocated: u64,
@@ -31,9 +34,10 @@ pub(super) struct LocalAppendFile {
 }
 
 impl LocalAppendFile {
-    pub(super) fn new(name: Name, file: File) -> io::Result<LocalAppendFile> {
+    pub(super) fn new(folder: Arc<Folder>, name: Name, file: File) -> io::Result<LocalAppendFile> {
         let allocated = file.metadata()?.len();
         Ok(LocalAppendFile {
+            folder,
             name,
             file,
             allocated,
@@ -72,6 +76,11 @@ impl LocalAppendFile {
 impl AppendFile for LocalAppendFile {
     fn allocated(&self) -> u64 {
         self.allocated
+    }
+
+    async fn check_place(&self) -> Result<()> {
+        let there = self.folder.still_there();
+        there.map_err(|cause| Operation::WriteDurable.error(&self.name, &cause))
     }
 
     async fn allocate(&mut self, len: u64) -> Result<()> {

@@ -4,18 +4,22 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::platform::{open_dir, sync_dir, uninterrupted};
+use super::platform::{Place, place, sync_path, uninterrupted};
+use super::root::{Kind, Root};
 
-/// The directories of the folder at `root`.
+/// The directories of the folder at `path`.
 ///
 /// Only [`Dirs::prune`] removes one, under the exclusive lock of the database; otherwise what is known to be
 /// durable stays so.
 #[derive(Debug)]
 pub(super) struct Dirs {
-    root: PathBuf,
+    path: PathBuf,
+    /// The folder, once it was there, and by what it is told from others.
+    root: OnceLock<(Root, Place)>,
     /// Directories whose own names are durable because *this* process synced their parents after it
     /// had seen them. That another process made a directory says nothing: it may have died before its sync.
     durable: Mutex<HashSet<String>>,
@@ -26,13 +30,49 @@ pub(super) struct Dirs {
 }
 
 impl Dirs {
-    pub(super) fn new(root: PathBuf) -> Dirs {
+    pub(super) fn new(path: PathBuf) -> Dirs {
+        // The process may go to another directory.
+        let path = std::path::absolute(&path).unwrap_or(path);
         Dirs {
-            root,
+            path,
+            root: OnceLock::new(),
             durable: Mutex::default(),
             failed: Mutex::default(),
             pruned: RwLock::default(),
         }
+    }
+
+    /// Where the folder is looked for.
+    pub(super) fn path(&self) -> &Path {
+        match self.path.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &self.path,
+        }
+    }
+
+    /// The folder; `None` where there is none yet. Once found it is the same for good, whatever its path leads to.
+    pub(super) fn root(&self) -> io::Result<Option<&Root>> {
+        if let Some((root, _)) = self.root.get() {
+            return Ok(Some(root));
+        }
+        let root = match Root::open(self.path()) {
+            Ok(root) => root,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause),
+        };
+        let place = place(&root.metadata()?);
+        Ok(Some(&self.root.get_or_init(|| (root, place)).0))
+    }
+
+    /// By what the folder that was found is told from others; `None` where none was found.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.root.get().map(|(_, place)| *place)
+    }
+
+    /// The folder, which was found before or is made now.
+    pub(super) fn made(&self) -> io::Result<&Root> {
+        self.make("")?;
+        self.root()?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Keeps every directory as long as the guard lives.
@@ -44,30 +84,33 @@ impl Dirs {
     pub(super) fn prune(&self) -> io::Result<()> {
         let _nobody_creates = self.pruned.write();
         self.durable.lock().clear();
-        for path in dirs_in(&self.root)? {
-            prune_below(&path)?;
+        let Some(root) = self.root()? else {
+            return Ok(());
+        };
+        for dir in dirs_in(root, "")? {
+            prune_below(root, &dir)?;
         }
         Ok(())
     }
 
     /// Makes `dir` (`""` is the root) and what lies above it, each durable in its parent.
     pub(super) fn make(&self, dir: &str) -> io::Result<()> {
-        self.walk(dir, make_dir)
+        self.walk(dir, Root::make_dir)
     }
 
     /// Makes durable the names in `dir`, and `dir` itself upwards; `dir` exists.
     pub(super) fn sync(&self, dir: &str) -> io::Result<()> {
-        self.walk(dir, |_| Ok(()))?;
-        self.sync_dir(&self.path(dir))
+        self.walk(dir, |_, _| Ok(()))?;
+        self.sync_dir(dir)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
         if let Some((kind, message)) = &*self.failed.lock() {
             let message = format!("an earlier sync failed: {message}");
             return Err(io::Error::new(*kind, message));
         }
-        let dir = open_dir(path)?;
-        let synced = sync_dir(&dir);
+        let root = self.root()?.ok_or(io::ErrorKind::NotFound)?;
+        let synced = root.sync_dir(dir)?;
         if let Err(cause) = &synced {
             *self.failed.lock() = Some((cause.kind(), cause.to_string()));
         }
@@ -76,60 +119,43 @@ impl Dirs {
 
     /// From the root down to `dir`: `visit` each directory that is not known to be durable, then
     /// make it so.
-    fn walk(&self, dir: &str, visit: fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    fn walk(&self, dir: &str, visit: fn(&Root, &str) -> io::Result<()>) -> io::Result<()> {
         if self.durable.lock().contains(dir) {
             return Ok(());
         }
         if dir.is_empty() {
-            if self.root.is_dir() {
-                sync_parent(&self.root);
-            } else {
-                make_root(&self.root)?;
+            match self.root()? {
+                Some(_) => sync_parent(self.path()),
+                None => make_root(&self.path)?,
             }
         } else {
             let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
             self.walk(parent, visit)?;
-            visit(&self.path(dir))?;
-            self.sync_dir(&self.path(parent))?;
+            let root = self.root()?;
+            visit(root.ok_or(io::ErrorKind::NotFound)?, dir)?;
+            self.sync_dir(parent)?;
         }
         self.durable.lock().insert(dir.to_owned());
         Ok(())
     }
-
-    fn path(&self, dir: &str) -> PathBuf {
-        // Joining "" would add a trailing slash.
-        if dir.is_empty() {
-            self.root.clone()
-        } else {
-            self.root.join(dir)
-        }
-    }
 }
 
-/// Makes one directory; it may exist.
-pub(super) fn make_dir(path: &Path) -> io::Result<()> {
-    match uninterrupted(|| fs::create_dir(path)) {
-        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        done => done,
-    }
+fn dirs_in(root: &Root, dir: &str) -> io::Result<Vec<String>> {
+    let entries = root.list(dir)?.into_iter();
+    let dirs = entries.filter(|(_, kind)| *kind == Kind::Dir);
+    Ok(dirs
+        .map(|(name, _)| match dir {
+            "" => name,
+            dir => format!("{dir}/{name}"),
+        })
+        .collect())
 }
 
-fn dirs_in(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut dirs = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            dirs.push(entry.path());
-        }
+fn prune_below(root: &Root, dir: &str) -> io::Result<()> {
+    for below in dirs_in(root, dir)? {
+        prune_below(root, &below)?;
     }
-    Ok(dirs)
-}
-
-fn prune_below(path: &Path) -> io::Result<()> {
-    for below in dirs_in(path)? {
-        prune_below(&below)?;
-    }
-    match fs::remove_dir(path) {
+    match root.remove_dir(dir) {
         Err(cause) if cause.kind() != io::ErrorKind::DirectoryNotEmpty => Err(cause),
         _ => Ok(()),
     }
@@ -141,13 +167,9 @@ fn sync_parent(path: &Path) {
     let Ok(path) = fs::canonicalize(path) else {
         return;
     };
-    if let Some(Err(cause)) = path.parent().map(open_and_sync) {
+    if let Some(Err(cause)) = path.parent().map(sync_path) {
         tracing::debug!(path = %path.display(), %cause, "the folder's own name was not synced");
     }
-}
-
-fn open_and_sync(path: &Path) -> io::Result<()> {
-    sync_dir(&open_dir(path)?)
 }
 
 /// Makes the folder itself, and what lies above it, durably.
@@ -157,8 +179,11 @@ fn make_root(path: &Path) -> io::Result<()> {
     }
     let parent = path.parent().unwrap_or(Path::new(""));
     make_root(parent)?;
-    make_dir(path)?;
-    open_and_sync(if parent.as_os_str().is_empty() {
+    match uninterrupted(|| fs::create_dir(path)) {
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
+        _ => {}
+    }
+    sync_path(if parent.as_os_str().is_empty() {
         Path::new(".")
     } else {
         parent

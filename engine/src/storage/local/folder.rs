@@ -2,21 +2,33 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dirs::Dirs;
 use super::mount::{self, MOUNTS, Mount};
 use super::platform::{place, uninterrupted};
+use super::root::{Root, is_a_link};
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::{Error, Result};
 use crate::storage::{Access, Name};
 
+/// What lies at the top of a database.
+const TOPS: [&str; 7] = [
+    "INSTANCE",
+    Name::LOCK,
+    Name::TMP,
+    Name::LOG,
+    Name::SEGMENT,
+    Name::MANIFEST,
+    Name::FLOOR,
+];
+
 /// A folder, and what this process remembers of it.
 #[derive(Debug)]
 pub(super) struct Folder {
-    pub(super) root: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) access: Access,
     pub(super) dirs: Dirs,
     /// Begins the name of every temporary file of this folder: process and random bits, so that
@@ -25,21 +37,18 @@ pub(super) struct Folder {
     temp_next: AtomicU64,
     /// What it lies on, once that was asked; `None` where nothing is known of it, or nothing is to be made of it.
     mount: OnceLock<Option<Mount>>,
-    /// File system and number of the root, once it was there.
-    place: OnceLock<(u64, u64)>,
 }
 
 impl Folder {
-    pub(super) fn new(root: PathBuf, access: Access) -> Folder {
+    pub(super) fn new(path: PathBuf, access: Access) -> Folder {
         let random = SystemEntropy.next_u128();
         Folder {
-            dirs: Dirs::new(root.clone()),
-            root,
+            dirs: Dirs::new(path.clone()),
+            path,
             access,
             temp_prefix: format!("{}-{random:032x}-", std::process::id()),
             temp_next: AtomicU64::new(0),
             mount: OnceLock::new(),
-            place: OnceLock::new(),
         }
     }
 
@@ -50,21 +59,29 @@ impl Folder {
         }
     }
 
-    pub(super) fn path(&self, name: &Name) -> PathBuf {
-        self.root.join(name.as_str())
+    /// The folder; `None` where there is none yet.
+    pub(super) fn root(&self) -> io::Result<Option<&Root>> {
+        self.dirs.root()
     }
 
-    /// A path below `tmp/` that nobody else uses.
-    pub(super) fn temp_path(&self) -> PathBuf {
+    /// The folder, made if it was not there yet, and still where it was found. What is written through it can only
+    /// ever land in it; but a process whose folder was moved away has to stop, since another one may have taken its
+    /// place.
+    pub(super) fn to_write(&self) -> io::Result<&Root> {
+        let root = self.dirs.made()?;
+        self.still_there()?;
+        Ok(root)
+    }
+
+    /// A name below `tmp/` that nobody else uses.
+    pub(super) fn temp_name(&self) -> String {
         let number = self.temp_next.fetch_add(1, Ordering::Relaxed);
-        self.root
-            .join(Name::TMP)
-            .join(format!("{}{number}", self.temp_prefix))
+        format!("{}{number}", self.temp_prefix)
     }
 
     /// What it lies on.
     pub(super) fn mount(&self) -> Option<&Mount> {
-        let mount = self.mount.get_or_init(|| mount::find(&self.root));
+        let mount = self.mount.get_or_init(|| mount::find(&self.path));
         mount.as_ref()
     }
 
@@ -78,29 +95,40 @@ impl Folder {
         self.mount().is_some_and(Mount::is_remote)
     }
 
-    /// Remembers which folder this is, now that it is there.
-    pub(super) fn settle(&self) -> io::Result<()> {
-        let metadata = uninterrupted(|| fs::metadata(&self.root))?;
-        self.place.get_or_init(|| place(&metadata));
-        Ok(())
-    }
-
     /// That a name is absent means something only while the folder is where it was: one that was moved away or
-    /// unmounted has no names at all.
+    /// unmounted has no names at all. And whatever is written into it then, nobody finds where it was looked for.
     pub(super) fn still_there(&self) -> io::Result<()> {
-        let Some(known) = self.place.get() else {
+        let Some(here) = self.dirs.place() else {
             return Ok(());
         };
         let gone = || {
             let why = "the folder is no longer where it was opened: moved, replaced or unmounted";
             io::Error::new(io::ErrorKind::StaleNetworkFileHandle, why)
         };
-        match uninterrupted(|| fs::metadata(&self.root)) {
-            Ok(metadata) if place(&metadata) == *known => Ok(()),
+        match uninterrupted(|| fs::metadata(self.dirs.path())) {
+            Ok(metadata) if place(&metadata) == here => Ok(()),
             Ok(_) => Err(gone()),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(gone()),
             Err(cause) => Err(cause),
         }
+    }
+
+    /// Looks for symbolic links where a database has files and folders of its own.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the link.
+    pub(super) fn refuse_links(&self) -> Result<()> {
+        let Ok(Some(root)) = self.root() else {
+            return Ok(());
+        };
+        for name in TOPS {
+            // Whatever else is wrong with it shows when it is used.
+            if root.is_link(name).unwrap_or(false) {
+                let why = is_a_link(name, io::ErrorKind::InvalidInput);
+                return Err(Error::Invalid(format!("{}: {why}", self.path.display())));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the system ask the file system anew for a name, and for the folders on the way to it, where it might
@@ -108,20 +136,19 @@ impl Folder {
     ///
     /// There is no call for that. But a name that is to be created is asked for always, and creating a link to what
     /// lies on another file system is refused only after that.
-    pub(super) fn look_anew(&self, path: &Path) {
-        if !self.is_remote() {
+    pub(super) fn look_anew(&self, name: &str) {
+        if name.is_empty() || !self.is_remote() {
             return;
         }
+        let Ok(Some(root)) = self.root() else { return };
         // Whether a folder on the way is absent, or is only thought to be.
         let stops_above = || {
-            let done = fs::hard_link(MOUNTS, path);
+            let done = root.link_from_afar(MOUNTS, name);
             done.is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
         };
-        if path != self.root
-            && stops_above()
-            && let Some(parent) = path.parent()
-        {
-            self.look_anew(parent);
+        if stops_above() {
+            let above = name.rsplit_once('/').map_or("", |(above, _)| above);
+            self.look_anew(above);
             stops_above();
         }
     }

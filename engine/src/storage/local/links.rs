@@ -1,6 +1,5 @@
 //! Whether a file system has what names are given by: a link that fails where its name is taken.
 
-use std::fs;
 use std::io;
 
 use super::folder::Folder;
@@ -28,20 +27,21 @@ pub(super) fn check(folder: &Folder) -> Result<()> {
     Err(Error::Invalid(format!(
         "{}: the file system ({}) cannot give a file a second name by a hard link, which a database needs to create names that \
          only one process gets: {why}; put the database on one that can",
-        folder.root.display(),
+        folder.path.display(),
         on.as_deref().unwrap_or("unknown")
     )))
 }
 
 /// Gives one name twice: the second time it must be taken.
 fn try_links(folder: &Folder) -> io::Result<Created> {
-    let name = folder.temp_path();
-    let first = Temp::create(folder)?.link(&name)?;
-    let second = Temp::create(folder).and_then(|temp| match first {
-        Created::New => temp.link(&name),
+    let name = folder.temp_name();
+    // It stays open, and with it its lock: else somebody might take the name for one that was left behind.
+    let first = Temp::create(folder)?;
+    let second = match first.link_beside(&name)? {
+        Created::New => Temp::create(folder).and_then(|temp| temp.link_beside(&name)),
         Created::Exists => Err(io::ErrorKind::AlreadyExists.into()),
-    });
-    fs::remove_file(&name)?;
+    };
+    first.unlink_beside(&name)?;
     second
 }
 

@@ -4,13 +4,13 @@
 //! `LOCK` is never removed: whoever opened it before would hold the lock of a file that nobody finds
 //! any more, and two processes would hold "the" lock.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::folder::Folder;
-use super::platform::{self, host, identity, is_alive, try_lock, unlock, write_all_at};
+use super::platform::{self, host, identity, is_alive, ownership, try_lock, unlock, write_all_at};
+use super::root::How;
 use super::temp;
 use crate::base::{Error, Result};
 use crate::storage::{LockGuard, LockMode, Name, Operation};
@@ -18,6 +18,9 @@ use crate::storage::{LockGuard, LockMode, Name, Operation};
 /// How often a line that cannot be the holder's is read again, 1 ms apart: a holder needs microseconds
 /// between taking the lock and writing its line.
 const HOLDER_READS_MAX: usize = 20;
+
+/// Bytes of such a line that are read at most.
+const HOLDER_LEN_MAX: u64 = 4096;
 
 /// How long a temporary file of another machine is left alone.
 const TEMP_SPARED: Duration = Duration::from_hours(24);
@@ -87,17 +90,13 @@ impl Holder {
 
 /// Takes the lock of the folder.
 pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
-    let path = folder.root.join(Name::LOCK);
     let mut holder = None;
     for _ in 0..HOLDER_READS_MAX {
-        let held = try_acquire(folder, &path, mode)
-            .map_err(|cause| Operation::Lock.error(Name::LOCK, &cause))?;
+        let held = try_acquire(folder, mode).map_err(|cause| refused(folder, &cause))?;
         if let Some(held) = held {
             return Ok(held);
         }
-        holder = fs::read_to_string(&path)
-            .ok()
-            .and_then(|line| Holder::parse(&line));
+        holder = holder_of(folder);
         if holder.as_ref().is_some_and(Holder::is_plausible) {
             break;
         }
@@ -108,7 +107,7 @@ pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
         pid: 0,
         host: "unknown".to_owned(),
     });
-    let path = folder.root.display().to_string();
+    let path = folder.path.display().to_string();
     Err(Error::Locked {
         path,
         pid: holder.pid,
@@ -116,24 +115,59 @@ pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
     })
 }
 
-fn try_acquire(folder: &Folder, path: &Path, mode: LockMode) -> io::Result<Option<HeldLock>> {
-    folder.dirs.make("")?;
-    folder.settle()?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+/// Who says in `LOCK` that it holds the lock.
+fn holder_of(folder: &Folder) -> Option<Holder> {
+    // Another machine may just have written it.
+    folder.look_anew(Name::LOCK);
+    let file = folder.root().ok()??.file(Name::LOCK, How::Read).ok()?;
+    let mut line = String::new();
+    let mut file = file.take(HOLDER_LEN_MAX);
+    file.read_to_string(&mut line).ok()?;
+    Holder::parse(&line)
+}
+
+/// Why the lock cannot be asked for: somebody else's database, for instance, which can be read all the same.
+pub(super) fn refused(folder: &Folder, cause: &io::Error) -> Error {
+    let path = folder.path.join(Name::LOCK);
+    let mut error = Operation::Lock.error(path.display(), cause);
+    if cause.kind() == io::ErrorKind::PermissionDenied
+        && let Error::Storage { message, .. } = &mut error
+    {
+        let root = folder.root().ok().flatten();
+        let of_lock = root.and_then(|root| ownership(&root.stat(Name::LOCK).ok()?));
+        let of_folder = || root.and_then(|root| ownership(&root.metadata().ok()?));
+        let whose = match of_lock {
+            Some(whose) => whose,
+            None => match of_folder() {
+                Some(whose) => format!("the folder has no LOCK yet, and of the folder: {whose}"),
+                None => "its owner is not known".to_owned(),
+            },
+        };
+        *message = format!(
+            "{message}: {whose}; writing to a database needs the right to write to LOCK and to the folder, \
+             reading it needs neither"
+        );
+    }
+    error
+}
+
+fn try_acquire(folder: &Folder, mode: LockMode) -> io::Result<Option<HeldLock>> {
+    let root = folder.to_write()?;
+    let file = root.file(Name::LOCK, How::Write)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     if !try_lock(&file, mode)? {
         return Ok(None);
     }
     let held = HeldLock { file, mode };
     // Somebody may have removed or replaced the file between opening and locking it.
-    let named = fs::metadata(path).map(|metadata| identity(&metadata));
+    let named = root.stat(Name::LOCK).map(|metadata| identity(&metadata));
     if named.ok() != Some(identity(&held.file.metadata()?)) {
         return Ok(None);
     }
+    // Or the folder.
+    folder.still_there()?;
     let line = Holder::this().to_line();
     let written = held
         .file
@@ -148,19 +182,19 @@ fn try_acquire(folder: &Folder, path: &Path, mode: LockMode) -> io::Result<Optio
         // The line is for people. Without it a full disk can still be opened, and emptied.
         tracing::warn!(%cause, "the holder's line was not written");
     }
-    if mode == LockMode::Shared {
-        // What lies there may be somebody's who is at work.
+    if cfg!(not(unix)) && mode == LockMode::Shared {
+        // Temporary files have no locks there: some may be somebody's who is at work.
         return Ok(Some(held));
     }
-    // Other machines may know nothing of this lock.
+    // Other machines may know nothing of locks here. The file that was just written says what time it is there.
     let spared = folder.is_remote().then_some(TEMP_SPARED);
     let now = held
         .file
         .metadata()
         .and_then(|metadata| metadata.modified());
     let cleared = now.and_then(|now| {
-        let before = spared.and_then(|spared| now.checked_sub(spared));
-        temp::clear(&folder.root, &folder.temp_prefix, before)
+        let before = spared.map(|spared| now.checked_sub(spared).unwrap_or(UNIX_EPOCH));
+        temp::clear(folder, before)
     });
     if let Err(cause) = cleared {
         tracing::warn!(%cause, "temporary files of earlier processes were not removed");

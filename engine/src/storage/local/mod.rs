@@ -12,7 +12,11 @@
 //! | a directory | `fsync` of its parent, once a process, before anything is created in it |
 //! | bytes of an append file | `fdatasync` after the write; blocks and length are there already |
 //!
-//! Platform calls stand in `platform` and nowhere else.
+//! # Where a name leads
+//! Every name is found from the descriptor of the folder that was opened (`root`), through no symbolic link: neither
+//! a folder that takes its place nor a link inside it leads a process elsewhere.
+//!
+//! Platform calls stand in `platform` and `root` and nowhere else.
 
 mod append;
 mod dirs;
@@ -22,6 +26,7 @@ mod lock;
 mod mount;
 mod object;
 pub(super) mod platform;
+mod root;
 mod storage;
 mod temp;
 #[cfg(test)]

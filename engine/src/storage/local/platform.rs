@@ -20,28 +20,15 @@ pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-/// Opens a directory for [`sync_dir`].
+/// Makes durable the names in a directory that is found by its path.
 #[cfg(unix)]
-pub(super) fn open_dir(path: &Path) -> io::Result<File> {
-    uninterrupted(|| File::open(path))
-}
-
-/// Makes durable the names in a directory.
-///
-/// A file system that cannot (`EINVAL`) is an error: it could not keep the promise.
-#[cfg(unix)]
-pub(super) fn sync_dir(dir: &File) -> io::Result<()> {
-    dir.sync_all()
+pub(super) fn sync_path(dir: &Path) -> io::Result<()> {
+    uninterrupted(|| File::open(dir))?.sync_all()
 }
 
 /// Directories cannot be opened for a sync here; the file system orders names by itself.
 #[cfg(not(unix))]
-pub(super) fn open_dir(_path: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(not(unix))]
-pub(super) fn sync_dir(_dir: &()) -> io::Result<()> {
+pub(super) fn sync_path(_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -63,18 +50,54 @@ pub(super) fn identity(metadata: &Metadata) -> u128 {
     birth_ns(metadata) << 64
 }
 
+/// What [`place`] gives.
+pub(super) type Place = (u64, u64);
+
 /// Tells a folder from another that is found under its path later: file system and number. As long as it is in
 /// use neither changes.
 #[cfg(unix)]
-pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn place(metadata: &Metadata) -> Place {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
 /// All are one: nothing is portable.
 #[cfg(not(unix))]
-pub(super) fn place(_metadata: &Metadata) -> (u64, u64) {
+pub(super) fn place(_metadata: &Metadata) -> Place {
     (0, 0)
+}
+
+/// Whether an open file has no name any more.
+#[cfg(unix)]
+pub(super) fn is_nameless(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.nlink() == 0
+}
+
+/// Nobody removes a file here that another one has open.
+#[cfg(not(unix))]
+pub(super) fn is_nameless(_metadata: &Metadata) -> bool {
+    false
+}
+
+/// Whose file it is and what its owner lets others do, for people.
+#[cfg(unix)]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "elsewhere there is nothing to say"
+)]
+pub(super) fn ownership(metadata: &Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = metadata.mode() & 0o7777;
+    Some(format!(
+        "it belongs to user {}, mode {mode:04o}",
+        metadata.uid()
+    ))
+}
+
+#[cfg(not(unix))]
+pub(super) fn ownership(_metadata: &Metadata) -> Option<String> {
+    None
 }
 
 /// Nanoseconds since the epoch, cut to 64 bits; 0 where the file system does not say.

@@ -1,6 +1,6 @@
 //! [`LocalStorage`]: the trait over a folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use super::links;
 use super::lock;
 use super::object::LocalObject;
 use super::platform::{identity, uninterrupted};
+use super::root::{How, Kind, Root, is_a_link};
 use super::temp::Temp;
 use super::writer::LocalWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
     Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
-    Operation, Stat, Storage,
+    Operation, Stat, Storage, too_long,
 };
 
 /// Bytes above which writing and syncing them is no longer done on the polling thread's time.
@@ -47,22 +48,30 @@ impl LocalStorage {
     ///
     /// # Errors
     /// [`Error::NotADatabase`] where `root` is not a folder, or is absent and to be read only;
+    /// [`Error::Invalid`] naming a symbolic link where a database has a file or folder of its own;
     /// [`Error::Storage`] where it cannot be looked at.
     pub fn open(root: &Path, access: Access) -> Result<LocalStorage> {
         let not_a_database = |why: &str| Error::NotADatabase {
             path: root.display().to_string(),
             why: why.to_owned(),
         };
-        match uninterrupted(|| fs::metadata(root)) {
-            Ok(metadata) if !metadata.is_dir() => Err(not_a_database("not a folder")),
+        let found = match uninterrupted(|| fs::metadata(root)) {
+            Ok(metadata) if !metadata.is_dir() => return Err(not_a_database("not a folder")),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(Operation::Open.error(root.display(), &cause))
+                return Err(Operation::Open.error(root.display(), &cause));
             }
-            Err(_) if access == Access::ReadOnly => Err(not_a_database("no such folder")),
-            _ => Ok(LocalStorage {
-                folder: Arc::new(Folder::new(root.to_owned(), access)),
-            }),
+            Err(_) if access == Access::ReadOnly => return Err(not_a_database("no such folder")),
+            found => found.is_ok(),
+        };
+        let folder = Folder::new(root.to_owned(), access);
+        if found {
+            let opened = folder.root();
+            opened.map_err(|cause| Operation::Open.error(root.display(), &cause))?;
+            folder.refuse_links()?;
         }
+        Ok(LocalStorage {
+            folder: Arc::new(folder),
+        })
     }
 
     /// This folder, of which the one who opens it knows that no other machine writes to it, whatever it lies on. A
@@ -71,6 +80,12 @@ impl LocalStorage {
     pub fn assume_local(self) -> LocalStorage {
         self.folder.assume_local();
         self
+    }
+
+    /// What every handle on it shares.
+    #[cfg(test)]
+    pub(super) fn folder(&self) -> Arc<Folder> {
+        Arc::clone(&self.folder)
     }
 
     /// The bytes, durable, under a temporary name, and a directory for the name they will get.
@@ -83,23 +98,21 @@ impl LocalStorage {
     }
 
     fn replace_now(&self, name: &Name, content: &ContentOf) -> io::Result<u128> {
+        let root = self.folder.to_write()?;
         let _kept = self.folder.dirs.keep();
         self.folder.dirs.make(name.dir())?;
         let mut temp = Temp::create(&self.folder)?;
         let identity = identity(&temp.file.metadata()?);
         temp.file.write_all(&content(identity))?;
         temp.file.sync_all()?;
-        temp.rename(&self.folder.path(name))?;
+        temp.rename(root, name.as_str())?;
         self.folder.dirs.sync(name.dir())?;
         Ok(identity)
     }
 
     /// The file under `name` and its length; a directory is nothing.
     fn open_file(&self, name: &Name) -> io::Result<Option<(File, u64)>> {
-        let path = self.folder.path(name);
-        self.folder.look_anew(&path);
-        let Some(file) = present(uninterrupted(|| File::open(&path)))? else {
-            self.folder.still_there()?;
+        let Some(file) = self.look(name, |root| root.file(name.as_str(), How::Read))? else {
             return Ok(None);
         };
         let metadata = file.metadata()?;
@@ -107,39 +120,53 @@ impl LocalStorage {
     }
 
     fn metadata(&self, name: &Name) -> io::Result<Option<fs::Metadata>> {
-        let path = self.folder.path(name);
-        self.folder.look_anew(&path);
-        let found = present(uninterrupted(|| fs::metadata(&path)))?;
+        self.look(name, |root| root.stat(name.as_str()))
+    }
+
+    /// Looks at what stands under `name`; that it is absent counts only in a folder that is still there.
+    fn look<T>(
+        &self,
+        name: &Name,
+        look: impl FnOnce(&Root) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        let Some(root) = self.folder.root()? else {
+            return Ok(None);
+        };
+        self.folder.look_anew(name.as_str());
+        let found = present(look(root))?;
         if found.is_none() {
             self.folder.still_there()?;
         }
         Ok(found)
     }
 
-    fn read_now(&self, name: &Name) -> io::Result<Option<Bytes>> {
-        let Some((mut file, len)) = self.open_file(name)? else {
+    fn read_now(&self, name: &Name, len_max: u64) -> Result<Option<Bytes>> {
+        let failed = |cause: io::Error| Operation::Read.error(name, &cause);
+        let Some((mut file, len)) = self.open_file(name).map_err(failed)? else {
             return Ok(None);
         };
+        if len > len_max {
+            return Err(too_long(name, len, len_max));
+        }
         let mut bytes = Vec::new();
         // A length that no memory could hold fails here, and does not abort the process.
-        bytes.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX))?;
-        file.read_to_end(&mut bytes)?;
+        let reserved = bytes.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX));
+        reserved.map_err(|cause| failed(cause.into()))?;
+        // It may have grown since.
+        let read = (&mut file).take(len_max).read_to_end(&mut bytes);
+        read.map_err(failed)?;
         Ok(Some(bytes.into()))
     }
 
     fn append_file_now(&self, name: &Name) -> io::Result<LocalAppendFile> {
+        let root = self.folder.to_write()?;
         let _kept = self.folder.dirs.keep();
         self.folder.dirs.make(name.dir())?;
-        let path = self.folder.path(name);
-        let file = uninterrupted(|| {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-        })?;
-        LocalAppendFile::new(name.clone(), file)
+        let file = root.file(name.as_str(), How::Write)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        LocalAppendFile::new(Arc::clone(&self.folder), name.clone(), file)
     }
 }
 
@@ -148,10 +175,9 @@ impl Storage for LocalStorage {
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.folder.writable()?;
         let create = || {
-            // Else it would be created in whatever has come in its place.
-            self.folder.still_there()?;
+            let root = self.folder.to_write()?;
             let _kept = self.folder.dirs.keep();
-            self.write_temp(name, bytes)?.link(&self.folder.path(name))
+            self.write_temp(name, bytes)?.link(root, name.as_str())
         };
         let created = if bytes.len() > INLINE_LEN_MAX {
             block(create)
@@ -177,8 +203,11 @@ impl Storage for LocalStorage {
     }
 
     async fn read(&self, name: &Name) -> Result<Option<Bytes>> {
-        self.read_now(name)
-            .map_err(|cause| Operation::Read.error(name, &cause))
+        self.read_now(name, u64::MAX)
+    }
+
+    async fn read_at_most(&self, name: &Name, len_max: u64) -> Result<Option<Bytes>> {
+        self.read_now(name, len_max)
     }
 
     async fn open(&self, name: &Name) -> Result<Option<Arc<dyn Object>>> {
@@ -202,8 +231,11 @@ impl Storage for LocalStorage {
         }
         let mut names = Vec::new();
         let listed = block(|| {
-            self.folder.look_anew(&self.folder.root.join(dir));
-            list_into(&self.folder.root, dir, &mut names)?;
+            let Some(root) = self.folder.root()? else {
+                return Ok(());
+            };
+            self.folder.look_anew(dir);
+            list_into(root, dir, &mut names)?;
             self.folder.still_there()
         });
         listed.map_err(|cause| Operation::List.error(dir, &cause))?;
@@ -213,8 +245,14 @@ impl Storage for LocalStorage {
 
     async fn remove(&self, name: &Name) -> Result<bool> {
         self.folder.writable()?;
-        let removed = present(uninterrupted(|| fs::remove_file(self.folder.path(name))));
-        Ok(removed
+        let remove = || match self.folder.root()? {
+            Some(root) => {
+                self.folder.still_there()?;
+                present(root.remove_file(name.as_str()))
+            }
+            None => Ok(None),
+        };
+        Ok(remove()
             .map_err(|cause| Operation::Remove.error(name, &cause))?
             .is_some())
     }
@@ -245,10 +283,11 @@ impl Storage for LocalStorage {
         self.folder.writable()?;
         if let Some(mount) = self.folder.mount() {
             match mode {
-                LockMode::Shared => mount.check_shareable(&self.folder.root)?,
-                LockMode::Exclusive => mount.warn_if_hiding(&self.folder.root),
+                LockMode::Shared => mount.check_shareable(&self.folder.path)?,
+                LockMode::Exclusive => mount.warn_if_hiding(&self.folder.path),
             }
         }
+        self.folder.refuse_links()?;
         let held = block(|| lock::acquire(&self.folder, mode))?;
         block(|| links::check(&self.folder))?;
         Ok(Box::new(held))
@@ -256,7 +295,11 @@ impl Storage for LocalStorage {
 
     async fn prune(&self) -> Result<()> {
         self.folder.writable()?;
-        let pruned = block(|| self.folder.dirs.prune());
+        let prune = || {
+            self.folder.still_there()?;
+            self.folder.dirs.prune()
+        };
+        let pruned = block(prune);
         pruned.map_err(|cause| Operation::Remove.error("empty folders", &cause))
     }
 
@@ -265,7 +308,7 @@ impl Storage for LocalStorage {
     }
 
     fn location(&self) -> String {
-        self.folder.root.display().to_string()
+        self.folder.path.display().to_string()
     }
 }
 
@@ -277,10 +320,10 @@ fn present<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Collects the files below `dir`. What cannot be a name is somebody else's; symbolic links are
-/// not followed.
-fn list_into(root: &Path, dir: &str, names: &mut Vec<Name>) -> io::Result<()> {
-    let entries = match uninterrupted(|| fs::read_dir(root.join(dir))) {
+/// Collects the files below `dir`. What cannot be a name is somebody else's, and so is a symbolic link, unless it
+/// stands where an object of a database or a folder of objects would: left out, it would pass for an absent one.
+fn list_into(root: &Root, dir: &str, names: &mut Vec<Name>) -> io::Result<()> {
+    let entries = match root.list(dir) {
         Err(cause)
             if matches!(
                 cause.kind(),
@@ -291,27 +334,32 @@ fn list_into(root: &Path, dir: &str, names: &mut Vec<Name>) -> io::Result<()> {
         }
         entries => entries?,
     };
-    for entry in entries {
-        let entry = entry?;
-        let Ok(last) = entry.file_name().into_string() else {
-            continue;
-        };
-        let path = if dir.is_empty() {
-            last
-        } else {
-            format!("{dir}/{last}")
+    for (last, kind) in entries {
+        let path = match dir {
+            "" => last,
+            dir => format!("{dir}/{last}"),
         };
         let Some(name) = Name::parse(&path) else {
             continue;
         };
-        let Some(kind) = present(entry.file_type())? else {
-            continue;
-        };
-        if kind.is_dir() {
-            list_into(root, name.as_str(), names)?;
-        } else if kind.is_file() {
-            names.push(name);
+        match kind {
+            Kind::Dir => list_into(root, name.as_str(), names)?,
+            Kind::File => names.push(name),
+            Kind::Link if is_numbered(&name) => {
+                return Err(is_a_link(name.as_str(), io::ErrorKind::InvalidData));
+            }
+            Kind::Link | Kind::Other => {}
         }
     }
     Ok(())
+}
+
+/// Whether a name ends like those of objects and their folders do: in numbers.
+fn is_numbered(name: &Name) -> bool {
+    let Some((_, last)) = name.as_str().rsplit_once('/') else {
+        return false;
+    };
+    let last = last.strip_prefix('g').unwrap_or(last);
+    let is_digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    !last.is_empty() && last.bytes().all(is_digit)
 }

@@ -391,7 +391,9 @@ fn on_a_full_disk(folder: &Path) {
 fn refused_without_room(folder: &Path) {
     std::fs::write(folder.join("file"), "").unwrap();
     let file = std::fs::File::open(folder.join("file")).unwrap();
-    let mut file = super::append::LocalAppendFile::new(name("file"), file).unwrap();
+    let storage = writable(folder);
+    let mut file =
+        super::append::LocalAppendFile::new(storage.folder(), name("file"), file).unwrap();
     let refused = block_on(crate::storage::AppendFile::allocate(&mut file, 10)).unwrap_err();
     assert!(matches!(refused, Error::Storage { op: "allocate", .. }));
     assert_eq!(crate::storage::AppendFile::allocated(&file), 0);
@@ -521,4 +523,96 @@ fn empty_directories_go_and_come_back() {
         storage.create(&name("log/g0/2"), b"bytes").await.unwrap();
         assert_eq!(storage.list("").await.unwrap().len(), 3);
     });
+}
+
+/// Whatever a process began before another folder took the place of its own, and whatever it begins afterwards:
+/// nothing of it is done in the other folder.
+#[cfg(unix)]
+#[test]
+fn nothing_is_done_to_a_folder_that_took_the_place() {
+    let parent = tempfile::tempdir().unwrap();
+    let at = |name: &str| parent.path().join(name);
+    let storage = writable(&at("db"));
+    let other = writable(&at("other"));
+    block_on(async {
+        for storage in [&storage, &other] {
+            for path in ["log/g0/1", "seg/1", "INSTANCE"] {
+                storage.create(&name(path), b"bytes").await.unwrap();
+                storage.sync_names(&name(path)).await.unwrap();
+            }
+        }
+        let held = storage.lock(LockMode::Exclusive).await.unwrap();
+        let mut writer = storage.writer(&name("seg/2")).await.unwrap();
+        writer.write(b"bytes").await.unwrap();
+        let mut file = storage.append_file(&name("log/g0/2")).await.unwrap();
+        file.allocate(512).await.unwrap();
+        std::fs::rename(at("db"), at("old")).unwrap();
+        std::fs::rename(at("other"), at("db")).unwrap();
+        let before = std::process::Command::new("ls")
+            .args(["-lR", "--full-time"])
+            .arg(at("db"))
+            .output();
+        let before = before.unwrap().stdout;
+
+        let gone = |failed: Option<Error>| {
+            let failed = failed.expect("it went on").to_string();
+            assert!(failed.contains("no longer where it was opened"), "{failed}");
+        };
+        gone(writer.finish().await.err());
+        gone(file.check_place().await.err());
+        file.write_durable(0, b"its own").await.unwrap();
+        gone(storage.create(&name("seg/3"), b"bytes").await.err());
+        gone(storage.writer(&name("seg/3")).await.err());
+        gone(storage.append_file(&name("log/g0/1")).await.err());
+        gone(storage.append_file(&name("log/g0/3")).await.err());
+        gone(
+            storage
+                .replace(&name("INSTANCE"), &|_| b"mine".to_vec())
+                .await
+                .err(),
+        );
+        gone(storage.remove(&name("seg/1")).await.err());
+        gone(storage.prune().await.err());
+        gone(storage.list("").await.err());
+        gone(storage.stat(&name("absent")).await.err());
+        gone(storage.lock(LockMode::Shared).await.err());
+        drop(held);
+        let after = std::process::Command::new("ls")
+            .args(["-lR", "--full-time"])
+            .arg(at("db"))
+            .output();
+        assert_eq!(
+            String::from_utf8(after.unwrap().stdout),
+            String::from_utf8(before)
+        );
+        assert_eq!(std::fs::read(at("old/log/g0/2")).unwrap()[..7], *b"its own");
+    });
+}
+
+/// Somebody else's database: whose it is, and that it can be read.
+#[cfg(unix)]
+#[test]
+fn a_lock_that_may_not_be_written_says_whose_it_is_and_that_reading_works() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let storage = writable(dir.path());
+    drop(block_on(storage.lock(LockMode::Exclusive)).unwrap());
+    let path = dir.path().join("LOCK");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+    if std::fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        eprintln!("skipped opening: this user may write everything");
+    } else {
+        assert!(block_on(storage.lock(LockMode::Exclusive)).is_err());
+    }
+    let cause = std::io::Error::from_raw_os_error(13);
+    let folder = storage.folder();
+    let refused = super::lock::refused(&folder, &cause).to_string();
+    let owner = std::fs::metadata(&path).unwrap().uid();
+    for part in [
+        path.display().to_string(),
+        format!("it belongs to user {owner}, mode 0444"),
+        "reading it needs neither".to_owned(),
+    ] {
+        assert!(refused.contains(&part), "{part}: {refused}");
+    }
 }

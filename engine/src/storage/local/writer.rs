@@ -26,7 +26,7 @@ pub(super) struct LocalWriter {
 impl LocalWriter {
     pub(super) fn new(folder: Arc<Folder>, name: Name) -> io::Result<LocalWriter> {
         let kept = folder.dirs.keep();
-        let temp = Temp::create(&folder)?;
+        let temp = Temp::create_for_long(&folder)?;
         drop(kept);
         let buffer = Vec::with_capacity(BUFFER_LEN);
         Ok(LocalWriter {
@@ -58,9 +58,10 @@ impl LocalWriter {
     fn publish(mut self) -> io::Result<Created> {
         self.flush()?;
         self.temp.file.sync_all()?;
+        let root = self.folder.to_write()?;
         let _kept = self.folder.dirs.keep();
         self.folder.dirs.make(self.name.dir())?;
-        self.temp.link(&self.folder.path(&self.name))
+        self.temp.link(root, self.name.as_str())
     }
 }
 

@@ -22,7 +22,7 @@ use super::writer::BucketWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
     Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Medium, Name, Object,
-    ObjectWriter, Operation, Stat, Storage, no_exclusion,
+    ObjectWriter, Operation, Stat, Storage, no_exclusion, too_long,
 };
 
 /// A database in a bucket: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
@@ -136,6 +136,22 @@ impl Storage for ObjectStorage {
             }
         };
         request(Operation::Read, name.as_str(), read).await
+    }
+
+    async fn read_at_most(&self, name: &Name, len_max: u64) -> Result<Option<Bytes>> {
+        let (store, path) = self.at(name)?;
+        let read = async move {
+            match present(store.get(&path).await)? {
+                Some(got) if got.meta.size > len_max => Ok(Some(Err(got.meta.size))),
+                Some(got) => got.bytes().await.map(|bytes| Some(Ok(bytes))),
+                None => Ok(None),
+            }
+        };
+        match request(Operation::Read, name.as_str(), read).await? {
+            Some(Err(len)) => Err(too_long(name, len, len_max)),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            None => Ok(None),
+        }
     }
 
     async fn open(&self, name: &Name) -> Result<Option<Arc<dyn Object>>> {
