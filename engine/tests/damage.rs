@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::support::{Dice, environment};
-use eciton_engine::base::{Error, Key, Result};
+use bytes::Bytes;
+use eciton_engine::base::{Error, Generation, Key, Op, Position, Result, TxId};
 use eciton_engine::db::{self, Db, Options, ScanRange, StoreSchema};
+use eciton_engine::log::{Body, Record, SlotHeader, slot};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use futures::executor::block_on;
 
@@ -224,5 +226,166 @@ fn a_damaged_slot_before_a_whole_one_is_damage_even_after_a_crash() {
             }
             other => panic!("{:?}", other.map(|found| found.map(|found| found.len()))),
         }
+    });
+}
+
+/// A value that has a whole slot at every place where a sector of the log can begin in it.
+fn slots_at_every_alignment(n: u64) -> Vec<u8> {
+    let header = SlotHeader {
+        version: 2,
+        n: Position(n),
+        generation: Generation(0),
+        prev: 7,
+        nonce: 8,
+        time_ms: 0,
+    };
+    let record = Record {
+        txid: TxId(9),
+        read_at: Position(0),
+        body: Body::Writes(vec![(Bytes::from_static(b"key"), Op::Delete)]),
+    };
+    let (mut image, _) = slot::encode(&header, &[record]);
+    image.resize(513, 0);
+    image.repeat(512)
+}
+
+fn slots_in(bytes: &[u8]) -> Vec<usize> {
+    let sectors = bytes.chunks(512).enumerate();
+    let begin = sectors.filter(|(_, sector)| sector.starts_with(b"ECSL"));
+    begin.map(|(index, _)| index * 512).collect()
+}
+
+/// A value that holds slots of a log, at any number, and a torn write of the slot that it stands in: the trace of a
+/// crash and no damage. Any part of the slot may be what is missing.
+#[test]
+fn a_value_that_looks_like_a_log_is_torn_like_any_other() {
+    block_on(async {
+        let last = sample(false).await.0;
+        let log = last.list(Name::LOG).await.unwrap();
+        let there = slots_in(&last.read(log.last().unwrap()).await.unwrap().unwrap()).len() as u64;
+        for n in [1_000_000, 1, 2, 3].into_iter().chain(there..there + 20) {
+            let (storage, contents) = sample(false).await;
+            let (environment, _) = environment(9);
+            let opened = Arc::new(storage.clone());
+            let db = Db::open_storage(opened, Options::default(), environment)
+                .await
+                .unwrap();
+            let store = db.store("s").await.unwrap().unwrap();
+            let key = Key::from_datums(&["looks".into()]).unwrap();
+            let value = slots_at_every_alignment(n);
+            let mut transaction = db.begin();
+            transaction.put(&store, &key, value.clone()).unwrap();
+            transaction.commit().await.unwrap();
+            drop(db);
+            let found = read_all(storage.restart()).await.unwrap().unwrap();
+            assert_eq!(
+                found.get("looks"),
+                Some(&value),
+                "slot {n}: it is read as it was put"
+            );
+
+            let log = storage.list(Name::LOG).await.unwrap();
+            let name = log.last().unwrap();
+            let bytes = storage.read(name).await.unwrap().unwrap();
+            let begins = *slots_in(&bytes).last().unwrap();
+            for torn in [begins, begins + 512, begins + 100 * 512] {
+                let copy = storage.restart();
+                copy.tamper(name, |bytes| bytes[torn..torn + 512].fill(0));
+                let found = read_all(copy).await;
+                let found = found.unwrap_or_else(|error| panic!("slot {n}, byte {torn}: {error}"));
+                assert_eq!(found.unwrap(), contents, "slot {n}, byte {torn}");
+            }
+        }
+    });
+}
+
+/// The other way round: with such a value in the log, what is damaged in the middle is damage.
+#[test]
+fn damage_before_and_in_a_slot_whose_value_looks_like_a_log_is_found() {
+    block_on(async {
+        let (storage, _) = sample(false).await;
+        let (environment, _) = environment(9);
+        let opened = Arc::new(storage.clone());
+        let db = Db::open_storage(opened, Options::default(), environment)
+            .await
+            .unwrap();
+        let store = db.store("s").await.unwrap().unwrap();
+        for round in 0..3u8 {
+            let key = Key::from_datums(&[format!("looks {round}").as_str().into()]).unwrap();
+            let mut transaction = db.begin();
+            transaction
+                .put(&store, &key, slots_at_every_alignment(1_000_000))
+                .unwrap();
+            transaction.commit().await.unwrap();
+        }
+        drop(db);
+        let log = storage.list(Name::LOG).await.unwrap();
+        let name = log.last().unwrap();
+        let bytes = storage.read(name).await.unwrap().unwrap();
+        let slots = slots_in(&bytes);
+        for begins in slots[slots.len().saturating_sub(4)..slots.len() - 1]
+            .iter()
+            .copied()
+        {
+            for place in [begins, begins + 96] {
+                let copy = storage.restart();
+                copy.tamper(name, |bytes| {
+                    if place == begins {
+                        bytes[place..place + 512].fill(0);
+                    } else {
+                        bytes[place + 20] ^= 1;
+                    }
+                });
+                match read_all(copy).await {
+                    Err(Error::Corrupt { object, detail }) => {
+                        assert_eq!(object, name.to_string());
+                        assert!(detail.contains("after it is whole"), "{detail}");
+                    }
+                    other => panic!("{begins}: {:?}", other.map(|found| found.map(|f| f.len()))),
+                }
+            }
+        }
+    });
+}
+
+/// A log file full of headers that each claim a long slot: it is told from a log without reading each claim.
+#[test]
+fn a_file_full_of_headers_is_not_read_again_for_each() {
+    block_on(async {
+        let (storage, _) = sample(false).await;
+        let log = storage.list(Name::LOG).await.unwrap();
+        let name = log.last().unwrap();
+        let bytes = storage.read(name).await.unwrap().unwrap();
+        let begins = *slots_in(&bytes).last().unwrap();
+        let n = u64::from_le_bytes(bytes[begins + 8..begins + 16].try_into().unwrap());
+        let header = SlotHeader {
+            version: 2,
+            n: Position(n + 1),
+            generation: Generation(0),
+            prev: 7,
+            nonce: 8,
+            time_ms: 0,
+        };
+        let record = Record {
+            txid: TxId(9),
+            read_at: Position(0),
+            body: Body::Writes(vec![(
+                Bytes::from_static(b"key"),
+                Op::Put(Bytes::from(vec![1; 4 << 20])),
+            )]),
+        };
+        let (long, _) = slot::encode(&header, &[record]);
+        let copy = storage.restart();
+        copy.tamper(name, |bytes| {
+            bytes.truncate(begins);
+            bytes.extend_from_slice(&[1; 512]);
+            bytes.extend_from_slice(&long[..512].repeat(16 * 1024));
+        });
+        let len = copy.read(name).await.unwrap().unwrap().len() as u64;
+        let before = copy.bytes_read();
+        let opened = read_all(copy.clone()).await;
+        assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
+        let read = copy.bytes_read() - before;
+        assert!(read < 8 * len, "{read} bytes read of a file of {len}");
     });
 }

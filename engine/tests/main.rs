@@ -15,8 +15,12 @@ mod damage;
 mod database;
 #[cfg(target_os = "linux")]
 mod fuse;
+#[cfg(unix)]
+mod hostile;
 mod inline;
 mod keys;
+#[cfg(unix)]
+mod leftovers;
 mod loads;
 mod metrics;
 mod model;
@@ -25,6 +29,8 @@ mod modes;
 mod object_cache;
 #[cfg(feature = "object-store")]
 mod objects;
+#[cfg(unix)]
+mod places;
 #[cfg(feature = "redis")]
 mod redis_commits;
 #[cfg(feature = "redis")]

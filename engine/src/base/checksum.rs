@@ -9,6 +9,15 @@ pub fn checksum64(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
+/// The checksum of one block that lies in pieces.
+pub fn checksum64_of(pieces: &[&[u8]]) -> u64 {
+    let mut hasher = Xxh3::new();
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    hasher.digest()
+}
+
 /// The identity of an object's content: what the hash chain links with.
 pub fn hash128(bytes: &[u8]) -> u128 {
     xxh3_128(bytes)

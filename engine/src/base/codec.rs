@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::limits::NUMBER_MAX;
+
 /// What a reader met: too few bytes, or a form that no writer makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
@@ -102,6 +104,18 @@ impl<'a> Reader<'a> {
             }
         }
         Err(Malformed("varint without end"))
+    }
+
+    /// A position, a generation or the like: a [`Reader::varint`] up to [`NUMBER_MAX`].
+    ///
+    /// # Errors
+    /// As [`Reader::varint`], and for more than that.
+    pub fn number(&mut self) -> Result<u64, Malformed> {
+        let number = self.varint()?;
+        match number <= NUMBER_MAX {
+            true => Ok(number),
+            false => Err(Malformed("a number beyond any that is given")),
+        }
     }
 
     /// A length and that many bytes, shared.

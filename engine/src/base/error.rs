@@ -209,6 +209,31 @@ impl Error {
         }
     }
 
+    /// Whether the medium only had no room: nothing was written, and nothing is damaged.
+    pub(crate) fn is_no_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(
+            self,
+            Error::Storage {
+                kind: StorageFull | QuotaExceeded,
+                ..
+            }
+        )
+    }
+
+    /// Whether the medium turned an operation away before it did anything: it is full, may not be written, or not
+    /// by this user; or the folder is no longer where it was opened, which is asked first and has no number of the
+    /// system's.
+    pub(crate) fn is_refusal(&self) -> bool {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StaleNetworkFileHandle};
+        let (kind, errno) = match self {
+            Error::Storage { kind, errno, .. } => (*kind, *errno),
+            _ => return false,
+        };
+        let is_moved = kind == StaleNetworkFileHandle && errno.is_none();
+        self.is_no_room() || is_moved || matches!(kind, PermissionDenied | ReadOnlyFilesystem)
+    }
+
     /// Damage found in `object`.
     pub fn corrupt(object: impl std::fmt::Display, detail: impl Into<String>) -> Error {
         Error::Corrupt {

@@ -13,7 +13,7 @@ impl Position {
     /// The position that follows.
     #[must_use]
     pub fn next(self) -> Position {
-        Position(self.0 + 1)
+        Position(self.0.saturating_add(1))
     }
 }
 

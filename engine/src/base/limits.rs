@@ -13,6 +13,19 @@ pub const VALUE_INLINE_LEN_MIN: usize = 32;
 pub const VALUE_INLINE_LEN_MAX: usize = 16 * 1024;
 /// Bytes of the writes of one transaction that travel in a slot; more are written as a sorted run first.
 pub const INTENT_LEN_MAX: usize = 1024 * 1024;
+/// The largest position, generation, or number of a manifest, a floor or a segment's tag that counts. They grow one by
+/// one from 0 or 1 and never come near it; what claims more is damaged or forged, and one more can still be counted.
+pub const NUMBER_MAX: u64 = u64::MAX >> 2;
+/// Bytes of `INSTANCE`.
+pub const INSTANCE_LEN_MAX: u64 = 4 * 1024;
+/// Bytes of a floor that are read: more than any version so far has.
+pub const FLOOR_LEN_MAX: u64 = 4 * 1024;
+/// Bytes of a manifest: some 8,000 runs with the longest keys there are.
+pub const MANIFEST_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of an entry of a backup: some 500,000 files.
+pub const BACKUP_ENTRY_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of a file of one slot.
+pub const SLOT_FILE_LEN_MAX: u64 = (SLOT_LEN_MAX + SECTOR_LEN) as u64;
 /// Bytes of one slot.
 pub const SLOT_LEN_MAX: usize = 16 * 1024 * 1024;
 /// Records of one slot.

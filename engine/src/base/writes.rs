@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::codec::{Malformed, Reader, put_sized, put_varint};
 use super::ids::SegmentId;
-use super::limits::{KEY_LEN_MAX, SLOT_LEN_MAX, STORE_PREFIX_LEN, VALUE_LEN_MAX};
+use super::limits::{KEY_LEN_MAX, NUMBER_MAX, SLOT_LEN_MAX, STORE_PREFIX_LEN, VALUE_LEN_MAX};
 use super::op::Op;
 use super::run_ref::RunRef;
 
@@ -91,6 +91,9 @@ pub fn decode_runs(reader: &mut Reader<'_>) -> Result<Vec<RunRef>, Malformed> {
             tag: reader.u64()?,
             unique: reader.u128()?,
         };
+        if id.tag > NUMBER_MAX {
+            return Err(Malformed("a run's tag beyond any that is given"));
+        }
         runs.push(RunRef {
             id,
             len: reader.varint()?,

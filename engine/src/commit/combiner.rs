@@ -15,7 +15,7 @@ use crate::base::{
 };
 use crate::coord::{Answer, Coordinator, Intent, Origin, Writes};
 use crate::fold::{Base, FoldPoint, Folder, LogPlace, RunLayer, View, ViewCell};
-use crate::log::{AppendError, Attempt, Body, Floors, Record, SlotLog, Strictness, Tail};
+use crate::log::{AppendError, Attempt, Body, Floors, Followed, Record, SlotLog, Strictness, Tail};
 use crate::storage::{Medium, Name};
 
 /// The one writer of this process: the end of the log, the window, and the view that follows them.
@@ -32,6 +32,8 @@ pub struct Combiner {
     /// A slot was being written to an append file when its combiner was dropped: what the file says is
     /// not known here.
     in_flight: bool,
+    /// A slot whose creation has failed, or was left in the middle, and may take place yet.
+    may_appear: Option<Position>,
     hints: Hints,
     /// Where the log ended when this process opened the database, as storage had it. What the bus brings counts
     /// where it hangs on a later slot (S14). `None` while it opens, and where nobody shares.
@@ -99,6 +101,8 @@ pub struct Combined {
     pub answers: Answers,
     /// Why the rest of the batch is still open, if it is.
     pub failure: Option<Error>,
+    /// Whether storage refused whatever this process tried to write, so that certainly nothing of it stands.
+    pub unwritten: bool,
 }
 
 /// How a try at the next slot ended.
@@ -130,6 +134,7 @@ impl Combiner {
             entropy: parts.entropy,
             witness: parts.witness,
             in_flight: false,
+            may_appear: None,
             hints: Hints::default(),
             opened: None,
         }
@@ -197,7 +202,7 @@ impl Combiner {
                 false => Reach::End,
             };
             if let Err(error) = self.follow_to(reach).await {
-                Combiner::fail(&open, &AppendError::NotWritten(error), combined);
+                self.fail(&open, &AppendError::NotWritten(error), combined);
                 return;
             }
             open.retain(|intent| self.shares_history(intent));
@@ -222,13 +227,13 @@ impl Combiner {
                     open = judged.open();
                 }
                 Tried::Failed(error) => {
-                    Combiner::fail(&judged.open(), &error, combined);
+                    self.fail(&judged.open(), &error, combined);
                     return;
                 }
             }
         }
         let lost = Error::Invalid("every slot was another process's".to_owned());
-        Combiner::fail(&open, &AppendError::NotWritten(lost), combined);
+        self.fail(&open, &AppendError::NotWritten(lost), combined);
     }
 
     /// Judges what is open; certain outcomes and hints become answers.
@@ -268,7 +273,7 @@ impl Combiner {
 
     /// What a failure means for those it leaves open: whoever asks this process alone is told, others'
     /// outcomes are still to be found in the log.
-    fn fail(open: &[Arc<Intent>], error: &AppendError, combined: &mut Combined) {
+    fn fail(&self, open: &[Arc<Intent>], error: &AppendError, combined: &mut Combined) {
         let (AppendError::NotWritten(cause) | AppendError::Unknown(cause)) = error;
         for intent in open.iter().filter(|intent| intent.origin == Origin::Alone) {
             let told = match error {
@@ -280,6 +285,10 @@ impl Combiner {
             };
             combined.answers.push((intent.txid, Answer::Rejected(told)));
         }
+        let is_refused = matches!(error, AppendError::NotWritten(cause) if cause.is_refusal());
+        // A create that failed before may take place yet, as long as its slot is not there.
+        let is_refused = is_refused && self.may_appear.is_none_or(|n| n <= self.tail.last().0);
+        combined.unwritten = is_refused && (combined.failure.is_none() || combined.unwritten);
         combined.failure = Some(cause.clone());
     }
 
@@ -334,8 +343,13 @@ impl Combiner {
         let nonce = self.entropy.next_u128();
         // A slot in a file of its own is found by reading on, whoever wrote it.
         self.in_flight = !self.tail.is_shared();
+        let may_appear = self.may_appear.filter(|n| *n > self.tail.last().0);
+        self.may_appear = may_appear.or(Some(self.tail.last().0.next()));
         let appended = self.tail.append(records, nonce, time_ms).await;
         self.in_flight = false;
+        if !matches!(appended, Err(AppendError::Unknown(_))) {
+            self.may_appear = may_appear;
+        }
         let ns = self.clock.monotonic_ns().saturating_sub(start);
         if let Ok(Attempt::Won(_)) = &appended {
             let mode = if self.tail.is_shared() {
@@ -458,7 +472,7 @@ impl Combiner {
             // Without proof it says no more than that storage may have the slot.
             let is_proof = self.is_proof(self.tail.last().0) || Mutant::TakeUnproved.on();
             let hint = told.filter(|_| is_proof);
-            let Some(followed) = self.tail.next(hint).await? else {
+            let Some(followed) = self.next_of_log(hint).await? else {
                 self.hints.suffice = came_over_bus;
                 self.hints.fresh_ns = self.clock.monotonic_ns();
                 return Ok(());
@@ -470,6 +484,29 @@ impl Combiner {
             let header = &followed.slot.header;
             let (hash, records) = (followed.slot.hash, &followed.slot.records);
             self.apply(header.n, header.generation, hash, records, runs);
+        }
+    }
+
+    /// The next slot of the log. One that gives a transaction a second outcome is not taken from the bus, and in
+    /// storage it is damage.
+    async fn next_of_log(&mut self, hint: Option<Bytes>) -> Result<Option<Followed>> {
+        let mut hint = hint;
+        loop {
+            let Some(followed) = self.tail.next(hint.take()).await? else {
+                return Ok(None);
+            };
+            let header = &followed.slot.header;
+            match self.window.contradiction(&followed.slot.records) {
+                None => return Ok(Some(followed)),
+                Some(_) if !followed.stored => {}
+                Some(txid) => {
+                    let detail = format!("transaction {txid} has an outcome before it");
+                    return Err(Error::corrupt(
+                        Name::log(header.generation, header.n),
+                        detail,
+                    ));
+                }
+            }
         }
     }
 

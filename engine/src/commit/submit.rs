@@ -87,6 +87,12 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// Others may commit it yet.
+fn unknown(txid: TxId, error: &Error) -> Error {
+    let cause = error.to_string();
+    Error::CommitUnknown { txid, cause }
+}
+
 /// The way of every commit: publish, then be answered or combine.
 pub struct Committer {
     coordinator: Arc<dyn Coordinator>,
@@ -146,6 +152,14 @@ impl Committer {
                 .iter()
                 .any(|(answered, _)| *answered == txid);
             self.coordinator.answer(combined.answers).await;
+            let is_unwritten = is_open && combined.unwritten;
+            if let Some(error) = combined.failure.as_ref().filter(|_| is_unwritten) {
+                // No try changes what storage refuses. As long as nobody takes it from here meanwhile, nobody will.
+                return Err(match self.coordinator.withdraw(txid) {
+                    true => error.clone(),
+                    false => unknown(txid, error),
+                });
+            }
             let raised = combiner.raise(&intent).filter(|_| is_open);
             drop(combiner);
             if let Some(raised) = raised.filter(|_| intent.origin == Origin::Own) {
@@ -164,8 +178,7 @@ impl Committer {
     async fn pause(&self, txid: TxId, failures: u32, error: &Error) -> Result<()> {
         let is_final = matches!(error, Error::Halted { .. } | Error::Corrupt { .. });
         if is_final || failures >= COMMIT_TRIES_MAX {
-            let cause = error.to_string();
-            return Err(Error::CommitUnknown { txid, cause });
+            return Err(unknown(txid, error));
         }
         self.clock.sleep_ms(RETRY_MS_MIN << failures).await;
         Ok(())

@@ -1,6 +1,6 @@
 //! What was written lately: the newest write of every key, and who wrote, within a bounded past.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -107,6 +107,19 @@ impl Window {
             Body::Collect(manifest) => self.collect(*manifest),
             Body::Writes(_) | Body::Generation { .. } | Body::Cancel(_) => {}
         }
+    }
+
+    /// A transaction to which `records` would give a second outcome: whoever wrote them kept no rule.
+    pub(super) fn contradiction(&self, records: &[Record]) -> Option<TxId> {
+        let mut new = HashSet::new();
+        records.iter().find_map(|record| {
+            let target = match &record.body {
+                Body::Cancel(target) if !Mutant::CancelIgnored.on() => Some(*target),
+                _ => None,
+            };
+            let mut settled = std::iter::once(record.txid).chain(target);
+            settled.find(|txid| self.seen.contains_key(txid) || !new.insert(*txid))
+        })
     }
 
     fn settle(&mut self, n: Position, txid: TxId, outcome: Outcome) {

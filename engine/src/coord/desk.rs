@@ -30,6 +30,8 @@ pub(super) struct Desk {
     refused: HashSet<TxId>,
     /// In which offer each of its own lies on the bus.
     offered: HashMap<TxId, OfferId>,
+    /// Its own that were ever offered: another process may have them.
+    shown: HashSet<TxId>,
     /// How many of each offer are open.
     offers: HashMap<OfferId, usize>,
     /// Its own offers of which nothing is open any more, still on the bus as far as is known.
@@ -73,7 +75,17 @@ impl Desk {
         self.is_led || was_offered
     }
 
+    /// Forgets `txid` unless it was ever offered; `false` if it was.
+    pub(super) fn withdraw(&mut self, txid: TxId) -> bool {
+        if self.shown.contains(&txid) {
+            return false;
+        }
+        self.forget(txid);
+        true
+    }
+
     pub(super) fn forget(&mut self, txid: TxId) {
+        self.shown.remove(&txid);
         if let Some(place) = self.places.remove(&txid) {
             self.mine.remove(&place);
             self.waiting.remove(&place);
@@ -179,6 +191,7 @@ impl Desk {
             self.offers.insert(*id, offer.len());
             self.offered
                 .extend(offer.iter().map(|intent| (intent.txid, *id)));
+            self.shown.extend(offer.iter().map(|intent| intent.txid));
         }
         offers
     }

@@ -103,6 +103,12 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Forgets `txid`: its submitter has gone away or knows its outcome.
     fn forget(&self, txid: TxId);
 
+    /// Takes back an intent of this process that no other one can have seen, as if it had never been published;
+    /// `false` where another one may commit it. The caller keeps its own process from taking it meanwhile.
+    fn withdraw(&self, _txid: TxId) -> bool {
+        false
+    }
+
     /// Offers the bytes of slot `n`, which is durable, to those who follow the log.
     async fn offer_slot(&self, n: Position, slot: Bytes);
 

@@ -319,6 +319,10 @@ impl Coordinator for SharedCoordinator {
         self.desk.lock().forget(txid);
     }
 
+    fn withdraw(&self, txid: TxId) -> bool {
+        self.desk.lock().withdraw(txid)
+    }
+
     async fn offer_slot(&self, n: Position, slot: Bytes) {
         self.bus.offer_slot(self.of(), n, slot).await;
     }
@@ -518,6 +522,27 @@ mod tests {
         assert_eq!(taken(&there), []);
         // The bus may have lost it: who published it keeps it until it knows.
         assert_eq!(taken(&here), [(7, Origin::Own)]);
+    }
+
+    /// What storage has refused to write is certainly nowhere only if no other process can have it.
+    #[test]
+    fn only_what_was_never_offered_can_be_taken_back() {
+        let scene = Scene::new();
+        let (here, there) = (process(&scene, 1), process(&scene, 2));
+        offer(&here, 7);
+        block_on(here.publish(&intent(8)));
+        assert!(!here.withdraw(TxId(7)), "another process may have it");
+        // In another form it is the same.
+        block_on(here.publish(&intent(7)));
+        assert!(!here.withdraw(TxId(7)), "another process may have it");
+        block_on(here.publish(&intent(9)));
+        assert!(here.withdraw(TxId(9)));
+        let own = taken(&here);
+        assert!(
+            own.contains(&(7, Origin::Own)) && !own.iter().any(|(id, _)| *id == 9),
+            "{own:?}"
+        );
+        assert!(taken(&there).iter().all(|(id, _)| *id != 9));
     }
 
     /// An own intent that was published while the bus was asked came back as a foreign one, was refused as

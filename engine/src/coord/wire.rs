@@ -106,7 +106,7 @@ pub fn decode_intent(of: InstanceId, bytes: &Bytes) -> Option<Intent> {
 fn intent(reader: &mut Reader<'_>) -> Result<Intent, Malformed> {
     let txid = TxId(reader.u128()?);
     let read_hash = reader.u128()?;
-    let read_at = Position(reader.varint()?);
+    let read_at = Position(reader.number()?);
     let mut reads = ReadSet::default();
     for _ in 0..count(reader)? {
         reads.keys.push(reader.sized(FULL_KEY_LEN_MAX)?);
@@ -118,13 +118,16 @@ fn intent(reader: &mut Reader<'_>) -> Result<Intent, Malformed> {
     let writes = match reader.u8()? {
         WRITES_SMALL => Writes::Small(decode_writes(reader)?),
         WRITES_BULK => Writes::Bulk {
-            generation: Generation(reader.varint()?),
+            generation: Generation(reader.number()?),
             runs: decode_runs(reader)?,
         },
         WRITES_CANCEL => Writes::Cancel(TxId(reader.u128()?)),
-        WRITES_COLLECT => Writes::Collect(ManifestId(reader.varint()?)),
+        WRITES_COLLECT => Writes::Collect(ManifestId(reader.number()?)),
         _ => return Err(Malformed("unknown kind of intent")),
     };
+    if matches!(writes, Writes::Cancel(target) if target == txid) {
+        return Err(Malformed("an intent that cancels itself"));
+    }
     let len = writes_len(&writes);
     Ok(Intent {
         txid,
@@ -183,7 +186,7 @@ pub fn decode_answer(of: InstanceId, txid: TxId, bytes: &Bytes) -> Option<Heard>
         return None;
     }
     let heard = match reader.u8().ok()? {
-        ANSWER_COMMITTED => Heard::Committed(Position(reader.varint().ok()?)),
+        ANSWER_COMMITTED => Heard::Committed(Position(reader.number().ok()?)),
         ANSWER_REJECTED => Heard::Rejected,
         _ => return None,
     };

@@ -10,6 +10,7 @@ use super::create::{begin, new_instance};
 use super::instance::Instance;
 use super::open::{self, Loaded};
 use super::options::{Environment, Options};
+use crate::base::limits::{MANIFEST_LEN_MAX, SLOT_FILE_LEN_MAX};
 use crate::base::{Error, Generation, InstanceId, ManifestId, Position, Result};
 use crate::commit::Combiner;
 use crate::fold::Manifest;
@@ -107,7 +108,7 @@ async fn named_at(storage: &dyn Storage, end: &LogEnd) -> Result<Option<Instance
         return Ok(None);
     };
     let name = Name::log(Generation(before), end.last);
-    let Some(bytes) = storage.read(&name).await? else {
+    let Some(bytes) = storage.read_at_most(&name, SLOT_FILE_LEN_MAX).await? else {
         return Ok(None);
     };
     let Ok(slot) = slot::decode(&bytes) else {
@@ -155,7 +156,7 @@ async fn is_whole(storage: &Arc<dyn Storage>, loaded: &Loaded) -> Result<()> {
             ));
         }
         expected.0 += 1;
-        let manifest = match storage.read(&name).await? {
+        let manifest = match storage.read_at_most(&name, MANIFEST_LEN_MAX).await? {
             Some(bytes) => Manifest::decode(name.as_str(), id, &bytes)?,
             None => return Err(in_parts(&name, "it is gone")),
         };

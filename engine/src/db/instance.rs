@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::FORMAT;
 use crate::base::checksum::checksum64;
+use crate::base::limits::{INSTANCE_LEN_MAX, NUMBER_MAX};
 use crate::base::{Error, InstanceId, Position, Result};
 use crate::storage::{Created, Name, Storage};
 
@@ -32,7 +33,7 @@ impl Instance {
             let Some(before) = storage.stat(&name).await? else {
                 return Ok(None);
             };
-            let Some(bytes) = storage.read(&name).await? else {
+            let Some(bytes) = storage.read_at_most(&name, INSTANCE_LEN_MAX).await? else {
                 return Ok(None);
             };
             let after = storage.stat(&name).await?;
@@ -88,10 +89,12 @@ impl Instance {
     fn decode(bytes: &[u8]) -> Result<Instance> {
         let broken = |detail: &str| Error::corrupt(Name::instance(), detail);
         let text = std::str::from_utf8(bytes).map_err(|_| broken("it is not text"))?;
-        let mut lines = text.lines();
-        let (line, sum) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-        if sum != format!("{:016x}", checksum64(line.as_bytes())) {
-            return Err(broken("it does not match its checksum"));
+        let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let sum = format!("{:016x}\n", checksum64(line.as_bytes()));
+        match rest.strip_prefix(&sum) {
+            Some("") => {}
+            Some(_) => return Err(broken("something follows its checksum")),
+            None => return Err(broken("it does not match its checksum")),
         }
         let fields: serde_json::Value =
             serde_json::from_str(line).map_err(|_| broken("it is not JSON"))?;
@@ -110,10 +113,11 @@ impl Instance {
                 .as_str()
                 .and_then(|digits| u128::from_str_radix(digits, 16).ok())
         };
-        let closed = fields["closed_at"]
-            .as_u64()
-            .map(Position)
-            .zip(hex("closed_hash"));
+        let closed_at = fields["closed_at"].as_u64();
+        if closed_at.is_some_and(|at| at > NUMBER_MAX) {
+            return Err(broken("it was closed at a slot that no database has"));
+        }
+        let closed = closed_at.map(Position).zip(hex("closed_hash"));
         Ok(Instance {
             id: hex("id")
                 .map(InstanceId)
@@ -146,11 +150,16 @@ mod tests {
             };
             let bytes = instance.encode();
             assert_eq!(Instance::decode(&bytes).unwrap(), instance);
-            for bit in 0..(bytes.len() - 1) * 8 {
+            for bit in 0..bytes.len() * 8 {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 assert!(Instance::decode(&flipped).is_err(), "bit {bit}");
             }
+            for tail in ["\n", " ", "\0", "x\n"] {
+                let longer = [&bytes[..], tail.as_bytes()].concat();
+                assert!(Instance::decode(&longer).is_err(), "{tail:?} after it");
+            }
+            assert!(Instance::decode(&bytes[..bytes.len() - 1]).is_err());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::options::Environment;
 use super::progress::{Meter, OnProgress};
 use super::{Options, create, open};
-use crate::base::limits::{RELOADS_MAX, SECTOR_LEN};
+use crate::base::limits::{MANIFEST_LEN_MAX, RELOADS_MAX, SECTOR_LEN};
 use crate::base::{Error, FloorId, Generation, ManifestId, Position, Result, RunRef, SegmentId};
 use crate::fold::Manifest;
 use crate::log::file::{FIRST_SLOT_OFFSET, FileHead};
@@ -270,12 +270,17 @@ impl Verifier<'_> {
             if id < floor.manifest {
                 continue;
             }
-            if before.is_some_and(|before| before.0 + 1 != id.0) {
+            if before.is_some_and(|before| before.0.saturating_add(1) != id.0) {
                 self.broken(&name, "the manifest before it is missing".to_owned());
             }
             before = Some(id);
-            let Some(bytes) = self.storage.read(&name).await? else {
-                continue;
+            let bytes = match self.storage.read_at_most(&name, MANIFEST_LEN_MAX).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.found(&name, error)?;
+                    continue;
+                }
             };
             self.read(&name, bytes.len() as u64);
             match Manifest::decode(name.as_str(), id, &bytes) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::folder::{Folder, missing};
 use super::manifest::Manifest;
 use super::view::RunLayer;
-use crate::base::limits::RELOADS_MAX;
+use crate::base::limits::{MANIFEST_LEN_MAX, NUMBER_MAX, RELOADS_MAX};
 use crate::base::{Error, ManifestId, Result};
 use crate::log::{Floors, Strictness};
 use crate::storage::Name;
@@ -33,11 +33,30 @@ impl Folder {
                 Err(Error::SnapshotTooOld { object }) if self.shared => {
                     failure = Some(missing(object));
                 }
-                Err(error @ Error::Corrupt { .. }) if self.shared => failure = Some(error),
+                Err(error @ Error::Corrupt { .. }) if self.shared => {
+                    let is_same = |before: &Error| before.to_string() == error.to_string();
+                    let is_still_so = failure.as_ref().is_some_and(is_same);
+                    // What is there is there whole, and never changes.
+                    if is_still_so && self.is_there(&error).await {
+                        return Err(error);
+                    }
+                    failure = Some(error);
+                }
                 other => return other,
             }
         }
         Err(failure.unwrap_or_else(no_manifest))
+    }
+
+    /// Whether the object that an error is about is there.
+    async fn is_there(&self, error: &Error) -> bool {
+        let Error::Corrupt { object, .. } = error else {
+            return false;
+        };
+        match Name::parse(object) {
+            Some(name) => matches!(self.storage.stat(&name).await, Ok(Some(_))),
+            None => false,
+        }
     }
 
     async fn load_once(&self, strictness: Strictness, at_least: ManifestId) -> Result<Base> {
@@ -50,6 +69,12 @@ impl Folder {
         ids.dedup();
         // A listing may be stale; names that are asked for are not.
         let newest = ids.last().copied().unwrap_or(at_least);
+        if newest.0 > NUMBER_MAX {
+            return Err(Error::corrupt(
+                Name::manifest(newest),
+                "no manifest has such a number",
+            ));
+        }
         ids.extend(self.newer_than(newest).await?);
         let mut failure = None;
         for id in ids.into_iter().rev() {
@@ -95,7 +120,7 @@ impl Folder {
     /// [`Error::Corrupt`] and [`Error::FormatTooNew`] naming it; what the storage refuses.
     pub async fn manifest(&self, id: ManifestId) -> Result<Option<Manifest>> {
         let name = Name::manifest(id);
-        let bytes = self.storage.read(&name).await?;
+        let bytes = self.storage.read_at_most(&name, MANIFEST_LEN_MAX).await?;
         bytes
             .map(|bytes| Manifest::decode(name.as_str(), id, &bytes))
             .transpose()

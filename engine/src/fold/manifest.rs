@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::base::checksum::checksum64;
+use crate::base::checksum::checksum64_of;
+use crate::base::limits::NUMBER_MAX;
 use crate::base::{Error, Generation, ManifestId, Position, Result, RunRef, SegmentId};
 use crate::log::LogStart;
 
@@ -78,6 +79,22 @@ impl Manifest {
         }
     }
 
+    /// Every number in it that is counted on from.
+    fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        let own = [
+            self.id.0,
+            self.folded.0,
+            self.generation.0,
+            self.collected.0,
+        ];
+        let place = self.place.iter();
+        let place = place.flat_map(|place| [place.generation.0, place.first.0, place.offset]);
+        let runs = self.runs.iter();
+        own.into_iter()
+            .chain(place)
+            .chain(runs.flat_map(|entry| [entry.run.id.tag, entry.at.0]))
+    }
+
     /// The object's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let body = wire::Manifest::from(self).encode_to_vec();
@@ -86,9 +103,8 @@ impl Manifest {
         out.extend_from_slice(&MANIFEST_VERSION.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&(body.len() as u64).to_le_bytes());
-        let mut summed = out.clone();
-        summed.extend_from_slice(&body);
-        out.extend_from_slice(&checksum64(&summed).to_le_bytes());
+        let sum = checksum64_of(&[&out, &body]);
+        out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&body);
         out
     }
@@ -104,8 +120,8 @@ impl Manifest {
             .ok_or_else(|| broken("it is cut short"))?;
         let mut sum = [0u8; 8];
         sum.copy_from_slice(&header[16..24]);
-        let summed = [&header[..16], body].concat();
-        if header[..4] != MAGIC || checksum64(&summed) != u64::from_le_bytes(sum) {
+        let found = checksum64_of(&[&header[..16], body]);
+        if header[..4] != MAGIC || found != u64::from_le_bytes(sum) {
             return Err(broken("it does not match its checksum"));
         }
         let version = u16::from_le_bytes([header[4], header[5]]);
@@ -117,12 +133,16 @@ impl Manifest {
                 known,
             });
         }
-        let manifest = wire::Manifest::decode(body)
-            .ok()
+        let manifest = Some(body)
+            .filter(|body| wire::has_room_for_runs(body))
+            .and_then(|body| wire::Manifest::decode(body).ok())
             .and_then(wire::Manifest::into_manifest)
             .ok_or_else(|| broken("its body cannot be read"))?;
         if manifest.id != id {
             return Err(broken("it has another manifest's number"));
+        }
+        if manifest.numbers().any(|number| number > NUMBER_MAX) {
+            return Err(broken("it names what no database has"));
         }
         Ok(manifest)
     }
@@ -179,6 +199,30 @@ mod wire {
         last_key: Bytes,
         #[prost(uint64, tag = "8")]
         at: u64,
+    }
+
+    /// Bytes that a run takes at the least: its random part and its hash.
+    const RUN_LEN_MIN: u64 = 36;
+
+    /// Whether each run in `body` has the bytes that one needs: an empty one takes two, and a hundred times that in
+    /// memory.
+    pub(super) fn has_room_for_runs(mut body: &[u8]) -> bool {
+        use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+        while !body.is_empty() {
+            let Ok((tag, kind)) = decode_key(&mut body) else {
+                return false;
+            };
+            if (tag, kind) == (6, WireType::LengthDelimited) {
+                let mut ahead = body;
+                if !decode_varint(&mut ahead).is_ok_and(|len| len >= RUN_LEN_MIN) {
+                    return false;
+                }
+            }
+            if skip_field(kind, tag, &mut body, DecodeContext::default()).is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     impl From<&super::Manifest> for Manifest {
@@ -306,8 +350,8 @@ mod tests {
         let of_version = |version: u16| {
             let mut bytes = sample().encode();
             bytes[4..6].copy_from_slice(&version.to_le_bytes());
-            let summed = [&bytes[..16], &bytes[HEADER_LEN..]].concat();
-            bytes[16..24].copy_from_slice(&checksum64(&summed).to_le_bytes());
+            let sum = checksum64_of(&[&bytes[..16], &bytes[HEADER_LEN..]]);
+            bytes[16..24].copy_from_slice(&sum.to_le_bytes());
             Manifest::decode("manifest/4", ManifestId(4), &bytes)
         };
         assert_eq!(of_version(1).unwrap(), sample());

@@ -190,6 +190,9 @@ impl LogWriter {
             .room_for(bytes.len() as u64)
             .await
             .map_err(AppendError::NotWritten)?;
+        // An acknowledged slot must be where its database is looked for.
+        let there = file.handle.check_place().await;
+        there.map_err(AppendError::NotWritten)?;
         if let Err(error) = file.handle.write_durable(file.offset, &bytes).await {
             // Never tried again: after a failed sync the medium may have dropped the pages and yet
             // report success the second time.
@@ -215,7 +218,7 @@ impl LogWriter {
     pub async fn append_copies(&mut self, slots: &[Slot]) -> Result<()> {
         let (mut bytes, mut last) = (Vec::new(), (self.last, self.hash));
         for slot in slots {
-            let (encoded, hash) = slot::encode(&slot.header, &slot.records);
+            let (encoded, hash) = slot::encode_again(slot);
             let header = &slot.header;
             let continues = header.n == last.0.next()
                 && header.prev == last.1
@@ -286,8 +289,14 @@ impl LogWriter {
             None => self.begin_file(len).await?,
         };
         let file = self.file.insert(file);
-        allocate(file, file.offset + len).await?;
-        Ok(file)
+        match allocate(file, file.offset + len).await {
+            Err(error) if !error.is_no_room() => {
+                // A sync has failed; whoever opens the file again would find it done.
+                self.halted = Some(format!("allocating for {}: {error}", file.name));
+                Err(error)
+            }
+            done => done.map(|()| file),
+        }
     }
 
     /// Ends the current file at its last slot.
@@ -317,8 +326,17 @@ impl LogWriter {
             prev_file: self.prev_file,
         };
         let wanted = (FIRST_SLOT_OFFSET + len).max(LOG_ALLOCATE_LEN_MIN);
-        handle.allocate(wanted).await?;
-        handle.write_durable(0, &head.encode()).await?;
+        let begun = async {
+            handle.allocate(wanted).await?;
+            handle.write_durable(0, &head.encode()).await
+        };
+        if let Err(error) = begun.await {
+            if !error.is_no_room() {
+                // The handle that remembers the failure goes: another one would write and sync as if nothing were.
+                self.halted = Some(format!("beginning {name}: {error}"));
+            }
+            return Err(error);
+        }
         if let Err(error) = self.storage.sync_names(&name).await {
             // A second sync might report success without the name being durable.
             self.halted = Some(format!("making the name of {name} durable: {error}"));
@@ -359,4 +377,121 @@ async fn allocate(file: &mut OpenFile, needed: u64) -> Result<()> {
         return Ok(());
     }
     file.handle.allocate(needed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::base::{Op, TxId};
+    use crate::storage::{MemoryStorage, Operation};
+
+    fn record(id: u128) -> Record {
+        Record {
+            txid: TxId(id),
+            read_at: Position::ZERO,
+            body: Body::Writes(vec![(Bytes::from("key"), Op::Delete)]),
+        }
+    }
+
+    async fn writer(storage: &MemoryStorage) -> LogWriter {
+        let end = LogEnd {
+            generation: Generation(0),
+            last: Position::ZERO,
+            hash: 0,
+            file: None,
+        };
+        LogWriter::open(Arc::new(storage.clone()), &end)
+            .await
+            .unwrap()
+    }
+
+    /// A sync that failed must not be tried again, and a new handle on the file remembers none: whatever of a file
+    /// was being begun, or allocated, when the medium failed, this process writes no more.
+    #[test]
+    fn a_file_that_failed_while_it_was_begun_is_not_begun_again() {
+        for operation in [
+            Operation::Allocate,
+            Operation::WriteDurable,
+            Operation::SyncNames,
+        ] {
+            for begun in [0, 1] {
+                let storage = MemoryStorage::new();
+                block_on(async {
+                    let mut writer = writer(&storage).await;
+                    for id in 0..begun {
+                        writer.append(&[record(id)], 1, 0).await.unwrap();
+                    }
+                    writer.leave_file().await;
+                    storage.inject(operation, 5);
+                    let what = format!("{operation} after {begun}");
+                    let refused = writer.append(&[record(7)], 1, 0).await;
+                    assert!(
+                        matches!(refused, Err(AppendError::NotWritten(_))),
+                        "{what}: {refused:?}"
+                    );
+                    assert!(writer.halted().is_some(), "{what}");
+                    let before = storage.ops();
+                    let again = writer.append(&[record(8)], 1, 0).await;
+                    let halted =
+                        matches!(again, Err(AppendError::NotWritten(Error::Halted { .. })));
+                    assert!(halted, "{what}: {again:?}");
+                    writer.begin_next_file(0).await.ok();
+                    assert_eq!(
+                        storage.ops(),
+                        before,
+                        "{what}: the medium was written again"
+                    );
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_medium_that_was_only_full_is_written_again() {
+        let storage = MemoryStorage::new();
+        block_on(async {
+            let mut writer = writer(&storage).await;
+            for _ in 0..2 {
+                storage.inject(Operation::Allocate, 28);
+                let refused = writer.append(&[record(1)], 1, 0).await;
+                assert!(
+                    matches!(refused, Err(AppendError::NotWritten(_))),
+                    "{refused:?}"
+                );
+                assert_eq!(writer.halted(), None);
+            }
+            assert_eq!(
+                writer.append(&[record(2)], 1, 0).await.unwrap(),
+                Position(1)
+            );
+        });
+    }
+
+    #[test]
+    fn space_that_could_not_be_allocated_ends_writing() {
+        let storage = MemoryStorage::new();
+        block_on(async {
+            let mut writer = writer(&storage).await;
+            writer.append(&[record(1)], 1, 0).await.unwrap();
+            let mut long = record(2);
+            long.body = Body::Writes(vec![(
+                Bytes::from("key"),
+                Op::Put(Bytes::from(vec![1; 1 << 20])),
+            )]);
+            storage.inject(Operation::Allocate, 5);
+            let refused = writer.append(&[long], 1, 0).await;
+            assert!(
+                matches!(refused, Err(AppendError::NotWritten(_))),
+                "{refused:?}"
+            );
+            let again = writer.append(&[record(3)], 1, 0).await;
+            assert!(
+                matches!(again, Err(AppendError::NotWritten(Error::Halted { .. }))),
+                "{again:?}"
+            );
+        });
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::once::confirm;
 use crate::base::checksum::checksum64;
-use crate::base::limits::RELOADS_MAX;
+use crate::base::limits::{FLOOR_LEN_MAX, NUMBER_MAX, RELOADS_MAX};
 use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Result};
 use crate::storage::{Name, Storage};
 
@@ -59,6 +59,12 @@ impl Floor {
                 known: u32::from(VERSION),
             });
         }
+        if [u64_at(16), u64_at(24)]
+            .iter()
+            .any(|number| *number > NUMBER_MAX)
+        {
+            return Err(Error::corrupt(name, "it names what no database has"));
+        }
         Ok(Floor {
             slot: Position(u64_at(16)),
             manifest: ManifestId(u64_at(24)),
@@ -91,10 +97,16 @@ impl Floors {
     pub async fn find(storage: Arc<dyn Storage>) -> Result<Floors> {
         let mut floors = Floors::new(storage);
         let listed = floors.storage.list(Name::FLOOR).await?;
-        if let Some(newest) = listed.iter().filter_map(Name::as_floor).max() {
-            // The one before it has been settled: floors have no gaps.
-            floors.id = FloorId(newest.0 - 1);
+        let mut newest = FloorId(0);
+        for id in listed.iter().filter_map(Name::as_floor) {
+            if id.0 == 0 || id.0 > NUMBER_MAX {
+                let detail = format!("floors are numbered from 1 to {NUMBER_MAX}");
+                return Err(Error::corrupt(Name::floor(id), detail));
+            }
+            newest = newest.max(id);
         }
+        // The one before the newest has been settled: floors have no gaps.
+        floors.id = FloorId(newest.0.saturating_sub(1));
         floors.probe().await?;
         Ok(floors)
     }
@@ -117,7 +129,7 @@ impl Floors {
         loop {
             let next = FloorId(self.id.0 + 1);
             let name = Name::floor(next);
-            let Some(bytes) = self.storage.read(&name).await? else {
+            let Some(bytes) = self.storage.read_at_most(&name, FLOOR_LEN_MAX).await? else {
                 return Ok((self.id, self.floor));
             };
             let floor = Floor::decode(next, &bytes)?;
@@ -127,8 +139,11 @@ impl Floors {
                 confirmed => confirmed?,
             };
             if confirmed {
-                let rises = floor.slot >= self.floor.slot && floor.manifest >= self.floor.manifest;
-                assert!(rises, "floor {next}: {floor:?} below {:?}", self.floor);
+                if floor.slot < self.floor.slot || floor.manifest < self.floor.manifest {
+                    let detail =
+                        format!("{floor:?} lies below the floor before it, {:?}", self.floor);
+                    return Err(Error::corrupt(name, detail));
+                }
                 (self.id, self.floor) = (next, floor);
                 tries = 0;
                 continue;

@@ -94,18 +94,21 @@ impl Record {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Record, Malformed> {
         let kind = reader.u8()?;
         let txid = TxId(reader.u128()?);
-        let read_at = Position(reader.varint()?);
+        let read_at = Position(reader.number()?);
         let body = match kind {
             KIND_WRITES => Body::Writes(decode_writes(reader)?),
             KIND_BULK => Body::Bulk(decode_runs(reader)?),
             KIND_GENERATION => Body::Generation {
-                generation: Generation(reader.varint()?),
+                generation: Generation(reader.number()?),
                 instance: InstanceId(reader.u128()?),
             },
             KIND_CANCEL => Body::Cancel(TxId(reader.u128()?)),
-            KIND_COLLECT => Body::Collect(ManifestId(reader.varint()?)),
+            KIND_COLLECT => Body::Collect(ManifestId(reader.number()?)),
             _ => return Err(Malformed("unknown kind of record")),
         };
+        if body == Body::Cancel(txid) {
+            return Err(Malformed("a record that cancels itself"));
+        }
         Ok(Record {
             txid,
             read_at,

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | a whole slot that follows | the next slot |
 //! | zeros to the end of the file | the log ends here, or goes on in the next file |
-//! | something else, and no whole slot after it | a torn end: a crash in the middle of a write |
-//! | something else, and a whole slot after it | damage: a slot is written only after the one before it is durable |
+//! | something else, and no whole slot that can come after it | a torn end: a crash in the middle of a write |
+//! | something else, and a whole slot that can come after it | damage: a slot is written only after the one before it is durable |
 //! | a whole slot that does not follow | damage |
 //!
 //! An append file is read to its end before the next name is probed; that may be another append file or
@@ -20,11 +20,13 @@ use bytes::Bytes;
 use super::file::{FIRST_SLOT_OFFSET, FileHead, HeadFault};
 use super::record::Body;
 use super::slot::{self, SLOT_MAGIC, Slot, SlotFault};
-use crate::base::limits::{RELOADS_MAX, SECTOR_LEN, SLOT_LEN_MAX};
+use crate::base::limits::{LOG_FILE_LEN_MAX, RELOADS_MAX, SECTOR_LEN, SLOT_LEN_MAX};
 use crate::base::{Error, Generation, Position, Result};
 use crate::storage::{Name, Object, Storage};
 
 const CHUNK_LEN: u64 = 1024 * 1024;
+/// Bytes of a log file beyond which it is none: twice what one is given, and far more than a slot on top of it.
+const LOG_FILE_READ_MAX: u64 = 2 * LOG_FILE_LEN_MAX;
 
 /// From where the log counts: a manifest's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,6 +394,9 @@ impl OpenFile {
         match self.search_beyond(want).await? {
             Beyond::Zeros => Ok(Here::Zeros),
             Beyond::Bytes => Ok(Here::Torn(fault)),
+            Beyond::Crowded => Ok(Here::Damaged(format!(
+                "{fault}, and after it stand more headers of slots than the file has room for"
+            ))),
             Beyond::Slot(later) => {
                 // Beside a running writer the slot may have been completed since it was looked at.
                 self.ahead = Bytes::new();
@@ -447,7 +452,21 @@ impl OpenFile {
     }
 
     /// What follows beyond the reader's place, sector by sector.
+    ///
+    /// A slot counts as one that was written after `want` if it can be one: of this file's generation, with a sector
+    /// at least for each slot between, and not within what the slot at the reader's place says is its own. A slot
+    /// that this program has written holds nothing that begins like one (`slot::encode`); one of an older program may.
     async fn search_beyond(&mut self, want: Position) -> Result<Beyond> {
+        if self.object.len() > LOG_FILE_READ_MAX {
+            let len = self.object.len();
+            let detail =
+                format!("it has {len} bytes, and no log file has more than {LOG_FILE_READ_MAX}");
+            return Err(Error::corrupt(&self.name, detail));
+        }
+        let here = slot::claim(&self.ahead).filter(|(header, _)| header.n == want);
+        let from = self.offset + here.map_or(0, |(_, len)| len as u64);
+        // Slots do not overlap: all that there are after this one have no more bytes than the file.
+        let mut budget = self.object.len();
         let mut at = self.offset;
         let mut zeros = true;
         loop {
@@ -458,32 +477,26 @@ impl OpenFile {
             zeros = zeros && chunk.iter().all(|byte| *byte == 0);
             for (index, sector) in chunk.chunks(SECTOR_LEN).enumerate() {
                 let place = at + (index * SECTOR_LEN) as u64;
-                if place == self.offset || !sector.starts_with(&SLOT_MAGIC) {
+                if place == self.offset || place < from || !sector.starts_with(&SLOT_MAGIC) {
                     continue;
                 }
-                if let Some(n) = self.whole_slot_at(place).await?.filter(|n| *n > want) {
-                    return Ok(Beyond::Slot(n));
+                let Some((header, len)) = slot::claim(sector) else {
+                    continue;
+                };
+                let sectors = (place - self.offset) / SECTOR_LEN as u64;
+                let ahead = header.n.0.saturating_sub(want.0);
+                if ahead == 0 || ahead > sectors || header.generation != self.generation {
+                    continue;
+                }
+                let Some(left) = budget.checked_sub(len as u64) else {
+                    return Ok(Beyond::Crowded);
+                };
+                budget = left;
+                if slot::decode(&self.read(place, len as u64).await?).is_ok() {
+                    return Ok(Beyond::Slot(header.n));
                 }
             }
             at += chunk.len() as u64;
-        }
-    }
-
-    async fn whole_slot_at(&mut self, place: u64) -> Result<Option<Position>> {
-        let mut len = SECTOR_LEN;
-        loop {
-            let bytes = self.read(place, len as u64).await?;
-            match slot::decode(&bytes) {
-                Ok(slot) => return Ok(Some(slot.header.n)),
-                Err(SlotFault::Short { len: needed })
-                    if needed > len
-                        && bytes.len() == len
-                        && needed <= SLOT_LEN_MAX + SECTOR_LEN =>
-                {
-                    len = needed;
-                }
-                Err(_) => return Ok(None),
-            }
         }
     }
 }
@@ -492,6 +505,8 @@ enum Beyond {
     Zeros,
     Bytes,
     Slot(Position),
+    /// More headers of slots that are not whole than slots that fit.
+    Crowded,
 }
 
 fn too_new(name: &Name, version: u32) -> Error {

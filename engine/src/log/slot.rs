@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 
-use super::record::Record;
+use super::record::{Body, Record};
 use crate::base::checksum::{checksum64, hash128};
 use crate::base::codec::Reader;
-use crate::base::limits::{SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
+use crate::base::limits::{NUMBER_MAX, SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
 use crate::base::{Generation, Mutant, Position};
 
 /// The version of the slot format that this program writes, and the newest it reads.
 pub const SLOT_VERSION: u16 = 2;
+/// The version before, which has no masked records.
+const PLAIN_VERSION: u16 = 1;
 /// Bytes of the header.
 pub const SLOT_HEADER_LEN: usize = 96;
 /// The first bytes of a slot.
@@ -43,6 +45,8 @@ pub struct Slot {
     pub hash: u128,
     /// Its bytes, padding not counted.
     pub len: usize,
+    /// By what its records were masked, 0 where they stand as they are.
+    pub mask: u8,
     /// Whether its padding is the zeros that were written. Damage there harms nothing.
     pub whole_padding: bool,
 }
@@ -72,7 +76,52 @@ pub fn padded_len(len: usize) -> usize {
 }
 
 /// The slot's bytes, padded to whole sectors, and its hash.
+///
+/// No sector but its first begins like a slot: records that would show such a one, as a log file kept as a value
+/// does, are masked. Else nobody could tell, where the slot is torn, whether a slot stands after it or within it.
 pub fn encode(header: &SlotHeader, records: &[Record]) -> (Vec<u8>, u128) {
+    let (mut out, mut hash) = encode_as(header, records, 0);
+    let mut mask = 0;
+    // The mask comes from the nonce, which nobody knows who chose the values: one look is enough but for chance.
+    while shows_a_slot(&out) && mask < u8::MAX {
+        mask += 1;
+        (out, hash) = encode_as(header, records, mask);
+    }
+    assert!(
+        !shows_a_slot(&out),
+        "slot {} shows a slot within it",
+        header.n
+    );
+    (out, hash)
+}
+
+/// Whether a sector after the first begins like a slot.
+fn shows_a_slot(bytes: &[u8]) -> bool {
+    let mut sectors = bytes.chunks(SECTOR_LEN).skip(1);
+    sectors.any(|sector| sector.starts_with(&SLOT_MAGIC))
+}
+
+/// Masks the bytes after a slot's header, or takes the mask off again.
+fn toggle_mask(body: &mut [u8], nonce: u128, mask: u8) {
+    let mut seed = [0u8; 17];
+    seed[..16].copy_from_slice(&nonce.to_le_bytes());
+    seed[16] = mask;
+    let mut state = checksum64(&seed);
+    for word in body.chunks_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let key = checksum64(&state.to_le_bytes()).to_le_bytes();
+        for (byte, key) in word.iter_mut().zip(key) {
+            *byte ^= key;
+        }
+    }
+}
+
+/// The bytes of a slot that was read, exactly as they stood.
+pub fn encode_again(slot: &Slot) -> (Vec<u8>, u128) {
+    encode_as(&slot.header, &slot.records, slot.mask)
+}
+
+fn encode_as(header: &SlotHeader, records: &[Record], mask: u8) -> (Vec<u8>, u128) {
     assert!(
         !records.is_empty() && records.len() <= SLOT_RECORDS_MAX,
         "{} records",
@@ -85,8 +134,17 @@ pub fn encode(header: &SlotHeader, records: &[Record]) -> (Vec<u8>, u128) {
     let body_len = out.len() - SLOT_HEADER_LEN;
     assert!(out.len() <= SLOT_LEN_MAX, "slot of {} bytes", out.len());
     out[0..4].copy_from_slice(&SLOT_MAGIC);
+    assert!(
+        mask == 0 || header.version > PLAIN_VERSION,
+        "mask {mask} in version {}",
+        header.version
+    );
+    if mask != 0 {
+        toggle_mask(&mut out[SLOT_HEADER_LEN..], header.nonce, mask);
+    }
     out[4..6].copy_from_slice(&header.version.to_le_bytes());
-    // Byte 6 is the lane, byte 7 flags: both zero today.
+    // Byte 6 is the lane, zero today.
+    out[7] = mask;
     out[8..16].copy_from_slice(&header.n.0.to_le_bytes());
     out[16..24].copy_from_slice(&header.generation.0.to_le_bytes());
     out[24..40].copy_from_slice(&header.prev.to_le_bytes());
@@ -125,7 +183,7 @@ pub fn decode(bytes: &Bytes) -> Result<Slot, SlotFault> {
         return Err(SlotFault::Short { len: SECTOR_LEN });
     };
     let (header, count, body_len) = decode_header(head, bytes)?;
-    let len = SLOT_HEADER_LEN + body_len;
+    let (len, mask) = (SLOT_HEADER_LEN + body_len, head[7]);
     if bytes.len() < len {
         return Err(SlotFault::Short {
             len: padded_len(len),
@@ -137,6 +195,14 @@ pub fn decode(bytes: &Bytes) -> Result<Slot, SlotFault> {
             "its records do not match their checksum".to_owned(),
         ));
     }
+    let body = match mask {
+        0 => body,
+        mask => {
+            let mut plain = body.to_vec();
+            toggle_mask(&mut plain, header.nonce, mask);
+            Bytes::from(plain)
+        }
+    };
     let mut reader = Reader::new(&body);
     let mut records = Vec::with_capacity(count);
     for index in 0..count {
@@ -146,14 +212,26 @@ pub fn decode(bytes: &Bytes) -> Result<Slot, SlotFault> {
     if !reader.is_done() {
         return Err(SlotFault::Broken("bytes follow its last record".to_owned()));
     }
+    let is_bulk = |record: &Record| matches!(record.body, Body::Bulk(_));
+    if records.len() > 1 && records.iter().any(is_bulk) {
+        return Err(SlotFault::Broken("a bulk record is not alone".to_owned()));
+    }
     let padding = &bytes[len..padded_len(len).min(bytes.len())];
     Ok(Slot {
         header,
         records,
         hash: hash128(&bytes[..len]),
         len,
+        mask,
         whole_padding: padding.iter().all(|byte| *byte == 0),
     })
+}
+
+/// The header and the slot's length, padded, from bytes that may end after the header; `None` where it is not whole.
+pub fn claim(bytes: &[u8]) -> Option<(SlotHeader, usize)> {
+    let head = bytes.first_chunk::<SLOT_HEADER_LEN>()?;
+    let (header, _, body_len) = decode_header(head, bytes).ok()?;
+    Some((header, padded_len(SLOT_HEADER_LEN + body_len)))
 }
 
 /// Reads the header alone, from bytes that may end after it.
@@ -192,6 +270,19 @@ fn decode_header(
     if count == 0 || count > SLOT_RECORDS_MAX || body_len > SLOT_LEN_MAX - SLOT_HEADER_LEN {
         return Err(SlotFault::Broken(format!(
             "it claims {count} records, {body_len} bytes"
+        )));
+    }
+    let numbers = [u64_at(head, 8), u64_at(head, 16)];
+    if numbers.iter().any(|number| *number > NUMBER_MAX) || numbers[0] == 0 {
+        let [n, generation] = numbers;
+        return Err(SlotFault::Broken(format!(
+            "it claims to be slot {n} of generation {generation}"
+        )));
+    }
+    if head[7] != 0 && version <= PLAIN_VERSION {
+        return Err(SlotFault::Broken(format!(
+            "mask {} in version {version}",
+            head[7]
         )));
     }
     let header = SlotHeader {
@@ -292,6 +383,46 @@ mod tests {
                 "bit {bit}: {fault:?}"
             );
         }
+    }
+
+    /// Records that show a slot at each place where a sector can begin: masked, read back as they were, encoded again
+    /// to the same bytes, and every flipped bit of a header is found.
+    #[test]
+    fn no_sector_within_a_slot_begins_like_a_slot() {
+        let (header, records) = sample(100);
+        let (mut image, _) = encode(&header, &records);
+        image.resize(513, 0);
+        let body = Body::Writes(vec![(
+            Bytes::from("key"),
+            Op::Put(image.repeat(512).into()),
+        )]);
+        let looks = vec![Record {
+            body,
+            ..records[0].clone()
+        }];
+        let (plain, _) = encode_as(&header, &looks, 0);
+        assert!(shows_a_slot(&plain), "the case is none");
+        let (bytes, hash) = encode(&header, &looks);
+        assert!(!shows_a_slot(&bytes));
+        let slot = decode(&Bytes::from(bytes.clone())).unwrap();
+        assert_eq!((&slot.records, slot.hash), (&looks, hash));
+        assert_ne!(slot.mask, 0);
+        assert_eq!(encode_again(&slot), (bytes.clone(), hash));
+        for bit in 0..SLOT_HEADER_LEN * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&Bytes::from(flipped)).is_err(), "bit {bit}");
+        }
+        // What an older program has written as it is stays as it is.
+        let old = decode(&Bytes::from(plain.clone())).unwrap();
+        assert_eq!((&old.records, old.mask), (&looks, 0));
+        assert_eq!(encode_again(&old).0, plain);
+        // Another nonce, another mask.
+        let other = SlotHeader {
+            nonce: header.nonce + 1,
+            ..header
+        };
+        assert_ne!(encode(&other, &looks).0[512..1024], bytes[512..1024]);
     }
 
     #[test]

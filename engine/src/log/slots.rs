@@ -10,6 +10,7 @@ use super::floor::Floors;
 use super::once::{Owner, confirm, create_once};
 use super::record::{Body, Record};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
+use crate::base::limits::SLOT_FILE_LEN_MAX;
 use crate::base::{Error, Generation, Mutant, Position, Result};
 use crate::storage::{Medium, Name, Operation, Storage};
 
@@ -102,7 +103,7 @@ impl SlotLog {
         }
         let n = self.last.next();
         let name = Name::log(self.generation, n);
-        let Some(bytes) = self.storage.read(&name).await? else {
+        let Some(bytes) = self.storage.read_at_most(&name, SLOT_FILE_LEN_MAX).await? else {
             if !Mutant::LinearNoFloor.on() {
                 self.floors.check(n).await?;
             }
@@ -245,7 +246,12 @@ impl SlotLog {
         let bytes = Bytes::from(bytes);
         let name = Name::log(self.generation, n);
         let owner = create_once(&*self.storage, &name, &bytes).await;
-        match owner.map_err(AppendError::Unknown)? {
+        let owner = owner.map_err(|error| match error.is_refusal() {
+            // And it is not there, either.
+            true => AppendError::NotWritten(error),
+            false => AppendError::Unknown(error),
+        });
+        match owner? {
             Owner::Us => {}
             Owner::Others | Owner::Nobody => return Ok(Attempt::Lost),
         }
@@ -285,7 +291,7 @@ impl SlotLog {
             return Ok(true);
         }
         let name = Name::log(self.last_under, self.last);
-        let Some(bytes) = self.storage.read(&name).await? else {
+        let Some(bytes) = self.storage.read_at_most(&name, SLOT_FILE_LEN_MAX).await? else {
             self.floors.check(self.last).await?;
             return Ok(false);
         };

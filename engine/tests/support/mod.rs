@@ -13,14 +13,17 @@ pub(crate) mod proxy;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use eciton_engine::base::Result;
 use eciton_engine::base::clock::SystemClock;
-use eciton_engine::base::entropy::SeededEntropy;
-use eciton_engine::base::spawn::Spawner;
-use eciton_engine::coord::LocalCoordinator;
-use eciton_engine::db::{Db, Environment, Store, StoreSchema};
+use eciton_engine::base::entropy::{SeededEntropy, SystemEntropy};
+use eciton_engine::base::spawn::{RayonSpawner, Spawner};
+use eciton_engine::coord::{Bus, LocalCoordinator, SharedCoordinator, Silence};
+use eciton_engine::db::{Db, Environment, Mode, Options, Store, StoreSchema};
 use eciton_engine::merge::{Column, Kind, Operand, Operator, States};
+use eciton_engine::storage::{Access, LocalStorage, Storage};
 use futures::future::BoxFuture;
 
 /// Random numbers that a seed repeats.
@@ -75,6 +78,31 @@ pub(crate) fn environment(seed: u64) -> (Environment, Arc<Deferred>) {
         witness: None,
     };
     (environment, spawner)
+}
+
+/// Opens as one of several processes that hear nothing of each other.
+pub(crate) async fn join(folder: &Path) -> Result<Db> {
+    let storage = LocalStorage::open(folder, Access::ReadWrite)?;
+    join_storage(Arc::new(storage), Arc::new(Silence)).await
+}
+
+/// Opens as one of several processes that have `bus` between them.
+pub(crate) async fn join_storage(storage: Arc<dyn Storage>, bus: Arc<dyn Bus>) -> Result<Db> {
+    let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+    let coordinator =
+        SharedCoordinator::new(bus, Arc::clone(&clock) as _, Arc::clone(&entropy) as _);
+    let environment = Environment {
+        clock,
+        entropy,
+        spawner: Arc::new(RayonSpawner),
+        coordinator: Arc::new(coordinator),
+        witness: None,
+    };
+    let options = Options {
+        mode: Mode::Clustered,
+        ..Options::default()
+    };
+    Db::open_storage(storage, options, environment).await
 }
 
 /// A store `m` in which merges count, its columns, and the operand that counts one more.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use entry::{Entry, Sum};
 
 use crate::base::checksum::Hasher128;
+use crate::base::limits::BACKUP_ENTRY_LEN_MAX;
 use crate::base::{Error, Result};
 use crate::storage::{Name, Object, Storage};
 
@@ -42,8 +43,15 @@ impl Shelf {
             let Some(number) = entry::number_of(&name) else {
                 continue;
             };
-            let Some(bytes) = storage.read(&name).await? else {
-                continue;
+            let read = storage.read_at_most(&name, BACKUP_ENTRY_LEN_MAX).await;
+            let bytes = match read {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error @ Error::Corrupt { .. }) => {
+                    shelf.broken.insert(number, error);
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             match Entry::decode(&name, number, &bytes) {
                 Ok(entry) => drop(shelf.entries.insert(number, entry)),

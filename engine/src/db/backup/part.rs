@@ -44,7 +44,7 @@ pub(super) async fn write(
     let (mut hasher, mut len, mut runs) = (Hasher128::default(), 0, Vec::new());
     let mut writer: Option<Box<dyn ObjectWriter>> = None;
     while let Some(slot) = replay.next().await? {
-        let (bytes, _) = slot::encode(&slot.header, &slot.records);
+        let (bytes, _) = slot::encode_again(&slot);
         runs.extend(runs_of(&slot));
         hasher.update(&bytes);
         len += bytes.len() as u64;
