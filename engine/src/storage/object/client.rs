@@ -24,6 +24,18 @@ pub(super) fn client(
     }
 }
 
+/// Where a place is, for people: with the address of its store, where that is none of the great ones.
+pub(super) fn address(place: &Place, options: &ObjectOptions) -> String {
+    let named = match place.scheme {
+        Scheme::S3 => AmazonS3Builder::from_env().get_config_value(&AmazonS3ConfigKey::Endpoint),
+        Scheme::Google | Scheme::Azure => None,
+    };
+    match options.endpoint.clone().or(named) {
+        Some(endpoint) => format!("{place} at {endpoint}"),
+        None => place.to_string(),
+    }
+}
+
 /// Chooses who does TLS in this process, unless the program has chosen already.
 fn choose_tls() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {

@@ -16,7 +16,8 @@ pub(super) async fn request<T: Send + 'static>(
     object: &str,
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
 ) -> Result<T> {
-    match runtime::run(work).await {
+    let what = format!("{operation} {object}");
+    match runtime::run(what, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(failure)) => Err(error(operation, object, &failure)),
         Err(cause) => Err(operation.error(object, &cause)),

@@ -46,7 +46,8 @@ pub(super) struct Found {
     pub(super) mark: Option<Mark>,
     e_tag: Option<String>,
     version: Option<String>,
-    modified_ns: i64,
+    /// By the store's clock.
+    pub(super) modified_ns: i64,
 }
 
 impl Found {

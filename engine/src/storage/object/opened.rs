@@ -115,7 +115,8 @@ impl BucketObject {
             ..GetOptions::default()
         };
         let (cached, len) = (self.cached.clone(), self.len);
-        let read = runtime::run(async move {
+        let what = format!("{} {}", Operation::ReadAt, self.name);
+        let read = runtime::run(what, async move {
             let bytes = store.get_opts(&path, options).await?.bytes().await?;
             if let Some(cached) = cached.filter(|_| bytes.len() as u64 == wanted) {
                 cached.keep(start, &bytes, len);

@@ -4,6 +4,7 @@
 //! a background fold does, or none at all, as a fold on a pool of plain threads; on the threads here every
 //! call makes progress whoever waits for it, and however.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -26,16 +27,25 @@ const TOLD_APART: Duration = Duration::from_secs(10);
 /// When a slow request was told last.
 static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
 
+/// The places that this process has opened, and where they are, for people.
+static PLACES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Remembers a place, to be named where it does not answer.
+pub(super) fn opened(place: String) {
+    PLACES.lock().insert(place);
+}
+
 /// Runs `work`, which goes on even if nobody waits for it any more: what has been sent has been sent. Whoever waits for
-/// long is told what for.
+/// long is told for which request.
 pub(super) async fn run<T: Send + 'static>(
+    what: String,
     work: impl Future<Output = T> + Send + 'static,
 ) -> io::Result<T> {
-    let done = handle()?.spawn(watched(work));
+    let done = handle()?.spawn(watched(what, work));
     done.await.map_err(io::Error::other)
 }
 
-async fn watched<T>(work: impl Future<Output = T>) -> T {
+async fn watched<T>(what: String, work: impl Future<Output = T>) -> T {
     let began = Instant::now();
     let mut work = std::pin::pin!(work);
     loop {
@@ -46,8 +56,10 @@ async fn watched<T>(work: impl Future<Output = T>) -> T {
                 if told.is_none_or(|at| at.elapsed() >= TOLD_APART) {
                     *told = Some(Instant::now());
                     let seconds = began.elapsed().as_secs();
+                    let places: Vec<String> = PLACES.lock().iter().cloned().collect();
+                    let places = places.join(", ");
                     tracing::warn!(
-                        "the object store has not answered a request for {seconds} s; still waiting"
+                        "the object store has not answered a request for {seconds} s ({what}; {places}); still waiting"
                     );
                 }
             }

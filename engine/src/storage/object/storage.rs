@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::cache::DiskCache;
 use super::cached::CachedSegment;
-use super::client::client;
+use super::client::{address, client};
 use super::create::create;
 use super::failure::{error, present, request};
 use super::mark::{Mark, look};
@@ -18,6 +18,7 @@ use super::opened::BucketObject;
 use super::options::ObjectOptions;
 use super::place::Place;
 use super::probe::probe;
+use super::runtime;
 use super::writer::BucketWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
@@ -64,6 +65,7 @@ impl ObjectStorage {
         let place = Place::parse(url)?;
         let store = client(&place, options)
             .map_err(|cause| Error::Invalid(format!("{place} cannot be reached: {cause}")))?;
+        runtime::opened(address(&place, options));
         if access == Access::ReadWrite {
             probe(&store, &place).await?;
         }
