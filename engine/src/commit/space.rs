@@ -123,16 +123,18 @@ impl Upkeep {
             let applied = self.view.snapshot().1;
             return self.folder.collect_alone(known, applied, keep).await;
         }
+        // The floor first: the runs of manifests that go below it are not needed any more. A medium that is full may
+        // have no room for a floor, and room is what this is about.
+        let applied = self.view.snapshot().1;
+        let raised = self.folder.raise_floor(applied, known, keep).await;
         let mut segments = 0;
         if let Some(newest) = self.folder.collectable(known).await? {
             let recorded = self.record_collect(newest).await?;
             segments = self.folder.collect_segments(newest, recorded).await?;
         }
-        let applied = self.view.snapshot().1;
-        let outcome = self.folder.raise_floor(applied, known, keep).await?;
         Ok(CollectOutcome {
             segments,
-            ..outcome
+            ..raised?
         })
     }
 
@@ -190,13 +192,9 @@ impl Upkeep {
             }
         }
         let _turn = self.folding.lock().await;
-        // The protocol leaves one manifest after an explicit compaction; among others, as many as ever.
+        // One manifest stays after an explicit compaction, else what it replaced would stay with an older one.
         let keep = Keep {
-            manifests: if self.folder.shared {
-                self.keep().manifests
-            } else {
-                1
-            },
+            manifests: 1,
             ..self.keep()
         };
         outcome.collected = self.collect_locked(keep).await?;
