@@ -23,6 +23,7 @@ mod keys;
 mod leftovers;
 mod loads;
 mod metrics;
+mod missing;
 mod model;
 mod modes;
 #[cfg(feature = "object-store")]

@@ -34,13 +34,19 @@ pub(super) async fn begin(storage: &dyn Storage) -> Result<()> {
     }
     let first = Manifest::first();
     let name = Name::manifest(first.id);
-    let manifests = storage.list(Name::MANIFEST).await?;
-    if manifests.iter().any(|found| *found != name) || !storage.list(Name::LOG).await?.is_empty() {
-        let why = "its INSTANCE file is missing, but it has a log or manifests".to_owned();
-        return Err(Error::NotADatabase {
-            path: storage.location(),
-            why,
-        });
+    // The log first, the rest only where there is none: a creation that was interrupted leaves manifest 0 alone.
+    for dir in [Name::LOG, Name::MANIFEST, Name::FLOOR, Name::SEGMENT] {
+        let listed = storage.list(dir).await?;
+        if let Some(found) = listed.iter().find(|found| **found != name) {
+            let why = format!(
+                "its INSTANCE file is missing, but it has {found}, as a database of which objects were lost; restore a \
+                 backup elsewhere, or choose an empty place"
+            );
+            return Err(Error::NotADatabase {
+                path: storage.location(),
+                why,
+            });
+        }
     }
     let bytes = first.encode();
     // An earlier process may have come this far: then the name is taken, by the same bytes.

@@ -25,6 +25,7 @@ mod catalog;
 mod clustered;
 mod create;
 mod database;
+mod gaps;
 mod in_transaction;
 mod info;
 mod instance;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::gaps::Reached;
 use super::instance::Instance;
 use super::options::Environment;
 use super::progress::{Meter, OnProgress};
@@ -105,13 +106,15 @@ pub async fn verify(storage: Arc<dyn Storage>, progress: OnProgress<'_>) -> Resu
         pass: Vec::new(),
         checked: BTreeSet::new(),
         folded: Position::ZERO,
+        collected: None,
+        generation: Generation(0),
     };
     verifier.run().await?;
     Ok(verifier.report)
 }
 
-struct Verifier<'a> {
-    storage: Arc<dyn Storage>,
+pub(super) struct Verifier<'a> {
+    pub(super) storage: Arc<dyn Storage>,
     cache: Arc<PageCache>,
     meter: Meter<'a>,
     report: VerifyReport,
@@ -120,6 +123,10 @@ struct Verifier<'a> {
     checked: BTreeSet<SegmentId>,
     /// What every manifest has folded.
     folded: Position,
+    /// The newest manifest that a `collect` record names, and the record's slot.
+    pub(super) collected: Option<(ManifestId, Position)>,
+    /// The newest generation that the log comes to.
+    pub(super) generation: Generation,
 }
 
 impl Verifier<'_> {
@@ -182,24 +189,26 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    async fn floor(&mut self) -> Result<Floor> {
+    async fn floor(&mut self) -> Result<(FloorId, Floor)> {
         match Floors::find(Arc::clone(&self.storage)).await {
-            Ok(floors) => Ok(floors.newest().1),
+            Ok(floors) => Ok(floors.newest()),
             Err(error) => {
                 self.found(&Name::floor(FloorId(0)), error)?;
-                Ok(Floor::default())
+                Ok((FloorId(0), Floor::default()))
             }
         }
     }
 
     /// Everything above the floor; the manifests.
-    async fn all(&mut self, floor: Floor) -> Result<Vec<Manifest>> {
+    async fn all(&mut self, (id, floor): (FloorId, Floor)) -> Result<Vec<Manifest>> {
         self.report.slots = 0;
         self.report.warnings.clear();
+        self.collected = None;
         let manifests = self.manifests(floor).await?;
         let oldest = manifests.first();
         self.folded = oldest.map_or(Position::ZERO, |manifest| manifest.folded);
         let hashes = self.log(&manifests, floor).await?;
+        self.gone(&manifests, (id, floor)).await?;
         for manifest in &manifests {
             let on_chain = hashes.get(&manifest.folded);
             if on_chain.is_some_and(|hash| *hash != manifest.hash) {
@@ -237,7 +246,7 @@ impl Verifier<'_> {
     }
 
     /// Something that would be found again by looking again.
-    fn broken(&mut self, object: &Name, detail: String) {
+    pub(super) fn broken(&mut self, object: &Name, detail: String) {
         self.pass.push(Broken {
             object: object.to_string(),
             detail,
@@ -270,8 +279,13 @@ impl Verifier<'_> {
             if id < floor.manifest {
                 continue;
             }
-            if before.is_some_and(|before| before.0.saturating_add(1) != id.0) {
-                self.broken(&name, "the manifest before it is missing".to_owned());
+            if let Some(before) = before.filter(|before| before.0 + 1 < id.0) {
+                let detail = format!("it is missing, and {name} comes after it");
+                self.missing(
+                    before.0 + 1..id.0,
+                    |id| Name::manifest(ManifestId(id)),
+                    &detail,
+                );
             }
             before = Some(id);
             let bytes = match self.storage.read_at_most(&name, MANIFEST_LEN_MAX).await {
@@ -323,21 +337,41 @@ impl Verifier<'_> {
             through: manifests.iter().map(|manifest| manifest.folded).min(),
             generation: manifests.last().map(|manifest| manifest.generation),
         };
-        let mut end: Option<Position> = None;
+        // What the oldest manifest has not folded must be there.
+        let mut end = manifests.first().map(|oldest| Reached {
+            last: oldest.folded,
+            generation: oldest.generation,
+            is_single: true,
+        });
+        let mut read: Option<Position> = None;
         for (first, _, name) in files {
             // A reading goes on from file to file; only what it did not reach is begun anew.
-            if end.is_some_and(|end| first <= end) {
+            if read.is_some_and(|read| first <= read) {
                 continue;
             }
-            if end.is_some_and(|end| first > end.next()) {
-                self.broken(&name, "the slots before it are missing".to_owned());
+            if let Some(end) = end.filter(|end| first > end.last.next()) {
+                let last = Position(first.0 - 1);
+                if passed.has(end.generation, last) {
+                    let text = format!(
+                        "slots {} to {last} are missing; folded before this copy was made",
+                        end.last.next()
+                    );
+                    self.report.warnings.push(text);
+                } else {
+                    self.slots_missing(end, first, &name).await?;
+                }
             }
             match self.log_from(&name, &wanted, &mut hashes, passed).await {
-                Ok(Some(last)) => end = Some(last),
+                Ok(Some(reached)) => {
+                    self.generation = self.generation.max(reached.generation);
+                    (read, end) = (Some(reached.last), Some(reached));
+                }
+                // Nothing, or what a copy need not have: how far it reached is not known.
+                Ok(None) if read.is_none() => end = None,
                 Ok(None) => {}
                 Err(error) => {
                     self.found(&name, error)?;
-                    end = None;
+                    (read, end) = (None, None);
                 }
             }
         }
@@ -345,7 +379,13 @@ impl Verifier<'_> {
             .last()
             .map(|manifest| manifest.folded)
             .unwrap_or_default();
-        if end.is_some_and(|end| end < newest) {
+        let is_short = end.is_some_and(|end| end.last < newest);
+        if let Some(end) = end.filter(|end| is_short && end.is_single && manifests.len() > 1) {
+            // Slots that an older manifest needs.
+            let by = manifests.last().map_or(ManifestId(0), |newest| newest.id);
+            self.slots_missing(end, newest.next(), &Name::manifest(by))
+                .await?;
+        } else if is_short && read.is_some() {
             let text = format!("the log ends before slot {newest}, which has been folded");
             self.report.warnings.push(text);
         }
@@ -358,7 +398,7 @@ impl Verifier<'_> {
         wanted: &BTreeSet<Position>,
         hashes: &mut BTreeMap<Position, u128>,
         passed: Passed,
-    ) -> Result<Option<Position>> {
+    ) -> Result<Option<Reached>> {
         let Some(start) = self.log_start(name).await? else {
             return Ok(None);
         };
@@ -389,6 +429,11 @@ impl Verifier<'_> {
             self.meter.add(name.as_str(), 0, slot.len as u64);
         }
         let end = replay.end();
+        let reached = Reached {
+            last: end.last,
+            generation: end.generation,
+            is_single: replay.last_appended() != Some(end.last),
+        };
         if let Some(file) = end.file.filter(|file| file.torn.is_some()) {
             let name = Name::log(file.generation, file.first);
             let detail = file.torn.unwrap_or_default();
@@ -398,12 +443,12 @@ impl Verifier<'_> {
             );
             self.report.warnings.push(text);
         }
-        Ok(Some(end.last))
+        Ok(Some(reached))
     }
 
     /// Where a log file begins, by its own word; `None` where a process ended before it wrote anything:
     /// opening passes over that too.
-    async fn log_start(&self, name: &Name) -> Result<Option<LogStart>> {
+    pub(super) async fn log_start(&self, name: &Name) -> Result<Option<LogStart>> {
         let Some(object) = self.storage.open(name).await? else {
             return Ok(None);
         };
@@ -436,6 +481,9 @@ impl Verifier<'_> {
         self.report.slots += 1;
         self.report.bytes += slot.len as u64;
         for record in &slot.records {
+            if let Body::Collect(id) = record.body {
+                self.collected = self.collected.max(Some((id, slot.header.n)));
+            }
             if let Body::Bulk(runs) = &record.body
                 && slot.header.n > self.folded
             {
