@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod backups;
 mod bus;
 mod clustered;
 mod copies;

@@ -736,20 +736,25 @@ pub(crate) enum Db {
     /// Adds a backup to a folder of backups: what is there already is not copied again
     #[command(
         after_help = "Works beside a running writer. A backup that was interrupted is none; the next one \
-                      goes on.\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
+                      goes on.\n\nA backup that is taken can be restored: the parts of the log that it relies on are \
+                      read, runs of earlier backups are looked at, and what is damaged or missing is copied again or \
+                      relied on no more. With --full every byte of every backup in the folder is read; what of earlier \
+                      ones is damaged and gone from the database is named, with exit code 1.\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
                       eciton db backup ./backups --full --db ./db"
     )]
     Backup {
         /// The folder of backups; the first backup makes it
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
-        /// Reads everything that is there and relied on, and copies again what is damaged
+        /// Reads every byte of every backup in the folder, and copies again what is damaged or missing
         #[arg(long)]
         full: bool,
     },
     /// Makes a new database of a backup: the newest, or the state of a position
     #[command(
-        after_help = "The database is new, and another one than the one that was backed up.\n\n\
+        after_help = "The database is new, and another one than the one that was backed up. A restore that was \
+                      interrupted is begun again by the same command. Where the newest backup is damaged or missing \
+                      none is taken in its place: the message says which position can be restored.\n\n\
                       Examples:\n  eciton db restore ./backups --db ./restored\n  \
                       eciton db restore ./backups --position 4711 --db ./restored"
     )]

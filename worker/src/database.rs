@@ -269,6 +269,10 @@ fn permission_hint(path: &Path, error: &Error) -> String {
 /// Where there is no database, says how to get one.
 pub(crate) fn with_hint(error: Error) -> Failure {
     match error {
+        // What is left of one is no place to create another.
+        left @ Error::NotADatabase { .. } if left.to_string().contains("objects were lost") => {
+            Failure::Engine(left)
+        }
         Error::NotADatabase { path, why } => Failure::Engine(Error::NotADatabase {
             path,
             why: format!(

@@ -96,11 +96,23 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Turns away from a place that nobody has begun to fill and that is not empty, before anything is left there. What
+    /// is being filled is for the lock to tell.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming what is there.
+    pub(super) async fn look(storage: &dyn Storage) -> Result<()> {
+        if !is_unfinished(storage).await? {
+            Target::check(storage).await?;
+        }
+        Ok(())
+    }
+
     /// Whether a place is empty, or somebody has left it unfinished. Gives what is in it.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming what is there.
-    pub(super) async fn check(storage: &dyn Storage) -> Result<Vec<Name>> {
+    async fn check(storage: &dyn Storage) -> Result<Vec<Name>> {
         let marker = marker()?;
         let names = storage.list("").await?;
         let has_marker = names.contains(&marker);

@@ -16,8 +16,9 @@ use super::instance::Instance;
 use super::notes::OwnNotes;
 use super::open::{self, Opened};
 use super::options::{Environment, Mode, Options};
+use super::places::apart;
 use super::progress::OnProgress;
-use super::publish::{Published, publish};
+use super::publish::{Published, publish_into};
 use crate::base::clock::Clock;
 use crate::base::limits::STORE_IDS_RESERVED;
 use crate::base::metric;
@@ -370,6 +371,7 @@ impl Db {
     /// # Errors
     /// As [`backup`](super::backup()).
     pub async fn backup(&self, to: &Path, full: bool, progress: OnProgress<'_>) -> Result<Backup> {
+        self.apart(to, "backups")?;
         let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
         let environment = Environment::default();
         backup(
@@ -387,10 +389,21 @@ impl Db {
     /// # Errors
     /// As [`publish`](super::publish()).
     pub async fn publish(&self, to: &Path, progress: OnProgress<'_>) -> Result<Published> {
-        let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
+        self.apart(to, "a published copy")?;
         let (options, environment) = (Options::default(), Environment::default());
         let source = Arc::clone(&self.storage);
-        publish(source, target, &options, &environment, progress).await
+        publish_into(source, to, &options, &environment, progress).await
+    }
+
+    /// Makes sure that a folder lies outside of this database's, if that is one.
+    fn apart(&self, to: &Path, what: &str) -> Result<()> {
+        let location = self.storage.location();
+        let location = Path::new(&location);
+        // A bucket's address is no folder, nor is what a medium in memory says.
+        match location.is_dir() {
+            true => apart(location, to, what),
+            false => Ok(()),
+        }
     }
 
     /// Makes visible whatever other processes have committed: everything that had committed anywhere when

@@ -32,6 +32,7 @@ mod instance;
 mod notes;
 mod open;
 mod options;
+mod places;
 mod progress;
 mod publish;
 mod retry;

@@ -7,12 +7,13 @@ use super::create::{Target, no_database};
 use super::instance::Instance;
 use super::open::{self, Loaded};
 use super::options::{Environment, Options};
+use super::places::apart;
 use super::progress::{Meter, OnProgress};
 use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, InstanceId, Position, Result};
 use crate::fold::Layer;
 use crate::log::LogEnd;
-use crate::storage::{Access, LocalStorage, Storage};
+use crate::storage::{Access, LocalStorage, LockGuard, LockMode, Medium, Storage};
 
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +32,43 @@ pub struct Published {
 /// [`publish`].
 ///
 /// # Errors
-/// As [`publish`].
+/// As [`publish`]; [`Error::Invalid`] where one folder lies in the other.
 pub async fn publish_folder(
     folder: &Path,
     to: &Path,
     options: &Options,
     progress: OnProgress<'_>,
 ) -> Result<Published> {
+    apart(folder, to, "a published copy")?;
     let source = Arc::new(LocalStorage::open(folder, Access::ReadOnly)?);
+    publish_into(source, to, options, &Environment::default(), progress).await
+}
+
+/// As [`publish`], into a folder, in which no file of the lock is left: a copy that is handed out has none.
+pub(super) async fn publish_into(
+    source: Arc<dyn Storage>,
+    to: &Path,
+    options: &Options,
+    environment: &Environment,
+    progress: OnProgress<'_>,
+) -> Result<Published> {
     let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
-    publish(source, target, options, &Environment::default(), progress).await
+    let (published, lock) = publish_locked(source, target, options, environment, progress).await?;
+    // While it is held: whoever has opened the file and waits for it finds that it is no more, and looks again.
+    let file = to.join("LOCK");
+    if holds(&file) {
+        let removed = std::fs::remove_file(&file);
+        removed.map_err(|cause| Error::storage("remove", file.display(), &cause))?;
+    }
+    drop(lock);
+    Ok(published)
+}
+
+/// Whether a file of a lock says that this process holds it: another folder may have been put in place of this one.
+fn holds(file: &Path) -> bool {
+    let line = std::fs::read_to_string(file).unwrap_or_default();
+    let holder = serde_json::from_str::<serde_json::Value>(&line).unwrap_or_default();
+    holder["pid"] == std::process::id()
 }
 
 /// Writes everything that has been committed as a database of its own into `to`, which is new, empty, or left
@@ -49,8 +77,9 @@ pub async fn publish_folder(
 /// before, nothing in `to` can be taken for a database.
 ///
 /// # Errors
-/// [`Error::NotADatabase`]; [`Error::Invalid`] where `to` is not empty; [`Error::Corrupt`] naming what is
-/// damaged; what either medium refuses.
+/// [`Error::NotADatabase`]; [`Error::Invalid`] where `to` is not empty; [`Error::Locked`] while another process
+/// publishes or restores into `to`, or works there; [`Error::Corrupt`] naming what is damaged; what either medium
+/// refuses.
 pub async fn publish(
     source: Arc<dyn Storage>,
     to: Arc<dyn Storage>,
@@ -58,8 +87,33 @@ pub async fn publish(
     environment: &Environment,
     progress: OnProgress<'_>,
 ) -> Result<Published> {
+    let (published, lock) = publish_locked(source, to, options, environment, progress).await?;
+    drop(lock);
+    Ok(published)
+}
+
+/// What was published, and the lock of the place, where the medium has one.
+type PublishedLocked = (Published, Option<Box<dyn LockGuard>>);
+
+async fn publish_locked(
+    source: Arc<dyn Storage>,
+    to: Arc<dyn Storage>,
+    options: &Options,
+    environment: &Environment,
+    progress: OnProgress<'_>,
+) -> Result<PublishedLocked> {
+    // A place that is refused, and one that nothing is to be published into, stay as they are.
+    if Instance::load(&*source).await?.is_none() {
+        return Err(no_database(&*source).await);
+    }
+    Target::look(&*to).await?;
+    let lock = match to.medium() {
+        Medium::Folder => Some(to.lock(LockMode::Exclusive).await?),
+        Medium::Bucket => None,
+    };
     let mut before = None;
     for _ in 0..RELOADS_MAX {
+        // Clears it of what an interrupted one left, so the lock comes first.
         let target = Target::begin(Arc::clone(&to)).await?;
         let once = Publisher {
             source: &source,
@@ -79,7 +133,7 @@ pub async fn publish(
             Ok(published) => {
                 target.finish().await?;
                 to.prune().await?;
-                return Ok(published);
+                return Ok((published, lock));
             }
             Err(error) => return Err(error),
         }

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub(crate) mod proxy;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod stepping;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

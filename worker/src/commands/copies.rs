@@ -4,7 +4,7 @@ use std::path::Path;
 
 use eciton_engine::base::Position;
 use eciton_engine::db::{self, Options};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{Compressed, Global};
 use crate::database::{self, Absent};
@@ -36,25 +36,43 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
 /// Adds a backup to `folder`.
 ///
 /// # Errors
-/// As [`db::backup`].
+/// As [`db::backup`]; [`Failure::Work`] where a full look found damage that could not be copied again.
 pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result<(), Failure> {
     let path = settings::folder(global)?;
-    outside(&path, folder, "backups")?;
     let meter = Meter::new("backing up");
     let taken = db::backup_folder(&path, folder, full, &meter.progress()).await;
     meter.finish();
     let taken = taken.map_err(database::with_hint)?;
+    let damaged = taken.damaged.iter();
+    let damaged: Vec<Value> = damaged
+        .map(|damage| json!({"object": damage.object, "detail": damage.detail}))
+        .collect();
+    for damage in &taken.damaged {
+        tracing::warn!("{}/{}: {}", folder.display(), damage.object, damage.detail);
+    }
     let json = json!({
         "backup": taken.number, "instance": taken.instance.to_string(),
         "taken_ms": taken.taken_ms, "position": taken.position.0,
         "files": taken.files, "bytes": taken.bytes,
         "files_copied": taken.files_copied, "bytes_copied": taken.bytes_copied,
+        "damaged": damaged,
     });
     let text = format!(
         "backup {} of position {}: copied {} bytes in {} files, {} bytes in all",
         taken.number, taken.position, taken.bytes_copied, taken.files_copied, taken.bytes
     );
-    print(global, &json, &text)
+    print(global, &json, &text)?;
+    // Who asks for a look at everything is told by the exit code, too.
+    match taken.damaged.len() {
+        0 => Ok(()),
+        _ if !full => Ok(()),
+        count => Err(Failure::Work(format!(
+            "{}: backup {} is taken and can be restored, but {count} objects that earlier ones need are damaged or \
+             missing, and the database has them no more; keep a copy of what is left and begin a new folder of backups",
+            folder.display(),
+            taken.number
+        ))),
+    }
 }
 
 /// Restores the newest backup in `folder`, or a position.
@@ -96,7 +114,6 @@ pub(super) async fn publish(
     compressed: Compressed,
 ) -> Result<(), Failure> {
     let path = settings::folder(global)?;
-    outside(&path, folder, "a published copy")?;
     let meter = Meter::new("publishing");
     let options = Options {
         compression: settings::compression(compressed)?,
@@ -116,30 +133,6 @@ pub(super) async fn publish(
         published.bytes
     );
     print(global, &json, &text)
-}
-
-/// Refuses a folder inside the database: what lies there belongs to the database.
-///
-/// # Errors
-/// [`Failure::Usage`] with both folders.
-fn outside(database: &Path, folder: &Path, what: &str) -> Result<(), Failure> {
-    let Ok(database) = database.canonicalize() else {
-        // There is no database, which is told as that.
-        return Ok(());
-    };
-    let absolute = std::path::absolute(folder)?;
-    // What is not there yet lies in the nearest folder that is.
-    let nearest = absolute
-        .ancestors()
-        .find_map(|part| part.canonicalize().ok());
-    match nearest {
-        Some(nearest) if nearest.starts_with(&database) => Err(Failure::Usage(format!(
-            "{}: no place for {what}: expected a folder outside of the database {}",
-            folder.display(),
-            database.display()
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn print(global: &Global, json: &serde_json::Value, text: &str) -> Result<(), Failure> {

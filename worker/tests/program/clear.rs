@@ -79,7 +79,7 @@ fn copies_are_not_made_inside_the_database() {
             place
                 .call(&["db", command, folder])
                 .with_code(2)
-                .told(&[folder, "outside of the database"]);
+                .told(&[folder, "choose a folder outside of it"]);
         }
     }
     assert!(!place.path("db/copies").exists());

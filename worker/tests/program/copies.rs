@@ -177,3 +177,103 @@ fn pages_are_compressed_as_asked() {
     std::fs::write(place.path("eciton.toml"), "compression = \"zstd\"\n").unwrap();
     assert_eq!(from("filed", "ECITON_COMPRESSION", ""), small);
 }
+
+/// Flips a bit of the only file of a folder.
+fn flip_only(folder: &Path) {
+    let mut files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let file = files.next().unwrap().path();
+    assert!(
+        files.next().is_none(),
+        "more than one in {}",
+        folder.display()
+    );
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[9] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+}
+
+#[test]
+fn a_backup_that_says_done_can_be_restored() {
+    for full in [&["--full"][..], &[]] {
+        let place = Place::new();
+        filled(&place);
+        let records = place.records("s");
+        let backup = |place: &Place| {
+            let args = [&["db", "backup", "backups", "--json"], full].concat();
+            place.call(&args)
+        };
+        backup(&place).done();
+        flip_only(&place.path("backups/part"));
+        let verify = ["db", "verify", "--backups", "backups"];
+        place.call(&verify).with_code(1);
+        let taken = backup(&place).done().json();
+        assert_eq!(taken["damaged"], serde_json::json!([]), "{taken}");
+        place.call(&verify).done();
+        let other = Place::with_db("restored");
+        let backups = place.path("backups");
+        let backups = backups.to_str().unwrap();
+        other.call(&["db", "restore", backups]).done();
+        assert_eq!(other.records("s"), records);
+
+        // What the database has no more cannot be copied again: the new backup does without it.
+        place.call(&["db", "compact"]).done();
+        flip_only(&place.path("backups/part"));
+        let ended = backup(&place);
+        if full.is_empty() {
+            ended.done();
+        } else {
+            let ended = ended.with_code(1);
+            ended.told(&["backup 3 is taken and can be restored", "1 objects"]);
+        }
+        place.call(&verify).with_code(1);
+        let other = Place::with_db("again");
+        other.call(&["db", "restore", backups]).done();
+        assert_eq!(other.records("s"), records);
+
+        // The newest entry is gone: none is taken in its place.
+        let entry = place.path("backups/backup/0000000000000003");
+        std::fs::remove_file(entry).unwrap();
+        place.call(&verify).with_code(1);
+        let other = Place::with_db("not");
+        let refused = other.call(&["db", "restore", backups]).with_code(1);
+        refused.told(&["backup/0000000000000003", "missing", "--position"]);
+        assert!(!other.db().join("INSTANCE").exists());
+    }
+}
+
+/// What lies within a database belongs to it, and what lies among backups would be taken for one.
+#[test]
+fn copies_into_each_other_are_refused_whatever_the_way_there() {
+    let place = Place::new();
+    filled(&place);
+    place.call(&["db", "backup", "backups"]).done();
+    std::os::unix::fs::symlink(place.db(), place.path("link")).unwrap();
+    std::fs::create_dir(place.path("other")).unwrap();
+    for folder in [
+        "db",
+        "db/in",
+        "link/in",
+        "other/../db/in",
+        "new/../link/in",
+        ".",
+    ] {
+        for call in ["backup", "publish"] {
+            let refused = place.call(&["db", call, folder]).with_code(2);
+            refused.told(&["no place for", "outside"]);
+        }
+    }
+    // A database among backups, and backups in what is to be a database.
+    let restored = |to: &str| {
+        let mut command = crate::support::program();
+        command
+            .current_dir(place.path(""))
+            .args(["db", "restore", "backups", "--db", to]);
+        Ended::from(command.output().unwrap()).with_code(2)
+    };
+    for to in ["backups", "backups/in", "backups/part/in", "."] {
+        restored(to).told(&["no place for a restored database"]);
+    }
+    place.call(&["db", "verify"]).done();
+    place.call(&["db", "verify", "--backups", "backups"]).done();
+    assert!(!place.path("new").exists());
+}

@@ -44,6 +44,7 @@ mod refusals;
 mod reload;
 mod removal;
 mod replace;
+mod restores;
 mod running;
 mod signals;
 mod slow_streams;

@@ -4,13 +4,14 @@ use crate::dropped_store::numbers;
 use crate::support::{Ended, Place};
 
 /// What writes where there may be no database yet.
-const CREATING: [&[&str]; 6] = [
+const CREATING: [&[&str]; 7] = [
     &["db", "init"],
     &["put", "s", "k", "1", "--create"],
     &["store", "create", "s"],
     &["submit", "job.toml"],
     &["run", "job.toml"],
     &["worker", "--create"],
+    &["up", "--workers", "1", "--until-idle"],
 ];
 
 fn names(place: &Place) -> Vec<String> {

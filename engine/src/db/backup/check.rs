@@ -1,13 +1,12 @@
 //! Verifying the backups in a folder: everything is read, without restoring it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Entry, PartRef, Sum, name_of};
-use super::part::Reader;
-use super::{Shelf, sum_of};
-use crate::base::{Error, Position, Result};
+use super::entry::{Entry, Sum, name_of};
+use super::{Shelf, part, sum_of};
+use crate::base::{Error, Result};
 use crate::db::progress::{Meter, OnProgress};
 use crate::db::verify::{Broken, VerifyReport};
 use crate::storage::{Access, LocalStorage, Name, Storage};
@@ -24,8 +23,8 @@ pub async fn verify_backup_folder(folder: &Path, progress: OnProgress<'_>) -> Re
     .await
 }
 
-/// Reads every backup in a place: that each file is there with its length and checksum, and that the slots of
-/// its log follow each other.
+/// Reads every backup in a place: that each file is there with its length and checksum, that the slots of its log
+/// follow each other, and that no entry is missing, as far as the numbers of the others and the head tell.
 ///
 /// # Errors
 /// [`Error::Invalid`] where there is no backup; what the storage refuses. Damage is in the report, not an
@@ -35,7 +34,7 @@ pub async fn verify_backup(
     progress: OnProgress<'_>,
 ) -> Result<VerifyReport> {
     let shelf = Shelf::load(&*storage).await?;
-    if shelf.entries.is_empty() && shelf.broken.is_empty() {
+    if shelf.newest_taken() == 0 && shelf.head.is_ok() {
         let message = format!("{} holds no backup", storage.location());
         return Err(Error::Invalid(message));
     }
@@ -44,25 +43,19 @@ pub async fn verify_backup(
         meter: Meter::new(progress),
         report: VerifyReport::default(),
     };
-    let parts = shelf
-        .entries
-        .values()
-        .filter_map(|entry| entry.part.as_ref());
     let sums: BTreeMap<Name, Sum> = shelf.sums();
-    let parts_len: u64 = parts.clone().map(|part| part.sum.len).sum();
+    let parts_len: u64 = shelf.parts_known().map(|part| part.sum.len).sum();
     let files_len: u64 = sums.values().map(|sum| sum.len).sum();
-    let count = sums.len() + parts.count() + shelf.entries.len() + shelf.broken.len();
+    let count = sums.len() + shelf.parts_known().count() + shelf.entries.len() + shelf.broken.len();
     checker.meter.expect(count as u64, parts_len + files_len);
-    for (number, error) in &shelf.broken {
-        checker.found(&name_of(*number)?, error.clone())?;
-    }
+    checker.report.broken.extend(shelf.faults()?);
     for (name, sum) in &sums {
         checker.file(name, *sum).await?;
     }
     for entry in shelf.entries.values() {
         checker.entry(entry, &shelf, &sums).await?;
     }
-    checker.unused(&sums).await?;
+    checker.unused(&shelf, &sums).await?;
     checker.meter.finish();
     Ok(checker.report)
 }
@@ -128,58 +121,45 @@ impl Checker<'_> {
         }
         let before = match entry.continues {
             Some(number) => match shelf.entries.get(&number) {
-                Some(before) => (before.end.last, before.end.hash),
+                Some(before) => Some((before.end.last, before.end.hash)),
                 None => {
-                    self.broken(
-                        &name,
-                        format!("it continues backup {number}, which is missing"),
-                    );
-                    return Ok(());
+                    let detail = format!("it continues backup {number}, which is missing");
+                    self.broken(&name, detail);
+                    None
                 }
             },
-            None => (entry.manifest.folded, entry.manifest.hash),
+            None => Some((entry.manifest.folded, entry.manifest.hash)),
         };
         let end = (entry.end.last, entry.end.hash);
         match &entry.part {
             Some(part) => {
-                let checked = self.part(part, before, end).await;
-                if let Err(error) = checked {
-                    self.found(&part.name, error)?;
+                let slots = &mut self.report.slots;
+                let count = &mut |_: &_| *slots += 1;
+                match part::check(&*self.storage, part, before, end, count).await {
+                    Ok(()) => self.read(&part.name, part.sum.len),
+                    Err(error) => self.found(&part.name, error)?,
                 }
             }
-            None if before != end => self.broken(&name, "its part of the log is missing"),
+            None if before.is_some_and(|before| before != end) => {
+                self.broken(&name, "its part of the log is missing");
+            }
             None => {}
         }
         Ok(())
     }
 
-    async fn part(
-        &mut self,
-        part: &PartRef,
-        before: (Position, u128),
-        end: (Position, u128),
-    ) -> Result<()> {
-        let mut reader = Reader::open(&*self.storage, part).await?;
-        let mut last = before;
-        while let Some(slot) = reader.next().await? {
-            if slot.header.n != last.0.next() || slot.header.prev != last.1 {
-                let detail = format!("slot {} does not follow slot {}", slot.header.n, last.0);
-                return Err(Error::corrupt(&part.name, detail));
-            }
-            last = (slot.header.n, slot.hash);
-            self.report.slots += 1;
-        }
-        if last != end {
-            let detail = format!("it ends at slot {}, not {}", last.0, end.0);
-            return Err(Error::corrupt(&part.name, detail));
-        }
-        self.read(&part.name, part.sum.len);
-        Ok(())
-    }
-
-    async fn unused(&mut self, sums: &BTreeMap<Name, Sum>) -> Result<()> {
+    /// Counts what belongs to no backup: an interrupted one leaves it, and so does an entry that is gone.
+    async fn unused(&mut self, shelf: &Shelf, sums: &BTreeMap<Name, Sum>) -> Result<()> {
         for name in self.storage.list(Name::SEGMENT).await? {
             self.report.unused_segments += u64::from(!sums.contains_key(&name));
+        }
+        let parts: BTreeSet<&Name> = shelf.parts_known().map(|part| &part.name).collect();
+        for name in self.storage.list(part::DIR).await? {
+            if !parts.contains(&name) {
+                let text =
+                    format!("{name}: it belongs to no backup, as an interrupted one leaves it");
+                self.report.warnings.push(text);
+            }
         }
         Ok(())
     }

@@ -50,6 +50,8 @@ pub(super) struct Entry {
     pub(super) part: Option<PartRef>,
     /// The backup whose end that goes on from; without one the part begins at the manifest or before.
     pub(super) continues: Option<u64>,
+    /// What the folder's head said when this was taken. With a number here the folder has a head.
+    pub(super) head: Option<u64>,
 }
 
 /// The name of an entry.
@@ -75,6 +77,11 @@ impl Entry {
         self.end.last
     }
 
+    /// The slot after which its part begins; without a part the newest slot.
+    pub(super) fn from(&self) -> Position {
+        self.part.as_ref().map_or(self.position(), |part| part.from)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let sum = |sum: &Sum| json!([sum.len, format!("{:032x}", sum.hash)]);
         let file = |(name, of): &(Name, Sum)| json!([name.as_str(), sum(of)]);
@@ -98,6 +105,7 @@ impl Entry {
                 "sum": sum(&part.sum),
             })),
             "continues": self.continues,
+            "head": self.head,
         });
         let line = line.to_string();
         format!("{line}\n{:016x}\n", checksum64(line.as_bytes())).into_bytes()
@@ -181,6 +189,7 @@ impl Entry {
             files,
             part,
             continues: fields["continues"].as_u64(),
+            head: fields["head"].as_u64(),
         })
     }
 }
@@ -225,6 +234,7 @@ mod tests {
                 sum,
             }),
             continues: Some(2),
+            head: Some(2),
         };
         let at = name_of(3).unwrap();
         assert_eq!(number_of(&at), Some(3));
@@ -233,6 +243,7 @@ mod tests {
             Entry {
                 part: None,
                 continues: None,
+                head: None,
                 ..entry
             },
         ] {

@@ -6,6 +6,8 @@
 
 mod check;
 mod entry;
+mod head;
+mod mend;
 mod part;
 mod restore;
 mod take;
@@ -14,30 +16,41 @@ pub use check::{verify_backup, verify_backup_folder};
 pub use restore::{Restored, restore, restore_folder};
 pub use take::{Backup, backup, backup_folder};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use entry::{Entry, Sum};
+use entry::{Entry, PartRef, Sum};
 
 use crate::base::checksum::Hasher128;
 use crate::base::limits::BACKUP_ENTRY_LEN_MAX;
 use crate::base::{Error, Result};
+use crate::db::verify::Broken;
 use crate::storage::{Name, Object, Storage};
 
 /// Bytes that are copied at a time.
 const COPY_LEN: usize = 1024 * 1024;
+/// Missing entries that follow each other and are told one by one.
+const MISSING_TOLD: u64 = 16;
 
 /// All that a backup folder holds.
 struct Shelf {
     entries: BTreeMap<u64, Entry>,
     /// Entries that cannot be read, and why.
     broken: BTreeMap<u64, Error>,
+    /// The newest number by the word of the folder's head; `None` without one, an error where it cannot be read.
+    head: Result<Option<u64>>,
 }
 
 impl Shelf {
     async fn load(storage: &dyn Storage) -> Result<Shelf> {
+        // The head before the entries: beside a backup that is being taken it is never ahead of them.
+        let head = match head::load(storage).await {
+            Err(error @ Error::Corrupt { .. }) => Err(error),
+            head => Ok(head?),
+        };
         let mut shelf = Shelf {
             entries: BTreeMap::new(),
             broken: BTreeMap::new(),
+            head,
         };
         for name in storage.list(entry::DIR).await? {
             let Some(number) = entry::number_of(&name) else {
@@ -68,9 +81,95 @@ impl Shelf {
         files.map(|(name, sum)| (name.clone(), *sum)).collect()
     }
 
+    /// The parts that entries name.
+    fn parts_known(&self) -> impl Iterator<Item = &PartRef> {
+        let entries = self.entries.values();
+        entries.filter_map(|entry| entry.part.as_ref())
+    }
+
+    /// Where the numbers of the backups that are there end, readable or not; 0 without any.
+    fn newest_there(&self) -> u64 {
+        let numbers = self.entries.keys().chain(self.broken.keys());
+        numbers.max().copied().unwrap_or(0)
+    }
+
+    /// The number of the newest backup that was ever taken, as far as anything here tells.
+    fn newest_taken(&self) -> u64 {
+        let told = self.head.as_ref().ok().copied().flatten().unwrap_or(0);
+        self.newest_there().max(told)
+    }
+
+    /// A number that no backup had. (A head that says so much more is damage, whose checksum is right.)
     fn next_number(&self) -> u64 {
-        let newest = self.entries.keys().chain(self.broken.keys()).max();
-        newest.map_or(1, |number| number + 1)
+        self.newest_taken().saturating_add(1)
+    }
+
+    /// Ranges of numbers whose entries are gone: backups are numbered without holes, and the head names the newest.
+    fn missing(&self) -> Vec<(u64, u64)> {
+        let there: BTreeSet<u64> = self
+            .entries
+            .keys()
+            .chain(self.broken.keys())
+            .copied()
+            .collect();
+        let mut missing = Vec::new();
+        let mut next = 1;
+        for number in there {
+            if next < number {
+                missing.push((next, number - 1));
+            }
+            next = number.saturating_add(1);
+        }
+        let newest = self.newest_taken();
+        if next <= newest {
+            missing.push((next, newest));
+        }
+        missing
+    }
+
+    /// What is wrong with the entries as such: those that cannot be read, those that are gone, and the head.
+    ///
+    /// # Errors
+    /// An entry that a newer program wrote.
+    fn faults(&self) -> Result<Vec<Broken>> {
+        let mut faults = Vec::new();
+        let mut fault = |object: &Name, detail: String| {
+            faults.push(Broken {
+                object: object.to_string(),
+                detail,
+            });
+        };
+        for (number, error) in &self.broken {
+            match error {
+                Error::Corrupt { detail, .. } => fault(&entry::name_of(*number)?, detail.clone()),
+                other => return Err(other.clone()),
+            }
+        }
+        for (first, last) in self.missing() {
+            let detail = match last < self.newest_there() {
+                true => format!("it is missing, and backup {} comes after it", last + 1),
+                false => format!("it is missing, and {} names backup {last}", head::name()?),
+            };
+            // One line a backup, as long as that can be read.
+            for number in first..=last.min(first.saturating_add(MISSING_TOLD - 1)) {
+                fault(&entry::name_of(number)?, detail.clone());
+            }
+            if last - first >= MISSING_TOLD {
+                let detail = format!("and every entry from here to backup {last} is missing");
+                fault(&entry::name_of(first + MISSING_TOLD)?, detail);
+            }
+        }
+        let head = head::name()?;
+        match &self.head {
+            Err(Error::Corrupt { detail, .. }) => fault(&head, detail.clone()),
+            Err(other) => return Err(other.clone()),
+            Ok(None) if self.entries.values().any(|entry| entry.head.is_some()) => {
+                let detail = "it is missing, so newer backups may be, too";
+                fault(&head, detail.to_owned());
+            }
+            Ok(_) => {}
+        }
+        Ok(faults)
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Entry, PartRef, Sum};
+use super::entry::{self, Entry, PartRef, Sum};
 use super::part::{Reader, runs_of};
-use super::{COPY_LEN, Shelf, at, copy};
+use super::{COPY_LEN, Shelf, at, copy, head};
 use crate::base::{Error, InstanceId, Position, Result};
 use crate::db::create::{self, Target};
 use crate::db::open;
 use crate::db::options::{Environment, Options};
+use crate::db::places::apart;
 use crate::db::progress::{Meter, OnProgress};
 use crate::fold::Manifest;
 use crate::log::{LogEnd, LogWriter, Tail};
@@ -34,13 +35,14 @@ pub struct Restored {
 /// Restores into a folder that is new, empty, or left by a restoring that was interrupted. As [`restore`].
 ///
 /// # Errors
-/// As [`restore`].
+/// As [`restore`]; [`Error::Invalid`] where one folder lies in the other.
 pub async fn restore_folder(
     backups: &Path,
     to: &Path,
     position: Option<Position>,
     progress: OnProgress<'_>,
 ) -> Result<Restored> {
+    apart(backups, to, "a restored database")?;
     let source = Arc::new(LocalStorage::open(backups, Access::ReadOnly)?);
     let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
     restore(source, target, position, &Environment::default(), progress).await
@@ -52,8 +54,9 @@ pub async fn restore_folder(
 ///
 /// # Errors
 /// [`Error::Invalid`]: there is no backup, or none covers `position` (the message says which positions are
-/// covered), or `to` is not empty. [`Error::Corrupt`] naming what of the backups is damaged; what either
-/// medium refuses, with its location.
+/// covered), or `to` is not empty. [`Error::Locked`] while another process restores into `to`, or works there.
+/// [`Error::Corrupt`] naming what of the backups is damaged or missing, the newest entry included where the head
+/// names it; what either medium refuses, with its location.
 pub async fn restore(
     backups: Arc<dyn Storage>,
     to: Arc<dyn Storage>,
@@ -66,9 +69,9 @@ pub async fn restore(
         .plan(position, &backups.location())
         .map_err(at(&*backups))?;
     // A place that is refused stays as it is, without a file of the lock.
-    Target::check(&*to).await.map_err(at(&*to))?;
-    // First the lock: whoever begins clears the place of what an interrupted restoring left, and one that goes on
-    // must not lose what it has copied.
+    Target::look(&*to).await.map_err(at(&*to))?;
+    // First the lock: a process that begins clears the place of what an interrupted one left, and one that is at work
+    // must not lose what it has copied. What was seen before the lock was held is looked at again.
     let lock = to.lock(LockMode::Exclusive).await.map_err(at(&*to))?;
     let target = Target::begin(Arc::clone(&to)).await.map_err(at(&*to))?;
     let mut restorer = Restorer {
@@ -117,12 +120,9 @@ impl Plan<'_> {
 impl Shelf {
     fn plan(&self, position: Option<Position>, location: &str) -> Result<Plan<'_>> {
         let newest = self.entries.keys().next_back().copied();
-        let newest_broken = self.broken.iter().next_back();
-        if let (None, Some((number, error))) = (position, newest_broken)
-            && newest.is_none_or(|newest| newest < *number)
-        {
+        if position.is_none() {
             // Quietly taking an older one would lose what was backed up since.
-            return Err(error.clone());
+            self.newest_is_here(newest)?;
         }
         let Some(newest) = newest else {
             return Err(Error::Invalid(format!("{location} holds no backup")));
@@ -143,6 +143,15 @@ impl Shelf {
                 });
             }
         }
+        if let Some(fault) = self.faults()?.into_iter().next() {
+            // It may be for want of that.
+            let detail = format!(
+                "{}; without it position {position} is not covered, but {}",
+                fault.detail,
+                self.covered()
+            );
+            return Err(Error::corrupt(fault.object, detail));
+        }
         let message = format!(
             "position {position} is not covered by the backups in {location}; covered are {}",
             self.covered()
@@ -150,30 +159,87 @@ impl Shelf {
         Err(Error::Invalid(message))
     }
 
+    /// The newest backup of all is the newest that can be read.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming the entry that is damaged or missing, or the head that would tell.
+    fn newest_is_here(&self, newest: Option<u64>) -> Result<()> {
+        let hint = match newest.map(|newest| self.entries[&newest].position()) {
+            Some(position) => format!(
+                "; `--position {position}` restores the newest backup that can be read, without what came after it"
+            ),
+            None => String::new(),
+        };
+        let hinted = |error: &Error| match error.clone() {
+            Error::Corrupt { object, detail } => Error::corrupt(object, detail + &hint),
+            other => other,
+        };
+        if let Err(error) = &self.head {
+            return Err(hinted(error));
+        }
+        let newest = newest.unwrap_or(0);
+        if let Some((_, error)) = self.broken.range(newest..).next_back() {
+            return Err(hinted(error));
+        }
+        let taken = self.newest_taken();
+        if newest < taken {
+            let detail = format!(
+                "it is missing, and {} names it as the newest",
+                head::name()?
+            );
+            return Err(hinted(&Error::corrupt(entry::name_of(taken)?, detail)));
+        }
+        Ok(())
+    }
+
     /// The parts from the manifest of `base` to `position`.
     fn parts<'a>(&'a self, base: &'a Entry, position: Position) -> Option<Vec<&'a PartRef>> {
         let folded = base.manifest.folded;
+        // Several may continue one backup, where the one that did so first could not be read for a while.
+        let mut ends: Vec<&Entry> = self
+            .entries
+            .values()
+            .filter(|end| end.position() >= position && self.leads_to(base, end))
+            .collect();
+        ends.sort_by_key(|end| (end.position(), end.number));
+        ends.into_iter()
+            .find_map(|end| self.parts_to(end, folded, position))
+    }
+
+    /// Whether `end` is `base`, or continues it, directly or by others.
+    fn leads_to(&self, base: &Entry, end: &Entry) -> bool {
+        let mut at = Some(end);
+        while let Some(entry) = at.filter(|entry| entry.number > base.number) {
+            at = self.before(entry);
+        }
+        at.is_some_and(|entry| entry.number == base.number)
+    }
+
+    /// The backup that another one continues, if it is here. (It is always one before: numbers from outside must not
+    /// lead in a circle.)
+    fn before(&self, entry: &Entry) -> Option<&Entry> {
+        let number = entry.continues.filter(|number| *number < entry.number)?;
+        self.entries.get(&number)
+    }
+
+    /// The parts that lead from slot `folded` to the end of a backup, as far as `position` needs them; `None` where
+    /// they do not reach back so far.
+    fn parts_to<'a>(
+        &'a self,
+        end: &'a Entry,
+        folded: Position,
+        position: Position,
+    ) -> Option<Vec<&'a PartRef>> {
         let mut parts = Vec::new();
-        let mut earlier = Some(base);
-        // Back to the manifest's own slot.
-        while let Some(entry) = earlier {
-            parts.extend(entry.part.as_ref());
-            let from = entry
-                .part
-                .as_ref()
-                .map_or(entry.position(), |part| part.from);
-            if from <= folded {
+        let mut at = end;
+        loop {
+            parts.extend(at.part.as_ref());
+            if at.from() <= folded {
                 break;
             }
-            earlier = Some(self.entries.get(&entry.continues?)?);
+            at = self.before(at)?;
         }
         parts.reverse();
-        let mut last = base;
-        while last.position() < position {
-            let follows = |entry: &&Entry| entry.continues == Some(last.number);
-            last = self.entries.values().find(follows)?;
-            parts.extend(last.part.as_ref());
-        }
         parts.retain(|part| part.to > folded && part.from < position);
         Some(parts)
     }
@@ -181,24 +247,26 @@ impl Shelf {
     /// The positions that can be restored, for people.
     fn covered(&self) -> String {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
-        let mut all: Vec<(u64, u64)> = self
-            .entries
-            .values()
-            .map(|entry| {
-                let mut last = entry;
-                let follows = |last: &Entry, entry: &&Entry| entry.continues == Some(last.number);
-                while let Some(next) = self.entries.values().find(|entry| follows(last, entry)) {
-                    last = next;
-                }
-                (entry.manifest.folded.0, last.position().0)
-            })
-            .collect();
+        let mut all: Vec<(u64, u64)> = Vec::new();
+        for base in self.entries.values() {
+            let folded = base.manifest.folded;
+            let is_reached = |end: &&Entry| {
+                self.leads_to(base, end) && self.parts_to(end, folded, end.position()).is_some()
+            };
+            let ends = self.entries.values().filter(is_reached);
+            if let Some(last) = ends.map(|end| end.position().0).max() {
+                all.push((folded.0, last));
+            }
+        }
         all.sort_unstable();
         for (from, to) in all {
             match ranges.last_mut() {
                 Some((_, end)) if from <= *end + 1 => *end = to.max(*end),
                 _ => ranges.push((from, to)),
             }
+        }
+        if ranges.is_empty() {
+            return "none".to_owned();
         }
         let text = |(from, to): &(u64, u64)| format!("{from} to {to}");
         ranges.iter().map(text).collect::<Vec<_>>().join(", ")

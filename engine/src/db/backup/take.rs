@@ -1,26 +1,27 @@
 //! Taking a backup.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::entry::{Entry, PartRef, Sum, name_of};
 use super::part::{self, Written};
-use super::{Shelf, at, copy, sum_of};
+use super::{Shelf, at, head};
 use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, InstanceId, Position, Result, RunRef};
 use crate::db::create::no_database;
 use crate::db::instance::Instance;
 use crate::db::open::{self, Loaded};
 use crate::db::options::{Environment, Options};
+use crate::db::places::apart;
 use crate::db::progress::{Meter, OnProgress};
+use crate::db::verify::Broken;
 use crate::fold::Manifest;
 use crate::log::LogStart;
 use crate::storage::{Access, Created, LocalStorage, LockMode, Name, Object, Storage};
-use crate::tree::{PageCache, Run};
 
 /// Bytes of cache: every page is read once.
-const CACHE_LEN: usize = 8 * 1024 * 1024;
+pub(super) const CACHE_LEN: usize = 8 * 1024 * 1024;
 
 /// A backup that has been taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +42,23 @@ pub struct Backup {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What is damaged or missing in the folder and could not be copied again, because the database has it no more.
+    /// This backup does not need it; earlier ones do. Without `full` only what was come across.
+    pub damaged: Vec<Broken>,
 }
 
 /// Backs up the database in a folder, without lock or writes there, beside a running writer too. As
 /// [`backup`].
 ///
 /// # Errors
-/// As [`backup`].
+/// As [`backup`]; [`Error::Invalid`] where one folder lies in the other.
 pub async fn backup_folder(
     folder: &Path,
     to: &Path,
     full: bool,
     progress: OnProgress<'_>,
 ) -> Result<Backup> {
+    apart(folder, to, "backups")?;
     let source = Arc::new(LocalStorage::open(folder, Access::ReadOnly)?);
     let target = Arc::new(LocalStorage::open(to, Access::ReadWrite)?);
     let environment = Environment::default();
@@ -61,8 +66,11 @@ pub async fn backup_folder(
 }
 
 /// Adds a backup of everything that has been committed to the ones in `to`; the first one makes the place.
-/// What is there already is not copied again, unless it is damaged and `full` asks to look at every byte of
-/// it. When this returns `Ok` the backup is durable.
+/// What is there already and whole is not copied again. Of the log, every byte that this backup relies on is read and
+/// held against its checksum; of runs, whether they are there with their length, and their first and last bytes. With
+/// `full` every byte of every backup in the folder is read. What is damaged or missing is copied again where the
+/// database still has it; otherwise this backup begins anew, so that it does not rely on it, and
+/// [`Backup::damaged`] names it. When this returns `Ok` the backup is durable and can be restored.
 ///
 /// A backup that is interrupted is none, and does no harm: the next one uses what it has copied.
 ///
@@ -81,8 +89,11 @@ pub async fn backup(
     let Some((instance, copied)) = found else {
         return Err(no_database(&*source).await);
     };
+    // A place that is refused stays as it is, without a file of the lock.
     is_for_backups(&*to).await?;
     let _lock = to.lock(LockMode::Exclusive).await.map_err(at(&*to))?;
+    // Before the lock was held, somebody else may have made something else of it.
+    is_for_backups(&*to).await?;
     let shelf = Shelf::load(&*to).await.map_err(at(&*to))?;
     if let Some(other) = shelf
         .entries
@@ -98,6 +109,7 @@ pub async fn backup(
     }
     clear_parts(&*to, &shelf).await.map_err(at(&*to))?;
     let mut taker = Taker {
+        known: shelf.sums(),
         source,
         to,
         shelf,
@@ -106,6 +118,8 @@ pub async fn backup(
         instance: (instance, copied),
         meter: Meter::new(progress),
         copied: (0, 0),
+        checked: BTreeSet::new(),
+        damaged: Vec::new(),
     };
     let mut before = None;
     for _ in 0..RELOADS_MAX {
@@ -144,33 +158,35 @@ async fn is_for_backups(to: &dyn Storage) -> Result<()> {
 
 /// Removes the parts that an interrupted backup has left.
 async fn clear_parts(to: &dyn Storage, shelf: &Shelf) -> Result<()> {
-    if !shelf.broken.is_empty() {
-        // Whose they are cannot be told.
+    if !(shelf.broken.is_empty() && shelf.missing().is_empty() && shelf.head.is_ok()) {
+        // Whose they are cannot be told, and an entry that is gone may come back.
         return Ok(());
     }
-    let parts = shelf
-        .entries
-        .values()
-        .filter_map(|entry| entry.part.as_ref());
-    let known: Vec<&Name> = parts.map(|part| &part.name).collect();
+    let known: BTreeSet<&Name> = shelf.parts_known().map(|part| &part.name).collect();
     for name in to.list(part::DIR).await? {
-        if !known.contains(&&name) {
+        if !known.contains(&name) {
             to.remove(&name).await?;
         }
     }
     Ok(())
 }
 
-struct Taker<'a> {
-    source: Arc<dyn Storage>,
-    to: Arc<dyn Storage>,
-    shelf: Shelf,
-    full: bool,
+pub(super) struct Taker<'a> {
+    pub(super) source: Arc<dyn Storage>,
+    pub(super) to: Arc<dyn Storage>,
+    pub(super) shelf: Shelf,
+    /// What every segment in the folder should be.
+    pub(super) known: BTreeMap<Name, Sum>,
+    pub(super) full: bool,
     environment: &'a Environment,
     instance: (Instance, bool),
-    meter: Meter<'a>,
+    pub(super) meter: Meter<'a>,
     /// Files and bytes.
-    copied: (u64, u64),
+    pub(super) copied: (u64, u64),
+    /// What was looked at in the folder, as closely as is asked, and is whole.
+    pub(super) checked: BTreeSet<Name>,
+    /// See [`Backup::damaged`].
+    pub(super) damaged: Vec<Broken>,
 }
 
 /// The log of a backup: what it adds, and from where on.
@@ -181,6 +197,7 @@ struct Log {
 
 impl Taker<'_> {
     async fn take(&mut self) -> Result<Backup> {
+        self.damaged = self.shelf.faults()?;
         let options = Options {
             cache_len_max: CACHE_LEN,
             ..Options::default()
@@ -209,22 +226,27 @@ impl Taker<'_> {
         let mut objects = BTreeMap::new();
         self.open(&runs, &mut objects).await?;
         let log = self.log(&manifest, &end).await?;
-        let of_log = log.written.iter().flat_map(|written| written.runs.clone());
-        let of_log: Vec<RunRef> = of_log.collect();
+        if let Some(written) = log.written.as_ref().filter(|written| written.is_new) {
+            self.count(written.part.sum);
+        }
+        let of_log = log.written.iter().flat_map(|written| &written.runs);
+        let of_log: Vec<RunRef> = of_log.map(|(_, run)| run.clone()).collect();
         self.open(&of_log, &mut objects).await?;
         runs.extend(of_log);
         let expected = runs.iter().map(|run| run.len).sum();
         self.meter.expect(runs.len() as u64, expected);
         let mut files = BTreeMap::new();
-        let known = self.shelf.sums();
         for run in &runs {
             let name = Name::segment(run.id);
             if let Some(object) = objects.get(&name)
                 && !files.contains_key(&name)
             {
-                let sum = self.file(&name, object, run, known.get(&name)).await?;
+                let sum = self.file(&name, object, run).await?;
                 files.insert(name, sum);
             }
+        }
+        if self.full {
+            self.everything().await?;
         }
         let entry = Entry {
             number: self.shelf.next_number(),
@@ -235,6 +257,7 @@ impl Taker<'_> {
             files: files.into_iter().collect(),
             part: log.written.map(|written| written.part),
             continues: log.continues,
+            head: self.shelf.head.as_ref().ok().copied().flatten(),
         };
         self.finish(&entry).await
     }
@@ -256,97 +279,43 @@ impl Taker<'_> {
         Ok(())
     }
 
-    /// Goes on from the newest backup whose history this is, as far as the log still reaches back so far;
-    /// else begins at the manifest.
+    /// Goes on from the newest backup whose history this is, as far as the log still reaches back so far and
+    /// everything that leads there is whole or could be copied again; else begins at the manifest.
     async fn log(&mut self, manifest: &Manifest, end: &LogStart) -> Result<Log> {
         let goal = (end.last, end.hash);
-        if let Some(newest) = self.shelf.entries.values().next_back() {
-            let (number, start) = (newest.number, newest.end);
-            if start.last <= end.last {
-                let written = part::write(&self.source, &*self.to, &start, goal).await;
-                match written {
-                    Ok(written) => {
-                        let continues = Some(number);
-                        let log = Log { written, continues };
-                        if self.can_open_runs(&log).await? {
-                            return Ok(log);
-                        }
+        let newest = self.shelf.entries.values().next_back();
+        let newest = newest.map(|newest| (newest.number, newest.end));
+        if let Some((number, start)) = newest.filter(|(_, start)| start.last <= end.last)
+            && self.chain(number, manifest.folded).await?
+        {
+            match part::write(&self.source, &*self.to, &start, goal).await {
+                Ok(written) => {
+                    let continues = Some(number);
+                    let log = Log { written, continues };
+                    if self.can_open_runs(&log).await? {
+                        return Ok(log);
                     }
-                    Err(Error::Corrupt { .. } | Error::SnapshotTooOld { .. }) => {}
-                    Err(error) => return Err(error),
                 }
+                Err(Error::Corrupt { .. } | Error::SnapshotTooOld { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         let start = manifest.log_start();
-        let written = part::write(&self.source, &*self.to, &start, goal).await;
         Ok(Log {
-            written: written.map_err(at(&*self.source))?,
+            written: part::write(&self.source, &*self.to, &start, goal).await?,
             continues: None,
         })
     }
 
     /// Runs of slots that have been folded long ago may be gone, while the file of these slots is not.
     async fn can_open_runs(&self, log: &Log) -> Result<bool> {
-        for run in log.written.iter().flat_map(|written| &written.runs) {
-            if self.source.stat(&Name::segment(run.id)).await?.is_none() {
+        for (_, run) in log.written.iter().flat_map(|written| &written.runs) {
+            let there = self.source.stat(&Name::segment(run.id)).await;
+            if there.map_err(at(&*self.source))?.is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    /// Makes sure that a run is in the folder, durable and what it should be.
-    async fn file(
-        &mut self,
-        name: &Name,
-        object: &Arc<dyn Object>,
-        run: &RunRef,
-        known: Option<&Sum>,
-    ) -> Result<Sum> {
-        let there = self.to.open(name).await.map_err(at(&*self.to))?;
-        if let Some(there) = there {
-            if let Some(sum) = self.usable(&there, name, run, known).await? {
-                self.meter.add(name.as_str(), 1, run.len);
-                return Ok(sum);
-            }
-            self.to.remove(name).await.map_err(at(&*self.to))?;
-        }
-        // A backup of damage would be worth nothing.
-        is_run(object, name, run).await.map_err(at(&*self.source))?;
-        let meter = &mut self.meter;
-        let step = |len| meter.add(name.as_str(), 0, len);
-        let copied = copy(&**object, name, &*self.to, known.copied(), step).await;
-        let sum = copied.map_err(at(&*self.to))?;
-        self.meter.add(name.as_str(), 1, 0);
-        self.copied = (self.copied.0 + 1, self.copied.1 + sum.len);
-        Ok(sum)
-    }
-
-    /// What is in the folder under the name of a run, if it can be relied on.
-    async fn usable(
-        &self,
-        there: &Arc<dyn Object>,
-        name: &Name,
-        run: &RunRef,
-        known: Option<&Sum>,
-    ) -> Result<Option<Sum>> {
-        let found = match known {
-            Some(known) if !self.full => {
-                return Ok((there.len() == known.len).then_some(*known));
-            }
-            Some(known) => {
-                let sum = sum_of(&**there).await.map_err(at(&*self.to))?;
-                (sum == *known).then_some(sum)
-            }
-            // From a backup that was interrupted.
-            None => match is_run(there, name, run).await {
-                Ok(()) => Some(sum_of(&**there).await.map_err(at(&*self.to))?),
-                Err(Error::Corrupt { .. }) => None,
-                Err(error) => return Err(at(&*self.to)(error)),
-            },
-        };
-        self.to.sync_names(name).await.map_err(at(&*self.to))?;
-        Ok(found)
     }
 
     async fn finish(&mut self, entry: &Entry) -> Result<Backup> {
@@ -357,6 +326,8 @@ impl Taker<'_> {
             return Err(Error::Invalid(message));
         }
         self.to.sync_names(&name).await.map_err(at(&*self.to))?;
+        let head = head::store(&*self.to, entry.number).await;
+        head.map_err(at(&*self.to))?;
         self.meter.finish();
         let part = entry.part.as_ref();
         let part_len = part.map_or(0, |part: &PartRef| part.sum.len);
@@ -367,29 +338,11 @@ impl Taker<'_> {
             instance: entry.instance,
             taken_ms: entry.taken_ms,
             position: entry.position(),
-            files_copied: self.copied.0 + part_count,
-            bytes_copied: self.copied.1 + part_len,
+            files_copied: self.copied.0,
+            bytes_copied: self.copied.1,
             files: entry.files.len() as u64 + part_count,
             bytes: files_len + part_len,
+            damaged: std::mem::take(&mut self.damaged),
         })
     }
-}
-
-/// Reads a whole object and compares with what refers to it.
-async fn is_run(object: &Arc<dyn Object>, name: &Name, reference: &RunRef) -> Result<()> {
-    let len = object.len();
-    let cache = Arc::new(PageCache::new(CACHE_LEN));
-    let run = Run::open(Arc::clone(object), cache, name.to_string()).await?;
-    let check = run.check(&mut |_| {}).await;
-    if let Some(problem) = check.problems.first() {
-        return Err(Error::corrupt(name, problem.to_string()));
-    }
-    let here = (len, check.entries(), check.content_hash);
-    if here != (reference.len, reference.entries, Some(reference.hash)) {
-        return Err(Error::corrupt(
-            name,
-            "it is not the run that is referred to",
-        ));
-    }
-    Ok(())
 }
