@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`floor`] | S11, S12 | can a paused writer bring a collected slot back? |
 //! | [`failover`] | S13 | can two mirrored paths tell two histories? |
+//! | [`possession`] | S14 | can a bus mix the histories of a volume and of its clone? |
 //!
 //! A *mutant* breaks one rule on purpose. Every mutant is found, or its harmlessness is shown and
 //! explained; a rule without a mutant that needs it would be superstition.
@@ -18,3 +19,4 @@ pub mod disk;
 pub mod explore;
 pub mod failover;
 pub mod floor;
+pub mod possession;

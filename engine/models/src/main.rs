@@ -1,4 +1,4 @@
-//! `cargo run -p eciton-models -- floor|failover [--mutant NAME]`: explores one model and tells what was
+//! `cargo run -p eciton-models -- floor|failover|possession [--mutant NAME]`: explores one model and tells what was
 //! found, with a short way to what does not hold.
 
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use eciton_models::explore::{Told, explore};
-use eciton_models::{failover, floor};
+use eciton_models::{failover, floor, possession};
 
 /// Explores a small model of the commit protocol and tells what was found.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Which {
     Floor,
     /// Two mirrored paths tell one history.
     Failover,
+    /// A bus does not mix the histories of a volume and of its clone.
+    Possession,
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     match args.model {
         Which::Floor => floor(&args),
         Which::Failover => failover(&args),
+        Which::Possession => possession(&args),
     }
 }
 
@@ -61,6 +64,18 @@ fn failover(args: &Args) -> ExitCode {
     };
     let sought = mutant.and_then(failover::Mutant::breaks);
     run(failover::Failover { mutant, bounds }, &bounds, sought)
+}
+
+fn possession(args: &Args) -> ExitCode {
+    let Ok(mutant) = chosen(args, &possession::Mutant::ALL) else {
+        return ExitCode::from(2);
+    };
+    let bounds = match args.wide {
+        true => possession::Bounds::wide(),
+        false => possession::Bounds::default(),
+    };
+    let sought = mutant.map(possession::Mutant::breaks);
+    run(possession::Possession { mutant, bounds }, &bounds, sought)
 }
 
 /// The mutant asked for; an error where there is none of that name.
