@@ -123,19 +123,39 @@ impl Upkeep {
             let applied = self.view.snapshot().1;
             return self.folder.collect_alone(known, applied, keep).await;
         }
+        // What goes below the floor here keeps its runs until the next collection: a process that was held up may be
+        // about to read the slots that refer to them.
+        let segments = self.collect_segments(known).await?;
+        let applied = self.view.snapshot().1;
+        let outcome = self.folder.raise_floor(applied, known, keep).await?;
+        Ok(CollectOutcome {
+            segments,
+            ..outcome
+        })
+    }
+
+    /// As [`Upkeep::collect_locked`] where others may write, and nothing that can go stays until the next time.
+    async fn collect_at_once(&self, keep: Keep) -> Result<CollectOutcome> {
+        self.spent.reset();
+        let known = self.view.load().manifest.id;
         // The floor first: the runs of manifests that go below it are not needed any more. A medium that is full may
         // have no room for a floor, and room is what this is about.
         let applied = self.view.snapshot().1;
         let raised = self.folder.raise_floor(applied, known, keep).await;
-        let mut segments = 0;
-        if let Some(newest) = self.folder.collectable(known).await? {
-            let recorded = self.record_collect(newest).await?;
-            segments = self.folder.collect_segments(newest, recorded).await?;
-        }
+        let segments = self.collect_segments(known).await?;
         Ok(CollectOutcome {
             segments,
             ..raised?
         })
+    }
+
+    /// Deletes segments that nothing refers to, once a record says so.
+    async fn collect_segments(&self, known: ManifestId) -> Result<u64> {
+        let Some(newest) = self.folder.collectable(known).await? else {
+            return Ok(0);
+        };
+        let recorded = self.record_collect(newest).await?;
+        self.folder.collect_segments(newest, recorded).await
     }
 
     /// Commits that segments tagged up to `manifest` are about to go (S12); where it stands, or how far it
@@ -197,7 +217,10 @@ impl Upkeep {
             manifests: 1,
             ..self.keep()
         };
-        outcome.collected = self.collect_locked(keep).await?;
+        outcome.collected = match self.folder.shared {
+            true => self.collect_at_once(keep).await?,
+            false => self.collect_locked(keep).await?,
+        };
         if !self.folder.shared {
             self.folder.storage.prune().await?;
         }
