@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 20] = [
+const FOUND: [(Scenario, u64, &str); 23] = [
     (
         Scenario::Clustered,
         44,
@@ -64,6 +64,21 @@ const FOUND: [(Scenario, u64, &str); 20] = [
         Scenario::Clustered,
         1_796_035_741_364,
         "collection read a slot that was not durable and was lost: the one after its successor passed for damage",
+    ),
+    (
+        Scenario::Clustered,
+        1_796_100_002_732,
+        "a floor that was lost after it was listed left the one before it unread: the next floor was lower",
+    ),
+    (
+        Scenario::Clustered,
+        1_796_100_024_775,
+        "a slot was collected before its writer confirmed it, then storage refused: told not written",
+    ),
+    (
+        Scenario::Standalone,
+        1_796_100_060_040,
+        "one of two floors that had been removed came back with a power loss: told as a gap",
     ),
     (
         Scenario::Standalone,

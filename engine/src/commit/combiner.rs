@@ -32,7 +32,7 @@ pub struct Combiner {
     /// A slot was being written to an append file when its combiner was dropped: what the file says is
     /// not known here.
     in_flight: bool,
-    /// A slot whose creation has failed, or was left in the middle, and may take place yet.
+    /// A slot whose creation has failed, was lost or was left in the middle, and may take place yet, or has.
     may_appear: Option<Position>,
     hints: Hints,
     /// Where the log ended when this process opened the database, as storage had it. What the bus brings counts
@@ -288,6 +288,12 @@ impl Combiner {
         let is_refused = matches!(error, AppendError::NotWritten(cause) if cause.is_refusal());
         // A create that failed before may take place yet, as long as its slot is not there.
         let is_refused = is_refused && self.may_appear.is_none_or(|n| n <= self.tail.last().0);
+        // Nor does anybody know of slots that were passed over without being read.
+        let is_absent = |intent: &Arc<Intent>| intent.read_at >= self.window.seen_base();
+        let mut own = open
+            .iter()
+            .filter(|intent| intent.origin != Origin::Foreign);
+        let is_refused = is_refused && own.all(is_absent);
         combined.unwritten = is_refused && (combined.failure.is_none() || combined.unwritten);
         combined.failure = Some(cause.clone());
     }
@@ -347,7 +353,11 @@ impl Combiner {
         self.may_appear = may_appear.or(Some(self.tail.last().0.next()));
         let appended = self.tail.append(records, nonce, time_ms).await;
         self.in_flight = false;
-        if !matches!(appended, Err(AppendError::Unknown(_))) {
+        // One that was lost may have been created all the same, and collected before it was looked at again.
+        if matches!(
+            appended,
+            Ok(Attempt::Won(_)) | Err(AppendError::NotWritten(_))
+        ) {
             self.may_appear = may_appear;
         }
         let ns = self.clock.monotonic_ns().saturating_sub(start);

@@ -97,16 +97,23 @@ impl Floors {
     pub async fn find(storage: Arc<dyn Storage>) -> Result<Floors> {
         let mut floors = Floors::new(storage);
         let listed = floors.storage.list(Name::FLOOR).await?;
-        let mut newest = FloorId(0);
-        for id in listed.iter().filter_map(Name::as_floor) {
-            if id.0 == 0 || id.0 > NUMBER_MAX {
-                let detail = format!("floors are numbered from 1 to {NUMBER_MAX}");
-                return Err(Error::corrupt(Name::floor(id), detail));
-            }
-            newest = newest.max(id);
+        let mut ids: Vec<FloorId> = listed.iter().filter_map(Name::as_floor).collect();
+        ids.sort_unstable();
+        if let Some(id) = ids.iter().find(|id| id.0 == 0 || id.0 > NUMBER_MAX) {
+            let detail = format!("floors are numbered from 1 to {NUMBER_MAX}");
+            return Err(Error::corrupt(Name::floor(*id), detail));
         }
-        // The one before the newest has been settled: floors have no gaps.
-        floors.id = FloorId(newest.0.saturating_sub(1));
+        // The newest that is durable. One that storage has lost since it was listed leaves the one before it, which is
+        // to be read: taken for no floor, it would be followed by a lower one.
+        for id in ids.into_iter().rev() {
+            floors.id = FloorId(id.0 - 1);
+            floors.probe().await?;
+            if floors.id >= id {
+                return Ok(floors);
+            }
+            assert_eq!(floors.floor, Floor::default(), "nothing was read");
+        }
+        floors.id = FloorId(0);
         floors.probe().await?;
         Ok(floors)
     }
