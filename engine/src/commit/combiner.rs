@@ -288,12 +288,6 @@ impl Combiner {
         let is_refused = matches!(error, AppendError::NotWritten(cause) if cause.is_refusal());
         // A create that failed before may take place yet, as long as its slot is not there.
         let is_refused = is_refused && self.may_appear.is_none_or(|n| n <= self.tail.last().0);
-        // Nor does anybody know of slots that were passed over without being read.
-        let is_absent = |intent: &Arc<Intent>| intent.read_at >= self.window.seen_base();
-        let mut own = open
-            .iter()
-            .filter(|intent| intent.origin != Origin::Foreign);
-        let is_refused = is_refused && own.all(is_absent);
         combined.unwritten = is_refused && (combined.failure.is_none() || combined.unwritten);
         combined.failure = Some(cause.clone());
     }

@@ -152,7 +152,9 @@ impl Committer {
                 .iter()
                 .any(|(answered, _)| *answered == txid);
             self.coordinator.answer(combined.answers).await;
-            let is_unwritten = is_open && combined.unwritten;
+            // Nobody knows what stands in slots that were passed over without being read.
+            let is_absent = intent.read_at >= combiner.window().seen_base();
+            let is_unwritten = is_open && combined.unwritten && is_absent;
             if let Some(error) = combined.failure.as_ref().filter(|_| is_unwritten) {
                 // No try changes what storage refuses. As long as nobody takes it from here meanwhile, nobody will.
                 return Err(match self.coordinator.withdraw(txid) {
