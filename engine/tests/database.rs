@@ -139,7 +139,7 @@ async fn a_change_that_loses_is_made_again_and_in_turn() {
             for _ in 0..CHANGES {
                 let mut retry = db.retry();
                 loop {
-                    let mut transaction = retry.begin();
+                    let mut transaction = retry.begin().await.unwrap();
                     let before = transaction.get(&store, &key(1)).await.unwrap();
                     let before = before.map_or(0, |text| {
                         std::str::from_utf8(&text).unwrap().parse::<u32>().unwrap()

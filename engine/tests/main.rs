@@ -41,5 +41,6 @@ mod space;
 mod stream_edges;
 mod streams;
 mod support;
+mod turns;
 #[cfg(all(target_os = "linux", feature = "redis"))]
 mod volumes;

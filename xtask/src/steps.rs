@@ -106,7 +106,7 @@ const SCHEDULES: [&str; 7] = [
 /// Seeds that every test run simulates.
 const SIM_SEEDS: &str = "5000";
 /// Rules that every test run breaks: one of each kind, each noticed within a few hundred seeds.
-const SIM_MUTANTS: [&str; 15] = [
+const SIM_MUTANTS: [&str; 17] = [
     "no_dedup",
     "same_batch",
     "range_ignored",
@@ -122,6 +122,8 @@ const SIM_MUTANTS: [&str; 15] = [
     "linear_no_probe",
     "accept_torn",
     "take_unproved",
+    "turn_blind",
+    "turn_kept",
 ];
 
 /// Every test, then some schedules, then every documented example.

@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 23] = [
+const FOUND: [(Scenario, u64, &str); 24] = [
     (
         Scenario::Clustered,
         44,
@@ -74,6 +74,11 @@ const FOUND: [(Scenario, u64, &str); 23] = [
         Scenario::Clustered,
         1_796_100_024_775,
         "a slot was collected before its writer confirmed it, then storage refused: told not written",
+    ),
+    (
+        Scenario::Clustered,
+        2_342,
+        "another process had committed it and the slot was read, then storage refused: told not written",
     ),
     (
         Scenario::Standalone,

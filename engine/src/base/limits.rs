@@ -79,6 +79,9 @@ pub const RETRY_MS_MIN: u64 = 5;
 pub const STALE_MS_MAX: u64 = 100;
 /// The same of a bucket, where asking takes longer, and is paid for.
 pub const STALE_BUCKET_MS_MAX: u64 = 1000;
+/// Milliseconds after which transactions that run in turn go into a slot, even if others wait or one of them has
+/// not ended its turn.
+pub const TURNS_MS_MAX: u64 = 10;
 /// How often a change that loses against others is tried.
 pub const RETRIES_MAX: u32 = 1000;
 /// How often a reader starts over when what it was about to read has been collected.

@@ -102,6 +102,12 @@ pub enum Mutant {
     TakeUnproved,
     /// S14: others are offered what hangs on nothing written since the database was opened.
     OfferUnproved,
+    /// S5: a transaction in turn does not see what those before it write.
+    TurnBlind,
+    /// S5: transactions in turn go into the next slot as they are after theirs was lost.
+    TurnKept,
+    /// S5: what was read in turn is told as committed before the slot is.
+    TurnTold,
 }
 
 impl Mutant {
@@ -151,6 +157,9 @@ impl Mutant {
         Mutant::HistoryUnchecked,
         Mutant::TakeUnproved,
         Mutant::OfferUnproved,
+        Mutant::TurnBlind,
+        Mutant::TurnKept,
+        Mutant::TurnTold,
     ];
 
     /// Whether this rule is broken on this thread.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chain::Chain;
+use super::draft::Draft;
 use super::judge::{Place, Refusal, Verdict, judge};
 use super::window::Window;
 use crate::base::clock::Clock;
@@ -196,12 +197,7 @@ impl Combiner {
     async fn settle(&mut self, batch: &[Arc<Intent>], combined: &mut Combined) {
         let mut open = batch.to_vec();
         for _ in 0..RACES_MAX {
-            // Who is behind loses the race for the slot, and reads on then.
-            let reach = match self.hints.suffice {
-                true => Reach::Hints,
-                false => Reach::End,
-            };
-            if let Err(error) = self.follow_to(reach).await {
+            if let Err(error) = self.follow_to(self.reach_of_writers()).await {
                 self.fail(&open, &AppendError::NotWritten(error), combined);
                 return;
             }
@@ -294,12 +290,10 @@ impl Combiner {
 
     async fn commit(&mut self, accepted: &[Arc<Intent>], withdrawn: &[Arc<Intent>]) -> Tried {
         let not_written = |error| Tried::Failed(AppendError::NotWritten(error));
-        if self.in_flight {
-            let cause = "a slot was left in the middle of its write".to_owned();
-            return not_written(Error::Halted { cause });
+        if let Err(error) = self.check_whole() {
+            return not_written(error);
         }
-        let before = self.tail.last().0;
-        let n = before.next();
+        let n = self.tail.last().0.next();
         let runs = match self.open_runs(accepted, n).await {
             Ok(runs) => runs,
             Err(error) => return not_written(error),
@@ -311,11 +305,18 @@ impl Combiner {
             read_at: applied,
             body: Body::Cancel(intent.txid),
         }));
-        match self.append(&records).await {
+        self.write(&records, runs).await
+    }
+
+    /// Writes the next slot with these records, and applies it.
+    async fn write(&mut self, records: &[Record], runs: Vec<Arc<RunLayer>>) -> Tried {
+        let before = self.tail.last().0;
+        let n = before.next();
+        match self.append(records).await {
             Ok(Attempt::Won(bytes)) => {
                 assert_eq!(self.tail.last().0, n, "slots have no gaps");
                 let (generation, hash) = (self.tail.generation(), self.tail.last().1);
-                self.apply(n, generation, hash, &records, runs);
+                self.apply(n, generation, hash, records, runs);
                 // Who goes by its bytes knows the slot before it; to others it is a reason to look at storage.
                 let is_proof = self.is_proof(before) || Mutant::OfferUnproved.on();
                 let offered = match is_proof {
@@ -331,10 +332,85 @@ impl Combiner {
                 | AppendError::Unknown(Error::SnapshotTooOld { .. }),
             ) => match self.reload().await {
                 Ok(()) => Tried::Again,
-                Err(error) => not_written(error),
+                Err(error) => Tried::Failed(AppendError::NotWritten(error)),
             },
             Err(error) => Tried::Failed(error),
         }
+    }
+
+    /// Brings this process to the end of the log, as far as it is known without asking storage where that suffices:
+    /// what stands for the slot that comes next, and that slot.
+    ///
+    /// # Errors
+    /// As [`Combiner::follow`]; [`Error::Halted`] after a slot that was left in the middle.
+    pub(super) async fn ready(&mut self) -> Result<(Arc<View>, Position)> {
+        self.check_whole()?;
+        self.follow_to(self.reach_of_writers()).await?;
+        let (view, applied) = self.view.snapshot();
+        assert_eq!(
+            applied,
+            self.tail.last().0,
+            "the view stands where the log ends"
+        );
+        Ok((view, applied.next()))
+    }
+
+    /// As [`Combiner::combine`] for transactions that have run in turn on the state before `slot`, each on what
+    /// those before it have written: they commit in this order, all or none. `None` where the slot is another
+    /// process's.
+    ///
+    /// # Errors
+    /// Whether nothing was written, or it is not known.
+    pub(super) async fn combine_in_turn(
+        &mut self,
+        slot: Position,
+        drafts: &[Draft],
+    ) -> Result<Option<Position>, AppendError> {
+        let applied = self.tail.last().0;
+        assert_eq!(applied.next(), slot, "nobody else has written meanwhile");
+        let records: Vec<Record> = drafts.iter().map(record_of).collect();
+        let settled = drafts
+            .iter()
+            .find(|draft| self.window.settled(draft.txid).is_some());
+        assert!(
+            settled.is_none(),
+            "a transaction that ran on slot {applied} was settled before it began: {settled:?}"
+        );
+        let mut tried = self.write(&records, Vec::new()).await;
+        if matches!(tried, Tried::Again) && Mutant::TurnKept.on() && self.follow().await.is_ok() {
+            tried = self.write(&records, Vec::new()).await;
+        }
+        let late = self.tail.settle_late().await;
+        match tried {
+            Tried::Committed(n) => {
+                if let Err(error) = late {
+                    tracing::warn!(%error, "slot {n} is committed, and what follows it was not");
+                }
+                Ok(Some(n))
+            }
+            Tried::Again => {
+                self.hints.suffice = false;
+                Ok(None)
+            }
+            Tried::Failed(error) => Err(error),
+        }
+    }
+
+    /// How far this process reads on before it writes: who is behind loses the race for the slot, and reads on then.
+    fn reach_of_writers(&self) -> Reach {
+        match self.hints.suffice {
+            true => Reach::Hints,
+            false => Reach::End,
+        }
+    }
+
+    /// Whether every slot that this process began to write came to its end.
+    fn check_whole(&self) -> Result<()> {
+        if self.in_flight {
+            let cause = "a slot was left in the middle of its write".to_owned();
+            return Err(Error::Halted { cause });
+        }
+        Ok(())
     }
 
     async fn append(&mut self, records: &[Record]) -> Result<Attempt, AppendError> {
@@ -737,16 +813,27 @@ fn order(intent: &Arc<Intent>) -> (bool, Position, TxId) {
 }
 
 fn record(intent: &Intent) -> Record {
-    let body = match &intent.writes {
+    Record {
+        txid: intent.txid,
+        read_at: intent.read_at,
+        body: body(&intent.writes),
+    }
+}
+
+fn record_of(draft: &Draft) -> Record {
+    Record {
+        txid: draft.txid,
+        read_at: draft.read_at,
+        body: body(&draft.writes),
+    }
+}
+
+fn body(writes: &Writes) -> Body {
+    match writes {
         Writes::Small(writes) => Body::Writes(writes.clone()),
         Writes::Bulk { runs, .. } => Body::Bulk(runs.clone()),
         Writes::Cancel(target) => Body::Cancel(*target),
         Writes::Collect(manifest) => Body::Collect(*manifest),
-    };
-    Record {
-        txid: intent.txid,
-        read_at: intent.read_at,
-        body,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::channel::oneshot;
 
-use super::submit::Draft;
+use super::draft::Draft;
 use super::upkeep::{MERGER, MERGER_MS, Upkeep};
 use crate::base::limits::{COLLECT_FACTOR, COLLECT_FOLDS, COMPACT_TRIES_MAX};
 use crate::base::{Error, ManifestId, Mutant, Position, Result, TxId};

@@ -7,6 +7,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::chain::Chain;
 use super::combiner::Combiner;
+use super::draft::Draft;
+use super::turns::Turns;
 use super::window::Outcome;
 use bytes::Bytes;
 
@@ -29,19 +31,6 @@ impl Drop for Submitted<'_> {
     fn drop(&mut self) {
         self.coordinator.forget(self.txid);
     }
-}
-
-/// What a transaction that is to be committed consists of.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// Its name.
-    pub txid: TxId,
-    /// The position whose state it read.
-    pub read_at: Position,
-    /// What it read.
-    pub reads: ReadSet,
-    /// What it writes.
-    pub writes: Writes,
 }
 
 /// What became of a transaction, for certain.
@@ -100,6 +89,7 @@ pub struct Committer {
     view: Arc<ViewCell>,
     chain: Arc<Chain>,
     combiner: Mutex<Combiner>,
+    turns: Turns,
 }
 
 impl Committer {
@@ -116,6 +106,7 @@ impl Committer {
             view,
             chain: combiner.chain(),
             combiner: Mutex::new(combiner),
+            turns: Turns::default(),
         }
     }
 
@@ -152,6 +143,12 @@ impl Committer {
                 .iter()
                 .any(|(answered, _)| *answered == txid);
             self.coordinator.answer(combined.answers).await;
+            // Another process may have committed it, and reading on have failed only after that.
+            match combiner.window().settled(txid).filter(|_| is_open) {
+                Some(Outcome::Committed(n)) => return Ok(n),
+                Some(Outcome::Cancelled(_)) => return Err(Error::Cancelled { txid }),
+                None => {}
+            }
             // Nobody knows what stands in slots that were passed over without being read.
             let is_absent = intent.read_at >= combiner.window().seen_base();
             let is_unwritten = is_open && combined.unwritten && is_absent;
@@ -302,6 +299,16 @@ impl Committer {
     /// The notes that other processes, and this one, show.
     pub async fn announced(&self) -> Vec<(String, Bytes)> {
         self.coordinator.announced().await
+    }
+
+    /// Who waits for a turn.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Time.
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// The combiner, for what is done between slots: freezing the tail, closing.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
@@ -11,6 +12,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::background::Background;
 use super::space::Spent;
 use super::submit::Committer;
+use super::turns::{Call, Ticket, Turn};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
@@ -35,6 +37,8 @@ pub(super) const MERGER_MS: u64 = 2000;
 /// Commits wait for folding once the tail is so many times longer than what starts a fold: what is folded
 /// now, and as much again meanwhile. Opening after a crash replays no more than that.
 const TAIL_FACTOR_MAX: usize = 2;
+/// How often whoever leads gives way so that others come before it goes on alone.
+const GATHER_YIELDS: u32 = 3;
 
 /// Folding, on demand and in the background.
 pub struct Upkeep {
@@ -121,6 +125,53 @@ impl Upkeep {
             return Ok(());
         }
         self.fold_locked().await.map(drop)
+    }
+
+    /// A place among those that have lost against others.
+    pub fn ticket(&self) -> Ticket {
+        self.committer.turns().ticket()
+    }
+
+    /// A place for a change that has not been tried yet, where most that are tried lose.
+    pub fn ticket_if_contended(&self) -> Option<Ticket> {
+        let turns = self.committer.turns();
+        turns.are_contended().then(|| turns.ticket())
+    }
+
+    /// Takes note of how a first try without a turn ended.
+    pub fn tried(&self, has_lost: bool) {
+        self.committer.turns().tried(has_lost);
+    }
+
+    /// Waits for the turn of whoever holds `ticket`, and leads others meanwhile where that falls to it. `None` where
+    /// nobody else waits: it may as well try by itself.
+    ///
+    /// # Errors
+    /// As [`Upkeep::admit`]; what the storage refuses.
+    pub async fn turn(self: &Arc<Self>, ticket: &mut Ticket) -> Result<Option<Turn>> {
+        let turns = self.committer.turns();
+        loop {
+            let lead = match turns.wait(ticket).await {
+                Call::Turn(turn) => return Ok(Some(turn)),
+                Call::Lead(lead) => lead,
+            };
+            // Those who have just been answered are about to wait again.
+            for _ in 0..GATHER_YIELDS {
+                if turns.has_waiting() {
+                    break;
+                }
+                yield_once().await;
+            }
+            if !turns.has_waiting() {
+                return Ok(None);
+            }
+            // What is led waits for nothing: a fold needs the combiner.
+            self.admit().await?;
+            self.committer.lead_turns().await?;
+            ticket.led();
+            drop(lead);
+            self.after_commit();
+        }
     }
 
     /// Whether the tail is long enough for a fold.
@@ -340,4 +391,18 @@ impl Upkeep {
     pub fn failure(&self) -> Option<Error> {
         self.failure.lock().clone()
     }
+}
+
+/// Lets everything else that is ready run first.
+async fn yield_once() {
+    let mut has_yielded = false;
+    std::future::poll_fn(|context| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -23,10 +23,10 @@ use crate::base::clock::Clock;
 use crate::base::limits::STORE_IDS_RESERVED;
 use crate::base::metric;
 use crate::base::{Error, Position, Result, TxId};
-use crate::commit::{CompactOutcome, Settled, Upkeep};
+use crate::commit::{CompactOutcome, Settled, Turn, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
 use crate::storage::{Access, LocalStorage, Storage};
-use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, Turns, TxOptions};
+use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, TxOptions};
 
 /// How often an operation of the catalog is tried when others change the catalog at the same time.
 const CATALOG_TRIES_MAX: usize = 1000;
@@ -153,11 +153,6 @@ impl Db {
         }
     }
 
-    /// Whose turn it is among the transactions that have conflicted.
-    pub(super) fn turns(&self) -> &Turns {
-        &self.context.turns
-    }
-
     /// Begins a read-write transaction on the state of this moment.
     pub fn begin(&self) -> Transaction {
         self.begin_with(TxOptions::default())
@@ -167,6 +162,11 @@ impl Db {
     /// the modes promise.
     pub fn begin_with(&self, options: TxOptions) -> Transaction {
         Transaction::new(&self.context, options)
+    }
+
+    /// Begins a transaction whose turn it is.
+    pub(super) fn begin_in_turn(&self, turn: Turn) -> Transaction {
+        Transaction::in_turn(&self.context, turn)
     }
 
     /// The state of this moment, for reading: everything whose commit has returned.
@@ -514,7 +514,8 @@ impl Db {
         committer.settle(cancel, txid, read_at).await
     }
 
-    fn upkeep(&self) -> Result<&Arc<Upkeep>> {
+    /// What commits, and keeps the log short.
+    pub(super) fn upkeep(&self) -> Result<&Arc<Upkeep>> {
         self.context.upkeep.as_ref().ok_or(Error::ReadOnly)
     }
 

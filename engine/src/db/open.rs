@@ -14,7 +14,7 @@ use crate::fold::{Claims, Folder, View, ViewCell};
 use crate::log::{Floors, LogEnd, LogWriter, Replay, SlotLog, Strictness, Tail};
 use crate::storage::{LockGuard, LockMode, Medium, Name, Storage, no_exclusion};
 use crate::tree::{PageCache, RunOptions};
-use crate::txn::{Context, Turns};
+use crate::txn::Context;
 
 /// A database that has been read up to the end of its log.
 pub(super) struct Opened {
@@ -101,7 +101,6 @@ pub(super) async fn read_only(
         entropy: Arc::clone(&environment.entropy),
         upkeep: None,
         pending: Arc::default(),
-        turns: Turns::default(),
     };
     Ok(Opened {
         context: Arc::new(context),
@@ -200,7 +199,6 @@ pub(super) fn context(
         entropy: Arc::clone(&environment.entropy),
         upkeep: Some(upkeep),
         pending: Arc::default(),
-        turns: Turns::default(),
     })
 }
 

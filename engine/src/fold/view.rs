@@ -101,6 +101,18 @@ impl View {
         }
     }
 
+    /// The same state with a table on top, whose slots come after it.
+    #[must_use]
+    pub fn under(&self, table: Arc<Table>) -> View {
+        let top = Layer::Table(TablePart::whole(table));
+        View {
+            layers: std::iter::once(top)
+                .chain(self.layers.iter().cloned())
+                .collect(),
+            manifest: Arc::clone(&self.manifest),
+        }
+    }
+
     /// The table that takes the next slot.
     pub fn active(&self) -> &Arc<Table> {
         match self.layers.first() {

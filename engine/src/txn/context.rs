@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::turns::Turns;
 use crate::base::budget::Budget;
 use crate::base::entropy::Entropy;
 use crate::commit::Upkeep;
@@ -20,6 +19,4 @@ pub struct Context {
     pub upkeep: Option<Arc<Upkeep>>,
     /// What all transactions hold in memory.
     pub pending: Arc<Budget>,
-    /// Whose turn it is among those that have conflicted.
-    pub turns: Turns,
 }

@@ -12,7 +12,6 @@ mod snapshot;
 mod sorted;
 mod store;
 mod transaction;
-mod turns;
 
 pub(crate) use place::{Part, StreamPlace};
 pub(crate) use transaction::Tracked;
@@ -23,5 +22,4 @@ pub use context::Context;
 pub use scan::{Record, Scan, ScanRange};
 pub use snapshot::Snapshot;
 pub use store::{Encoding, Store, StoreSchema};
-pub use transaction::{Committed, Transaction};
-pub use turns::{Turn, Turns};
+pub use transaction::{Committed, Transaction, Turned};

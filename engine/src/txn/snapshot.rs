@@ -8,6 +8,7 @@ use super::context::Context;
 use super::scan::{Scan, ScanRange};
 use super::store::Store;
 use crate::base::{Key, Position, Result};
+use crate::commit::Turn;
 use crate::fold::{Pinned, View};
 
 /// A consistent state: everything in the slots up to a position, nothing of the later ones. Cheap to
@@ -27,6 +28,15 @@ impl Snapshot {
         Snapshot {
             view,
             at,
+            _context: Arc::clone(context),
+        }
+    }
+
+    /// The state that a transaction in turn reads.
+    pub(super) fn of_turn(context: &Arc<Context>, turn: &Turn) -> Snapshot {
+        Snapshot {
+            view: Arc::clone(turn.view()),
+            at: turn.slot(),
             _context: Arc::clone(context),
         }
     }

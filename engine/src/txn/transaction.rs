@@ -14,7 +14,7 @@ use super::store::Store;
 use crate::base::budget::Share;
 use crate::base::limits::{POUR_LEN_MIN, SPILL_SHARES, VALUE_LEN_MAX};
 use crate::base::{Error, Key, Mutant, Op, Position, Result, StoreId, TxId};
-use crate::commit::{Draft, Upkeep};
+use crate::commit::{Draft, Outcome, Turn, Upkeep};
 use crate::coord::{KeyRange, ReadSet};
 use crate::fold::{View, combine, resolve};
 use crate::merge::{self, Operand};
@@ -51,6 +51,20 @@ pub struct Transaction {
     /// Set while a change of several writes is under way. If it failed, or whoever awaited it went away,
     /// a part of it would be committed.
     changing: bool,
+    /// Its turn among those that write the same, if it has one.
+    turn: Option<Turn>,
+}
+
+/// What became of a transaction that ran in turn, if it had one.
+#[derive(Debug)]
+pub enum Turned {
+    /// It has committed.
+    Committed(Committed),
+    /// Another process was first, and nothing was written: it is to run again, in turn.
+    Again(Error),
+    /// It is too long for a slot that it shares, or took too long, and nothing was written: it is to run again, by
+    /// itself.
+    Unfit(Error),
 }
 
 impl Transaction {
@@ -70,6 +84,16 @@ impl Transaction {
             own: OwnWrites::default(),
             share: context.pending.share(),
             changing: false,
+            turn: None,
+        }
+    }
+
+    /// Begins on what those before it in turn leave.
+    pub(crate) fn in_turn(context: &Arc<Context>, turn: Turn) -> Transaction {
+        Transaction {
+            snapshot: Snapshot::of_turn(context, &turn),
+            turn: Some(turn),
+            ..Transaction::new(context, TxOptions::default())
         }
     }
 
@@ -78,9 +102,19 @@ impl Transaction {
         self.txid
     }
 
-    /// The state that it reads.
+    /// The newest slot that it sees. One that runs in turn also sees what those before it write, which has no slot
+    /// yet; see [`Db::retry`](crate::db::Db::retry).
     pub fn position(&self) -> Position {
-        self.snapshot.position()
+        let at = self.snapshot.position();
+        match self.turn {
+            Some(_) => Position(at.0.saturating_sub(1)),
+            None => at,
+        }
+    }
+
+    /// Whether it runs in turn, and may read what is about to be committed.
+    pub fn is_in_turn(&self) -> bool {
+        self.turn.is_some()
     }
 
     /// The value under `key`, own writes included; for a merged store its states.
@@ -140,7 +174,7 @@ impl Transaction {
         let reach = reach(&self.context, &self.snapshot);
         let own = self.own.in_memory(&reach, &bounds).await?;
         let view = self.with_spilled();
-        let mut scan = Scan::new(view, self.position(), own, store, range);
+        let mut scan = Scan::new(view, self.snapshot.position(), own, store, range);
         let mut records = Vec::new();
         while let Some(record) = scan.next().await? {
             records.push(record);
@@ -355,14 +389,22 @@ impl Transaction {
     }
 
     /// Commits. When it returns `Ok`, everything is durable, and visible to whoever begins afterwards.
-    /// A transaction that wrote nothing has read one consistent state and needs no slot.
+    /// A transaction that wrote nothing has read one consistent state and needs no slot; if it ran in turn, what it
+    /// read has been committed when this returns `Ok`.
     ///
     /// # Errors
     /// [`Error::Conflict`] and [`Error::TooOld`]: nothing was written; begin again. So it is with
     /// [`Error::SnapshotTooOld`]: others have collected a run that the transaction read or wrote.
     /// [`Error::CommitUnknown`]: the medium failed in the middle. [`Error::Storage`]: the medium
     /// refused, nothing was written. [`Error::Halted`]: an earlier failure ended writing.
-    pub async fn commit(mut self) -> Result<Committed> {
+    pub async fn commit(self) -> Result<Committed> {
+        match self.commit_in_turn().await? {
+            Turned::Committed(committed) => Ok(committed),
+            Turned::Again(error) | Turned::Unfit(error) => Err(error),
+        }
+    }
+
+    async fn commit_alone(mut self) -> Result<Committed> {
         let txid = self.txid;
         self.check_whole()?;
         if self.own.is_empty() {
@@ -401,6 +443,37 @@ impl Transaction {
         }
         upkeep.after_commit();
         Ok(Committed { txid, position })
+    }
+
+    /// As [`Transaction::commit`], with what is to be done where it ran in turn and nothing was written.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`].
+    pub(crate) async fn commit_in_turn(mut self) -> Result<Turned> {
+        let Some(turn) = self.turn.take() else {
+            return self.commit_alone().await.map(Turned::Committed);
+        };
+        let (txid, slot) = (self.txid, turn.slot());
+        self.check_whole()?;
+        let bulk_len_min = self.context.folder.bounds.bulk_len_min;
+        self.own.squeeze_above(bulk_len_min);
+        if self.own.len() > bulk_len_min || !self.own.has_no_runs() {
+            let what = format!("slot {slot}, for which it is too long");
+            let read_at = Position(slot.0.saturating_sub(1));
+            return Ok(Turned::Unfit(Error::Conflict { what, read_at }));
+        }
+        let draft = match self.own.is_empty() {
+            true => None,
+            false => Some(self.into_draft(Position(slot.0.saturating_sub(1)))),
+        };
+        let outcome = turn.hand_over(draft).await;
+        let is_late = matches!(outcome, Outcome::Late);
+        match outcome.into_result(slot) {
+            Ok(position) => Ok(Turned::Committed(Committed { txid, position })),
+            Err(error @ Error::Conflict { .. }) if is_late => Ok(Turned::Unfit(error)),
+            Err(error @ Error::Conflict { .. }) => Ok(Turned::Again(error)),
+            Err(error) => Err(error),
+        }
     }
 
     fn into_draft(self, read_at: Position) -> Draft {

@@ -17,6 +17,7 @@
 
 mod explore;
 mod group_commit;
+mod in_turn;
 mod planted;
 mod scene;
 mod shared_view;

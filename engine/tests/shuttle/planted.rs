@@ -3,7 +3,7 @@
 use eciton_engine::base::sync::Break;
 
 use super::explore::caught;
-use super::{group_commit, shared_view};
+use super::{group_commit, in_turn, shared_view};
 
 /// The view's check fails with one of these, not by anything else.
 fn assert_fails(rule: Break, causes: &[&str]) {
@@ -19,6 +19,15 @@ fn a_turn_that_ends_with_one_who_went_away_is_caught() {
     let check = group_commit::going_away_leaves_nobody_waiting;
     for name in ["random", "pct"] {
         let (message, _) = caught(Break::TurnLost, name, check).unwrap();
+        assert!(message.contains("deadlock"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_lead_that_ends_with_one_who_went_away_is_caught() {
+    let check = in_turn::going_away_leaves_nobody_waiting;
+    for name in ["random", "pct"] {
+        let (message, _) = caught(Break::LeadLost, name, check).unwrap();
         assert!(message.contains("deadlock"), "{name}: {message}");
     }
 }

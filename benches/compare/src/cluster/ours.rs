@@ -141,7 +141,7 @@ async fn one(
         let key = builder.to_key().map_err(text)?;
         let mut retry = db.retry();
         loop {
-            let mut transaction = retry.begin();
+            let mut transaction = retry.begin().await.map_err(text)?;
             write(&mut transaction, &store, &key, work, client, number).map_err(text)?;
             if retry.commit(transaction).await.map_err(text)?.is_some() {
                 break;

@@ -56,6 +56,11 @@ impl Recorder {
         transaction.operations.push(operation);
     }
 
+    /// The transaction only reads, of a state that may be old.
+    pub fn is_snapshot(&mut self, id: TransactionId) {
+        self.transactions[id.0].freshness = Freshness::Snapshot;
+    }
+
     /// The client has its answer. An unknown outcome leaves the end open, so that it may be
     /// followed by a better answer.
     pub fn finish(&mut self, id: TransactionId, outcome: Outcome, step: u64) {

@@ -4,6 +4,7 @@
 //! a blob of its own. So the lists themselves show in which order transactions took place, a lost or
 //! repeated one shows, and so does one of which only a part is there.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -142,14 +143,19 @@ impl Ledger {
             };
             for (key, read) in &entry.read {
                 let list = last.lists.get(key).map_or(&[][..], Vec::as_slice);
-                let is_before = |other: &u64| match state.entries[at(*other)].1 {
-                    Fate::Acked(at) => Some(at < *position),
+                // Of two in one slot either may have read the other.
+                let place = |other: &u64| match state.entries[at(*other)].1 {
+                    Fate::Acked(at) => Some(at.cmp(position)),
                     _ => None,
                 };
                 let (before, after) = list.split_at(read.len().min(list.len()));
                 let is_right = before == &read[..]
-                    && before.iter().all(|other| is_before(other) != Some(false))
-                    && after.iter().all(|other| is_before(other) != Some(true));
+                    && before
+                        .iter()
+                        .all(|other| place(other) != Some(Ordering::Greater))
+                    && after
+                        .iter()
+                        .all(|other| place(other) != Some(Ordering::Less));
                 if !is_right {
                     let details =
                         format!("t{number} at {position} read {read:?} of list {key}: {list:?}");
@@ -285,7 +291,8 @@ fn in_order(state: &State, key: ListKey, list: &[u64]) -> Judgement {
             _ => None,
         });
     let positions: Vec<u64> = positions.collect();
-    if !positions.is_sorted_by(|a, b| a < b) {
+    // Those that ran in turn share a slot.
+    if !positions.is_sorted() {
         let details = format!("list {key}: {list:?} at {positions:?}");
         return Err(("not in the order of positions", details));
     }

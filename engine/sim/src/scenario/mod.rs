@@ -7,6 +7,7 @@ pub mod twins;
 mod workload;
 
 use crate::outcome::Run;
+use crate::random::Random;
 use crate::violation::Violation;
 use crate::world::World;
 
@@ -25,6 +26,16 @@ pub enum Scenario {
 const STANDALONE_EVERY: u64 = 8;
 /// Of so many other seeds one is about clones and roll-backs.
 const TWINS_EVERY: u64 = 15;
+
+/// Of a hundred seeds so many are about clients that change the same few records in turn.
+const CONTENDED_PERCENT: u64 = 12;
+/// Clients that a process of such a seed has beside the others.
+const CONTENDERS: u64 = 5;
+
+/// Whether a seed is about many clients that change the same few records in turn.
+fn is_contended(seed: u64) -> bool {
+    Random::new(seed, 22).percent(CONTENDED_PERCENT)
+}
 
 impl Scenario {
     /// All of them, with their names on the command line.

@@ -14,7 +14,8 @@ use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 use super::ledger::{Extent, Ledger};
-use super::workload::{Stores, WRONG, contents, create, find, transact};
+use super::workload::{Stores, WRONG, change, contents, create, find, transact};
+use super::{CONTENDERS, is_contended};
 use crate::clock::{sleep, yield_now};
 use crate::context::Shared;
 use crate::executor::ProcessId;
@@ -77,6 +78,8 @@ struct Scene {
     /// A bit has been flipped: errors are fine, wrong answers are not.
     is_rotten: Arc<Mutex<bool>>,
     options: Options,
+    /// Many clients change the same few records, in turn.
+    is_contended: bool,
 }
 
 impl Scene {
@@ -142,6 +145,7 @@ pub fn run(world: &mut World) -> Result<(), Violation> {
             },
             ..Options::default()
         },
+        is_contended: is_contended(world.seed()),
     };
     let steps = random.pick(&[700, 1_200, 2_500]);
     let mut copies = Vec::new();
@@ -219,7 +223,9 @@ async fn try_write(scene: &Scene, mut seat: Seat) -> Result<()> {
     let seen = contents(&db.snapshot(), &stores).await?;
     scene.ledger.check(&seen, scene.extent(Extent::Ended));
     let mut ends = Vec::new();
-    for _ in 0..seat.random.between(1, 4) {
+    let clients = seat.random.between(1, 4);
+    let more = if scene.is_contended { CONTENDERS } else { 0 };
+    for _ in 0..clients + more {
         let (end, ended) = oneshot::channel();
         let client = Client {
             scene: scene.clone(),
@@ -267,7 +273,11 @@ impl Client {
                         scene,
                         random,
                     } = &mut self;
-                    transact(db, stores, &scene.ledger, random).await
+                    if scene.is_contended && random.percent(80) {
+                        change(db, stores, &scene.ledger, random).await
+                    } else {
+                        transact(db, stores, &scene.ledger, random).await
+                    }
                 }
             };
             if let Err(error) = done {

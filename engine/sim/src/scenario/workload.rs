@@ -12,6 +12,10 @@ use crate::random::Random;
 /// Lists that transactions append to: few, so that they meet.
 const LISTS: u64 = 8;
 const _: () = assert!(LISTS <= LISTS_MAX);
+/// Of these, those that clients append to in turn.
+const CONTENDED_LISTS: u64 = 2;
+/// How often a client tries a change.
+const TRIES_MAX: u32 = 6;
 /// Keys of the merged sum.
 const SUMS: u64 = 3;
 /// Bytes of a blob at the most: several sectors.
@@ -136,7 +140,7 @@ pub(super) async fn transact(
 ) -> Result<()> {
     let txid = ledger.begin();
     let mut transaction = db.begin();
-    let entry = fill(&mut transaction, stores, txid, random).await?;
+    let entry = fill(&mut transaction, stores, txid, LISTS, random).await?;
     if random.percent(5) {
         return Ok(()); // dropped: nothing of it may ever be seen
     }
@@ -159,14 +163,47 @@ pub(super) async fn transact(
     }
 }
 
+/// One change that is tried again, in turn with others, until it has committed or its client has had enough.
+pub(super) async fn change(
+    db: &Db,
+    stores: &Stores,
+    ledger: &Ledger,
+    random: &mut Random,
+) -> Result<()> {
+    let mut retry = db.retry();
+    for _ in 0..TRIES_MAX {
+        let txid = ledger.begin();
+        let mut transaction = retry.begin().await?;
+        let entry = fill(&mut transaction, stores, txid, CONTENDED_LISTS, random).await?;
+        if random.percent(5) {
+            continue; // dropped: nothing of it may ever be seen
+        }
+        ledger.submit(txid, entry);
+        match retry.commit(transaction).await {
+            Ok(Some(committed)) => {
+                ledger.ack(txid, committed.position.0);
+                return Ok(());
+            }
+            Ok(None) => ledger.reject(txid),
+            Err(error @ Error::CommitUnknown { .. }) => return Err(error),
+            Err(error) => {
+                ledger.reject(txid);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn fill(
     transaction: &mut Transaction,
     stores: &Stores,
     txid: u64,
+    lists: u64,
     random: &mut Random,
 ) -> Result<Entry> {
     let mut entry = Entry::default();
-    let mut keys: Vec<u64> = (0..LISTS).collect();
+    let mut keys: Vec<u64> = (0..lists).collect();
     random.shuffle(&mut keys);
     let appends = random.between(1, 3);
     for (at, list) in (0..).zip(keys.into_iter().take(5)) {

@@ -7,6 +7,8 @@ use std::cell::Cell;
 pub enum Break {
     /// The turn ends with an heir that has gone away.
     TurnLost,
+    /// The lead over those who wait for their turn ends with an heir that has gone away.
+    LeadLost,
     /// A slot is visible from its first write on.
     PublishedEarly,
     /// Views are derived from each other without excluding each other.

@@ -17,6 +17,10 @@ use crate::history::{Freshness, Operation, Outcome, Recorder, TransactionId};
 use crate::random::Random;
 
 const LIST_COUNT: u64 = 5;
+/// Of these, those that contending clients append to.
+const CONTENDED_LIST_COUNT: u64 = 2;
+/// How often a client tries a change.
+const TRIES_MAX: u32 = 6;
 const COUNTER_COUNT: u64 = 3;
 /// Registers up to here are written and read, and part of the history; those after are deleted and
 /// scanned, too.
@@ -39,6 +43,8 @@ pub(super) struct Client {
     pub(super) is_stale: bool,
     /// Whether it mostly folds and collects.
     pub(super) is_hot: bool,
+    /// Whether it mostly changes what all others change, in turn with them.
+    pub(super) is_contended: bool,
 }
 
 impl Client {
@@ -53,6 +59,7 @@ impl Client {
                 15..=21 => self.linear().await,
                 22..=26 => self.look().await,
                 27..=32 => self.ask().await,
+                _ if self.is_contended && self.random.percent(80) => self.change().await,
                 _ => self.transact().await,
             };
             if let Err(error) = done {
@@ -173,6 +180,65 @@ impl Client {
         }
     }
 
+    /// A change that is tried again, in turn with others, until it has committed or its client has had enough.
+    async fn change(&mut self) -> Result<()> {
+        let db = self.db.clone();
+        let mut retry = db.retry();
+        for _ in 0..TRIES_MAX {
+            let mut transaction = retry.begin().await?;
+            let txid = transaction.txid();
+            let id = self.begin(Freshness::Fresh);
+            let mut tx = Tx {
+                read_at: transaction.position().0,
+                is_in_turn: transaction.is_in_turn(),
+                after: self.truth.newest_told(),
+                ..Tx::default()
+            };
+            for _ in 0..self.random.between(1, 2) {
+                self.step(&mut transaction, &mut tx, id).await?;
+            }
+            if self.random.percent(3) {
+                self.finish(id, Outcome::Aborted);
+                continue; // dropped: nothing of it may ever be seen
+            }
+            self.shared
+                .log(Some(self.process), format_args!("{txid} commits: {tx:?}"));
+            let is_read_only = tx.writes.is_empty();
+            if is_read_only {
+                self.recorder.lock().is_snapshot(id);
+            } else {
+                self.truth.send(txid, tx);
+            }
+            let committed = retry.commit(transaction).await;
+            match committed {
+                Ok(Some(committed)) => {
+                    if !is_read_only {
+                        self.truth.ack(txid, committed.position.0);
+                    }
+                    // Whatever it read has been committed, too.
+                    self.finish(id, Outcome::Committed);
+                    return Ok(());
+                }
+                Ok(None) => {
+                    self.truth.abort(txid);
+                    self.finish(id, Outcome::Aborted);
+                }
+                Err(Error::CommitUnknown { .. }) => return Ok(()),
+                Err(error) => {
+                    self.truth.abort(txid);
+                    self.finish(id, Outcome::Aborted);
+                    return match error {
+                        Error::Conflict { .. } | Error::TooOld { .. } | Error::Cancelled { .. } => {
+                            Ok(())
+                        }
+                        other => Err(other),
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn step(
         &mut self,
         transaction: &mut Transaction,
@@ -205,7 +271,10 @@ impl Client {
     ) -> Result<Option<Value>> {
         let found = transaction.get(self.stores.of(cell.0), &key(cell)?).await?;
         let value = found.map(|bytes| Stores::value(cell, &bytes)).transpose()?;
-        if !writes(tx, cell) {
+        if !writes(tx, cell) && tx.is_in_turn {
+            // Judged where it stands: what it saw may have no slot yet.
+            tx.reads.push((cell, value.clone()));
+        } else if !writes(tx, cell) {
             let there = self.truth.cell(tx.read_at, cell);
             if there != value {
                 let details = format!(
@@ -225,7 +294,7 @@ impl Client {
         tx: &mut Tx,
         id: TransactionId,
     ) -> Result<()> {
-        let list = self.random.below(LIST_COUNT);
+        let list = self.random.below(self.list_count());
         let cell = (LISTS, list);
         if writes(tx, cell) {
             return Ok(());
@@ -350,6 +419,13 @@ impl Client {
             tx.writes.push(Write::Put(cell, Arc::new(bytes)));
         }
         Ok(())
+    }
+
+    fn list_count(&self) -> u64 {
+        match self.is_contended {
+            true => CONTENDED_LIST_COUNT,
+            false => LIST_COUNT,
+        }
     }
 
     fn begin(&self, freshness: Freshness) -> TransactionId {

@@ -17,6 +17,7 @@ use crate::context::Shared;
 use crate::executor::ProcessId;
 use crate::history::Recorder;
 use crate::random::Random;
+use crate::scenario::CONTENDERS;
 use crate::world::World;
 
 /// What all processes of the scenario know.
@@ -29,6 +30,8 @@ pub(super) struct Scene {
     pub(super) fold_len_min: usize,
     pub(super) is_stale: bool,
     pub(super) is_hot: bool,
+    /// Many clients change the same few records, in turn.
+    pub(super) is_contended: bool,
 }
 
 impl Scene {
@@ -107,7 +110,9 @@ async fn try_live(scene: &Scene, mut seat: Seat) -> Result<()> {
     let db = Db::open_storage(seat.storage, scene.options(), seat.environment).await?;
     let stores = Stores::create(&db).await?;
     let mut ends = Vec::new();
-    for _ in 0..seat.random.between(1, 3) {
+    let clients = seat.random.between(1, 3);
+    let more = if scene.is_contended { CONTENDERS } else { 0 };
+    for _ in 0..clients + more {
         let (end, ended) = oneshot::channel();
         let client = Client {
             shared: Arc::clone(&scene.shared),
@@ -119,6 +124,7 @@ async fn try_live(scene: &Scene, mut seat: Seat) -> Result<()> {
             random: Random::new(seat.random.next_u64(), 0),
             is_stale: scene.is_stale,
             is_hot: scene.is_hot,
+            is_contended: scene.is_contended,
         };
         spawner.spawn(Box::pin(async move {
             // Nobody listens any more once the process ends.

@@ -24,6 +24,7 @@ use crate::fault::{FaultKind, Rates};
 use crate::history::{self, Recorder};
 use crate::outcome::Run;
 use crate::random::Random;
+use crate::scenario::is_contended;
 use crate::violation::Violation;
 use crate::world::{Happened, Setup, World};
 
@@ -118,6 +119,7 @@ pub fn run(world: &mut World) -> Result<(), Violation> {
         fold_len_min: usize::try_from(random.between(2_000, 40_000)).unwrap_or(2_000),
         is_stale,
         is_hot: is_hot(world.seed()),
+        is_contended: is_contended(world.seed()),
     };
     let steps = random.pick(&[1_500, 3_000, 6_000]);
     let mortals: Vec<ProcessId> = (0..world.mortals()).map(ProcessId).collect();

@@ -56,6 +56,8 @@ pub(super) struct Scanned {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tx {
     pub(super) read_at: u64,
+    /// It read what those before it in the same slot wrote.
+    pub(super) is_in_turn: bool,
     pub(super) reads: Vec<(Cell, Option<Value>)>,
     pub(super) scans: Vec<Scanned>,
     pub(super) writes: Vec<Write>,
