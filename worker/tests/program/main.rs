@@ -36,6 +36,7 @@ mod poison;
 mod prometheus;
 mod pullers;
 mod pulls;
+mod readme;
 mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
 #[allow(dead_code, reason = "the engine's tests need more of it")]
