@@ -1,4 +1,4 @@
-//! A slot: the records that were committed together, with their place in the chain.
+//! A slot: the records that commit together, with their place in the hash chain (S1 of the protocol).
 
 use bytes::Bytes;
 

@@ -7,6 +7,7 @@ mod features;
 mod layout;
 mod links;
 mod ranks;
+mod rules;
 mod sources;
 mod text;
 
@@ -31,6 +32,7 @@ pub(crate) fn run() -> Result<(), Failed> {
     found.extend(ranks::check(&files));
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));
+    found.extend(rules::check(&files));
     found.extend(features::check()?);
     for line in &found {
         eprintln!("{line}");
