@@ -29,3 +29,8 @@ pub mod storage;
 pub mod stream;
 pub mod tree;
 pub mod txn;
+
+/// The examples of the book's page about the engine compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/engine.md")]
+pub struct Book;

@@ -31,6 +31,7 @@ cargo xtask <command>
   renew-contract
              records what was added to the .proto files in coordinator-proto/contract.txt, which a test holds them
              to; refuses to record a break
+  renew-cli  writes docs/cli.md anew from the help of the program, which a test compares
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         "crash" => steps::crash(&rest),
         "fuzz" => fuzz::fuzz(&rest),
         "renew-contract" => steps::renew_contract(),
+        "renew-cli" => steps::renew_cli(),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

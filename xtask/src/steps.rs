@@ -82,6 +82,25 @@ pub(crate) fn renew_contract() -> Result<(), Failed> {
     cargo(&test("every_addition_is_recorded"), &renew)
 }
 
+/// Writes `docs/cli.md` from the help of the program. Of the whole workspace, so that nothing is built with other features
+/// than in the tests.
+pub(crate) fn renew_cli() -> Result<(), Failed> {
+    let test = "cli_reference::the_cli_reference_is_what_help_says";
+    let renew = [("ECITON_RENEW_CLI", "1".as_ref())];
+    let args = [
+        "test",
+        "--quiet",
+        "--workspace",
+        "--locked",
+        "--test",
+        "program",
+        "--",
+        "--exact",
+        test,
+    ];
+    cargo(&args, &renew)
+}
+
 /// Schedules that each seed of each check draws when only they are asked for.
 const SCHEDULES_LONG: &str = "20000";
 

@@ -12,10 +12,12 @@
 mod among;
 mod answers;
 mod bad_calls;
+mod book;
 #[path = "../../../engine/tests/support/bucket.rs"]
 mod bucket;
 mod buckets;
 mod clear;
+mod cli_reference;
 mod clocks;
 mod copies;
 mod data_root;

@@ -38,15 +38,15 @@ trap 'case "$BASH_COMMAND" in kill\ *|wait\ *) ;; *) printf "@@failed %s\n" "$BA
 
 /// A fenced block of the README.
 #[derive(Debug)]
-struct Block {
+pub(crate) struct Block {
     /// The line of its first line.
-    line: usize,
-    language: String,
-    text: String,
+    pub(crate) line: usize,
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
 /// The fenced blocks of a document, in order.
-fn blocks(document: &str) -> Vec<Block> {
+pub(crate) fn blocks(document: &str) -> Vec<Block> {
     let mut found: Vec<Block> = Vec::new();
     let mut is_open = false;
     for (index, line) in document.lines().enumerate() {
@@ -112,7 +112,7 @@ fn clone() -> TempDir {
     root
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

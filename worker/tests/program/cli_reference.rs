@@ -1,0 +1,114 @@
+//! `docs/cli.md` is what `--help` says, of every command: `cargo xtask renew-cli` writes it anew.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::program;
+
+/// Set where the page is to be written instead of compared.
+const RENEW: &str = "ECITON_RENEW_CLI";
+/// What every command takes: shown once, at the top.
+const GLOBAL: [&str; 5] = ["--db ", "--redis ", "--cache ", "--json ", "-h, --help"];
+
+const HEAD: &str = "\
+# CLI reference
+
+This page is the output of `eciton COMMAND --help`, written by `cargo xtask renew-cli`; a test compares the two. The options `--db`, `--redis`,
+`--cache` and `--json` work on every command and are listed only once, at the top. What the commands do together is in [Jobs](jobs.md) and
+[Operations](operations.md).
+";
+
+/// The help of a command, as it is printed where there is no terminal.
+fn help(path: &[String]) -> String {
+    let output = program().args(path).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{path:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands below a command, by its help.
+fn commands(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = lines.take_while(|line| !line.is_empty());
+    // What a name means may go on in a line that is indented further.
+    let names = listed.filter_map(|line| {
+        let name = line.strip_prefix("  ")?;
+        (!name.starts_with(' ')).then(|| name.split(' ').next().unwrap_or_default().to_owned())
+    });
+    names.filter(|name| name != "help").collect()
+}
+
+/// The help without the options that every command takes.
+fn own(help: &str) -> String {
+    let mut text = String::new();
+    let mut is_global = false;
+    for line in help.lines() {
+        let entry = line.trim_start();
+        if line.starts_with("  ") && entry.starts_with('-') {
+            is_global = GLOBAL
+                .iter()
+                .any(|option| format!("{entry} ").starts_with(option));
+        } else if !line.starts_with("   ") {
+            is_global = false;
+        }
+        if !is_global {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    // Nothing is left of the options of some commands.
+    text.replace("Options:\n\n", "").trim_end().to_owned()
+}
+
+fn walk(path: &[String], page: &mut String) {
+    let help = help(path);
+    let shown = if path.is_empty() {
+        help.trim_end()
+            .lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect()
+    } else {
+        own(&help)
+    };
+    let title = path
+        .iter()
+        .fold("eciton".to_owned(), |title, name| format!("{title} {name}"));
+    let level = if path.len() > 1 { "###" } else { "##" };
+    page.push_str(&format!(
+        "\n{level} {title}\n\n```text\n{}\n```\n",
+        shown.trim_end()
+    ));
+    for name in commands(&help) {
+        walk(&[path, &[name]].concat(), page);
+    }
+}
+
+#[test]
+fn the_cli_reference_is_what_help_says() {
+    let mut page = HEAD.to_owned();
+    walk(&[], &mut page);
+    for command in [
+        "## eciton run\n",
+        "### eciton job show\n",
+        "### eciton db verify\n",
+    ] {
+        assert!(page.contains(command), "{command} is missing:\n{page}");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    if std::env::var_os(RENEW).is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let recorded = fs::read_to_string(&path).unwrap_or_default();
+    let pairs = recorded.lines().zip(page.lines()).enumerate();
+    let different = pairs
+        .map(|(index, (old, new))| (index + 1, old, new))
+        .find(|(_, old, new)| old != new);
+    assert_eq!(
+        different, None,
+        "docs/cli.md is not what --help says: cargo xtask renew-cli"
+    );
+    assert_eq!(
+        recorded.lines().count(),
+        page.lines().count(),
+        "docs/cli.md: cargo xtask renew-cli"
+    );
+}
