@@ -62,21 +62,17 @@ fn own(help: &str) -> String {
 fn walk(path: &[String], page: &mut String) {
     let help = help(path);
     let shown = if path.is_empty() {
-        help.trim_end()
-            .lines()
-            .map(|line| format!("{}\n", line.trim_end()))
-            .collect()
+        help.clone()
     } else {
         own(&help)
     };
+    let lines: Vec<&str> = shown.trim_end().lines().map(str::trim_end).collect();
+    let shown = lines.join("\n");
     let title = path
         .iter()
         .fold("eciton".to_owned(), |title, name| format!("{title} {name}"));
     let level = if path.len() > 1 { "###" } else { "##" };
-    page.push_str(&format!(
-        "\n{level} {title}\n\n```text\n{}\n```\n",
-        shown.trim_end()
-    ));
+    page.push_str(&format!("\n{level} {title}\n\n```text\n{shown}\n```\n"));
     for name in commands(&help) {
         walk(&[path, &[name]].concat(), page);
     }

@@ -51,8 +51,9 @@ fn unlisted(files: &[Source]) -> Vec<String> {
         return vec![format!("{SUMMARY}: it is missing")];
     };
     let listed: BTreeSet<String> = targets(&summary.text).map(|(_, target)| target).collect();
-    let pages = files.iter().filter_map(|file| file.path.strip_prefix(BOOK));
-    let pages = pages.filter(|page| page.ends_with(".md") && *page != "SUMMARY.md");
+    let documents = files.iter().filter(|file| file.ends_with("md"));
+    let pages = documents.filter_map(|file| file.path.strip_prefix(BOOK));
+    let pages = pages.filter(|page| *page != "SUMMARY.md");
     let unlisted = pages.filter(|page| !listed.contains(*page));
     unlisted
         .map(|page| format!("{SUMMARY}: page `{page}` is not listed"))

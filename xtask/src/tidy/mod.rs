@@ -1,9 +1,10 @@
-//! What the compiler does not check: module ranks, file lengths, stray marks, lints, links.
+//! What the compiler does not check: module ranks, file lengths, stray marks, lints, links, rules, the glossary.
 //!
 //! Each check takes the sources as read and returns what does not hold, one line each.
 
 mod crates;
 mod features;
+mod glossary;
 mod layout;
 mod links;
 mod ranks;
@@ -33,6 +34,7 @@ pub(crate) fn run() -> Result<(), Failed> {
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));
     found.extend(rules::check(&files));
+    found.extend(glossary::check(&files));
     found.extend(features::check()?);
     for line in &found {
         eprintln!("{line}");

@@ -47,7 +47,7 @@ pub(crate) fn check(files: &[Source]) -> Vec<String> {
         .iter()
         .filter(|rule| **rule != BUCKET && !cited.contains_key(**rule));
     found.extend(uncited.map(|rule| format!("{PROTOCOL}: rule {rule} is cited nowhere")));
-    let unlisted = variants(&mutants.text).map(|variant| snake(variant));
+    let unlisted = variants(&mutants.text).map(snake);
     let unlisted = unlisted.filter(|name| !protocol.text.contains(&format!("`{name}`")));
     found.extend(unlisted.map(|name| format!("{PROTOCOL}: mutant `{name}` is not listed")));
     found
