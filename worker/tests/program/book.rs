@@ -58,3 +58,149 @@ fn the_job_files_of_the_book_can_be_planned() {
     }
     assert!(planned >= 2, "only {planned} job files");
 }
+
+/// The row of a key in a table of the page about job files.
+struct Key {
+    /// The section that it belongs to, without brackets; empty at the top level.
+    section: String,
+    meaning: String,
+    /// A line of the job file.
+    example: String,
+}
+
+/// The rows of all tables whose last column is an example.
+fn keys(page: &str) -> Vec<Key> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in page.lines() {
+        if let Some(title) = line.strip_prefix('#') {
+            let title = title.trim_start_matches('#').trim().trim_matches('`');
+            let name = title
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'));
+            name.unwrap_or_default().clone_into(&mut section);
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let example = cells
+            .last()
+            .and_then(|cell| cell.strip_prefix('`')?.strip_suffix('`'));
+        if let (Some(example), true) = (example, cells.len() == 5 || cells.len() == 3) {
+            keys.push(Key {
+                section: section.clone(),
+                meaning: cells[cells.len() - 2].to_owned(),
+                example: example.to_owned(),
+            });
+        }
+    }
+    keys
+}
+
+/// A job file that is right, with the example in its section; what the example says is left out elsewhere.
+fn job_with(key: &Key) -> String {
+    let format = if key.meaning.contains("(`jsonl`)") {
+        "jsonl"
+    } else if ["from", "to", "shard_len"]
+        .iter()
+        .any(|name| key.example.starts_with(name))
+    {
+        "range"
+    } else {
+        "csv"
+    };
+    let source = match format {
+        "range" => "from = 0\nto = 9\nshard_len = 3".to_owned(),
+        format => format!("paths = [\"*.{format}\"]"),
+    };
+    let column = match key.example.as_str() {
+        "header = false" => "column_1",
+        _ if format == "range" => "i",
+        _ => "k",
+    };
+    let columns = [
+        "dep_delay",
+        "distance",
+        "at",
+        "delay",
+        "carrier",
+        "month",
+        "day",
+        "flight",
+    ];
+    let selected: Vec<String> = columns
+        .iter()
+        .map(|name| format!("{column} AS {name}"))
+        .collect();
+    let sql = format!(
+        "sql = \"SELECT {column} AS k, {column} AS v, {} FROM source\"",
+        selected.join(", ")
+    );
+    let answer = "sql = \"SELECT count(*) AS n FROM source\"".to_owned();
+    let transform = if key.section == "result" { answer } else { sql };
+    let target = match key.section.as_str() {
+        "upsert" => vec![("upsert", "store = \"s\"\nkey = [\"k\"]".to_owned())],
+        "result" => vec![("result", String::new())],
+        _ => vec![
+            ("merge", "store = \"s\"\nkey = [\"k\"]".to_owned()),
+            ("merge.values", "n = \"count()\"".to_owned()),
+        ],
+    };
+    let mut sections = vec![
+        ("", "name = \"j\"".to_owned()),
+        ("source", format!("format = \"{format}\"\n{source}")),
+        ("transform", transform),
+    ];
+    if key.section == "source.schema" {
+        sections.push(("source.schema", String::new()));
+    }
+    sections.extend(target);
+    sections.push(("run", String::new()));
+
+    let name = key.example.split(" = ").next().unwrap();
+    let mut job = String::new();
+    for (section, lines) in sections {
+        let is_here = section == key.section;
+        if !section.is_empty() {
+            job.push_str(&format!("[{section}]\n"));
+        }
+        let own = format!("{name} = ");
+        for line in lines
+            .lines()
+            .filter(|line| !(is_here && line.starts_with(&own)))
+        {
+            job.push_str(&format!("{line}\n"));
+        }
+        if is_here {
+            job.push_str(&format!("{}\n", key.example));
+        }
+    }
+    job
+}
+
+#[test]
+fn every_key_of_a_job_file_has_an_example_that_is_right() {
+    let keys = keys(&page("job-file.md"));
+    assert!(keys.len() > 25, "only {} keys", keys.len());
+    let place = Place::new();
+    place.write("a.jsonl", "{\"k\":1}\n");
+    fs::create_dir(place.path("flights")).unwrap();
+    for key in &keys {
+        // One column, whatever separates fields, but for the types of columns.
+        let csv = match key.section.as_str() {
+            "source.schema" => "k,at\n1,1\n2,2\n",
+            "transform" => "k,v\n1,1\n",
+            _ => "k\n1\n2\n",
+        };
+        place.write("a.csv", csv);
+        place.write("flights/a.csv", csv);
+        let job = job_with(key);
+        place.write("job.toml", &job);
+        let call = place.call(&["plan", "job.toml"]);
+        assert_eq!(
+            call.code,
+            Some(0),
+            "`{}`: {}\n{job}",
+            key.example,
+            call.stderr
+        );
+    }
+}
