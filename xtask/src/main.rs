@@ -32,7 +32,7 @@ cargo xtask <command>
   renew-contract
              records what was added to the .proto files in coordinator-proto/contract.txt, which a test holds them
              to; refuses to record a break
-  renew-cli  writes docs/cli.md anew from the help of the program, which a test compares
+  renew-cli  regenerates docs/cli.md from the help of the program; a test compares the two
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";

@@ -82,8 +82,8 @@ pub(crate) fn renew_contract() -> Result<(), Failed> {
     cargo(&test("every_addition_is_recorded"), &renew)
 }
 
-/// Writes `docs/cli.md` from the help of the program. Of the whole workspace, so that nothing is built with other features
-/// than in the tests.
+/// Regenerates `docs/cli.md` from the help of the program. Builds with the features of the whole workspace, like the tests, so that
+/// dependencies are not rebuilt.
 pub(crate) fn renew_cli() -> Result<(), Failed> {
     let test = "cli_reference::the_cli_reference_is_what_help_says";
     let renew = [("ECITON_RENEW_CLI", "1".as_ref())];

@@ -1,4 +1,4 @@
-//! The examples of the book are right: settings are accepted, and job files can be planned.
+//! Checks the examples of the book: the program accepts the settings, and plans every job file and every key.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Its blocks of TOML, with their lines.
+/// The TOML blocks of a page, with their lines.
 fn toml(page: &str) -> Vec<(usize, String)> {
     let blocks = blocks(page).into_iter();
     let toml = blocks.filter(|block| block.language == "toml");
@@ -28,7 +28,7 @@ fn the_settings_of_the_book_are_accepted() {
         panic!("not one block of settings: {all:?}")
     };
     let place = Place::new();
-    // No flag names a database, so the settings do: one that is not there.
+    // Without a flag, the settings name the database, which does not exist.
     let call = |place: &Place| -> Ended {
         let mut command = program();
         command.args(["store", "ls"]).current_dir(place.path(""));
@@ -95,7 +95,7 @@ fn keys(page: &str) -> Vec<Key> {
     keys
 }
 
-/// A job file that is right, with the example in its section; what the example says is left out elsewhere.
+/// A valid job file with the example in its section, and without another value for the same key.
 fn job_with(key: &Key) -> String {
     let format = if key.meaning.contains("(`jsonl`)") {
         "jsonl"
@@ -177,14 +177,14 @@ fn job_with(key: &Key) -> String {
 }
 
 #[test]
-fn every_key_of_a_job_file_has_an_example_that_is_right() {
+fn the_example_of_every_key_can_be_planned() {
     let keys = keys(&page("job-file.md"));
     assert!(keys.len() > 25, "only {} keys", keys.len());
     let place = Place::new();
     place.write("a.jsonl", "{\"k\":1}\n");
     fs::create_dir(place.path("flights")).unwrap();
     for key in &keys {
-        // One column, whatever separates fields, but for the types of columns.
+        // A single column works with every delimiter. Some sections need a second one.
         let csv = match key.section.as_str() {
             "source.schema" => "k,at\n1,1\n2,2\n",
             "transform" => "k,v\n1,1\n",

@@ -1,13 +1,13 @@
-//! `docs/cli.md` is what `--help` says, of every command: `cargo xtask renew-cli` writes it anew.
+//! Compares `docs/cli.md` with the `--help` of every command. `cargo xtask renew-cli` regenerates the page.
 
 use std::fs;
 use std::path::Path;
 
 use crate::support::program;
 
-/// Set where the page is to be written instead of compared.
+/// If set, the test writes the page before it compares.
 const RENEW: &str = "ECITON_RENEW_CLI";
-/// What every command takes: shown once, at the top.
+/// Options of every command, which the page shows once, at the top.
 const GLOBAL: [&str; 5] = ["--db ", "--redis ", "--cache ", "--json ", "-h, --help"];
 
 const HEAD: &str = "\
@@ -18,18 +18,18 @@ This page is the output of `eciton COMMAND --help`, written by `cargo xtask rene
 [Operations](operations.md).
 ";
 
-/// The help of a command, as it is printed where there is no terminal.
+/// The help of a command, as printed without a terminal.
 fn help(path: &[String]) -> String {
     let output = program().args(path).arg("--help").output().unwrap();
     assert!(output.status.success(), "{path:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The commands below a command, by its help.
+/// The subcommands that a help text lists.
 fn commands(help: &str) -> Vec<String> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = lines.take_while(|line| !line.is_empty());
-    // What a name means may go on in a line that is indented further.
+    // Continuation lines are indented further than names.
     let names = listed.filter_map(|line| {
         let name = line.strip_prefix("  ")?;
         (!name.starts_with(' ')).then(|| name.split(' ').next().unwrap_or_default().to_owned())
@@ -37,7 +37,7 @@ fn commands(help: &str) -> Vec<String> {
     names.filter(|name| name != "help").collect()
 }
 
-/// The help without the options that every command takes.
+/// The help without the options of every command.
 fn own(help: &str) -> String {
     let mut text = String::new();
     let mut is_global = false;
@@ -55,7 +55,7 @@ fn own(help: &str) -> String {
             text.push('\n');
         }
     }
-    // Nothing is left of the options of some commands.
+    // Some commands have no other options.
     text.replace("Options:\n\n", "").trim_end().to_owned()
 }
 

@@ -1,5 +1,5 @@
-//! The README keeps its word: its commands, pasted in order into one fresh shell at the root of a fresh clone, all end
-//! well, print what it shows, and leave no process behind.
+//! Pastes the commands of the README, in order, into one fresh shell at the root of a fresh clone. Each command must succeed,
+//! print what the README shows, and leave no process behind.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -14,19 +14,19 @@ use tempfile::TempDir;
 
 use crate::support::{examples, program};
 
-/// Ports that the README names, each of which becomes a free one here.
+/// Ports in the README. The test replaces each of them by a free one.
 const PORTS: [&str; 2] = ["6390", "7711"];
-/// What the README calls to run every test. Nothing to do here: that call runs this test, too.
+/// The command of the README that runs every test. It is not run here, because it runs this test, too.
 const GATE: &str = "cargo xtask test";
-/// Far more than all of it takes; a block that waits for something that never comes must not hold up the tests.
+/// Time limit for all commands, far more than they need. A block that hangs must not block the test run.
 const ENOUGH: Duration = Duration::from_mins(5);
-/// Marks in the output. Each is followed by the line of a block in the README, or nothing at the end.
+/// Markers in the output: the start of a block, with its line in the README; a failed command; the end.
 const BLOCK: &str = "@@block ";
 const FAILED: &str = "@@failed ";
 const END: &str = "@@end";
 
-/// What the shell knows before the first block. `cargo run` becomes the program that was built for the tests, and a
-/// command that fails is told; ending a process that is to end, and waiting for it, may fail.
+/// Definitions for the shell. `cargo run` runs the program that was built for the tests. The trap reports each failed
+/// command, except `kill` and `wait`: the process may already have exited.
 const PRELUDE: &str = r#"
 cargo() {
   while [ "$1" != -- ]; do [ $# -gt 0 ] || return 2; shift; done
@@ -72,7 +72,7 @@ pub(crate) fn blocks(document: &str) -> Vec<Block> {
     found
 }
 
-/// Whether these lines are what `shown` says, where a line `...` stands for any number of lines.
+/// Returns whether the lines match `shown`, in which a line `...` stands for any number of lines.
 fn fits(shown: &[&str], lines: &[&str]) -> bool {
     match shown.split_first() {
         None => lines.is_empty(),
@@ -83,14 +83,14 @@ fn fits(shown: &[&str], lines: &[&str]) -> bool {
     }
 }
 
-/// The output without what only a terminal understands.
+/// The output without escape sequences and carriage returns.
 fn plain(output: &str) -> String {
     let mut text = String::new();
     let mut chars = output.chars();
     while let Some(char) = chars.next() {
         match char {
             '\r' => {}
-            // A sequence ends with its first letter.
+            // A letter ends an escape sequence.
             '\u{1b}' => {
                 chars.by_ref().find(char::is_ascii_alphabetic);
             }
@@ -125,7 +125,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Processes that work in this folder, the shell among them while it runs.
+/// Processes whose working directory is in this folder, including the shell.
 fn at_work(folder: &Path) -> Vec<Pid> {
     let is_there = |process: &PathBuf| {
         fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
@@ -136,7 +136,7 @@ fn at_work(folder: &Path) -> Vec<Pid> {
     processes.filter(is_there).filter_map(pid).collect()
 }
 
-/// The shell, and whatever it has started: all of it ends with a test that fails.
+/// The shell. Dropping it kills the shell and every process that it has started.
 struct Shell {
     child: Child,
     folder: PathBuf,
@@ -152,14 +152,14 @@ impl Drop for Shell {
     }
 }
 
-/// Pastes a script into a shell on a terminal; what it has printed there, and what on stderr.
+/// Runs a script in a shell on a terminal, and returns its output on the terminal and on stderr.
 fn paste(root: &Path, script: &str) -> (String, String) {
     fs::write(root.join("pasted.sh"), script).unwrap();
     let stdout = fs::File::create(root.join("stdout")).unwrap();
-    // Commands find the rest of the script on stdin, as they do in a paste: whoever reads stdin eats it.
+    // The rest of the script is on stdin, as in a paste: a command that reads stdin would swallow it, and fail the test.
     let line = "bash < pasted.sh 2> stderr";
     let mut command = Command::new("script");
-    // The settings of whoever runs the tests are left out as for every call.
+    // Remove the settings of the user who runs the tests, as for every call of the program.
     for (name, value) in program().get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -203,10 +203,10 @@ fn paste(root: &Path, script: &str) -> (String, String) {
     (plain(&read("stdout")), stderr)
 }
 
-/// The README with free ports in place of its own.
+/// The README with its ports replaced by free ones.
 fn with_free_ports(mut text: String) -> String {
     let listen = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    // All at once, so that they differ.
+    // Bind all of them before reading any number, so that they differ.
     let listeners: Vec<TcpListener> = PORTS.iter().map(listen).collect();
     for (port, listener) in PORTS.iter().zip(&listeners) {
         assert!(
@@ -225,7 +225,7 @@ fn the_readme_can_be_pasted() {
     let readme = with_free_ports(fs::read_to_string(path).unwrap());
     let blocks = blocks(&readme);
     let mut script = PRELUDE.to_owned();
-    // Each block that is run, with the output that the README shows for it.
+    // The line of each block that is run, with the output that the README shows for it.
     let mut run: Vec<(usize, Option<&str>)> = Vec::new();
     let mut gates = 0;
     for (index, block) in blocks.iter().enumerate() {
@@ -241,7 +241,7 @@ fn the_readme_can_be_pasted() {
             }
             "text" => {}
             other => panic!(
-                "line {}: a block of `{other}`: neither pasted nor shown",
+                "line {}: a block of `{other}`, expected `sh` or `text`",
                 block.line
             ),
         }
@@ -278,7 +278,7 @@ fn the_readme_can_be_pasted() {
 }
 
 #[test]
-fn what_is_left_out_may_be_anything() {
+fn an_ellipsis_matches_any_lines() {
     let lines = ["a", "b", "c"];
     for shown in [
         &["a", "b", "c"][..],

@@ -1,13 +1,13 @@
-//! The glossary: each term once, and each name that it says the code has is in the code.
+//! Checks the glossary: no term is defined twice, and every name in its last column exists in the code.
 
 use std::collections::BTreeSet;
 
 use super::sources::Source;
 
-/// The document: tables of a term, its meaning, and its names in the code.
+/// The document, with tables of terms, meanings, and names in the code.
 const GLOSSARY: &str = "docs/glossary.md";
 
-/// What does not hold.
+/// Returns a line for each violation.
 pub(crate) fn check(files: &[Source]) -> Vec<String> {
     let Some(glossary) = files.iter().find(|file| file.path == GLOSSARY) else {
         return vec![format!("{GLOSSARY}: it is missing")];
@@ -25,12 +25,12 @@ pub(crate) fn check(files: &[Source]) -> Vec<String> {
             continue;
         };
         if !terms.insert(term.to_lowercase()) {
-            found.push(format!("{at}: term `{term}` is there twice"));
+            found.push(format!("{at}: term `{term}` is defined twice"));
         }
-        // Of a path the last part counts: `merge::Operator`.
+        // Every part of a path must exist: `merge::Operator`.
         let spans = names.split('`').skip(1).step_by(2);
         let missing = spans.filter(|name| words(name).any(|word| !code.contains(word)));
-        found.extend(missing.map(|name| format!("{at}: `{name}` is not in the code")));
+        found.extend(missing.map(|name| format!("{at}: `{name}` does not exist in the code")));
     }
     if terms.is_empty() {
         found.push(format!("{GLOSSARY}: it has no terms"));
@@ -38,7 +38,7 @@ pub(crate) fn check(files: &[Source]) -> Vec<String> {
     found
 }
 
-/// The term of a line of a table, and its names in the code.
+/// The term in a table row, and its names in the code.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let row = line.strip_prefix("| ")?.trim_end().strip_suffix('|')?;
     let (term, rest) = row.split_once(" | ")?;
@@ -69,14 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_in_the_code_and_terms_are_there_once() {
+    fn names_exist_and_terms_are_unique() {
         assert!(of("| filter | x | `Sieve`, `merge::Sieve` |\n| run | `y` | |\n").is_empty());
         let found = of("| filter | x | `Filter` |\n| Filter | y | |\n");
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(
-            found[0].ends_with(":3: `Filter` is not in the code"),
+            found[0].ends_with(":3: `Filter` does not exist in the code"),
             "{found:?}"
         );
-        assert!(found[1].contains("is there twice"), "{found:?}");
+        assert!(found[1].contains("is defined twice"), "{found:?}");
     }
 }

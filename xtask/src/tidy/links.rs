@@ -1,17 +1,17 @@
-//! Links between the documents lead somewhere: to a file that is there, and to a heading that it has. Every page of the book is in
-//! its table of contents.
+//! Checks relative links between documents: the file exists, and so does the heading. Also checks that the book's table of contents
+//! lists every page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::sources::Source;
 
-/// The book's table of contents: `mdbook` leaves out what is not in it.
+/// The table of contents of the book. `mdbook` omits pages that it does not list.
 const SUMMARY: &str = "docs/SUMMARY.md";
 /// The folder of the book's pages.
 const BOOK: &str = "docs/";
 
-/// What does not hold.
+/// Returns a line for each violation.
 pub(crate) fn check(root: &Path, files: &[Source]) -> Vec<String> {
     let documents = || files.iter().filter(|file| file.ends_with("md"));
     let anchors: BTreeMap<&str, BTreeSet<String>> = documents()
@@ -45,7 +45,7 @@ pub(crate) fn check(root: &Path, files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Pages of the book that its table of contents leaves out.
+/// Pages of the book that its table of contents omits.
 fn unlisted(files: &[Source]) -> Vec<String> {
     let Some(summary) = files.iter().find(|file| file.path == SUMMARY) else {
         return vec![format!("{SUMMARY}: it is missing")];
@@ -60,7 +60,7 @@ fn unlisted(files: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// The path, from the repository's root, to which a link in `document` leads; `None` where it leaves the repository.
+/// Resolves a link in `document` to a path from the root of the repository. Returns `None` if the link leaves the repository.
 fn resolve(document: &str, link: &str) -> Option<String> {
     if link.is_empty() {
         return Some(document.to_owned());
@@ -78,7 +78,7 @@ fn resolve(document: &str, link: &str) -> Option<String> {
     path.to_str().map(str::to_owned)
 }
 
-/// The lines of a document outside of fenced blocks, with their numbers.
+/// The lines of a document outside of fenced blocks, with line numbers.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
@@ -88,13 +88,13 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The relative links of a document, with their lines; addresses on the web are not looked at.
+/// The relative links of a document, with line numbers. URLs are skipped.
 fn targets(text: &str) -> impl Iterator<Item = (usize, String)> {
     prose(text).flat_map(|(number, line)| {
         let line = without_code(line);
         let links = line.split("](").skip(1);
         let links = links.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
-        // `[name]: target` on a line of its own.
+        // A reference definition: `[name]: target`.
         let reference = line
             .split_once("]: ")
             .filter(|(name, _)| name.starts_with('['));
@@ -108,14 +108,14 @@ fn targets(text: &str) -> impl Iterator<Item = (usize, String)> {
     })
 }
 
-/// A line without its code spans.
+/// The line without its code spans.
 fn without_code(line: &str) -> String {
     let parts = line.split('`').enumerate();
     let prose = parts.filter(|(index, _)| index % 2 == 0);
     prose.map(|(_, part)| part).collect()
 }
 
-/// The anchors of a document's headings, as forges and mdBook make them.
+/// The anchors of the headings of a document, as forges and mdBook generate them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for (_, line) in prose(text) {
@@ -137,7 +137,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 fn slug(title: &str) -> String {
     let mut slug = String::new();
-    // Of a link in a heading only its text counts.
+    // The anchor of a link in a heading uses only its text.
     let mut is_target = false;
     let mut before = ' ';
     for c in title.chars() {

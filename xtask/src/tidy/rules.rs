@@ -1,20 +1,20 @@
-//! The rules of the commit protocol: each one that is cited is stated in `PROTOCOL.md`, each one that is stated is cited, and
-//! each mutant of the engine is listed there.
+//! Checks the rules of the commit protocol: `PROTOCOL.md` states every cited rule, every stated rule is cited, and
+//! every mutant of the engine is listed there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sources::Source;
 
-/// The document that states the rules, a heading `### S1. Title` for each.
+/// The document that states the rules, each under a heading `### S1. Title`.
 const PROTOCOL: &str = "engine/docs/PROTOCOL.md";
 /// The file that lists the mutants.
 const MUTANTS: &str = "engine/src/base/mutant.rs";
-/// This file, whose examples cite nothing.
+/// This file. Its examples are not citations.
 const OWN: &str = "xtask/src/tidy/rules.rs";
-/// Looks like a rule and mostly means Amazon's object store.
+/// Looks like a rule, but usually means Amazon's object store.
 const BUCKET: &str = "S3";
 
-/// What does not hold.
+/// Returns a line for each violation.
 pub(crate) fn check(files: &[Source]) -> Vec<String> {
     let file = |path: &str| files.iter().find(|file| file.path == path);
     let (Some(protocol), Some(mutants)) = (file(PROTOCOL), file(MUTANTS)) else {
@@ -53,13 +53,13 @@ pub(crate) fn check(files: &[Source]) -> Vec<String> {
     found
 }
 
-/// The rule that a heading states.
+/// The rule that a heading states, if any.
 fn stated(line: &str) -> Option<&str> {
     let rule = line.strip_prefix("### ")?.split_once(". ")?.0;
     (rules(rule).next() == Some(rule)).then_some(rule)
 }
 
-/// The part of a line in which a rule may be cited: documents, and comments in Rust.
+/// The part of a line that may cite a rule: all of it in documents, comments in Rust.
 fn prose<'a>(file: &Source, line: &'a str) -> Option<&'a str> {
     if file.ends_with("md") {
         return Some(line);
@@ -70,7 +70,7 @@ fn prose<'a>(file: &Source, line: &'a str) -> Option<&'a str> {
     line.split_once("//").map(|(_, comment)| comment)
 }
 
-/// The words of a text that are an `S` or an `I` with one or two digits.
+/// The words of a text that consist of `S` or `I` and one or two digits.
 fn rules(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
     words.filter(|word| {
@@ -86,7 +86,7 @@ fn variants(text: &str) -> impl Iterator<Item = &str> {
     names.flatten().filter(|name| *name != "ALL")
 }
 
-/// `NoDedup` as `no_dedup`.
+/// Converts `NoDedup` to `no_dedup`.
 fn snake(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
