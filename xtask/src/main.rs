@@ -14,7 +14,7 @@ cargo xtask <command>
 
   ci         fmt-check to test, in this order: what has to pass before a change lands
   fmt-check  the sources are formatted
-  tidy       module ranks, file lengths, stray marks and paths, lints inherited, links, rules of the protocol,
+  tidy       module ranks, file lengths, stray marks and paths, lints inherited, links and named files, rules of the protocol,
              terms of the glossary
   clippy     no warning in any target
   docs       the documentation builds without a warning

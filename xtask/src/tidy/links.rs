@@ -8,6 +8,8 @@ use super::sources::Source;
 
 /// The table of contents of the book. `mdbook` omits pages that it does not list.
 const SUMMARY: &str = "docs/SUMMARY.md";
+/// Documents that name files relative to `engine/src` or `engine`.
+const ENGINE_DOCS: &str = "engine/docs/";
 /// The folder of the book's pages.
 const BOOK: &str = "docs/";
 
@@ -42,7 +44,36 @@ pub(crate) fn check(root: &Path, files: &[Source]) -> Vec<String> {
         }
     }
     found.extend(unlisted(files));
+    found.extend(named(root, files));
     found
+}
+
+/// Source files that documents of the engine name in code spans, and that do not exist.
+fn named(root: &Path, files: &[Source]) -> Vec<String> {
+    let bases = [
+        root.join("engine/src"),
+        root.join("engine"),
+        root.to_path_buf(),
+    ];
+    let mut found = Vec::new();
+    let documents = files.iter().filter(|file| file.ends_with("md"));
+    for file in documents.filter(|file| file.path.starts_with(ENGINE_DOCS)) {
+        for (line, text) in prose(&file.text) {
+            let spans = text.split('`').skip(1).step_by(2);
+            let paths = spans.filter(|span| span.contains('/') && is_rust(span));
+            let missing = paths.filter(|path| !bases.iter().any(|base| base.join(path).exists()));
+            found.extend(
+                missing.map(|path| format!("{}:{line}: no such file: `{path}`", file.path)),
+            );
+        }
+    }
+    found
+}
+
+fn is_rust(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
 }
 
 /// Pages of the book that its table of contents omits.
@@ -202,6 +233,10 @@ mod tests {
             ),
             source(SUMMARY, "[c](c.md)"),
             source("docs/d.md", ""),
+            source(
+                "engine/docs/e.md",
+                "`src/main.rs`, `src/gone.rs` and `main.rs`",
+            ),
         ];
         let found = check(root, &files);
         let expected = [
@@ -210,6 +245,7 @@ mod tests {
             "a.md:3: link out of the repository: `../b.md`",
             "docs/SUMMARY.md:1: dead link: `c.md`",
             "docs/SUMMARY.md: page `d.md` is not listed",
+            "engine/docs/e.md:1: no such file: `src/gone.rs`",
         ];
         assert_eq!(found, expected);
     }
