@@ -15,7 +15,7 @@ pub(crate) struct Listening {
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Serves gRPC at this address, as 127.0.0.1:7711; port 0 takes a free one, which is logged \
+        help = "Serve gRPC at this address, such as 127.0.0.1:7711. Port 0 takes a free port, which is logged \
                 [env: ECITON_LISTEN]"
     )]
     pub(crate) listen: Option<String>,
@@ -23,51 +23,51 @@ pub(crate) struct Listening {
         long,
         value_name = "HOST:PORT",
         value_parser = advertised,
-        help = "Tells others that it is reached here, where that is not the address of --listen: in a container, behind a \
-                proxy [env: ECITON_ADVERTISE] [default: the address of --listen; of 0.0.0.0 the host's name with the port]"
+        help = "The address that other processes are told, if it differs from --listen: in a container, behind a \
+                proxy [env: ECITON_ADVERTISE] [default: the address of --listen; for 0.0.0.0, the host name and the port]"
     )]
     pub(crate) advertise: Option<String>,
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)),
-        help = "Connections at the same time, at most: more are closed at once. One that says nothing for 10 s at its \
-                beginning, or for 50 s later on, is closed, too [env: ECITON_CONNECTIONS] [default: 1024]"
+        help = "Maximum number of connections; further ones are closed at once. A connection is also closed if it is silent \
+                for its first 10 s, or for 50 s later on [env: ECITON_CONNECTIONS] [default: 1024]"
     )]
     pub(crate) connections: Option<u32>,
     #[arg(
         long,
         value_name = "PEM",
-        help = "Serves gRPC over TLS with this certificate and its chain [env: ECITON_TLS_CERT]"
+        help = "Serve gRPC over TLS with this certificate and its chain [env: ECITON_TLS_CERT]"
     )]
     pub(crate) tls_cert: Option<PathBuf>,
     #[arg(
         long,
         value_name = "PEM",
-        help = "The key of --tls-cert [env: ECITON_TLS_KEY]"
+        help = "The private key of --tls-cert [env: ECITON_TLS_KEY]"
     )]
     pub(crate) tls_key: Option<PathBuf>,
     #[arg(
         long,
         value_name = "PEM",
-        help = "Answers only clients with a certificate that this authority has signed [env: ECITON_TLS_CLIENT_CA]"
+        help = "Answer only clients whose certificate this authority has signed [env: ECITON_TLS_CLIENT_CA]"
     )]
     pub(crate) tls_client_ca: Option<PathBuf>,
     #[arg(
         long,
         value_name = "FILE",
-        help = "Answers only callers with a token of this file: lines `ROLE[,ROLE...] TOKEN` with the roles read, \
-                submit, work and metrics; read again when it changes, and on SIGHUP [env: ECITON_TOKENS]"
+        help = "Answer only callers with a token in this file. Its lines are `ROLE[,ROLE...] TOKEN`, with the roles read, \
+                submit, work and metrics. It is read again when it changes, and on SIGHUP [env: ECITON_TOKENS]"
     )]
     pub(crate) tokens: Option<PathBuf>,
     #[arg(
         long = "data-root",
         value_name = "DIR",
-        help = "Lets jobs that come over gRPC read files below this folder; may be given several times. Without it they \
-                read no files [env: ECITON_DATA_ROOT, several with `:` between them]"
+        help = "Let jobs that come over gRPC read files below this folder. Can be repeated. Without it, they \
+                read no files [env: ECITON_DATA_ROOT, separated by `:`]"
     )]
     pub(crate) data_roots: Vec<PathBuf>,
-    /// Serves gRPC beyond this machine without TLS, or to anybody; and metrics to anybody
+    /// Permit gRPC beyond this machine without TLS or without authentication, and metrics without a token
     #[arg(long)]
     pub(crate) insecure: bool,
 }
@@ -92,24 +92,24 @@ pub(crate) struct Peers {
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Asks a worker over gRPC, which opens the database for everybody: http://host:port, https://host:port or \
-                host:port; of several, with commas, the first that answers"
+        help = "Call a worker over gRPC instead of opening the database: http://host:port, https://host:port or \
+                host:port. Of several, separated by commas, the first one that responds is used"
     )]
     pub(crate) peer: Option<String>,
     #[arg(
         long,
         value_name = "TOKEN",
         requires = "peer",
-        help = "The token that the peer asks for; others see it in the list of processes [env: ECITON_TOKEN]"
+        help = "The token that the peer requires. Other users can see it in the list of processes [env: ECITON_TOKEN]"
     )]
     pub(crate) token: Option<String>,
-    /// A file that has nothing but the token
+    /// A file that contains only the token
     #[arg(long, value_name = "FILE", requires = "peer", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Trusts peers whose certificates this authority has signed, and no others
+    /// Trust only peers whose certificate this authority has signed
     #[arg(long, value_name = "PEM", requires = "peer")]
     pub(crate) tls_ca: Option<PathBuf>,
-    /// The certificate that is shown to the peer
+    /// The client certificate to present to the peer
     #[arg(
         long,
         value_name = "PEM",
@@ -117,7 +117,7 @@ pub(crate) struct Peers {
         requires = "tls_client_key"
     )]
     pub(crate) tls_client_cert: Option<PathBuf>,
-    /// The key of --tls-client-cert
+    /// The private key of --tls-client-cert
     #[arg(
         long,
         value_name = "PEM",

@@ -21,12 +21,13 @@ Examples:
 
 Jobs are shown that are open, and those that ended within the last hour. Ctrl-C ends it.
 
-A database is only read, so it may be looked at beside whoever has it open; workers are known through Redis, or
-through a peer. Every two seconds workers say which jobs they have how many shards of: `running` adds that up. A worker
-that was killed counts for ten seconds more.
+It only reads the database, so another process may have it open. Workers are known through Redis,
+or through a peer. Every two seconds, each worker reports how many shards of each job it computes:
+`running` is the sum. A killed worker counts for ten more seconds.
 
-With --json a line an interval: at_ms, workers (null where they are not known), jobs with the fields of
-`job show --json` without their failures, with rows_per_second and eta_seconds where they are known, and totals.";
+With --json, each interval is a line: at_ms, workers (null if they are not known), jobs with the
+fields of `job show --json` without their failures, with rows_per_second and eta_seconds if they
+are known, and totals.";
 
 pub(crate) const UP_EXAMPLES: &str = "\
 Examples:
@@ -36,32 +37,35 @@ Examples:
   eciton top --peer 127.0.0.1:7711
   eciton up --workers 4 --db ./db --until-idle
 
-Workers are processes of their own. One that ends is started again; one that ends five times, each time within five
-seconds, ends all (exit code 1). Between them is the Redis of --redis, else a `redis-server` that is found on the PATH
-and started for them alone. Without any, one worker has the slots of all.
+Each worker is a process of its own. A worker that exits is restarted. If one exits five times,
+each time within five seconds, all are stopped (exit code 1). The workers use the Redis of
+--redis, or a private `redis-server` that is started if one is on the PATH. Without Redis, a
+single worker gets all slots.
 
-On SIGTERM or Ctrl-C the workers finish and commit the shards that they are at (--drain), and all ends: with exit code 0
-after SIGTERM, with 130 after Ctrl-C. A second signal ends it at once. No worker outlives this process, however it ends.
-On SIGHUP without a terminal the workers read tokens and certificates again; a terminal that is closed ends it.
+On SIGTERM or Ctrl-C, the workers finish and commit the shards that they have begun (--drain), and
+exit. The exit code is 0 after SIGTERM, and 130 after Ctrl-C. A second signal stops everything at
+once. No worker outlives this process. On SIGHUP without a terminal, the workers read tokens and
+certificates again. Closing the terminal stops all.
 
-The address of the Redis that is started has a password: it stands in a file that only its owner can read, whose name is
-printed.
+A private Redis has a password. Its full address is in a file that only its owner can read; the
+name of that file is printed.
 
-With --json a line for whatever happens: event (redis_started, redis_listens, redis_ended, worker_started, worker_ended, stopping),
-worker, pid, url (without the password), url_file, code, signal, error, restart_in_ms.";
+With --json, each event is a line: event (redis_started, redis_listens, redis_ended,
+worker_started, worker_ended, stopping), worker, pid, url (without the password), url_file, code,
+signal, error, restart_in_ms.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     #[command(flatten)]
     pub(crate) peers: Peers,
-    /// Shows it once and ends; where jobs are open, after one interval, so that speeds are known
+    /// Print one view and exit; if jobs are open, after one interval, so that rates are known
     #[arg(long)]
     pub(crate) once: bool,
     #[arg(
         long,
         value_name = "TIME",
         value_parser = pause,
-        help = "Time between two views, 100ms at least [default: 1s; 2s where it is no terminal]"
+        help = "Time between two views, at least 100ms [default: 1s; 2s without a terminal]"
     )]
     pub(crate) interval: Option<Duration>,
 }
@@ -86,7 +90,7 @@ pub(crate) struct Up {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(0..=1024),
-        help = "Shards at work in each worker at the same time, 0 to 1024 [env: ECITON_WORKERS] [default: its share of the cores]"
+        help = "Shards that each worker computes at the same time, 0 to 1024 [env: ECITON_WORKERS] [default: its share of the cores]"
     )]
     pub(crate) slots: Option<u16>,
     #[command(flatten)]
@@ -96,18 +100,18 @@ pub(crate) struct Up {
         value_name = "TIME",
         value_parser = interval,
         default_value = "30s",
-        help = "How long shards that are at work may take to end after a signal"
+        help = "Time limit for shards in progress to finish after a signal"
     )]
     pub(crate) drain: Duration,
     #[arg(
         long,
         value_name = "TIME",
         value_parser = interval,
-        help = "How long computed shards wait to be committed together, which is what a kill may cost; \
-                0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
+        help = "How long computed shards wait to be committed together, which is what a kill can cost; \
+                0s: commit each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
     )]
     pub(crate) commit_interval: Option<Duration>,
-    /// Ends once every job of the database has ended
+    /// Exit once all jobs of the database have ended
     #[arg(long)]
     pub(crate) until_idle: bool,
 }
