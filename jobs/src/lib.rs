@@ -2,11 +2,13 @@
 
 pub mod aggregate;
 pub mod columns;
+pub mod draft;
 mod groups;
 mod names;
 mod query;
 pub mod run;
 pub mod source;
 pub mod spec;
+pub mod stores;
 pub mod transform;
 pub mod upsert;

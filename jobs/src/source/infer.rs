@@ -155,10 +155,10 @@ impl Shape {
 
 /// An inferred type, and how its values are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Guess {
-    pub(super) data_type: DataType,
+pub(crate) struct Guess {
+    pub(crate) data_type: DataType,
     /// As in `SchemaField`.
-    pub(super) format: &'static str,
+    pub(crate) format: &'static str,
 }
 
 impl Guess {
@@ -182,7 +182,7 @@ pub(super) enum Numbers {
 /// What the values of a column have been so far.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
-pub(super) struct Sampled {
+pub(crate) struct Sampled {
     shapes: BTreeSet<Shape>,
     /// Whether a value of JSON was no string.
     has_others: bool,
@@ -200,7 +200,7 @@ pub(super) struct Sampled {
 
 impl Sampled {
     /// Takes a field of CSV into account that is not NULL.
-    pub(super) fn add_text(&mut self, text: &str) {
+    pub(crate) fn add_text(&mut self, text: &str) {
         self.shapes.insert(Shape::of_text(text));
         self.add_integer(text);
     }
@@ -213,7 +213,7 @@ impl Sampled {
     }
 
     /// Takes a value of JSON into account.
-    pub(super) fn add_json(&mut self, value: &str) {
+    pub(crate) fn add_json(&mut self, value: &str) {
         self.add_nested(value, DEPTH_MAX);
     }
 
@@ -262,7 +262,7 @@ impl Sampled {
     }
 
     /// The narrowest type that holds every value without loss: text where there is none.
-    pub(super) fn guess(&self) -> Guess {
+    pub(crate) fn guess(&self) -> Guess {
         if self.shapes.contains(&Shape::Nested) {
             let nested = self.nested();
             return nested.map_or(

@@ -64,6 +64,7 @@
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
 //! | `decompress`, `sniff` | gzip and zstd; what a file is by how it begins |
 //! | `guard` | panics of libraries as errors |
+//! | `peek` | how text is separated that nobody has described yet |
 //! | `unify`, `exact` | one type for a column that files disagree about, and values brought to it unchanged |
 //! | [`limits`] | every bound |
 
@@ -93,6 +94,7 @@ mod mend;
 mod moment;
 mod number;
 mod parquet;
+mod peek;
 mod plain;
 mod plan;
 mod range;
@@ -112,8 +114,10 @@ pub use error::{Column, Malformed, SourceError};
 pub use found::{FilesNow, files_now, probe};
 pub(crate) use head::{compression, text_start};
 pub(crate) use identity::is_same as is_same_file;
+pub(crate) use infer::Sampled;
 pub(crate) use jsonl::members;
 pub use mend::{KeptHash, content_hash, mend};
+pub(crate) use peek::{Separation, files_of, peek};
 pub use plan::{Planned, Shard, Source, plan, plan_within, shards};
 pub use reach::Reach;
 pub use read::{ShardReader, open_shard};

@@ -41,7 +41,7 @@ pub use file::JobFile;
 pub use fingerprint::fingerprint;
 pub(crate) use pattern::Pattern;
 pub use types::{parse_type, type_name};
-pub use units::{parse_duration_ms, show_duration_ms};
+pub use units::{parse_duration_ms, parse_size, show_duration_ms};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Sizes and durations as a job file writes them.
 
 /// Bytes of `8MiB`, `64KiB`, `10MB`, `4096B` or `4096`; `None` if it is none of these or over 64 bits.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let scale: u64 = match unit {
         "" | "B" => 1,

@@ -31,7 +31,7 @@ pub(super) fn one_query(statement: &Statement) -> Result<(), TransformError> {
 
 /// Checks the values that a query has: `$1` and `?` stand for values that a job file has no place for, and a number with a
 /// point, an exponent or more than 64 bits is a float, which is to stand for this number.
-fn literals(statement: &SqlStatement) -> Result<(), TransformError> {
+pub(super) fn literals(statement: &SqlStatement) -> Result<(), TransformError> {
     struct Literals;
     impl Visitor for Literals {
         type Break = String;

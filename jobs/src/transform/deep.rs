@@ -5,7 +5,7 @@
 //! which are large enough for the deepest query that is [taken](super::depth).
 
 /// Bytes of stack for any query that is taken: address space, of which only what is used is memory.
-const STACK_LEN: usize = 128 << 20;
+pub(crate) const STACK_LEN: usize = 128 << 20;
 /// Bytes of stack for each token of a text of which it is not known yet how deep it is.
 const STACK_LEN_PER_TOKEN: usize = 8 << 10;
 /// Levels that any thread has the stack for.

@@ -163,7 +163,7 @@ impl TransformError {
     }
 
     /// An error met while a shard ran.
-    pub(super) fn from_run(error: &DataFusionError, memory_len_max: usize) -> TransformError {
+    pub(crate) fn from_run(error: &DataFusionError, memory_len_max: usize) -> TransformError {
         let inner = innermost(error);
         match inner {
             DataFusionError::ResourcesExhausted(message) => TransformError::Memory {

@@ -28,6 +28,7 @@ mod ignored;
 mod input;
 mod interrupt;
 mod output;
+mod over;
 mod plan;
 mod query;
 mod rewrite;
@@ -36,6 +37,7 @@ mod sizes;
 mod words;
 
 pub(crate) use bare::only_output_of;
+pub(crate) use deep::STACK_LEN;
 pub use depth::{SQL_DEPTH_MAX, SQL_DEPTH_SUM_MAX, SQL_SETS_MAX, SQL_TABLES_MAX, SQL_TOKENS_MAX};
 pub use error::{RunError, TransformError};
 use exact::is_utc;
@@ -43,6 +45,7 @@ pub(crate) use exact::narrowed_sum;
 pub use input::BatchIter;
 pub use interrupt::{Interrupt, never};
 pub use output::Output;
+pub(crate) use over::{Over, plan_over, tables_of};
 pub(crate) use plan::{Session, planning};
 pub use plan::{TRANSFORM_MEMORY_LEN_MAX, Transform};
 

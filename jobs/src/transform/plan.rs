@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
@@ -260,12 +260,20 @@ impl CheckedPlan {
 pub(crate) struct Session {
     pub(crate) state: SessionState,
     /// What functions may give while the query is planned, and then while it is computed.
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 impl Session {
     /// A session for a source with these columns.
     pub(crate) fn new(source_schema: &SchemaRef) -> Result<Session, DataFusionError> {
+        let table = StreamingTable::try_new(Arc::clone(source_schema), Vec::new())?;
+        Session::over(vec![(TABLE.to_owned(), Arc::new(table))])
+    }
+
+    /// A session that knows these tables.
+    pub(super) fn over(
+        tables: Vec<(String, Arc<dyn TableProvider>)>,
+    ) -> Result<Session, DataFusionError> {
         let budget = Budget::planning();
         let mut config = SessionConfig::new()
             .with_target_partitions(1)
@@ -292,8 +300,9 @@ impl Session {
         state.register_udaf(checked_sum())?;
         state.register_udaf(checked_avg())?;
         let schema = MemorySchemaProvider::new();
-        let table = StreamingTable::try_new(Arc::clone(source_schema), Vec::new())?;
-        schema.register_table(TABLE.to_owned(), Arc::new(table))?;
+        for (name, table) in tables {
+            schema.register_table(name, table)?;
+        }
         let defaults = &state.config_options().catalog;
         let catalog = state
             .catalog_list()
@@ -303,13 +312,17 @@ impl Session {
         Ok(Session { state, budget })
     }
 
+    /// Text to one statement.
+    pub(super) fn statement(&self, sql: &str) -> Result<Statement, TransformError> {
+        let dialect = self.state.config_options().sql_parser.dialect;
+        let parsed = self.state.sql_to_statement(sql, &dialect);
+        parsed.map_err(|error| not_one_statement(&error))
+    }
+
     /// Text to a checked plan.
     pub(crate) fn logical_plan(&self, sql: &str) -> Result<CheckedPlan, TransformError> {
         let state = &self.state;
-        let dialect = state.config_options().sql_parser.dialect;
-        let mut statement = state
-            .sql_to_statement(sql, &dialect)
-            .map_err(|error| not_one_statement(&error))?;
+        let mut statement = self.statement(sql)?;
         let measure = depth::measured(&mut statement)?;
         check::one_query(&statement)?;
         if let Statement::Statement(sql) = &mut statement {

@@ -230,7 +230,7 @@ fn reading(plan: &LogicalPlan, columns: SchemaRef) -> Result<LogicalPlan> {
     Ok(replaced.data)
 }
 
-fn growing(plan: &LogicalPlan) -> Result<Growing> {
+pub(super) fn growing(plan: &LogicalPlan) -> Result<Growing> {
     let mut growing = Growing::default();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -250,7 +250,7 @@ fn is_reusable(operators: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// Operators above each other, and levels of their expressions.
-fn levels(operators: &Arc<dyn ExecutionPlan>) -> usize {
+pub(super) fn levels(operators: &Arc<dyn ExecutionPlan>) -> usize {
     fn of_expr(expr: &Arc<dyn PhysicalExpr>) -> usize {
         1 + expr.children().into_iter().map(of_expr).max().unwrap_or(0)
     }

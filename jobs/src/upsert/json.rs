@@ -92,7 +92,7 @@ impl JsonColumn {
     }
 
     /// Adds a row's value.
-    fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
         match self {
             JsonColumn::Scalar(column) => write_scalar(column, row, out),
             JsonColumn::List { nulls, .. } | JsonColumn::Struct { nulls, .. }

@@ -1,0 +1,368 @@
+//! Which columns a store has, and their types.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
+use eciton_engine::base::{Datum, Key};
+use eciton_engine::db::{ScanRange, Snapshot, Store};
+use eciton_engine::merge::Kind as MergeKind;
+
+use super::error::QueryError;
+use super::record::{Cell, Layout, values};
+
+/// Records that columns are inferred from at the beginning of a store, and at its end.
+pub const INFERRED_MAX: u64 = 10_000;
+
+/// Integers up to here are floats as well.
+pub(super) const FLOAT_INT_MAX: i128 = 1 << 53;
+/// Fields that a key has, at most, in a store whose keys have no names.
+const KEY_FIELDS_MAX: usize = 64;
+/// Members that become columns.
+const MEMBERS_MAX: usize = 4096;
+
+/// The columns of a store.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    pub(super) schema: SchemaRef,
+    pub(super) all: Arc<[Column]>,
+    /// Whether every record was looked at, so that none can be a misfit.
+    pub(super) is_whole: bool,
+}
+
+/// One column of a store.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) origin: Origin,
+    pub(super) kind: Kind,
+    /// Whether all its values are of the kind that its type stands for, so that their order in keys is that of SQL.
+    pub(super) is_pure: bool,
+}
+
+/// Where the values of a column come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A field of the key.
+    Key(usize),
+    /// A member of the value.
+    Member(String),
+    /// The value as a whole.
+    Whole,
+}
+
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    Int,
+    Uint,
+    Float,
+    Decimal(i8),
+    Str,
+    Bytes,
+    Uuid,
+    Timestamp,
+    /// Values of several kinds, as JSON text.
+    Json,
+}
+
+impl Kind {
+    fn data_type(self) -> DataType {
+        match self {
+            Kind::Bool => DataType::Boolean,
+            Kind::Int => DataType::Int64,
+            Kind::Uint => DataType::UInt64,
+            Kind::Float => DataType::Float64,
+            Kind::Decimal(scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale),
+            Kind::Str | Kind::Uuid | Kind::Json => DataType::Utf8,
+            Kind::Bytes => DataType::Binary,
+            Kind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        }
+    }
+}
+
+/// What the values of a column have been so far.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    bools: bool,
+    /// The least and the largest integer.
+    ints: Option<(i128, i128)>,
+    floats: bool,
+    /// The most digits behind the point, and before it.
+    decimals: Option<(i8, u32)>,
+    strings: bool,
+    bytes: bool,
+    uuids: bool,
+    timestamps: bool,
+    json: bool,
+}
+
+impl Seen {
+    fn add(&mut self, cell: &Cell) {
+        let datum = match cell {
+            Cell::Datum(datum) => datum,
+            Cell::Json(_) => {
+                self.json = true;
+                return;
+            }
+        };
+        match datum {
+            Datum::Null => {}
+            Datum::Bool(_) => self.bools = true,
+            Datum::Int(value) => {
+                let (least, largest) = self.ints.unwrap_or((*value, *value));
+                self.ints = Some((least.min(*value), largest.max(*value)));
+            }
+            Datum::Float(_) => self.floats = true,
+            Datum::Decimal { unscaled, scale } => {
+                let digits = unscaled
+                    .unsigned_abs()
+                    .checked_ilog10()
+                    .map_or(1, |log| log + 1);
+                let before = i64::from(digits) - i64::from(*scale);
+                let before = u32::try_from(before).unwrap_or(0);
+                let (places, most) = self.decimals.unwrap_or((0, 0));
+                self.decimals = Some((places.max(*scale), most.max(before)));
+            }
+            Datum::Str(_) => self.strings = true,
+            Datum::Bytes(_) => self.bytes = true,
+            Datum::Uuid(_) => self.uuids = true,
+            Datum::Timestamp(_) => self.timestamps = true,
+        }
+    }
+
+    /// The type that holds every value exactly, and whether they are all of one kind.
+    fn kind(&self, expected: Option<MergeKind>) -> (Kind, bool) {
+        let others = [
+            self.strings,
+            self.bytes,
+            self.uuids,
+            self.timestamps,
+            self.bools,
+            self.json,
+        ];
+        let others = others.into_iter().filter(|is_there| *is_there).count();
+        let numbers = (self.ints, self.floats, self.decimals);
+        match (numbers, others) {
+            ((None, false, None), 0) => (unseen(expected), true),
+            ((None, false, None), 1) if !self.json => (self.only(), true),
+            ((Some((least, largest)), false, None), 0) => {
+                match (i64::try_from(least), i64::try_from(largest)) {
+                    (Ok(_), Ok(_)) => (Kind::Int, true),
+                    _ if least >= 0 => (Kind::Uint, true),
+                    _ => (Kind::Decimal(0), false),
+                }
+            }
+            ((None, true, None), 0) => (Kind::Float, true),
+            ((Some((least, largest)), true, None), 0)
+                if least >= -FLOAT_INT_MAX && largest <= FLOAT_INT_MAX =>
+            {
+                (Kind::Float, false)
+            }
+            ((ints, false, Some((places, before))), 0) if fits(places, before) => {
+                let is_narrow = ints.is_none_or(|_| fits(places, 20));
+                match is_narrow {
+                    true => (Kind::Decimal(places), ints.is_none()),
+                    false => (Kind::Json, false),
+                }
+            }
+            _ => (Kind::Json, false),
+        }
+    }
+
+    fn only(&self) -> Kind {
+        match self {
+            Seen { strings: true, .. } => Kind::Str,
+            Seen { bytes: true, .. } => Kind::Bytes,
+            Seen { uuids: true, .. } => Kind::Uuid,
+            Seen {
+                timestamps: true, ..
+            } => Kind::Timestamp,
+            _ => Kind::Bool,
+        }
+    }
+}
+
+/// Whether a decimal may have so many digits.
+fn fits(places: i8, before: u32) -> bool {
+    u32::try_from(places).is_ok_and(|places| places + before <= u32::from(DECIMAL128_MAX_PRECISION))
+}
+
+/// The kind of a column without values: what the store's schema says, or text.
+fn unseen(expected: Option<MergeKind>) -> Kind {
+    match expected {
+        Some(MergeKind::Bool) => Kind::Bool,
+        Some(MergeKind::Int) => Kind::Int,
+        Some(MergeKind::Float) => Kind::Float,
+        Some(MergeKind::Decimal { scale }) if scale >= 0 => Kind::Decimal(scale),
+        Some(MergeKind::Bytes) => Kind::Bytes,
+        Some(MergeKind::Uuid) => Kind::Uuid,
+        Some(MergeKind::Timestamp) => Kind::Timestamp,
+        _ => Kind::Str,
+    }
+}
+
+/// Everything that was seen of a store.
+struct Survey<'s> {
+    store: &'s Store,
+    layout: Layout,
+    keys: Vec<Seen>,
+    members: Vec<(String, Seen)>,
+    whole: Seen,
+    has_whole: bool,
+    records: u64,
+}
+
+impl Survey<'_> {
+    async fn read(&mut self, snapshot: &Snapshot, range: &ScanRange) -> Result<u64, QueryError> {
+        let mut scan = snapshot.scan(self.store, range);
+        let mut read = 0;
+        while scan.advance().await? {
+            let key = Key::from_bytes(scan.key().to_vec())?;
+            self.add_key(&key)?;
+            self.add_value(&key, scan.value())?;
+            read += 1;
+        }
+        self.records += read;
+        Ok(read)
+    }
+
+    fn add_key(&mut self, key: &Key) -> Result<(), QueryError> {
+        for (at, datum) in key.datums()?.into_iter().enumerate().take(KEY_FIELDS_MAX) {
+            if self.keys.len() <= at {
+                self.keys.push(Seen::default());
+            }
+            self.keys[at].add(&Cell::Datum(datum));
+        }
+        Ok(())
+    }
+
+    fn add_value(&mut self, key: &Key, value: &[u8]) -> Result<(), QueryError> {
+        let values = match values(self.store, self.layout, key, value) {
+            Ok(values) => values,
+            // It fails the query if the query reads it.
+            Err(eciton_engine::base::Error::Overflow { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(whole) = &values.whole {
+            self.has_whole = true;
+            self.whole.add(whole);
+        }
+        for (name, cell) in &values.members {
+            let known = self.members.iter().position(|(known, _)| known == name);
+            let at = known.unwrap_or_else(|| {
+                self.members
+                    .push((name.clone().into_owned(), Seen::default()));
+                self.members.len() - 1
+            });
+            self.members[at].1.add(cell);
+            if self.members.len() > MEMBERS_MAX {
+                return Err(QueryError::Format(format!(
+                    "the values of store `{}` have more than {MEMBERS_MAX} members: they are no table",
+                    self.store.name()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the columns of a store: from its first and last records, or from all (`inferred` is `None`).
+///
+/// # Errors
+/// What the database refuses, or damage.
+pub(super) async fn columns_of(
+    snapshot: &Snapshot,
+    store: &Store,
+    inferred: Option<u64>,
+) -> Result<Columns, QueryError> {
+    let mut survey = Survey {
+        store,
+        layout: Layout::of(store),
+        keys: Vec::new(),
+        members: Vec::new(),
+        whole: Seen::default(),
+        has_whole: false,
+        records: 0,
+    };
+    if survey.layout == Layout::Merged {
+        let names = store
+            .schema()
+            .columns
+            .iter()
+            .map(|column| column.name.clone());
+        survey.members = names.map(|name| (name, Seen::default())).collect();
+    }
+    let first = ScanRange {
+        limit: inferred,
+        ..ScanRange::all()
+    };
+    let read = survey.read(snapshot, &first).await?;
+    let is_whole = inferred.is_none_or(|limit| read < limit);
+    if !is_whole {
+        let last = ScanRange {
+            reverse: true,
+            ..first
+        };
+        survey.read(snapshot, &last).await?;
+    }
+    Ok(conclude(survey, is_whole))
+}
+
+/// Columns as they are found, each with a name of its own.
+#[derive(Default)]
+struct Found {
+    fields: Vec<Field>,
+    all: Vec<Column>,
+}
+
+impl Found {
+    fn add(&mut self, mut name: String, origin: Origin, (kind, is_pure): (Kind, bool)) {
+        while self.fields.iter().any(|field| *field.name() == name) {
+            name.push_str("_value");
+        }
+        self.fields.push(Field::new(name, kind.data_type(), true));
+        self.all.push(Column {
+            origin,
+            kind,
+            is_pure,
+        });
+    }
+}
+
+fn conclude(survey: Survey<'_>, is_whole: bool) -> Columns {
+    let schema = survey.store.schema();
+    let mut found = Found::default();
+    let named = &schema.key_fields;
+    let mut keys = survey.keys;
+    keys.resize_with(keys.len().max(named.len()).max(1), Seen::default);
+    let count = keys.len();
+    for (at, seen) in keys.iter().enumerate() {
+        let name = match named.get(at) {
+            Some(name) => name.clone(),
+            None if count == 1 => "key".to_owned(),
+            None => format!("key_{}", at + 1),
+        };
+        found.add(name, Origin::Key(at), seen.kind(None));
+    }
+    for (name, seen) in survey.members {
+        let merged = schema.columns.iter().find(|column| column.name == name);
+        let expected = merged.filter(|_| survey.layout == Layout::Merged);
+        let kind = seen.kind(expected.map(eciton_engine::merge::Column::output));
+        found.add(name.clone(), Origin::Member(name), kind);
+    }
+    let has_members = found.all.len() > count;
+    let is_plain = matches!(survey.layout, Layout::Json | Layout::Bytes) && !has_members;
+    let is_empty = survey.records == 0;
+    if survey.has_whole || is_plain && is_empty {
+        let kind = match survey.layout {
+            Layout::Bytes => (Kind::Bytes, true),
+            _ => survey.whole.kind(None),
+        };
+        found.add("value".to_owned(), Origin::Whole, kind);
+    }
+    Columns {
+        schema: Arc::new(Schema::new(found.fields)),
+        all: found.all.into(),
+        is_whole,
+    }
+}
