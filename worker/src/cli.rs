@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use eciton_engine::tree::Compression;
 use eciton_jobs::spec::parse_duration_ms;
 
+use crate::data_flags::{COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES};
+pub(crate) use crate::data_flags::{Completions, Format, Inferring, Init, Man, Query};
 use crate::failure::Failure;
 pub(crate) use crate::flags::{Listening, Peers};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
@@ -114,9 +116,13 @@ Examples:
   eciton scan flights --prefix '[2013,2,14]' --db ./db
   eciton scan flights --from '[2013,2]' --to '[2013,3]' --reverse --db ./db
   eciton scan delay_by_carrier --db ./db --json
+  eciton scan delay_by_carrier --db ./db --format csv > delays.csv
 
 --from is included, --to is not. On a terminal the records are an aligned table, elsewhere one line
-each with tabs between the fields; --json prints {\"key\":...,\"value\":...} a line.";
+each with tabs between the fields; --json prints {\"key\":...,\"value\":...} a line.
+
+With --format each field of the key and each member of the value is a column of its own, with a header and its own type.
+Columns are inferred as for `eciton query`.";
 
 const STORE_EXAMPLES: &str = "\
 Examples:
@@ -211,6 +217,9 @@ pub(crate) struct Global {
     /// Prints machine-readable lines on stdout and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Print results, warnings and errors only: no progress and no hints
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -218,6 +227,9 @@ pub(crate) enum Command {
     /// Runs a job to its end in this process, or goes on with it
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Look at data files and write a job file that runs
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(Init),
     /// Joins the swarm: works on the shards of every open job until it gets a signal
     #[command(after_help = WORKER_EXAMPLES)]
     Worker(Worker),
@@ -248,6 +260,9 @@ pub(crate) enum Command {
     /// Prints records in key order
     #[command(after_help = SCAN_EXAMPLES)]
     Scan(Scan),
+    /// Ask the stores of a database in SQL
+    #[command(after_help = QUERY_EXAMPLES)]
+    Query(Query),
     /// Reads and writes values of any length, by range
     #[command(subcommand, after_help = STREAM_EXAMPLES)]
     Stream(Stream),
@@ -257,6 +272,12 @@ pub(crate) enum Command {
     /// Creates, describes and verifies a database
     #[command(subcommand, after_help = DB_EXAMPLES)]
     Db(Db),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Print or write the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(Man),
     /// Prints versions and features
     #[command(after_help = "Examples:\n  eciton version --json")]
     Version,
@@ -527,6 +548,11 @@ pub(crate) struct Scan {
     /// Keys without their values
     #[arg(long)]
     pub(crate) keys_only: bool,
+    /// Print a column for each field, in this format
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) inferring: Inferring,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use eciton_engine::base::Error;
 use eciton_jobs::run::JobError;
 use eciton_jobs::spec::SpecError;
+use eciton_jobs::stores::QueryError;
 use serde_json::json;
 
 /// Exit code for work that failed.
@@ -60,6 +61,9 @@ pub(crate) enum Failure {
     /// A job could not be recorded, run or changed.
     #[error(transparent)]
     Job(JobError),
+    /// A query over stores was refused or failed.
+    #[error(transparent)]
+    Query(QueryError),
     /// A peer refused a call, or none answers.
     #[error("{message}")]
     Peer {
@@ -96,6 +100,8 @@ impl Failure {
         match self {
             Failure::Usage(_) | Failure::JobFile(_) | Failure::NoStore { .. } => CODE_CALL,
             Failure::Job(error) => error.exit_code().number(),
+            Failure::Query(error) if error.is_call() => CODE_CALL,
+            Failure::Query(_) => CODE_FAILED,
             Failure::Peer { code, .. } => peer_code(*code),
             Failure::Absent { .. }
             | Failure::NoStream { .. }
@@ -114,6 +120,9 @@ impl Failure {
             Failure::Absent { .. } | Failure::NoStream { .. } => "absent",
             Failure::NoStore { .. } => "no_store",
             Failure::Job(error) => job_kind(error),
+            Failure::Query(QueryError::NoStore { .. }) => "no_store",
+            Failure::Query(QueryError::Memory { .. }) => "limit",
+            Failure::Query(_) => "query",
             Failure::Peer { code, .. } => peer_kind(*code),
             Failure::Work(_) => "work_failed",
             Failure::Interrupted(_) => "interrupted",
@@ -151,6 +160,17 @@ impl From<JobError> for Failure {
             JobError::JobFile(error) => Failure::JobFile(error),
             JobError::Engine(error) => Failure::Engine(error),
             other => Failure::Job(other),
+        }
+    }
+}
+
+/// What a query runs into in the database or at its output is told as that.
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Failure {
+        match error {
+            QueryError::Engine(error) => Failure::Engine(error),
+            QueryError::Io(error) => Failure::Stream(error),
+            other => Failure::Query(other),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `cli`, `flags`, `swarm_flags` | every command and flag, with its help |
+//! | `cli`, `flags`, `data_flags`, `swarm_flags` | every command and flag, with its help |
 //! | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
 //! | `commands` | what each command does |
 //! | `database`, `job` | opening a database; jobs as the commands see them |
@@ -14,7 +14,7 @@
 //! | `metrics`, `series`, `scrape` | what Prometheus reads of a worker, how long, and who may |
 //! | `roots` | below which folders jobs are read that come over gRPC |
 //! | `reload` | reading tokens and certificates again |
-//! | `output`, `table`, `progress`, `pace`, `logs` | what people and programs read |
+//! | `output`, `table`, `words`, `progress`, `quiet`, `pace`, `logs` | what people and programs read |
 //! | `signals` | SIGINT, SIGTERM and SIGHUP |
 //! | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
 //! | `failure` | why a command failed, and the exit code that says so |
@@ -25,6 +25,7 @@
 mod cli;
 mod closed;
 mod commands;
+mod data_flags;
 mod database;
 mod failure;
 mod flags;
@@ -40,6 +41,7 @@ mod owner;
 mod pace;
 mod peer;
 mod progress;
+mod quiet;
 mod reload;
 mod remote;
 mod roots;
@@ -51,6 +53,7 @@ mod signals;
 mod swarm_flags;
 mod table;
 mod values;
+mod words;
 
 use std::process::ExitCode;
 
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Ok(call) => call,
         Err(code) => return code,
     };
+    quiet::set(call.global.quiet);
     // A worker has no other way to tell what it does.
     logs::start(matches!(call.command, cli::Command::Worker(_)));
     let json = call.global.json;

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use eciton_engine::db::Progress;
 use eciton_jobs::run::{Event, Observer};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::logs;
+use crate::quiet::is_quiet;
+use crate::words::counted;
 
 /// Time between two lines where there is no terminal.
 const LINES_APART: Duration = Duration::from_secs(2);
@@ -124,38 +126,97 @@ pub(crate) async fn show<T>(
     }
 }
 
-/// A bar of bytes for work on a whole database.
-pub(crate) struct Meter(ProgressBar);
+/// Work that ends sooner shows no progress.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A bar for work that may take long, on a terminal only, once it has taken a second. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Meter {
+    bar: ProgressBar,
+    started: Instant,
+    is_wanted: bool,
+}
 
 impl Meter {
-    /// A bar that says what is done, on a terminal only.
+    /// A bar that says what is done, of bytes.
     pub(crate) fn new(what: &'static str) -> Meter {
-        if !io::stderr().is_terminal() {
-            return Meter(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new(0);
+        let bar = ProgressBar::hidden();
         let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_prefix(what);
-        logs::keep_above(&bar);
-        Meter(bar)
+        Meter {
+            bar,
+            started: Instant::now(),
+            is_wanted: io::stderr().is_terminal() && !is_quiet(),
+        }
+    }
+
+    /// A sign that work goes on which cannot tell how far it is.
+    pub(crate) fn spinner(what: &'static str) -> Meter {
+        let meter = Meter::new(what);
+        let style = ProgressStyle::with_template("{prefix} {spinner} {elapsed} {msg}");
+        if let Ok(style) = style {
+            meter.bar.set_style(style);
+        }
+        meter
     }
 
     /// What the engine tells.
     pub(crate) fn progress(&self) -> impl Fn(&Progress<'_>) + Send + Sync + '_ {
         |progress: &Progress<'_>| {
             let (done, total) = (progress.objects, progress.objects_total);
-            self.0.set_length(progress.bytes_total);
-            self.0.set_position(progress.bytes);
-            self.0.set_message(format!("{done}/{total}"));
+            self.bytes(progress.bytes, progress.bytes_total);
+            self.bar.set_message(format!("{done}/{total}"));
+        }
+    }
+
+    /// So many bytes of all are done.
+    pub(crate) fn bytes(&self, done: u64, total: u64) {
+        self.appear();
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    /// So much is done of nobody knows how much.
+    pub(crate) fn said(&self, what: String) {
+        self.appear();
+        self.bar.set_message(what);
+        self.bar.tick();
+    }
+
+    /// Waits for `work` and shows that it goes on; `told` says how far it is.
+    pub(crate) async fn during<T>(&self, told: impl Fn(), work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut looks = tokio::time::interval(LOOKS_APART);
+        loop {
+            tokio::select! {
+                ended = &mut work => {
+                    self.finish();
+                    return ended;
+                }
+                _ = looks.tick() => {
+                    self.appear();
+                    told();
+                    self.bar.tick();
+                }
+            }
+        }
+    }
+
+    /// Shows the bar once it is time.
+    fn appear(&self) {
+        let is_due = self.is_wanted && self.started.elapsed() >= PATIENCE;
+        if is_due && self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            logs::keep_above(&self.bar);
         }
     }
 
     /// The bar gone: what follows is the outcome.
     pub(crate) fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -167,13 +228,16 @@ struct Display {
 }
 
 enum Shown {
+    Nothing,
     Bar(ProgressBar),
     Lines { last: Option<Instant> },
 }
 
 impl Display {
     fn new(name: &str) -> Display {
-        let shown = if io::stderr().is_terminal() {
+        let shown = if is_quiet() {
+            Shown::Nothing
+        } else if io::stderr().is_terminal() {
             Shown::Bar(bar(name))
         } else {
             Shown::Lines { last: None }
@@ -191,6 +255,7 @@ impl Display {
             return;
         }
         match &mut self.shown {
+            Shown::Nothing => {}
             Shown::Bar(bar) => {
                 bar.set_length(counts.shards);
                 bar.set_position(counts.ended);
@@ -210,7 +275,7 @@ impl Display {
         match &self.shown {
             Shown::Bar(bar) => bar.finish_and_clear(),
             Shown::Lines { .. } if counts.shards > 0 => self.line(counts),
-            Shown::Lines { .. } => {}
+            Shown::Nothing | Shown::Lines { .. } => {}
         }
     }
 
@@ -252,7 +317,7 @@ fn describe(counts: Counts, elapsed: Duration) -> String {
         parts.push(format!("{} failed", counts.failed));
     }
     if counts.conflicts > 0 {
-        parts.push(format!("{} conflicts", counts.conflicts));
+        parts.push(counted(counts.conflicts, "conflict"));
     }
     parts.join(", ")
 }

@@ -45,6 +45,14 @@ impl Cell {
         }
     }
 
+    /// Text of a number or of anything else.
+    pub(crate) fn of(text: &str, is_number: bool) -> Cell {
+        Cell {
+            is_number,
+            ..Cell::text(text)
+        }
+    }
+
     /// A value: as in JSON, but a string, a moment, a decimal without the marks around it.
     pub(crate) fn datum(datum: &Datum) -> Cell {
         match datum.to_json() {
@@ -72,6 +80,8 @@ pub(crate) struct Table<'o> {
     held: Vec<Vec<Cell>>,
     /// Set with the first rows printed; a later, wider cell then pushes its row to the right.
     layout: Option<Vec<Column>>,
+    /// Whether columns are aligned, and not only separated.
+    is_aligned: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -83,11 +93,21 @@ struct Column {
 impl<'o> Table<'o> {
     /// A table with these columns.
     pub(crate) fn new(output: &'o mut Output, names: Vec<String>) -> Table<'o> {
+        let is_aligned = output.is_terminal();
         Table {
             output,
             names,
             held: Vec::new(),
             layout: None,
+            is_aligned,
+        }
+    }
+
+    /// The same, aligned wherever it is printed.
+    pub(crate) fn aligned(output: &'o mut Output, names: Vec<String>) -> Table<'o> {
+        Table {
+            is_aligned: true,
+            ..Table::new(output, names)
         }
     }
 
@@ -102,7 +122,7 @@ impl<'o> Table<'o> {
             "cells of {row:?} for {:?}",
             self.names
         );
-        if !self.output.is_terminal() {
+        if !self.is_aligned {
             let texts: Vec<&str> = row.iter().map(|cell| cell.text.as_str()).collect();
             return self.output.line(&texts.join("\t"));
         }
@@ -119,7 +139,7 @@ impl<'o> Table<'o> {
     /// # Errors
     /// Where standard output fails.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        if self.output.is_terminal() {
+        if self.is_aligned {
             self.print()
         } else {
             Ok(())

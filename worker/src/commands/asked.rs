@@ -20,6 +20,8 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
         | Command::Up(_)
         | Command::Top(_)
         | Command::Version
+        | Command::Completions(_)
+        | Command::Man(_)
         | Command::Tied(_) => return None,
         Command::Run(args) => {
             let replace = if args.replace { " --replace" } else { "" };
@@ -30,7 +32,7 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
             "; the job may be recorded: call `eciton submit {}` again, which joins it then",
             same(&args.file)
         ),
-        Command::Plan(_) => "; nothing was written".to_owned(),
+        Command::Plan(_) | Command::Init(_) => "; nothing was written".to_owned(),
         Command::Job(Job::Cancel { job, .. }) => undecided(&format!("eciton job cancel {job}")),
         Command::Job(Job::Rm(args)) => undecided(&format!("eciton job rm {}", args.job)),
         Command::Job(Job::Watch { .. }) => "; the job goes on".to_owned(),
@@ -43,12 +45,16 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
         Command::Db(Db::Backup { .. } | Db::Restore { .. } | Db::Publish { .. }) => {
             "; call it again with the same folder".to_owned()
         }
-        Command::Get(_) | Command::Scan(_) | Command::Db(_) | Command::Job(_) => String::new(),
+        Command::Get(_)
+        | Command::Scan(_)
+        | Command::Query(_)
+        | Command::Db(_)
+        | Command::Job(_) => String::new(),
     };
     // What these print is no failure's.
     let prints_records = matches!(
         command,
-        Command::Get(_) | Command::Scan(_) | Command::Stream(_)
+        Command::Get(_) | Command::Scan(_) | Command::Query(_) | Command::Stream(_)
     );
     Some(Advice {
         words,

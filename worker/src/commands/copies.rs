@@ -19,7 +19,10 @@ use crate::settings;
 /// As [`db::Db::compact`].
 pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(), Failure> {
     let work = async |db: db::Db| Ok(db.compact().await?);
-    let outcome = database::writing_as(global, Absent::Refuse, compressed, work).await?;
+    let compacting = database::writing_as(global, Absent::Refuse, compressed, work);
+    let outcome = Meter::spinner("compacting")
+        .during(|| {}, compacting)
+        .await?;
     let (fold, collected) = (outcome.fold, outcome.collected);
     let json = json!({
         "runs": fold.runs, "bytes": fold.len, "bytes_replaced": fold.replaced,

@@ -1,10 +1,13 @@
 //! What each command does: one file a noun.
 
 mod asked;
+mod completions;
 mod copies;
 mod db;
+mod init;
 mod job;
 mod plan;
+mod query;
 mod record;
 mod run;
 mod scan;
@@ -30,6 +33,8 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
     let global = &call.global;
     match &call.command {
         Command::Version => return version::version(global),
+        Command::Completions(args) => return completions::completions(global, args),
+        Command::Man(args) => return completions::man(global, args),
         Command::Tied(args) => return tied::tied(args),
         _ => {}
     }
@@ -37,6 +42,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
     let done = async {
         match call.command {
             Command::Run(args) => run::run(global, &args).await,
+            Command::Init(args) => init::init(global, &args).await,
             Command::Worker(args) => worker::worker(global, &args).await,
             Command::Up(args) => up::up(global, &args).await,
             Command::Top(args) => top::top(global, &args).await,
@@ -47,10 +53,13 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
             Command::Put(args) => record::put(global, args).await,
             Command::Del(args) => record::delete(global, &args).await,
             Command::Scan(args) => scan::scan(global, &args).await,
+            Command::Query(args) => query::query(global, &args).await,
             Command::Stream(args) => stream::stream(global, args).await,
             Command::Store(args) => store::store(global, args).await,
             Command::Db(args) => db::db(global, &args).await,
-            Command::Version | Command::Tied(_) => Ok(()),
+            Command::Version | Command::Completions(_) | Command::Man(_) | Command::Tied(_) => {
+                Ok(())
+            }
         }
     };
     match advice {

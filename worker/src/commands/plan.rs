@@ -1,10 +1,9 @@
 //! `plan`: what a job would do.
 
 use eciton_jobs::run::{self as jobs, Outline, OutlinedColumn};
-use eciton_jobs::spec::JobFile;
 use serde_json::json;
 
-use super::run::warn;
+use super::run::{job_file, warn};
 use crate::cli::{Global, Plan};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -17,7 +16,7 @@ const FILES_TOLD_MAX: usize = 20;
 /// # Errors
 /// Exit code 2 for a job file that cannot be, as `run` would say it; 1 where standard output fails.
 pub(super) async fn plan(global: &Global, args: &Plan) -> Result<(), Failure> {
-    let file = JobFile::load(&args.file)?;
+    let file = job_file(&args.file)?;
     let outline = jobs::check(&file).await?.outline()?;
     warn(&outline.warnings);
     let mut output = Output::new(global);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use eciton_engine::base::Error;
 use eciton_engine::db::{Db, ScanRange};
+use eciton_jobs::draft::looks_like_data;
 use eciton_jobs::run::{
     self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted,
 };
@@ -22,6 +23,7 @@ use crate::job;
 use crate::output::Output;
 use crate::peer::{Activity, Peer};
 use crate::progress::{self, Tracker, per_second};
+use crate::quiet::is_quiet;
 use crate::settings::{self, Crew};
 use crate::signals::{self, Signals};
 
@@ -36,7 +38,7 @@ const SHARD_GRACE: Duration = Duration::from_millis(500);
 pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let crew = settings::crew(&args.workers)?;
     let db_word = word(&settings::database(global)?);
-    let file = JobFile::load(&args.file)?;
+    let file = job_file(&args.file)?;
     let among = among(global);
     let again = format!("eciton run {} --db {db_word}{among}", word(&args.file));
     let checked = check(global, &file).await?;
@@ -79,7 +81,7 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
         }
         return Ok(output.finish()?);
     }
-    let file = JobFile::load(&args.file)?;
+    let file = job_file(&args.file)?;
     let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {
         let submitted = record(&db, &file, checked, args.replace).await?;
@@ -100,6 +102,24 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
         }
     }
     Ok(output.finish()?)
+}
+
+/// The job file at this path. What is data instead is told so, with what to do.
+///
+/// # Errors
+/// Exit code 2 for a file that is no job.
+pub(super) fn job_file(path: &Path) -> Result<JobFile, Failure> {
+    let is_named_toml = path
+        .extension()
+        .is_some_and(|extension| extension == "toml");
+    JobFile::load(path).map_err(|error| match !is_named_toml && looks_like_data(path) {
+        true => Failure::Usage(format!(
+            "{} is data, not a job file; run `eciton init {}`, which writes a job file for it",
+            path.display(),
+            word(path)
+        )),
+        false => error.into(),
+    })
 }
 
 /// Where there is no database yet, checks everything that can be wrong with the job before one is
@@ -231,7 +251,7 @@ fn summary(
         }
         return Ok(());
     }
-    if report.end == End::Done {
+    if report.end == End::Done && !is_quiet() {
         let (store, db) = (&report.status.store, ending.db);
         lines.push(format!("  see it    eciton scan {store} --db {db}"));
     }

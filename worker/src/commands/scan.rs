@@ -4,8 +4,10 @@ use std::io::{self, Write};
 
 use eciton_engine::base::{Error, Key, Result as EngineResult};
 use eciton_engine::db::{Db, Record, ScanRange, Store};
+use eciton_jobs::stores;
 use serde_json::json;
 
+use super::query::Printing;
 use crate::cli::{Global, Scan};
 use crate::database;
 use crate::failure::Failure;
@@ -38,6 +40,10 @@ pub(super) async fn scan(global: &Global, args: &Scan) -> Result<(), Failure> {
         limit: args.limit,
         keys_only: args.keys_only,
     };
+    if let Some(format) = args.format {
+        let rows = stores::records(&db, &store, &range, args.inferring.records()).await?;
+        return Printing::new(global, Some(format), None)?.print(rows).await;
+    }
     let mut output = Output::new(global);
     let printed = print(&mut output, &db, &store, &range).await;
     output.finish()?;

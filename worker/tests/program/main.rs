@@ -25,6 +25,7 @@ mod dropped_store;
 mod faults;
 mod full_disk;
 mod grpc;
+mod init;
 mod jobs;
 mod kill;
 mod large;
@@ -38,6 +39,7 @@ mod poison;
 mod prometheus;
 mod pullers;
 mod pulls;
+mod query;
 mod readme;
 mod records;
 #[path = "../../../engine/tests/support/redis.rs"]
