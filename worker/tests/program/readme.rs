@@ -31,7 +31,7 @@ const PRELUDE: &str = r#"
 cargo() {
   while [ "$1" != -- ]; do [ $# -gt 0 ] || return 2; shift; done
   shift
-  target/release/eciton "$@"
+  target/debug/eciton "$@"
 }
 trap 'case "$BASH_COMMAND" in kill\ *|wait\ *) ;; *) printf "@@failed %s\n" "$BASH_COMMAND" ;; esac' ERR
 "#;

@@ -1,5 +1,5 @@
-//! What the program and the benchmarks share has the same features in both: else each of them would
-//! build DataFusion for itself, for many minutes.
+//! What the program and the benchmarks share has the same features in both, and what the program is built of serves its
+//! tests: else each of them would build DataFusion for itself, for many minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -11,22 +11,26 @@ type Features = BTreeMap<String, BTreeSet<String>>;
 
 /// What does not hold.
 pub(crate) fn check() -> Result<Vec<String>, Failed> {
-    let program = features_of("eciton-worker")?;
-    let benches = features_of("eciton-benches")?;
-    Ok(differences(&program, &benches))
+    let program = features_of("normal,build", &["--package=eciton-worker"])?;
+    let benches = features_of("normal,build", &["--package=eciton-benches"])?;
+    let mut found = differences(&program, &benches);
+    let program = features_of("normal", &["--package=eciton-worker"])?;
+    let tests = features_of("normal,dev", &["--workspace"])?;
+    found.extend(missing(&program, &tests));
+    Ok(found)
 }
 
-fn features_of(package: &str) -> Result<Features, Failed> {
+fn features_of(edges: &str, packages: &[&str]) -> Result<Features, Failed> {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(workspace()).args([
         "tree",
         "--locked",
-        "--edges=normal,build",
         "--prefix=none",
         "--format={p}|{f}",
-        "--package",
-        package,
+        "--edges",
+        edges,
     ]);
+    command.args(packages);
     let output = command
         .output()
         .map_err(|cause| Failed(format!("cargo tree does not start: {cause}")))?;
@@ -63,6 +67,25 @@ fn differences(program: &Features, benches: &Features) -> Vec<String> {
         .collect()
 }
 
+/// What the program needs of other people's packages and the tests do not build in the same way.
+fn missing(program: &Features, tests: &Features) -> Vec<String> {
+    // Packages of the workspace have a path behind their version.
+    let foreign = program
+        .iter()
+        .filter(|(package, _)| !package.contains(" ("));
+    foreign
+        .filter_map(|(package, features)| {
+            let in_tests = tests.get(package)?;
+            (!features.is_subset(in_tests)).then(|| {
+                format!(
+                    "Cargo.toml: {package} has features {features:?} in the program, {in_tests:?} in the tests, which \
+                     would build it again; name them in the workspace's dependencies"
+                )
+            })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,8 +100,23 @@ mod tests {
     }
 
     #[test]
+    fn the_tests_build_what_the_program_is_built_of() {
+        let program = read("a v1|std\nours v1 (/here)|\n");
+        assert!(
+            missing(
+                &program,
+                &read("a v1|std\na v1|std,more\nours v1 (/here)|mutants\n")
+            )
+            .is_empty()
+        );
+        let found = missing(&program, &read("a v1|std,more\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+
+    #[test]
     fn the_program_has_dependencies() {
-        let features = features_of("eciton-worker").unwrap_or_else(|Failed(why)| panic!("{why}"));
+        let features = features_of("normal", &["--package=eciton-worker"])
+            .unwrap_or_else(|Failed(why)| panic!("{why}"));
         assert!(
             features
                 .keys()
