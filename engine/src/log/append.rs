@@ -7,7 +7,9 @@ use super::file::{FIRST_SLOT_OFFSET, FileHead, PrevFile};
 use super::record::{Body, Record};
 use super::replay::{FileEnd, LogEnd};
 use super::slot::{self, Slot, SlotHeader};
-use crate::base::limits::{LOG_ALLOCATE_LEN_MAX, LOG_ALLOCATE_LEN_MIN, LOG_FILE_LEN_MAX};
+use crate::base::limits::{
+    LOG_ALLOCATE_LEN_MAX, LOG_ALLOCATE_LEN_MIN, LOG_FILE_LEN_MAX, SECTOR_LEN,
+};
 use crate::base::{Error, Generation, Mutant, Position, Result};
 use crate::storage::{AppendFile, Name, Storage};
 
@@ -64,6 +66,12 @@ impl LogWriter {
         };
         if let Some(file) = &end.file {
             writer.reopen(file).await?;
+            assert_ne!(
+                writer.file.is_some(),
+                writer.prev_file.is_some(),
+                "slot {}: the last file goes on, or is left behind",
+                end.last
+            );
         }
         writer.take_up().await?;
         Ok(writer)
@@ -118,6 +126,12 @@ impl LogWriter {
     /// bytes that it has given up writing, and no later sync writes them; so the newest slot, the only
     /// one that a writer may have left so, is written once more, where it stands.
     async fn settle(&self, name: &Name, handle: &mut dyn AppendFile, file: &FileEnd) -> Result<()> {
+        assert!(
+            file.newest <= file.offset,
+            "{name}: its newest slot at byte {} begins behind its end {}",
+            file.newest,
+            file.offset
+        );
         let len = usize::try_from(file.offset - file.newest).unwrap_or(usize::MAX);
         if len == 0 {
             return handle.sync().await;
@@ -186,6 +200,11 @@ impl LogWriter {
             time_ms,
         };
         let (bytes, hash) = slot::encode(&header, records);
+        assert!(
+            bytes.len().is_multiple_of(SECTOR_LEN),
+            "slot {n} of {} bytes is no whole number of sectors",
+            bytes.len()
+        );
         let file = self
             .room_for(bytes.len() as u64)
             .await
@@ -200,6 +219,13 @@ impl LogWriter {
             return Err(AppendError::Unknown(error));
         }
         file.offset += bytes.len() as u64;
+        assert!(
+            file.offset <= file.handle.allocated(),
+            "{}: slot {n} ends at byte {} of {}",
+            file.name,
+            file.offset,
+            file.handle.allocated()
+        );
         self.last = n;
         self.hash = hash;
         for record in records {
@@ -239,7 +265,13 @@ impl LogWriter {
                 self.generation = generation;
             }
         }
-        self.append_bytes(&bytes, last).await
+        self.append_bytes(&bytes, last).await?;
+        assert_eq!(
+            (self.last, self.hash),
+            last,
+            "every copied slot was appended"
+        );
+        Ok(())
     }
 
     /// Appends whole slots, of which `last` is the newest.
@@ -247,6 +279,12 @@ impl LogWriter {
         if bytes.is_empty() {
             return Ok(());
         }
+        assert!(
+            last.0 > self.last,
+            "slots up to {} after slot {}",
+            last.0,
+            self.last
+        );
         let file = self.room_for(bytes.len() as u64).await?;
         if let Err(error) = file.handle.write_durable(file.offset, bytes).await {
             self.halted = Some(format!("writing up to slot {}: {error}", last.0));
@@ -272,7 +310,13 @@ impl LogWriter {
             return Ok(());
         }
         self.leave_file().await;
-        self.file = Some(self.begin_file(0).await?);
+        let begun = self.begin_file(0).await?;
+        assert_eq!(
+            begun.first, next,
+            "{} begins with the next slot",
+            begun.name
+        );
+        self.file = Some(begun);
         Ok(())
     }
 
@@ -295,7 +339,16 @@ impl LogWriter {
                 self.halted = Some(format!("allocating for {}: {error}", file.name));
                 Err(error)
             }
-            done => done.map(|()| file),
+            done => {
+                done?;
+                let (end, allocated) = (file.offset + len, file.handle.allocated());
+                assert!(
+                    end <= allocated,
+                    "{}: room up to byte {end} of {allocated}",
+                    file.name
+                );
+                Ok(file)
+            }
         }
     }
 
@@ -318,6 +371,10 @@ impl LogWriter {
     async fn begin_file(&mut self, len: u64) -> Result<OpenFile> {
         let first = self.last.next();
         let name = Name::log(self.generation, first);
+        assert!(
+            self.file.is_none(),
+            "{name} is begun while another file is open"
+        );
         let mut handle = self.storage.append_file(&name).await?;
         let head = FileHead {
             generation: self.generation,
@@ -325,6 +382,11 @@ impl LogWriter {
             prev_hash: self.hash,
             prev_file: self.prev_file,
         };
+        assert_eq!(
+            FileHead::decode(&head.encode()),
+            Ok(head),
+            "the head of {name} reads back as it is written"
+        );
         let wanted = (FIRST_SLOT_OFFSET + len).max(LOG_ALLOCATE_LEN_MIN);
         let begun = async {
             handle.allocate(wanted).await?;

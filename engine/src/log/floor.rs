@@ -132,11 +132,23 @@ impl Floors {
         if Mutant::NoFloorProbe.on() {
             return Ok((self.id, self.floor));
         }
+        let (known_id, known) = (self.id, self.floor);
         let mut tries = 0;
         loop {
             let next = FloorId(self.id.0 + 1);
             let name = Name::floor(next);
             let Some(bytes) = self.storage.read_at_most(&name, FLOOR_LEN_MAX).await? else {
+                assert!(
+                    self.id >= known_id,
+                    "{:?} is known, {:?} was",
+                    self.id,
+                    known_id
+                );
+                assert!(
+                    self.floor.slot >= known.slot && self.floor.manifest >= known.manifest,
+                    "{:?} lies below {known:?}, which was known",
+                    self.floor
+                );
                 return Ok((self.id, self.floor));
             };
             let floor = Floor::decode(next, &bytes)?;

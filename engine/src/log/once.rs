@@ -28,6 +28,10 @@ pub enum Owner {
 /// # Errors
 /// What the storage refuses, where nothing stands under the name: the object may still appear later.
 pub async fn create_once(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<Owner> {
+    assert!(
+        !bytes.is_empty(),
+        "{name}: an object without bytes is told from no other"
+    );
     let created = storage.create(name, bytes).await;
     match created {
         Ok(Created::New) => Ok(Owner::Us),
@@ -56,6 +60,10 @@ async fn owner(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<Owner
 /// # Errors
 /// What the storage refuses. After a sync that failed this process must not write any more.
 pub async fn confirm(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<bool> {
+    assert!(
+        !bytes.is_empty(),
+        "{name}: an object without bytes is told from no other"
+    );
     if storage.medium() == Medium::Bucket {
         // What stands there is durable, and never loses its name but by a removal.
         storage.sync_names(name).await?;

@@ -314,8 +314,21 @@ impl Replay {
         let slot = self.follow(&name, offset, slot)?;
         if let Some(file) = &mut self.file {
             let padded = slot::padded_len(slot.len);
+            assert!(
+                padded >= slot.len && padded.is_multiple_of(SECTOR_LEN),
+                "slot {} of {} bytes takes {padded}",
+                slot.header.n,
+                slot.len
+            );
             file.newest = file.offset;
             file.offset += padded as u64;
+            assert!(
+                file.newest < file.offset,
+                "slot {} at byte {} ends at {}",
+                slot.header.n,
+                file.newest,
+                file.offset
+            );
             file.ahead = file.ahead.slice(padded.min(file.ahead.len())..);
             self.last_appended = Some(slot.header.n);
         }
@@ -345,6 +358,15 @@ impl Replay {
 
     /// Where the log ended. Meaningful once [`Replay::next`] has returned `None`.
     pub fn end(&self) -> LogEnd {
+        if let Some(file) = &self.file {
+            assert!(
+                file.newest <= file.offset,
+                "{}: its newest slot at byte {} begins behind its end {}",
+                file.name,
+                file.newest,
+                file.offset
+            );
+        }
         LogEnd {
             generation: self.generation,
             last: self.last,

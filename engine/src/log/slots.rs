@@ -125,10 +125,22 @@ impl SlotLog {
 
     /// Steps over a slot that [`SlotLog::next`] returned.
     pub fn accept(&mut self, followed: &Followed) {
+        assert!(
+            self.continues(&followed.slot) || Mutant::HintUnchained.on(),
+            "slot {} was followed from another end than slot {}",
+            followed.slot.header.n,
+            self.last
+        );
         self.step(&followed.slot);
         if followed.stored {
             self.confirmed = followed.slot.header.n;
         }
+        assert!(
+            self.confirmed <= self.last,
+            "slot {} is on storage, the log ends at {}",
+            self.confirmed,
+            self.last
+        );
     }
 
     /// A slot from a bus, if it is whole and continues the chain.
@@ -191,6 +203,7 @@ impl SlotLog {
     /// As [`confirm`]; a sync that fails ends writing.
     async fn confirm(&mut self, name: &Name, bytes: &[u8]) -> Result<bool> {
         self.writable()?;
+        assert!(!self.is_durable_at_once(), "{name} is durable as it is");
         let confirmed = confirm(&*self.storage, name, bytes).await;
         if let Err(Error::Storage { op, .. }) = &confirmed
             && *op == Operation::SyncNames.as_str()
@@ -242,7 +255,11 @@ impl SlotLog {
             nonce,
             time_ms,
         };
-        let (bytes, _) = slot::encode(&header, records);
+        assert_eq!(
+            self.confirmed, self.last,
+            "slot {n}: the slot before it is on storage (I1)"
+        );
+        let (bytes, hash) = slot::encode(&header, records);
         let bytes = Bytes::from(bytes);
         let name = Name::log(self.generation, n);
         let owner = create_once(&*self.storage, &name, &bytes).await;
@@ -269,8 +286,13 @@ impl SlotLog {
         let slot = slot.map_err(|fault| {
             AppendError::Unknown(Error::corrupt(&name, format!("as written: {fault:?}")))
         })?;
+        assert_eq!(
+            slot.hash, hash,
+            "slot {n} reads back with the hash that it was written with"
+        );
         self.step(&slot);
         self.confirmed = n;
+        assert_eq!(self.last, n, "the log ends with the slot that was created");
         Ok(Attempt::Won(bytes))
     }
 
@@ -287,6 +309,12 @@ impl SlotLog {
 
     /// I1: the slot before is on storage, and not only in what somebody sent.
     async fn predecessor_stands(&mut self) -> Result<bool> {
+        assert!(
+            self.confirmed <= self.last,
+            "slot {} is on storage, the log ends at {}",
+            self.confirmed,
+            self.last
+        );
         if self.confirmed == self.last {
             return Ok(true);
         }
