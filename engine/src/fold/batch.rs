@@ -37,6 +37,11 @@ impl Batch {
         range: &KeyRange,
         direction: Direction,
     ) -> Batch {
+        debug_assert!(
+            own.is_sorted_by(|(a, _), (b, _)| a < b),
+            "{} own writes, sorted",
+            own.len()
+        );
         let mut pairs = own;
         pairs.retain(|(key, _)| range.contains(key));
         if direction == Direction::Reverse {
@@ -108,6 +113,18 @@ impl Batch {
         let table = &rest.part.table;
         self.pairs = table.collect((from, to), reverse, seen, rest.count);
         self.i = 0;
+        assert!(
+            self.pairs.len() <= rest.count,
+            "{} keys, {} were wanted",
+            self.pairs.len(),
+            rest.count
+        );
+        if let (Some(last), Some((first, _))) = (&last, self.pairs.first()) {
+            assert!(
+                if reverse { first < last } else { first > last },
+                "the walk goes on with {first:?} after {last:?}"
+            );
+        }
         if self.pairs.len() < rest.count {
             // What the table has gained since lies in slots that this reader does not see.
             self.rest = None;

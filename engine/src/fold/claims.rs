@@ -34,7 +34,13 @@ impl Claims {
         let mut claimed = self.0.lock();
         let tag = tag.0.max(claimed.passed.0 + 1);
         let id = SegmentId { tag, unique };
-        claimed.ids.insert(id);
+        let is_fresh = claimed.ids.insert(id);
+        assert!(is_fresh, "segment {id} is claimed twice");
+        assert!(
+            id.tag > claimed.passed.0,
+            "segment {id} is claimed, collection has passed {}",
+            claimed.passed
+        );
         Claim {
             claims: self.clone(),
             id,
@@ -62,7 +68,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.0.lock().ids.remove(&self.id);
+        let was_claimed = self.claims.0.lock().ids.remove(&self.id);
+        debug_assert!(was_claimed, "segment {} was let go of before", self.id);
     }
 }
 

@@ -189,6 +189,11 @@ impl Folder {
             }
             next = ManifestId(next.0 + 1);
         }
+        let is_next = |pair: &[Manifest]| pair[0].id.0 + 1 == pair[1].id.0;
+        assert!(
+            manifests.windows(2).all(is_next),
+            "manifests from {first} to {next} have no gap"
+        );
         let reaches = manifests.last().is_some_and(|last| last.id >= known);
         Ok(reaches.then_some(manifests))
     }
@@ -219,6 +224,10 @@ impl Folder {
         if Mutant::FloorLate.on() {
             outcome = self.sweep(id, raised, outcome).await?;
         }
+        assert!(
+            raised.slot >= floor.slot && raised.manifest >= floor.manifest,
+            "{raised:?} after {floor:?}: floors never decrease"
+        );
         let next = FloorId(id.0 + 1);
         let name = Name::floor(next);
         let bytes = raised.encode(next);

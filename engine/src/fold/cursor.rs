@@ -241,6 +241,14 @@ impl ViewCursor {
                 },
             }
         }
+        if let Some(Here { newest, rival, .. }) = here {
+            debug_assert_ne!(rival, Some(newest), "a source is its own rival");
+            debug_assert!(
+                newest < self.sources.len(),
+                "source {newest} of {}",
+                self.sources.len()
+            );
+        }
         self.here = here;
         here.is_some()
     }

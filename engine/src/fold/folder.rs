@@ -120,6 +120,12 @@ impl Folder {
         self.may_publish()?;
         let view = &point.view;
         let base = Arc::clone(&view.manifest);
+        assert!(
+            base.folded <= point.at,
+            "a fold up to slot {}, slot {} is folded",
+            point.at,
+            base.folded
+        );
         let is_folded = |layer: &Layer| run_of(layer, base.folded).is_some();
         let is_in_scope = |layer: &Layer| match scope {
             Scope::All => true,
@@ -178,7 +184,15 @@ impl Folder {
             folds_log: scope != Scope::Runs && point.at > base.folded,
         };
         match self.publish(&mut fold).await? {
-            Some(manifest) => self.adopt(cell, manifest, fold.runs()).await?,
+            Some(manifest) => {
+                assert!(
+                    manifest.folded >= at,
+                    "manifest {} holds slots up to {}, {at} was folded",
+                    manifest.id,
+                    manifest.folded
+                );
+                self.adopt(cell, manifest, fold.runs()).await?;
+            }
             None => outcome.lost = true,
         }
         Ok(outcome)
@@ -193,6 +207,11 @@ impl Folder {
         gone: &Gone,
     ) -> Result<Option<Arc<RunLayer>>> {
         // Below the oldest layer there is nothing that a delete could hide or a merge could meet.
+        assert!(
+            group.end <= layers.len(),
+            "layers {group:?} of {}",
+            layers.len()
+        );
         let is_bottom = reaches_bottom && group.end == layers.len();
         // What has risen past a newer run counts as of its age, so that runs stand by age everywhere.
         let Some(at) = layers[group.start..].iter().map(newest).max() else {

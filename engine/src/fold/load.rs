@@ -139,7 +139,10 @@ impl Folder {
         }
         let newer = self.newer_than(known).await?;
         match newer.last() {
-            Some(newest) => self.manifest(*newest).await,
+            Some(newest) => {
+                assert!(*newest > known, "manifest {newest} after {known}");
+                self.manifest(*newest).await
+            }
             None if known > id => self.manifest(known).await,
             None => Ok(None),
         }

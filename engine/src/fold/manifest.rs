@@ -105,6 +105,7 @@ impl Manifest {
         out.extend_from_slice(&(body.len() as u64).to_le_bytes());
         let sum = checksum64_of(&[&out, &body]);
         out.extend_from_slice(&sum.to_le_bytes());
+        assert_eq!(out.len(), HEADER_LEN, "the header of manifest {}", self.id);
         out.extend_from_slice(&body);
         out
     }

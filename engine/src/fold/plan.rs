@@ -34,6 +34,7 @@ pub(super) fn order(layers: &[Size], is_apart: impl Fn(usize, usize) -> bool) ->
         let at = order.len() - if rises { above } else { 0 };
         order.insert(at, index);
     }
+    assert_eq!(order.len(), layers.len(), "each layer once: {order:?}");
     order
 }
 
@@ -61,7 +62,12 @@ pub(super) fn groups(layers: &[Size]) -> Vec<std::ops::Range<usize>> {
         }
         stack.push(group);
     }
-    stack.into_iter().rev().map(|(range, _)| range).collect()
+    let groups: Vec<_> = stack.into_iter().rev().map(|(range, _)| range).collect();
+    let covered: usize = groups.iter().map(ExactSizeIterator::len).sum();
+    assert_eq!(covered, layers.len(), "each layer in one group: {groups:?}");
+    let are_neighbours = groups.windows(2).all(|pair| pair[0].end == pair[1].start);
+    assert!(are_neighbours, "groups of neighbours: {groups:?}");
+    groups
 }
 
 #[cfg(test)]

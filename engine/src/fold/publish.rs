@@ -105,6 +105,13 @@ impl Fold {
         // have gone on in another file.
         let moves =
             self.point.at == self.base.folded || self.folds_log && self.point.at > self.base.folded;
+        // Whoever lost against a fold of the same slots has nothing to put on its manifest.
+        assert!(
+            !self.folds_log || self.base.folded == self.from || Mutant::FoldTwice.on(),
+            "slots after {} are folded onto a manifest that holds them up to {}",
+            self.from,
+            self.base.folded
+        );
         let collected = self.point.collected.max(self.base.collected);
         Some(Manifest {
             id: ManifestId(self.base.id.0 + 1),
@@ -149,6 +156,12 @@ impl Folder {
             let name = Name::manifest(manifest.id);
             match create_once(&*self.storage, &name, &manifest.encode()).await? {
                 Owner::Us => {
+                    assert!(
+                        manifest.folded >= fold.base.folded,
+                        "{name} holds slots up to {}, the one before it up to {}",
+                        manifest.folded,
+                        fold.base.folded
+                    );
                     let counts =
                         self.confirm(&manifest).await? && self.is_above_floor(&manifest).await?;
                     return Ok(counts.then_some(manifest));
@@ -159,6 +172,10 @@ impl Folder {
                     let Some(winner) = self.manifest(manifest.id).await? else {
                         return Ok(None);
                     };
+                    if winner.folded < fold.base.folded {
+                        let detail = "it holds fewer slots than the manifest before it";
+                        return Err(Error::corrupt(name, detail));
+                    }
                     if !self.is_above_floor(&winner).await? {
                         return Ok(None);
                     }
@@ -232,6 +249,11 @@ impl Folder {
                 id,
                 ..run.reference.clone()
             };
+            assert_eq!(
+                reference.id.tag, tag,
+                "run {} goes into manifest {tag}",
+                reference.id
+            );
             piece.run = Some(self.open_run(reference, run.at).await?);
         }
         Ok(())
@@ -248,9 +270,14 @@ impl Folder {
         while offset < object.len() {
             let left = usize::try_from(object.len() - offset).unwrap_or(usize::MAX);
             let bytes = object.read_at(offset, left.min(COPY_LEN)).await?;
+            assert!(
+                !bytes.is_empty(),
+                "{name} at byte {offset}: nothing is read"
+            );
             writer.write(&bytes).await?;
             offset += bytes.len() as u64;
         }
+        assert_eq!(offset, object.len(), "{name} is copied whole");
         writer.finish().await?;
         self.settle_segment(to).await
     }

@@ -32,6 +32,7 @@ impl Sieve {
             .get_or_init(|| (0..WORDS).map(|_| AtomicU64::new(0)).collect());
         let (i, mask) = place(hash);
         words[i].fetch_or(mask, Ordering::Relaxed);
+        debug_assert!(self.may_contain(hash), "key {hash:x} was just added");
     }
 
     /// False is certain.

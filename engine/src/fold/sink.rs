@@ -70,6 +70,12 @@ impl RunSink {
                 })
             }
         };
+        debug_assert!(
+            builder.last_key().is_empty() || builder.last_key() < key,
+            "run {}: {key:?} after {:?}",
+            self.id,
+            builder.last_key()
+        );
         let inline_len_max = self.limits.of(key);
         builder.add_entry(key, kind, payload, inline_len_max).await
     }
@@ -115,6 +121,18 @@ impl RunSink {
             return Ok(None);
         };
         let summary = builder.finish().await?;
+        assert!(
+            summary.entries > 0,
+            "run {} was begun with its first entry",
+            self.id
+        );
+        assert!(
+            summary.first_key <= summary.last_key,
+            "run {} from {:?} to {:?}",
+            self.id,
+            summary.first_key,
+            summary.last_key
+        );
         if !Mutant::SegmentVolatile.on() && !Mutant::RunLate.on() {
             self.folder.settle_segment(self.id).await?;
         }

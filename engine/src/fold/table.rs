@@ -80,6 +80,11 @@ impl Table {
         if broken(Break::PublishedEarly) && self.applied() < slot {
             self.publish(slot);
         }
+        debug_assert!(
+            slot > self.base,
+            "slot {slot} in a table for those after {}",
+            self.base
+        );
         let mut added = op.payload().len() + size_of::<Version>();
         match self.map.get(&key[..]) {
             Some(entry) => entry.value().push(slot, op),
@@ -100,6 +105,11 @@ impl Table {
             return;
         }
         assert!(before < slot.0, "slot {slot} applied after slot {before}");
+        assert!(
+            self.base.0 <= before,
+            "slot {before} was published in a table for those after {}",
+            self.base
+        );
     }
 
     /// Whether the table can have the key with this hash: false is certain, for every slot that was

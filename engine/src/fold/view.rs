@@ -54,6 +54,11 @@ impl TablePart {
     /// What is left of this part above `folded`; `None` if nothing is.
     pub fn above(&self, folded: Position) -> Option<TablePart> {
         let after = self.after.max(folded);
+        assert!(
+            after >= self.table.base(),
+            "a part after {after} of a table after {}",
+            self.table.base()
+        );
         let table = Arc::clone(&self.table);
         (after < table.applied()).then_some(TablePart { table, after })
     }
@@ -92,6 +97,12 @@ impl Layer {
 impl View {
     /// The state that a manifest stands for, with its runs.
     pub fn of(manifest: Manifest, runs: Vec<Arc<RunLayer>>) -> View {
+        assert_eq!(
+            runs.len(),
+            manifest.runs.len(),
+            "runs of manifest {}",
+            manifest.id
+        );
         let table = Arc::new(Table::new(manifest.folded));
         let mut layers = vec![Layer::Table(TablePart::whole(table))];
         layers.extend(runs.into_iter().map(Layer::Run));
@@ -147,7 +158,12 @@ impl View {
 
     /// Slots that have not been folded.
     pub fn tail_slots(&self) -> u64 {
-        self.active().applied().0 - self.manifest.folded.0
+        let (applied, folded) = (self.active().applied(), self.manifest.folded);
+        assert!(
+            folded <= applied,
+            "the view ends at slot {applied}, its manifest at slot {folded}"
+        );
+        applied.0 - folded.0
     }
 
     /// What a reader at `at` sees under `key`, where it lies. Yields only where a page has to be read.
@@ -339,7 +355,20 @@ impl ViewCell {
         let one_at_a_time = self.change.lock();
         #[cfg(feature = "shuttle")]
         let one_at_a_time = (!broken(Break::ViewUnlocked)).then_some(one_at_a_time);
-        let next = change(&self.current.load());
+        let before = self.current.load();
+        let ended = before.active().applied();
+        let next = change(&before);
+        assert!(
+            next.active().applied() >= ended,
+            "a view up to slot {} in place of one up to slot {ended}",
+            next.active().applied()
+        );
+        assert!(
+            next.manifest.folded >= before.manifest.folded,
+            "a view that rests on slot {} in place of one that rests on slot {}",
+            next.manifest.folded,
+            before.manifest.folded
+        );
         self.current.store(Arc::new(next));
         drop(one_at_a_time);
     }
@@ -360,6 +389,13 @@ impl ViewCell {
 
     /// Lays the runs of a bulk record, oldest first, which is alone in slot `at`, over everything.
     pub fn stack(&self, at: Position, runs: Vec<Arc<RunLayer>>) {
+        assert!(!runs.is_empty(), "slot {at}: a bulk record without runs");
+        let misplaced = runs.iter().find(|run| run.at != at);
+        assert!(
+            misplaced.is_none(),
+            "slot {at}: a run of slot {:?}",
+            misplaced.map(|run| run.at)
+        );
         self.update(|view| {
             let table = Table::new(view.active().applied());
             table.publish(at);
