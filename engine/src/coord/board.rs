@@ -43,8 +43,19 @@ impl Database {
     fn remove(&mut self, id: OfferId) {
         let place = self.places.remove(&id);
         if let Some(offered) = place.and_then(|place| self.offers.remove(&place)) {
+            assert!(
+                offered.intents.len() <= self.offers_len,
+                "an offer of {} bytes among {}",
+                offered.intents.len(),
+                self.offers_len
+            );
             self.offers_len -= offered.intents.len();
         }
+        assert_eq!(
+            self.places.len(),
+            self.offers.len(),
+            "each offer has its place"
+        );
     }
 
     /// Whether `owner` has the claim now.
@@ -56,6 +67,11 @@ impl Database {
             let until = now.saturating_add(ms.saturating_mul(NS_A_MS));
             self.claims.insert(name.to_owned(), (owner, until));
             self.leave(name, owner);
+            let line = self.lines.get(name);
+            assert!(
+                line.is_none_or(|line| line.iter().all(|(waits, _)| *waits != owner)),
+                "{owner:032x} has {name} and waits for it"
+            );
         }
         is_free
     }
@@ -116,6 +132,16 @@ impl Bus for Board {
             };
             database.remove(oldest);
         }
+        assert!(
+            database.offers_len <= BUS_INTENTS_LEN_MAX,
+            "{} bytes of offers",
+            database.offers_len
+        );
+        assert!(
+            database.offers.len() <= BUS_INTENTS_MAX,
+            "{} offers",
+            database.offers.len()
+        );
     }
 
     async fn intents(
@@ -179,6 +205,11 @@ impl Bus for Board {
             Some(own) => own.1 = ms,
             None => line.push_back((owner, ms)),
         }
+        assert!(
+            before < line.len(),
+            "{owner:032x} stands behind {before} in a line of {}",
+            line.len()
+        );
         Claimed::Behind(before as u64)
     }
 
@@ -225,6 +256,16 @@ impl Bus for Board {
             let oldest = database.slots.pop_first();
             database.slots_len -= oldest.map_or(0, |(_, oldest)| oldest.len());
         }
+        assert!(
+            database.slots_len <= BUS_SLOTS_LEN_MAX,
+            "{} bytes of slots",
+            database.slots_len
+        );
+        assert!(
+            !database.slots.is_empty() || database.slots_len == 0,
+            "{} bytes of no slots",
+            database.slots_len
+        );
     }
 
     async fn slot(&self, of: InstanceId, n: Position) -> Option<Bytes> {

@@ -70,8 +70,18 @@ impl Desk {
             }
         };
         self.mine.insert(place, Arc::clone(intent));
+        assert!(
+            self.mine.len() <= self.places.len(),
+            "{} intents are open at {} places",
+            self.mine.len(),
+            self.places.len()
+        );
         // What was offered is offered again: others go by what they see.
         let was_offered = self.close(txid, true);
+        assert!(
+            !was_offered || self.shown.contains(&txid),
+            "{txid} was on the bus and was never shown"
+        );
         self.is_led || was_offered
     }
 
@@ -80,6 +90,10 @@ impl Desk {
         if self.shown.contains(&txid) {
             return false;
         }
+        assert!(
+            !self.offered.contains_key(&txid),
+            "{txid} is on the bus and was never shown"
+        );
         self.forget(txid);
         true
     }
@@ -93,6 +107,19 @@ impl Desk {
         self.settled.remove(&txid);
         self.refused.remove(&txid);
         self.close(txid, true);
+        assert!(
+            self.offered.len() <= self.mine.len(),
+            "{} intents are on the bus, {} are open",
+            self.offered.len(),
+            self.mine.len()
+        );
+        assert!(
+            self.settled.len() + self.mine.len() <= self.places.len(),
+            "{} intents are settled and {} open at {} places",
+            self.settled.len(),
+            self.mine.len(),
+            self.places.len()
+        );
     }
 
     /// Tells whoever published `txid` what became of it, or keeps it until it asks. Nothing for what is
@@ -106,6 +133,10 @@ impl Desk {
         }
         self.refused.remove(&txid);
         self.close(txid, by_itself);
+        assert!(
+            !self.settled.contains_key(&txid),
+            "{txid} was open and has an answer"
+        );
         match self.waiting.remove(&place) {
             // A submitter that has gone away does not want to know.
             Some((_, waiting)) => drop(waiting.send(Turn::Settled(answer))),
@@ -119,7 +150,13 @@ impl Desk {
         let Some(offer) = self.offered.remove(&txid) else {
             return false;
         };
+        assert!(
+            self.offers.contains_key(&offer),
+            "{txid} is in offer {:032x}, of which nothing is open",
+            offer.0
+        );
         if let Some(open) = self.offers.get_mut(&offer) {
+            assert!(*open > 0, "offer {:032x}: {txid} is one of none", offer.0);
             *open -= 1;
             if *open == 0 {
                 self.offers.remove(&offer);
@@ -144,6 +181,7 @@ impl Desk {
 
     /// Whoever has waited longest, who has the turn from now on.
     pub(super) fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        assert!(self.combining, "nobody of this process has the turn");
         let next = self.waiting.pop_first();
         self.combining = next.is_some();
         next.map(|(_, (_, next))| next)
@@ -188,11 +226,24 @@ impl Desk {
             }
         }
         for (id, offer) in &offers {
-            self.offers.insert(*id, offer.len());
+            assert!(
+                !offer.is_empty() && offer.len() <= OFFER_INTENTS_MAX,
+                "offer {:032x} of {} intents",
+                id.0,
+                offer.len()
+            );
+            let before = self.offers.insert(*id, offer.len());
+            assert_eq!(before, None, "two offers are called {:032x}", id.0);
             self.offered
                 .extend(offer.iter().map(|intent| (intent.txid, *id)));
             self.shown.extend(offer.iter().map(|intent| intent.txid));
         }
+        assert!(
+            self.offered.len() <= self.mine.len(),
+            "{} intents are on the bus, {} are open",
+            self.offered.len(),
+            self.mine.len()
+        );
         offers
     }
 
@@ -211,7 +262,13 @@ impl Desk {
             self.refused.remove(&intent.txid);
             taken.push(Arc::clone(intent));
         }
+        assert_eq!(
+            taken.len(),
+            self.mine.len(),
+            "its own come before those of others"
+        );
         let mut seen: HashSet<TxId> = taken.iter().map(|intent| intent.txid).collect();
+        assert_eq!(seen.len(), taken.len(), "each transaction is open once");
         for (by, id, intents) in offered {
             let txids = intents.iter().map(|intent| intent.txid).collect();
             self.taken.push((by, id, txids));
@@ -261,6 +318,17 @@ impl Desk {
                 settled.push(id);
             }
         }
+        assert!(
+            answered.len() <= told.len(),
+            "{} intents of others are settled, {} answers are told",
+            answered.len(),
+            told.len()
+        );
+        assert!(
+            self.spent.is_empty(),
+            "{} offers are spent",
+            self.spent.len()
+        );
         (settled, told)
     }
 }

@@ -29,6 +29,11 @@ impl Inbox {
             held.extend(answers);
             let surplus = held.len().saturating_sub(BUS_ANSWERS_MAX);
             held.drain(..surplus);
+            assert!(
+                held.len() <= BUS_ANSWERS_MAX,
+                "{} answers in a mailbox",
+                held.len()
+            );
         }
         self.come.notify_one();
     }

@@ -53,6 +53,10 @@ fn pass_on(state: &Arc<Mutex<State>>) {
             .iter()
             .map(|intent| intent.txid)
             .collect::<Vec<_>>();
+        assert!(
+            guard.combining,
+            "the turn is passed on by nobody who had it"
+        );
         let heir = first
             .into_iter()
             .find_map(|txid| guard.waiting.remove(&txid));
@@ -96,6 +100,12 @@ impl Coordinator for LocalCoordinator {
                 drop(state);
                 return Turn::Combine(self.token());
             }
+            assert!(
+                state.settled.len() <= state.open.len(),
+                "{} answers for {} who may ask",
+                state.settled.len(),
+                state.open.len()
+            );
             let (sender, receiver) = oneshot::channel();
             state.waiting.insert(txid, sender);
             receiver
@@ -118,6 +128,11 @@ impl Coordinator for LocalCoordinator {
             }
             taken.extend(state.queue.pop_front());
         }
+        assert!(
+            taken.len() <= records_max.max(1),
+            "{} intents were taken, {records_max} are allowed",
+            taken.len()
+        );
         taken
     }
 
@@ -131,6 +146,12 @@ impl Coordinator for LocalCoordinator {
                 None => {}
             }
         }
+        assert!(
+            state.settled.len() <= state.open.len(),
+            "{} answers for {} who may ask",
+            state.settled.len(),
+            state.open.len()
+        );
     }
 
     fn forget(&self, txid: TxId) {
@@ -138,6 +159,12 @@ impl Coordinator for LocalCoordinator {
         let waiting = state.waiting.remove(&txid);
         state.settled.remove(&txid);
         state.open.remove(&txid);
+        assert!(
+            state.settled.len() <= state.open.len(),
+            "{} answers for {} who may ask",
+            state.settled.len(),
+            state.open.len()
+        );
         drop(state);
         // Outside the lock: a token in it passes itself on.
         drop(waiting);
@@ -170,7 +197,8 @@ impl Lease for LocalLease {}
 
 impl Drop for LocalLease {
     fn drop(&mut self) {
-        self.state.lock().leased.remove(&self.name);
+        let was_leased = self.state.lock().leased.remove(&self.name);
+        debug_assert!(was_leased, "{} was let go of before", self.name);
     }
 }
 

@@ -38,11 +38,14 @@ impl Notes {
             };
             self.notes.remove(&id);
         }
+        assert!(self.notes.len() <= NOTES_MAX, "{} notes", self.notes.len());
     }
 
     /// Those that are not over, in the order of their names.
     pub fn shown(&mut self, now_ns: u64) -> Vec<(String, Bytes)> {
         self.end(now_ns);
+        let over = self.notes.values().find(|(_, until)| *until <= now_ns);
+        assert!(over.is_none(), "a note that is over at {now_ns}: {over:?}");
         let notes = self.notes.iter();
         notes
             .map(|(id, (note, _))| (id.clone(), note.clone()))

@@ -79,6 +79,11 @@ impl SharedCoordinator {
         let slots_ms = self.slot_us.load(Ordering::Relaxed) * PATIENCE_SLOTS / 1000;
         let base = slots_ms.clamp(PATIENCE_MS_MIN, PATIENCE_MS_MAX);
         let jitter = u64::try_from(self.entropy.next_u128() % u128::from(base + 1)).unwrap_or(0);
+        assert!(jitter <= base, "{jitter} ms on top of {base} ms");
+        assert!(
+            (PATIENCE_MS_MIN..=PATIENCE_MS_MAX).contains(&base),
+            "a patience of {base} ms"
+        );
         base + jitter
     }
 
@@ -142,6 +147,10 @@ impl SharedCoordinator {
         }
         let offering = Offering { desk: &self.desk };
         self.gather().await;
+        assert!(
+            self.desk.lock().is_offering,
+            "somebody else has offered meanwhile"
+        );
         drop(offering);
         let name = || OfferId(self.entropy.next_u128());
         let after = Position(self.shared_after.load(Ordering::Relaxed));
@@ -200,8 +209,13 @@ impl SharedCoordinator {
         }
         let us = self.clock.monotonic_ns().saturating_sub(taken) / 1000;
         let before = self.slot_us.load(Ordering::Relaxed);
-        self.slot_us
-            .store(before - before / 8 + us / 8, Ordering::Relaxed);
+        let learnt = before - before / 8 + us / 8;
+        // The divisions round down, each by less than one.
+        assert!(
+            learnt <= before.max(us) + 1,
+            "{learnt} us a slot, from {before} us and {us} us"
+        );
+        self.slot_us.store(learnt, Ordering::Relaxed);
     }
 }
 
@@ -212,14 +226,16 @@ struct Led<'a> {
 
 impl<'a> Led<'a> {
     fn new(desk: &'a Mutex<Desk>) -> Led<'a> {
-        desk.lock().is_led = true;
+        let was_led = std::mem::replace(&mut desk.lock().is_led, true);
+        assert!(!was_led, "two tasks of one process wait for others");
         Led { desk }
     }
 }
 
 impl Drop for Led<'_> {
     fn drop(&mut self) {
-        self.desk.lock().is_led = false;
+        let was_led = std::mem::replace(&mut self.desk.lock().is_led, false);
+        debug_assert!(was_led, "nobody waited for others");
     }
 }
 
@@ -258,6 +274,10 @@ impl Coordinator for SharedCoordinator {
     }
 
     fn share_after(&self, opened: Position) {
+        assert!(
+            opened.0 < u64::MAX,
+            "slot {opened}, after which nothing can be read"
+        );
         self.shared_after.store(opened.0, Ordering::Relaxed);
     }
 

@@ -11,6 +11,8 @@ use crate::base::writes::{
 };
 use crate::base::{Generation, InstanceId, ManifestId, Position, TxId};
 
+/// Bytes before the body of a message: its form, its version, its database.
+const HEAD_LEN: usize = 4 + 1 + 16;
 const INTENT_MAGIC: [u8; 4] = *b"ECIN";
 const ANSWER_MAGIC: [u8; 4] = *b"ECAN";
 /// The version of both forms. A process that meets another one drops the message.
@@ -175,7 +177,13 @@ pub fn encode_answer(of: InstanceId, txid: TxId, heard: Heard) -> Bytes {
         }
         Heard::Rejected => out.push(ANSWER_REJECTED),
     }
-    end(out)
+    let bytes = end(out);
+    debug_assert_eq!(
+        decode_answer(of, txid, &bytes),
+        Some(heard),
+        "the answer to {txid} reads back as it is written"
+    );
+    bytes
 }
 
 /// Reads the answer to `txid`; `None` for anything else.
@@ -194,12 +202,19 @@ pub fn decode_answer(of: InstanceId, txid: TxId, bytes: &Bytes) -> Option<Heard>
 }
 
 fn begin(out: &mut Vec<u8>, magic: [u8; 4], of: InstanceId) {
+    assert!(out.is_empty(), "{} bytes before a message", out.len());
     out.extend_from_slice(&magic);
     out.push(WIRE_VERSION);
     out.extend_from_slice(&of.0.to_le_bytes());
+    assert_eq!(out.len(), HEAD_LEN, "the head of a message");
 }
 
 fn end(mut out: Vec<u8>) -> Bytes {
+    assert!(
+        out.len() > HEAD_LEN,
+        "a message of {} bytes says nothing",
+        out.len()
+    );
     let sum = checksum64(&out);
     out.extend_from_slice(&sum.to_le_bytes());
     out.into()
@@ -207,7 +222,6 @@ fn end(mut out: Vec<u8>) -> Bytes {
 
 /// The body of a message that is whole, of this form and version, and of this database.
 fn open(bytes: &Bytes, magic: [u8; 4], of: InstanceId) -> Option<Bytes> {
-    const HEAD_LEN: usize = 4 + 1 + 16;
     let body_end = bytes.len().checked_sub(8)?;
     let (summed, sum) = bytes.split_at(body_end);
     let mut head = Vec::with_capacity(HEAD_LEN);

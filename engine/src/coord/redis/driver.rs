@@ -132,7 +132,9 @@ impl Driver {
         let doubled = self.options.backoff_ms_min.max(1) << failures.min(16);
         let pause = doubled.min(self.options.backoff_ms_max.max(1));
         let jitter = self.entropy.next_u128() % u128::from(pause / 2 + 1);
-        pause - u64::try_from(jitter).unwrap_or(0)
+        let jitter = u64::try_from(jitter).unwrap_or(0);
+        assert!(jitter <= pause, "{jitter} ms less than {pause} ms");
+        pause - jitter
     }
 
     /// Does `work` while whatever is queued comes to nothing; `None` once nobody calls any more.
@@ -151,9 +153,15 @@ impl Driver {
     }
 
     fn take_off(&self, job: &Job) {
-        self.shared
+        let queued = self
+            .shared
             .queued_len
             .fetch_sub(job.len(), Ordering::Relaxed);
+        assert!(
+            queued >= job.len(),
+            "{} bytes come off a queue of {queued}",
+            job.len()
+        );
     }
 
     /// Puts answers into their mailboxes as they come, and notices the end of the connection.
@@ -168,12 +176,14 @@ impl Driver {
 
     async fn serve(&mut self, connection: &mut MultiplexedConnection, lost: &Notify) -> Ended {
         // First up, then listening: who comes in between is in the map or in the queue.
-        self.shared.is_up.store(true, Ordering::SeqCst);
+        let was_up = self.shared.is_up.swap(true, Ordering::SeqCst);
+        assert!(!was_up, "one connection at a time");
         let ended = match self.listen(connection).await {
             Ok(()) => self.send_all(connection, lost).await,
             Err(error) => ended_by(&error),
         };
-        self.shared.is_up.store(false, Ordering::SeqCst);
+        let was_up = self.shared.is_up.swap(false, Ordering::SeqCst);
+        assert!(was_up, "the connection was given up before");
         while let Ok(job) = self.jobs.try_recv() {
             self.take_off(&job);
         }

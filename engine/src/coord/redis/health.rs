@@ -78,6 +78,7 @@ impl Health {
         state.refused.clear();
         self.refuses.store(false, Ordering::SeqCst);
         self.is_known.store(true, Ordering::SeqCst);
+        self.check(&state);
         metric::set_coordinator_up(false);
         if state.meets(code, cause) {
             tracing::warn!(
@@ -101,6 +102,7 @@ impl Health {
         state.refused.insert(script, code.to_owned());
         self.refuses.store(true, Ordering::SeqCst);
         self.is_known.store(true, Ordering::SeqCst);
+        self.check(&state);
         metric::set_coordinator_up(false);
         if state.meets(Some(code), cause) {
             tracing::warn!(
@@ -125,11 +127,28 @@ impl Health {
         self.tell_mended(&mut state);
     }
 
+    /// What is known at a glance is what is written down.
+    fn check(&self, state: &State) {
+        assert_eq!(
+            self.refuses(),
+            !state.refused.is_empty(),
+            "scripts that the server refuses: {:?}",
+            state.refused
+        );
+        assert!(
+            state.is_connected || !self.refuses() || self.is_known(),
+            "a server of which nothing is known refuses {:?}",
+            state.refused
+        );
+    }
+
     fn tell_mended(&self, state: &mut State) {
         if !state.refused.is_empty() {
+            self.check(state);
             return;
         }
         self.refuses.store(false, Ordering::SeqCst);
+        self.check(state);
         if state.is_connected {
             self.is_known.store(true, Ordering::SeqCst);
             metric::set_coordinator_up(true);

@@ -154,6 +154,11 @@ impl Link {
         let inbox = Arc::new(Inbox::default());
         if inboxes.len() < MAILBOXES_MAX {
             inboxes.insert(mailbox, Arc::clone(&inbox));
+            assert!(
+                inboxes.len() <= MAILBOXES_MAX,
+                "{} mailboxes",
+                inboxes.len()
+            );
             drop(inboxes);
             // Where the link is down, the driver listens to whatever is in the map once it is up.
             self.send(Job::Listen(mailbox));

@@ -19,6 +19,7 @@ pub(super) fn pack_offered(offered: &Offered) -> Bytes {
     let mut out = BytesMut::with_capacity(OFFER_HEAD_LEN + intents.len());
     out.put_u128(by.0);
     out.put_u128(id.0);
+    assert_eq!(out.len(), OFFER_HEAD_LEN, "the head of offer {:032x}", id.0);
     out.put_slice(intents);
     out.freeze()
 }
@@ -67,6 +68,12 @@ pub(super) fn pack_answer(out: &mut BytesMut, txid: TxId, answer: &Bytes) {
         out.put_u128_le(txid.0);
         out.put_u32_le(len);
         out.put_slice(answer);
+        assert!(
+            out.len() >= ANSWER_HEAD_LEN + answer.len(),
+            "{} bytes hold an answer of {}",
+            out.len(),
+            answer.len()
+        );
     }
 }
 

@@ -80,12 +80,21 @@ impl Call {
     /// Makes one call of two that put something at the same place; `false` if they are not of that kind.
     pub(super) fn absorb(&mut self, other: &mut Call) -> bool {
         let is_put = |call: &Call| std::ptr::eq(call.text, &raw const PUT);
+        assert!(
+            [&*self, other]
+                .iter()
+                .all(|call| !is_put(call) || call.args.len() >= PUT_HEAD),
+            "{} and {} arguments of a put",
+            self.args.len(),
+            other.args.len()
+        );
         let are_alike = is_put(self)
             && is_put(other)
             && self.keys == other.keys
             && self.args[..PUT_HEAD] == other.args[..PUT_HEAD];
         if are_alike && self.args.len() < PUT_ARGS_MAX {
             self.args.extend(other.args.drain(PUT_HEAD..));
+            assert_eq!(other.args.len(), PUT_HEAD, "all that was put was taken");
             return true;
         }
         false
