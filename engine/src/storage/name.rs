@@ -28,22 +28,32 @@ impl Name {
     /// The log file of `generation` whose first slot is `first`.
     pub fn log(generation: Generation, first: Position) -> Name {
         let (g, n) = (generation.0, first.0);
-        Name(format!("log/g{g:08x}/{:013x}/{n:016x}", n / DIR_FANOUT))
+        Name::ours(format!("log/g{g:08x}/{:013x}/{n:016x}", n / DIR_FANOUT))
     }
 
     /// Manifest `k`.
     pub fn manifest(k: ManifestId) -> Name {
-        Name(format!("manifest/{:013x}/{:016x}", k.0 / DIR_FANOUT, k.0))
+        Name::ours(format!("manifest/{:013x}/{:016x}", k.0 / DIR_FANOUT, k.0))
     }
 
     /// Floor `j`.
     pub fn floor(j: FloorId) -> Name {
-        Name(format!("floor/{:013x}/{:016x}", j.0 / DIR_FANOUT, j.0))
+        Name::ours(format!("floor/{:013x}/{:016x}", j.0 / DIR_FANOUT, j.0))
     }
 
     /// A segment; they fan out by their random part.
     pub fn segment(id: SegmentId) -> Name {
-        Name(format!("seg/{:02x}/{id}", id.unique >> 120))
+        Name::ours(format!("seg/{:02x}/{id}", id.unique >> 120))
+    }
+
+    /// A name that this program makes: one that a listing gives back.
+    fn ours(path: String) -> Name {
+        debug_assert!(
+            Name::parse(&path).is_some(),
+            "no listing would show `{path}`"
+        );
+        debug_assert!(path.contains('/'), "`{path}` lies in a directory");
+        Name(path)
     }
 
     /// Who the database is.

@@ -51,6 +51,12 @@ impl LocalAppendFile {
 
     /// Remembers a failure that leaves the file unknown.
     fn settle(&mut self, operation: Operation, done: io::Result<()>) -> Result<()> {
+        assert!(
+            self.failed.is_none(),
+            "{}: {operation} after {:?}",
+            self.name,
+            self.failed
+        );
         done.map_err(|cause| {
             let failure = operation.error(&self.name, &cause);
             self.failed = Some(failure.clone());
@@ -68,6 +74,7 @@ impl LocalAppendFile {
             write_all_at(&self.file, &zeros[..part], offset)?;
             offset += part as u64;
         }
+        assert_eq!(offset, len.max(self.allocated), "{}: zeros", self.name);
         self.file.sync_data()
     }
 }
@@ -89,6 +96,12 @@ impl AppendFile for LocalAppendFile {
             return Ok(());
         }
         let Err(cause) = block(|| self.write_zeros(len)) else {
+            assert!(
+                self.allocated < len,
+                "{}: {} bytes were allocated, {len} are",
+                self.name,
+                self.allocated
+            );
             self.allocated = len;
             return Ok(());
         };
@@ -120,6 +133,12 @@ impl AppendFile for LocalAppendFile {
         // The new length is metadata: `fdatasync` need not write it.
         let done = block(|| self.file.set_len(len).and_then(|()| self.file.sync_all()));
         self.settle(Operation::Truncate, done)?;
+        assert!(
+            len <= self.allocated,
+            "{}: {len} bytes are left of {}",
+            self.name,
+            self.allocated
+        );
         self.allocated = len;
         Ok(())
     }

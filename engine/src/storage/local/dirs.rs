@@ -111,6 +111,10 @@ impl Dirs {
         }
         let root = self.root()?.ok_or(io::ErrorKind::NotFound)?;
         let synced = root.sync_dir(dir)?;
+        assert!(
+            self.root.get().is_some(),
+            "`{dir}` of a folder that was never found"
+        );
         if let Err(cause) = &synced {
             *self.failed.lock() = Some((cause.kind(), cause.to_string()));
         }
@@ -130,6 +134,7 @@ impl Dirs {
             }
         } else {
             let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
+            assert!(parent.len() < dir.len(), "`{parent}` lies above `{dir}`");
             self.walk(parent, visit)?;
             let root = self.root()?;
             visit(root.ok_or(io::ErrorKind::NotFound)?, dir)?;

@@ -155,6 +155,11 @@ impl LocalStorage {
         // It may have grown since.
         let read = (&mut file).take(len_max).read_to_end(&mut bytes);
         read.map_err(failed)?;
+        assert!(
+            bytes.len() as u64 <= len_max,
+            "{name}: {} bytes of {len_max} at most",
+            bytes.len()
+        );
         Ok(Some(bytes.into()))
     }
 

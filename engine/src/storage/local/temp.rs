@@ -49,6 +49,7 @@ impl Temp {
                 dir => dir?,
             };
             let name = folder.temp_name();
+            assert!(is_temp_name(&name), "`{name}` would never be collected");
             let file = dir.file(&name, How::CreateNew)?;
             let temp = Temp { dir, name, file };
             if !is_locked || temp.lock()? {
@@ -155,6 +156,7 @@ pub(super) fn clear(folder: &Folder, before: Option<SystemTime>) -> io::Result<(
 }
 
 fn clear_one(dir: &Root, name: &str, before: Option<SystemTime>) -> io::Result<()> {
+    assert!(is_temp_name(name), "`{name}` is not ours to remove");
     let file = dir.file(name, How::Read)?;
     if let Some(before) = before
         && file.metadata()?.modified()? > before

@@ -43,9 +43,21 @@ impl LocalWriter {
             self.flush()?;
         }
         if bytes.len() >= BUFFER_LEN {
+            assert!(
+                self.buffer.is_empty(),
+                "{}: {} bytes come before these",
+                self.name,
+                self.buffer.len()
+            );
             return self.temp.file.write_all(bytes);
         }
         self.buffer.extend_from_slice(bytes);
+        assert!(
+            self.buffer.len() <= BUFFER_LEN,
+            "{}: {} bytes are gathered",
+            self.name,
+            self.buffer.len()
+        );
         Ok(())
     }
 
@@ -57,6 +69,12 @@ impl LocalWriter {
 
     fn publish(mut self) -> io::Result<Created> {
         self.flush()?;
+        assert!(
+            self.buffer.is_empty(),
+            "{}: {} bytes are not written",
+            self.name,
+            self.buffer.len()
+        );
         self.temp.file.sync_all()?;
         let root = self.folder.to_write()?;
         let _kept = self.folder.dirs.keep();

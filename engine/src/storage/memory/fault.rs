@@ -66,6 +66,7 @@ impl Faults {
     }
 
     pub(super) fn inject(&mut self, operation: Operation, errno: i32) {
+        assert!(errno > 0, "{operation} is to fail with errno {errno}");
         self.injected.push((operation, errno));
     }
 
@@ -87,6 +88,7 @@ impl Faults {
         }
         match &mut self.changes_left {
             Some(0) => {
+                assert!(!self.crashed, "{operation} of {object}: a second crash");
                 self.crashed = true;
                 Ok(Fate::Crashed(crash(operation, object)))
             }

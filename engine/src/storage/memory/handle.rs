@@ -33,8 +33,16 @@ impl MemoryObject {
         let content = self.inode.content.lock();
         let end = check_range(&self.name, offset, len, content.len() as u64)?;
         let end = in_memory(end);
+        assert!(
+            len <= end && end <= content.len(),
+            "{}: {len} bytes up to {end} of {}",
+            self.name,
+            content.len()
+        );
         state.bytes_read += len as u64;
-        Ok(content.read_range(end - len..end))
+        let read = content.read_range(end - len..end);
+        assert_eq!(read.len(), len, "{} at {offset}", self.name);
+        Ok(read)
     }
 }
 
@@ -110,6 +118,7 @@ impl MemoryAppendFile {
         let fate = state.begin_change(operation, self.name.as_str())?;
         apply(&self.inode, &state, &fate);
         let done = fate.result(());
+        debug_assert!(self.failed.is_none(), "{}: {:?}", self.name, self.failed);
         if let Err(failure) = &done
             && !(operation == Operation::Allocate && says_no_room(failure))
         {
@@ -141,6 +150,12 @@ impl AppendFile for MemoryAppendFile {
                 Fate::Crashed(_) => content.allocate_torn(in_memory(len), &state.faults.entropy),
             }
         })?;
+        assert!(
+            self.allocated < len,
+            "{}: {} bytes were allocated, {len} are",
+            self.name,
+            self.allocated
+        );
         self.allocated = len;
         Ok(())
     }
@@ -194,6 +209,11 @@ impl LockGuard for MemoryLock {}
 impl Drop for MemoryLock {
     fn drop(&mut self) {
         let mut state = self.state.lock();
+        debug_assert!(
+            state.locked.is_some_and(|(_, holders)| holders > 0),
+            "a lock is let go of that nobody holds: {:?}",
+            state.locked
+        );
         state.locked = match state.locked {
             Some((mode, holders)) if holders > 1 => Some((mode, holders - 1)),
             _ => None,

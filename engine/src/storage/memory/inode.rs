@@ -93,6 +93,10 @@ impl Content {
             cut = offset + below(entropy, bytes.len() + 1);
             cut = (cut - cut % SECTOR_LEN).max(offset);
         }
+        assert!(
+            (offset..=end).contains(&cut),
+            "a write from {offset} to {end} is torn at {cut}"
+        );
         live[offset..cut].copy_from_slice(&bytes[..cut - offset]);
     }
 
@@ -114,6 +118,12 @@ impl Content {
         let (live, durable) = self.appended();
         live.resize(len.max(live.len()), 0);
         durable.resize(len.max(durable.len()), 0);
+        assert!(
+            live.len() >= len && durable.len() >= len,
+            "{} bytes live and {} durable of {len} allocated",
+            live.len(),
+            durable.len()
+        );
     }
 
     /// An allocation that did not return.
@@ -141,6 +151,11 @@ impl Content {
             let settled = settle(live, durable, entropy);
             live.clone_from(&settled);
             *durable = settled;
+            assert_eq!(
+                live.len(),
+                durable.len(),
+                "a machine sees what its disk holds"
+            );
         }
     }
 
@@ -170,6 +185,12 @@ fn settle(live: &[u8], durable: &[u8], entropy: &SeededEntropy) -> Vec<u8> {
     } else {
         durable.len()
     };
+    assert!(
+        len <= live.len().max(durable.len()),
+        "{len} bytes of {} live and {} durable",
+        live.len(),
+        durable.len()
+    );
     let mut settled = durable.to_vec();
     settled.resize(len, 0);
     for start in (0..len.min(live.len())).step_by(SECTOR_LEN) {
@@ -183,6 +204,7 @@ fn settle(live: &[u8], durable: &[u8], entropy: &SeededEntropy) -> Vec<u8> {
 
 /// A number below `bound`, which is at least 1.
 pub(super) fn below(entropy: &SeededEntropy, bound: usize) -> usize {
+    assert!(bound > 0, "there is no number below {bound}");
     let drawn = entropy.next_u64() % (bound as u64);
     usize::try_from(drawn).unwrap_or(0)
 }

@@ -47,6 +47,10 @@ impl State {
     pub(super) fn begin_change(&mut self, operation: Operation, object: &str) -> Result<Fate> {
         let fate = self.faults.before_change(operation, object)?;
         self.ops += 1;
+        assert!(
+            !self.faults.is_crashed() || matches!(fate, Fate::Crashed(_)),
+            "{operation} of {object} after the crash: {fate:?}"
+        );
         Ok(fate)
     }
 
@@ -112,6 +116,11 @@ impl State {
             content: Mutex::new(content),
         });
         self.inode_next += 1;
+        assert!(
+            inode.id < self.inode_next,
+            "identity {} is used once",
+            inode.id
+        );
         self.set(name, Some(inode.clone()));
         inode
     }
@@ -123,6 +132,8 @@ impl State {
             .or_insert_with(|| vec![None])
             .push(inode);
         self.unsettled.insert(name.clone());
+        let versions = self.names.get(name).map_or(0, Vec::len);
+        assert!(versions > 1, "{name} is unsettled with {versions} versions");
     }
 
     /// What the machine sees under `name` is what the disk holds.
@@ -130,11 +141,18 @@ impl State {
         let Some(versions) = self.names.get_mut(name) else {
             return;
         };
+        assert!(!versions.is_empty(), "{name} stands for nothing at all");
         versions.drain(..versions.len() - 1);
         if matches!(versions[..], [None]) {
             self.names.remove(name);
         }
         self.unsettled.remove(name);
+        assert!(
+            self.names
+                .get(name)
+                .is_none_or(|versions| versions.len() == 1),
+            "{name} is settled"
+        );
     }
 
     /// The same for every name of a directory.
@@ -142,6 +160,10 @@ impl State {
         for name in self.unsettled_in(dir) {
             self.sync_name(&name);
         }
+        debug_assert!(
+            self.unsettled_in(dir).is_empty(),
+            "every name in {dir} is settled"
+        );
     }
 
     /// The names of one directory, not of those below it, whose durable state is open.
@@ -160,6 +182,11 @@ impl State {
         for name in names {
             if let Some(versions) = self.names.get_mut(&name) {
                 let kept = below(entropy, versions.len());
+                assert!(
+                    kept < versions.len(),
+                    "{name}: version {kept} of {}",
+                    versions.len()
+                );
                 versions.truncate(kept + 1);
                 self.sync_name(&name);
             }
@@ -174,6 +201,11 @@ impl State {
     /// What [`State::power_loss`] would leave, in place: what is open stays open.
     pub(super) fn lose_power(&mut self, entropy: &SeededEntropy) {
         self.settle(self.unsettled.iter().cloned().collect(), entropy);
+        assert!(
+            self.unsettled.is_empty(),
+            "{} names are unsettled after a power loss",
+            self.unsettled.len()
+        );
         for inode in self.names.values().flatten().flatten() {
             inode.content.lock().lose_power(entropy);
         }

@@ -229,6 +229,11 @@ impl Storage for MemoryStorage {
             .begin_change(Operation::SyncNames, name.as_str())?
             .result(())?;
         state.sync_dir(name.dir());
+        let is_there = state.get(name).is_some();
+        debug_assert!(
+            !is_there || state.durable(name).is_some(),
+            "{name} is there and not durable after a sync"
+        );
         Ok(())
     }
 
@@ -334,8 +339,14 @@ impl Storage for MemoryStorage {
         if fate.lands(&state.faults.entropy) {
             state.put(name, Content::Whole(content(identity).into()));
         }
+        assert!(
+            u128::from(state.next_id()) >= identity,
+            "{name}: identity {identity} comes after {}",
+            state.next_id()
+        );
         if matches!(fate, Fate::Done) {
             state.sync_name(name);
+            assert!(state.durable(name).is_some(), "{name} is durable");
         }
         fate.result(identity)
     }
@@ -357,6 +368,10 @@ impl Storage for MemoryStorage {
             });
         }
         let holders = state.locked.map_or(0, |(_, holders)| holders);
+        assert!(
+            holders == 0 || mode == LockMode::Shared,
+            "{mode:?} beside {holders} holders"
+        );
         state.locked = Some((mode, holders + 1));
         Ok(Box::new(MemoryLock {
             state: self.state.clone(),

@@ -78,7 +78,13 @@ impl Shape {
         let pieces = len_max / (PIECE_LEN_64 + ENTRY_LEN_64);
         let ways = pieces.min(WAYS as u64);
         let sets = pieces.checked_div(ways)?;
-        Some(Shape { sets, ways })
+        let shape = Shape { sets, ways };
+        assert!(
+            shape.len() <= len_max,
+            "{sets} sets of {ways} take {} bytes of {len_max}",
+            shape.len()
+        );
+        Some(shape)
     }
 
     fn len(&self) -> u64 {
@@ -120,6 +126,8 @@ impl Entry {
         out[16..24].copy_from_slice(&self.object_len.to_le_bytes());
         out[24..40].copy_from_slice(&self.checksum.to_le_bytes());
         out[40..44].copy_from_slice(&self.len.to_le_bytes());
+        assert_eq!(out[USED_AT], 0, "nobody has asked for it yet");
+        debug_assert_eq!(Entry::decode(&out), *self, "an entry reads back");
         out
     }
 
@@ -220,6 +228,17 @@ impl DiskCache {
             return;
         };
         let place = self.place_for(key);
+        assert!(
+            place < self.shape.sets * self.shape.ways,
+            "place {place} of {} sets of {}",
+            self.shape.sets,
+            self.shape.ways
+        );
+        let first = self.first_place(key);
+        assert!(
+            (first..first + self.shape.ways).contains(&place),
+            "place {place} outside of the set from {first} on"
+        );
         // In this order: cut short in between, the old entry's checksum tells.
         let written = write_all_at(&self.file, &piece.bytes, Shape::piece_at(place))
             .and_then(|()| write_all_at(&self.file, &entry.encode(), self.shape.entry_at(place)));
@@ -234,6 +253,11 @@ impl DiskCache {
     /// The entries of the key's set, and the first place of it.
     fn set(&self, key: u128) -> Option<(u64, Vec<u8>)> {
         let first = self.first_place(key);
+        assert!(
+            first.is_multiple_of(self.shape.ways),
+            "a set of {} from place {first} on",
+            self.shape.ways
+        );
         let len = usize::try_from(self.shape.ways * ENTRY_LEN_64).ok()?;
         let mut entries = vec![0; len];
         let read = read_exact_at(&self.file, &mut entries, self.shape.entry_at(first));
@@ -268,6 +292,7 @@ impl DiskCache {
 
     fn set_used(&self, place: u64, is_used: bool) {
         let at = self.shape.entry_at(place) + USED_AT as u64;
+        assert!(at < self.shape.len(), "byte {at} of {}", self.shape.len());
         if let Err(cause) = write_all_at(&self.file, &[u8::from(is_used)], at) {
             tracing::debug!(%cause, "a piece in the cache is not marked");
         }

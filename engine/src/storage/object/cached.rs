@@ -65,6 +65,11 @@ impl CachedSegment {
             (at, hits) = (end, hits + 1);
         }
         count_disk_cache(hits, misses);
+        assert!(
+            at <= range.end.max(range.start),
+            "read to {at}, beyond {range:?}"
+        );
+        assert_eq!(read.len() as u64, at - range.start, "read from {range:?}");
         read
     }
 
@@ -76,7 +81,16 @@ impl CachedSegment {
         };
         let start = range.start / PIECE_LEN_64 * PIECE_LEN_64;
         let end = range.end.checked_next_multiple_of(pieces * PIECE_LEN_64);
-        start..end.map_or(len, |end| end.min(len))
+        let around = start..end.map_or(len, |end| end.min(len));
+        assert!(
+            around.start <= range.start,
+            "{around:?} begins within {range:?}"
+        );
+        assert!(
+            around.end >= range.end.min(len),
+            "{around:?} ends within {range:?}"
+        );
+        around
     }
 
     /// Keeps the whole pieces of `bytes`, which lie at `offset`.
@@ -89,6 +103,10 @@ impl CachedSegment {
             if piece_end > end {
                 break;
             }
+            assert!(
+                at.is_multiple_of(PIECE_LEN_64),
+                "a piece begins at byte {at}"
+            );
             let bytes = bytes.slice(within(at - offset)..within(piece_end - offset));
             let object_len = len;
             self.cache

@@ -24,7 +24,13 @@ impl Mark {
     /// As metadata of an object.
     pub(super) fn attributes(self) -> Attributes {
         let value = format!("{:032x}", self.0);
-        Attributes::from_iter([(Attribute::Metadata(KEY.into()), value)])
+        let attributes = Attributes::from_iter([(Attribute::Metadata(KEY.into()), value)]);
+        assert_eq!(
+            Mark::of(&attributes),
+            Some(self),
+            "a mark reads back as it is written"
+        );
+        attributes
     }
 
     /// The identity of the object under `name` that carries this.

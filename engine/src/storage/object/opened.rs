@@ -108,6 +108,12 @@ impl BucketObject {
     /// Asks the bucket.
     async fn request(&self, range: Range<u64>) -> Result<Bytes> {
         let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        assert!(
+            range.start < range.end && range.end <= self.len,
+            "{}: {range:?} of {} bytes",
+            self.name,
+            self.len
+        );
         let (start, wanted) = (range.start, range.end - range.start);
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
@@ -175,8 +181,15 @@ impl Object for BucketObject {
             let got = self.request(around.clone()).await?;
             let at = usize::try_from(missing.start - around.start).unwrap_or(usize::MAX);
             let left = len - read.len();
+            assert!(
+                at + left <= got.len(),
+                "{}: {left} bytes from {at} on of {}",
+                self.name,
+                got.len()
+            );
             read.extend_from_slice(&got[at..at + left]);
         }
+        assert_eq!(read.len(), len, "{} at {offset}", self.name);
         Ok(read.freeze())
     }
 }

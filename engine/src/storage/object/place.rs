@@ -69,6 +69,10 @@ impl Place {
                 "a prefix has letters, digits, `-`, `_`, `.` and `=`, parted by single slashes",
             ));
         }
+        assert!(
+            !prefix.starts_with('/') && !prefix.ends_with('/'),
+            "`{prefix}` has a slash at an end"
+        );
         Ok(Place {
             scheme,
             bucket: bucket.to_owned(),

@@ -58,9 +58,16 @@ impl BucketWriter {
             let (now, rest) = bytes.split_at(PART_LEN - self.buffer.len());
             self.buffer.extend_from_slice(now);
             bytes = rest;
+            assert_eq!(self.buffer.len(), PART_LEN, "{}: a whole part", self.name);
             self.send().await?;
         }
         self.buffer.extend_from_slice(bytes);
+        assert!(
+            self.buffer.len() <= PART_LEN,
+            "{}: {} bytes are gathered",
+            self.name,
+            self.buffer.len()
+        );
         Ok(())
     }
 
@@ -80,6 +87,12 @@ impl BucketWriter {
             });
         }
         upload.count += 1;
+        assert!(
+            upload.count <= PARTS_MAX,
+            "{}: part {}",
+            self.name,
+            upload.count
+        );
         let work = upload.parts.put_part(part.into());
         let handle = runtime::handle();
         let handle = handle.map_err(|cause| Operation::Write.error(&self.name, &cause))?;
@@ -116,7 +129,19 @@ impl BucketWriter {
         }
         if let Some(upload) = &mut self.upload {
             arrived(upload, 0, Operation::Finish, &self.name).await?;
+            assert!(
+                upload.sent.is_empty(),
+                "{}: {} parts are on their way",
+                self.name,
+                upload.sent.len()
+            );
         }
+        assert!(
+            self.buffer.is_empty(),
+            "{}: {} bytes are not sent",
+            self.name,
+            self.buffer.len()
+        );
         let Some(mut upload) = self.upload.take() else {
             let cause = io::Error::other("the upload is gone");
             return Err(Operation::Finish.error(&self.name, &cause));
