@@ -125,21 +125,24 @@ const SCHEDULES: [&str; 7] = [
 /// Seeds that every test run simulates.
 const SIM_SEEDS: &str = "5000";
 /// Rules that every test run breaks: one of each kind, each noticed within a few hundred seeds.
-const SIM_MUTANTS: [&str; 17] = [
+const SIM_MUTANTS: [&str; 20] = [
     "no_dedup",
     "same_batch",
     "range_ignored",
+    "reverse_short",
     "merge_no_conflict",
     "resend_blind",
     "cancel_ignored",
     "early_answer",
     "no_directory_sync",
     "read_no_sync",
+    "predecessor_unread",
     "fold_twice",
     "manifest_gap",
     "collect_no_log",
     "linear_no_probe",
     "accept_torn",
+    "reload_keeps_window",
     "take_unproved",
     "turn_blind",
     "turn_kept",

@@ -1,14 +1,15 @@
-//! Many seeds, on several threads. Each seed is independent of all others.
+//! Many seeds, on several threads. Each seed is independent of all others, but that a share of them takes over
+//! settings of earlier ones ([`steer`](crate::steer)).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use eciton_engine::base::Mutant;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::fault::FAULT_KINDS;
 use crate::outcome::{Outcome, Run, run_seed};
 use crate::scenario::Scenario;
+use crate::steer::{LAG, Reached, Steering};
 
 /// Which seeds are run, and how.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,8 @@ pub struct Campaign {
     pub scenario: Option<Scenario>,
     /// Stops soon after the first violation.
     pub stops_early: bool,
+    /// Gives a share of the seeds the settings of earlier ones that reached what few reach.
+    pub steers: bool,
 }
 
 /// What came of it.
@@ -36,15 +39,49 @@ pub struct Summary {
     pub steps: u64,
     /// How often each kind of fault was injected.
     pub counts: [u64; FAULT_KINDS],
+    /// What they reached.
+    pub steering: Steering,
     /// The outcomes with a violation, by seed.
     pub violations: BTreeMap<u64, Outcome>,
 }
 
+/// What its threads share.
+#[derive(Default)]
+struct Progress {
+    /// The place of the next seed. Whoever has this locked decides about that seed.
+    next: Mutex<u64>,
+    done: Mutex<Done>,
+    is_done: Condvar,
+}
+
+#[derive(Default)]
+struct Done {
+    summary: Summary,
+    /// Results that the ones before still keep from counting, by place.
+    ahead: BTreeMap<u64, (u64, Reached)>,
+    stops: bool,
+}
+
+impl Done {
+    /// Lets the result of the next place count; `false` if it is not there yet.
+    fn absorb_next(&mut self) -> bool {
+        let steering = &mut self.summary.steering;
+        match self.ahead.remove(&steering.absorbed()) {
+            Some((settings, reached)) => {
+                steering.absorb(settings, &reached);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 impl Campaign {
-    /// One of its runs.
-    pub fn run_of(&self, seed: u64) -> Run {
+    /// One of its runs, with the settings of `like` if there is one.
+    pub fn run_of(&self, seed: u64, like: Option<u64>) -> Run {
         Run {
             seed,
+            like,
             mutant: self.mutant,
             scenario: self.scenario,
             ..Run::default()
@@ -54,24 +91,20 @@ impl Campaign {
     /// Runs all of them; `progress` hears after every seed how many are done, and how many of those
     /// broke a promise.
     pub fn run(&self, progress: impl Fn(u64, u64) + Sync) -> Summary {
-        let next = AtomicU64::new(0);
-        let summary = Mutex::new(Summary::default());
+        let shared = Progress::default();
         let work = || {
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= self.seeds {
-                    return;
-                }
-                let outcome = run_seed(&self.run_of(self.from + at));
-                let mut summary = summary.lock();
+            while let Some((at, run)) = self.take(&shared) {
+                let outcome = run_seed(&run);
+                let mut done = shared.done.lock();
+                done.ahead.insert(at, (run.settings(), outcome.reached));
+                let summary = &mut done.summary;
                 summary.add(outcome);
-                if self.stops_early && !summary.violations.is_empty() {
-                    // Seeds are handed out in order, so that the first violation is among those begun.
-                    next.store(self.seeds, Ordering::Relaxed);
-                }
-                let (done, violations) = (summary.seeds, summary.violations.len() as u64);
-                drop(summary);
-                progress(done, violations);
+                let (seeds, violations) = (summary.seeds, summary.violations.len() as u64);
+                // Seeds are handed out in order, so that the first violation is among those begun.
+                done.stops |= self.stops_early && violations > 0;
+                drop(done);
+                shared.is_done.notify_all();
+                progress(seeds, violations);
             }
         };
         std::thread::scope(|scope| {
@@ -79,7 +112,30 @@ impl Campaign {
             work();
             drop(extra);
         });
-        summary.into_inner()
+        let mut done = shared.done.into_inner();
+        while done.absorb_next() {}
+        done.summary
+    }
+
+    /// The next seed, with its place; `None` at the end.
+    fn take(&self, shared: &Progress) -> Option<(u64, Run)> {
+        let mut next = shared.next.lock();
+        let at = *next;
+        if at >= self.seeds {
+            return None;
+        }
+        let mut done = shared.done.lock();
+        while !done.stops && done.summary.steering.absorbed() < at.saturating_sub(LAG) {
+            if !done.absorb_next() {
+                shared.is_done.wait(&mut done);
+            }
+        }
+        if done.stops {
+            return None;
+        }
+        let like = done.summary.steering.like(at).filter(|_| self.steers);
+        *next += 1;
+        Some((at, self.run_of(self.from + at, like)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use eciton_engine::base::Mutant;
+use eciton_engine::base::{Mutant, Rare};
 use eciton_sim::campaign::{Campaign, Summary};
 use eciton_sim::fault::FaultKind;
 use eciton_sim::outcome::{Outcome, Run, run_seed};
@@ -19,11 +19,13 @@ macro_rules! say {
 
 pub(crate) const HELP: &str = "\
 sim --seeds N [--from S] [--jobs J]     runs N seeds; the last line is `seeds N violations V`
-sim --seed S [--trace]                  replays one
+sim --seed S [--like L] [--trace]       replays one, with the settings of seed L
 sim --mutants [NAME...] [--seeds N]     breaks one rule at a time until a seed catches it
 sim scale                               lets a swarm grow over a model of a bucket; `sim scale --help`
 
   --scenario standalone|clustered|twins instead of each seed's own
+  --no-steer                            every seed has settings of its own: none takes over those of one that
+                                        reached what few reach
   --mutant NAME                         breaks a rule in the seeds that are run or replayed
   --faults                              tells how often each kind of fault was injected
   --no-shrink                           prints the first failure with all of its faults
@@ -45,6 +47,8 @@ pub(crate) struct Command {
     from: u64,
     jobs: Option<usize>,
     seed: Option<u64>,
+    like: Option<u64>,
+    no_steer: bool,
     trace: bool,
     /// Empty means all.
     mutants: Option<Vec<Mutant>>,
@@ -69,6 +73,8 @@ impl Command {
                     command.jobs = Some(usize::try_from(jobs).unwrap_or(1).max(1));
                 }
                 "--seed" => command.seed = Some(number(value()?)?),
+                "--like" => command.like = Some(number(value()?)?),
+                "--no-steer" => command.no_steer = true,
                 "--trace" => command.trace = true,
                 "--faults" => command.faults = true,
                 "--no-shrink" => command.no_shrink = true,
@@ -114,6 +120,7 @@ impl Command {
             mutant,
             scenario: self.scenario,
             stops_early: mutant.is_some(),
+            steers: !self.no_steer,
         }
     }
 
@@ -148,6 +155,7 @@ impl Command {
             self.print_failure(first);
         }
         print_kinds(&summary);
+        print_rare(&summary);
         #[allow(clippy::cast_precision_loss, reason = "for people")]
         let (seeds, steps) = (summary.seeds as f64, summary.steps as f64);
         say!(
@@ -163,6 +171,7 @@ impl Command {
     fn run_once(&self, seed: u64, trace: TraceMode) -> Outcome {
         run_seed(&Run {
             seed,
+            like: self.like,
             mutant: self.mutant,
             scenario: self.scenario,
             trace,
@@ -193,16 +202,18 @@ impl Command {
 
     /// The seed, what was broken, and a few faults that are enough.
     fn print_failure(&self, outcome: &Outcome) {
-        let seed = outcome.seed;
+        let Outcome { seed, like, .. } = *outcome;
         if let Some(violation) = &outcome.violation {
             say!("seed {seed}: {violation}");
         }
+        say!("replay: sim {}", self.replaying(seed, like));
         let shrunk = if self.no_shrink {
             outcome.clone()
         } else {
             shrink(outcome.clone(), SHRINK_RUNS_MAX, |suppressed| {
                 run_seed(&Run {
                     seed,
+                    like,
                     mutant: self.mutant,
                     scenario: self.scenario,
                     suppressed: suppressed.clone(),
@@ -219,16 +230,33 @@ impl Command {
         }
     }
 
+    /// The arguments that replay a seed.
+    fn replaying(&self, seed: u64, like: Option<u64>) -> String {
+        let mut args = format!("--seed {seed}");
+        if let Some(like) = like {
+            args += &format!(" --like {like}");
+        }
+        if let Some(scenario) = self.scenario {
+            let name = Scenario::ALL.iter().find(|(other, _)| *other == scenario);
+            args += &format!(" --scenario {}", name.map_or("", |(_, name)| name));
+        }
+        if let Some(mutant) = self.mutant {
+            args += &format!(" --mutant {}", snake_case(&format!("{mutant:?}")));
+        }
+        args
+    }
+
     fn run_mutants(&self, names: &[Mutant]) -> bool {
         let all = if names.is_empty() { Mutant::ALL } else { names };
         let seeds = self.seeds.unwrap_or(MUTANT_SEEDS);
         let mut missed = 0;
         for mutant in all {
             let summary = self.campaign(seeds, Some(*mutant)).run(|_, _| {});
-            let name = snake_case(*mutant);
+            let name = snake_case(&format!("{mutant:?}"));
             match summary.violations.first_key_value() {
                 Some((seed, outcome)) => {
-                    say!("{name} caught at seed {seed}");
+                    let like = outcome.like.map(|like| format!(" like {like}"));
+                    say!("{name} caught at seed {seed}{}", like.unwrap_or_default());
                     if let Some(violation) = &outcome.violation {
                         eprintln!("  {violation}");
                     }
@@ -246,6 +274,18 @@ impl Command {
 fn print_faults(summary: &Summary) {
     for kind in FaultKind::ALL {
         say!("{:>10} {kind:?}", summary.counts[kind as usize]);
+    }
+}
+
+/// How many seeds reached each rare branch, the seldom ones first.
+fn print_rare(summary: &Summary) {
+    let mut points: Vec<_> = Rare::ALL.iter().zip(summary.steering.seeds()).collect();
+    points.sort_by_key(|(_, seeds)| **seeds);
+    say!("seeds that reached each rare branch:");
+    for (point, seeds) in points {
+        let name = snake_case(&format!("{point:?}"));
+        let never = if *seeds == 0 { "  NEVER" } else { "" };
+        say!("{seeds:>10} {name}{never}");
     }
 }
 
@@ -274,15 +314,15 @@ fn scenario(name: &str) -> Result<Scenario, String> {
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
-    let mut all = Mutant::ALL.iter().copied();
-    all.find(|mutant| snake_case(*mutant) == name)
+    let mut all = Mutant::ALL.iter().chain(Mutant::APART).copied();
+    all.find(|mutant| snake_case(&format!("{mutant:?}")) == name)
         .ok_or(format!("no mutant `{name}`"))
 }
 
 /// `NoDedup` as `no_dedup`.
-fn snake_case(mutant: Mutant) -> String {
+fn snake_case(camel: &str) -> String {
     let mut name = String::new();
-    for c in format!("{mutant:?}").chars() {
+    for c in camel.chars() {
         if c.is_uppercase() && !name.is_empty() {
             name.push('_');
         }

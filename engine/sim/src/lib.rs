@@ -16,6 +16,7 @@
 //! | [`scenario`] | workloads with what they check |
 //! | [`history`] | whether what clients were told has an order that explains it |
 //! | [`outcome`], [`campaign`], [`shrink`] | runs |
+//! | [`steer`] | which settings are tried again, for what few runs reach |
 
 pub mod bus;
 pub mod campaign;
@@ -34,6 +35,7 @@ pub mod scale;
 pub mod scenario;
 pub mod shrink;
 pub mod spawner;
+pub mod steer;
 pub mod storage;
 pub mod trace;
 pub mod violation;

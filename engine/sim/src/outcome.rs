@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use eciton_engine::base::Mutant;
+use eciton_engine::base::{Mutant, Rare};
 
 use crate::fault::FAULT_KINDS;
 use crate::plan::Fault;
 use crate::scenario::{self, Scenario};
+use crate::steer::Reached;
 use crate::trace::TraceMode;
 use crate::violation::Violation;
 
@@ -17,12 +18,16 @@ use crate::violation::Violation;
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
+    /// The seed whose settings it had, if not its own.
+    pub like: Option<u64>,
     /// The broken promise, if any.
     pub violation: Option<Violation>,
     /// Every fault, those that were left out included.
     pub faults: Vec<Fault>,
     /// How often each kind of fault was injected.
     pub counts: [u64; FAULT_KINDS],
+    /// How often it reached each of [`Rare::ALL`].
+    pub reached: Reached,
     /// Steps that the run took.
     pub steps: u64,
     /// What happened, as far as it was to be kept.
@@ -41,6 +46,8 @@ impl Outcome {
 pub struct Run {
     /// The seed.
     pub seed: u64,
+    /// The seed whose settings it has, if not its own.
+    pub like: Option<u64>,
     /// The rule that is broken on purpose.
     pub mutant: Option<Mutant>,
     /// Faults that are left out, by number.
@@ -51,11 +58,21 @@ pub struct Run {
     pub scenario: Option<Scenario>,
 }
 
+impl Run {
+    /// The seed that its settings are drawn from.
+    pub fn settings(&self) -> u64 {
+        self.like.unwrap_or(self.seed)
+    }
+}
+
 /// Runs one seed. The same arguments give the same outcome, to the byte. A panic is a violation.
 pub fn run_seed(run: &Run) -> Outcome {
     quieten_panics();
     Mutant::set(run.mutant);
-    let scenario = run.scenario.unwrap_or_else(|| scenario::of_seed(run.seed));
+    Rare::take();
+    let scenario = run
+        .scenario
+        .unwrap_or_else(|| scenario::of_seed(run.settings()));
     let mut world = scenario.world(run);
     PANIC.set(Some(String::new()));
     let ended = catch_unwind(AssertUnwindSafe(|| scenario.run(&mut world)));
@@ -70,9 +87,11 @@ pub fn run_seed(run: &Run) -> Outcome {
     drop(plan);
     let outcome = Outcome {
         seed: run.seed,
+        like: run.like,
         violation: world.shared().violation(),
         faults,
         counts,
+        reached: Rare::take(),
         steps: world.steps(),
         trace: world.shared().trace.take(),
     };

@@ -55,6 +55,7 @@ mod tests {
     use super::*;
     use crate::fault::{FAULT_KINDS, FaultKind};
     use crate::plan::Fault;
+    use crate::steer::RARE_POINTS;
     use crate::violation::Violation;
 
     /// A run of 40 faults that breaks a promise if it has both of two of them.
@@ -70,6 +71,7 @@ mod tests {
         let is_broken = [7, 23].iter().all(|needed| !suppressed.contains(needed));
         Outcome {
             seed: 0,
+            like: None,
             violation: is_broken.then(|| Violation {
                 what: "planted".to_owned(),
                 step: 40,
@@ -77,6 +79,7 @@ mod tests {
             }),
             faults: faults.collect(),
             counts: [0; FAULT_KINDS],
+            reached: [0; RARE_POINTS],
             steps: 40,
             trace: Vec::new(),
         }

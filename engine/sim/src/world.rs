@@ -37,8 +37,10 @@ const IDENTITIES: u64 = 1 << 32;
 /// What a world begins with.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Decides everything.
+    /// Decides everything but the settings.
     pub seed: u64,
+    /// The seed that the settings are drawn from, most often the same.
+    pub settings: u64,
     /// Processes that faults may hit, from number 0 on.
     pub processes: u16,
     /// Further seats that no fault ends or pauses: who copies, who looks on.
@@ -77,6 +79,7 @@ pub struct World {
     disks: Vec<Arc<Disk>>,
     bus: Arc<BusHub>,
     seed: u64,
+    settings: u64,
     entropies: Random,
     mortals: u16,
     skews_ms: Vec<i64>,
@@ -114,6 +117,7 @@ impl World {
             schedule: Random::new(setup.seed, 1),
             disks: Vec::new(),
             seed: setup.seed,
+            settings: setup.settings,
             entropies: Random::new(setup.seed, 8),
             mortals: setup.processes,
             skews_ms,
@@ -142,6 +146,25 @@ impl World {
     /// A stream of random numbers for what a scenario does, a different one for each purpose.
     pub fn workload(&self, purpose: u64) -> Random {
         Random::new(self.seed, 1_000 + purpose)
+    }
+
+    /// The seed that the settings are drawn from.
+    pub fn settings(&self) -> u64 {
+        self.settings
+    }
+
+    /// The stream that a scenario draws its settings from, to be followed by [`World::after_settings`].
+    pub fn workload_settings(&self) -> Random {
+        Random::new(self.settings, 1_000)
+    }
+
+    /// The stream for what a scenario does once its settings are drawn: the rest of that stream where they are
+    /// the seed's own.
+    pub fn after_settings(&self, drawn: Random) -> Random {
+        match self.settings == self.seed {
+            true => drawn,
+            false => self.workload(0),
+        }
     }
 
     /// A disk, by number.

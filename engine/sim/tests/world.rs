@@ -30,6 +30,7 @@ const OF: InstanceId = InstanceId(1);
 fn world(seed: u64, rates: Rates) -> World {
     World::new(Setup {
         seed,
+        settings: seed,
         processes: 2,
         bystanders: 1,
         rates,
@@ -152,6 +153,32 @@ fn a_seed_repeats_to_the_byte_and_seeds_differ() {
 }
 
 #[test]
+fn a_seed_takes_the_settings_of_its_like_and_repeats_to_the_byte() {
+    let run = |seed, like| {
+        run_seed(&Run {
+            seed,
+            like,
+            trace: TraceMode::Full,
+            ..Run::default()
+        })
+    };
+    for (seed, like) in [(1, 2), (3, 8), (9, 7)] {
+        let own = run(seed, None);
+        assert_eq!(own.trace, run(seed, Some(seed)).trace, "its own settings");
+        let steered = run(seed, Some(like));
+        assert_eq!(
+            steered.trace,
+            run(seed, Some(like)).trace,
+            "{seed} like {like}"
+        );
+        assert_eq!(steered.reached, run(seed, Some(like)).reached);
+        assert_ne!(steered.trace, own.trace, "{seed} like {like}");
+        assert_ne!(steered.trace, run(like, None).trace, "{seed} like {like}");
+        assert!(steered.violation.is_none(), "{:?}", steered.violation);
+    }
+}
+
+#[test]
 fn a_fault_that_is_left_out_changes_nothing_before_it() {
     let outcome = |seed, suppressed: BTreeSet<u64>| {
         run_seed(&Run {
@@ -192,19 +219,21 @@ fn threads_make_no_difference() {
     let summary = |jobs| {
         let campaign = Campaign {
             from: 100,
-            seeds: 24,
+            seeds: 160,
             jobs,
             mutant: Some(Mutant::AcceptTorn),
             scenario: None,
             stops_early: false,
+            steers: true,
         };
         campaign.run(|_, _| {})
     };
     let (one, three) = (summary(1), summary(3));
     assert_eq!(
         (one.seeds, one.steps, one.counts),
-        (24, three.steps, three.counts)
+        (160, three.steps, three.counts)
     );
+    assert_eq!(one.steering.seeds(), three.steering.seeds());
     let violations = |summary: &Summary| -> Vec<_> {
         let all = summary.violations.iter();
         all.map(|(seed, outcome)| (*seed, outcome.violation.clone()))

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod metric;
 pub mod mutant;
 pub mod op;
+pub mod rare;
 pub mod run_ref;
 pub mod spawn;
 pub mod sync;
@@ -26,4 +27,5 @@ pub use ids::{FloorId, Generation, InstanceId, ManifestId, Position, SegmentId, 
 pub use key::{Blob, Datum, Decimal, Desc, Direction, Key, KeyBuilder, Timestamp, Uuid};
 pub use mutant::Mutant;
 pub use op::Op;
+pub use rare::Rare;
 pub use run_ref::RunRef;

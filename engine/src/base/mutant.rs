@@ -5,11 +5,13 @@
 //!
 //! Two comparisons have no mutant here, because on one path nothing goes wrong without them: a successor's
 //! `prev`, and the identity after a sync. Both matter as soon as a second process completes a slot on a second
-//! path; the model of failover (`engine/models`) breaks both and shows what follows. That
-//! a slot stands on storage before the next one is written, although it came over the bus, has none: bytes count only
-//! from those who have the same storage (S14), and they offer them once they are durable. That a manifest carries
+//! path; the model of failover (`engine/models`) breaks both and shows what follows. That a manifest carries
 //! the largest collected number is a second lock on one door: an intent that refers to what was collected read a
 //! state before the collect record, and nobody judges it who begins after that.
+//!
+//! [`Mutant::PredecessorUnread`] would break no promise by itself, since bytes from the bus count only from those who
+//! have the same storage (S14), and these offer them once they are durable. It is caught by the assert that holds I1
+//! in `log/slots.rs`. The rules of [`Mutant::APART`] are second locks, too, each with a reason of its own.
 
 /// A rule of the protocol that can be broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,8 +30,12 @@ pub enum Mutant {
     RangeIgnored,
     /// S5: an exhausted scan is remembered only up to the last key returned.
     ShortRange,
+    /// S5: a reverse scan that a limit cut is remembered without the last key returned.
+    ReverseShort,
     /// S4: a transaction is sent with a later position without looking at the slots between.
     ResendBlind,
+    /// S4: a transaction is sent with a later position although it or its cancel stands in a slot between.
+    RaiseSettled,
     /// S8: "aborted" is claimed although the slots were not read without a gap.
     GapDead,
     /// S5: a cancel is accepted without looking at the window.
@@ -48,14 +54,22 @@ pub enum Mutant {
     ReadNoSync,
     /// I1: a sync is not followed by another look at the name.
     SyncNoConfirm,
+    /// I1: the slot before, which came over the bus, is not looked for on storage.
+    PredecessorUnread,
     /// S11: floors are not probed.
     NoFloorProbe,
+    /// S11: a process that begins again from a manifest keeps the window of before.
+    ReloadKeepsWindow,
+    /// S11: a manifest that lies below the floor counts.
+    ManifestBelowFloor,
     /// S12: slots and manifests are deleted before the floor exists.
     FloorLate,
     /// S12: deleting begins before the floor is durable.
     FloorNotDurable,
     /// S12: the floor ignores the oldest retained manifest.
     FloorHigh,
+    /// S12: the floor ignores how far transactions may lag.
+    FloorNoWindow,
     /// S12: a folder that lost puts its work on the winner unconditionally.
     FoldTwice,
     /// S12: a folder that lost keeps its segments under their old tag.
@@ -94,6 +108,10 @@ pub enum Mutant {
     AcceptTorn,
     /// S2: what was read at the end of an append file is exposed without a sync.
     ReopenNoSync,
+    /// S2: a torn end is written over where it stands, and not left behind.
+    TornOverwritten,
+    /// S2: a log file that an earlier process began, and did not write to, is passed over.
+    TakeUpLeftOut,
     /// S7: a slot from the bus is not held against the hash of the one before it.
     HintUnchained,
     /// S4: an intent of another history is judged.
@@ -120,7 +138,9 @@ impl Mutant {
         Mutant::MergeNoConflict,
         Mutant::RangeIgnored,
         Mutant::ShortRange,
+        Mutant::ReverseShort,
         Mutant::ResendBlind,
+        Mutant::RaiseSettled,
         Mutant::GapDead,
         Mutant::CancelNoWindow,
         Mutant::CancelIgnored,
@@ -130,7 +150,9 @@ impl Mutant {
         Mutant::ExistsIsFailure,
         Mutant::ReadNoSync,
         Mutant::SyncNoConfirm,
+        Mutant::PredecessorUnread,
         Mutant::NoFloorProbe,
+        Mutant::ReloadKeepsWindow,
         Mutant::FloorLate,
         Mutant::FloorNotDurable,
         Mutant::FloorHigh,
@@ -160,6 +182,29 @@ impl Mutant {
         Mutant::TurnBlind,
         Mutant::TurnKept,
         Mutant::TurnTold,
+    ];
+
+    /// Those that break no promise by themselves, so that no seed catches them: `sim/tests/apart.rs` shows each where
+    /// it stands.
+    ///
+    /// - [`Mutant::ManifestBelowFloor`]: a manifest that a process creates after it slept through two collections
+    ///   stands on storage in any case. Nobody else begins with it, since who looks for manifests begins at the
+    ///   floor's; whether it counts decides only what its own process rests on until it reads the next slot, finds
+    ///   that below the floor, and begins again. No floor and no collection follows from it: both begin at the floor,
+    ///   and delete nothing unless all manifests from there on are there.
+    /// - [`Mutant::FloorNoWindow`]: the slots that it gives up are folded into a durable manifest. Who still needs
+    ///   them begins again from that; what it has submitted is then too old or unknown, which is what it would be
+    ///   told. It costs transactions that could have committed.
+    /// - [`Mutant::TornOverwritten`]: no sector within a slot begins like a slot, so what a longer torn slot leaves
+    ///   behind a shorter one that is written over it is a torn end again. A slot of a program from before that rule
+    ///   could hold one, which is why torn ends are left.
+    /// - [`Mutant::TakeUpLeftOut`]: nothing of a file without a head counts, readers come to it only where the file
+    ///   before ends, and collection passes it over.
+    pub const APART: &[Mutant] = &[
+        Mutant::ManifestBelowFloor,
+        Mutant::FloorNoWindow,
+        Mutant::TornOverwritten,
+        Mutant::TakeUpLeftOut,
     ];
 
     /// Whether this rule is broken on this thread.

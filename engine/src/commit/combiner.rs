@@ -12,7 +12,7 @@ use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{RACES_MAX, RELOADS_MAX, STALE_BUCKET_MS_MAX, STALE_MS_MAX};
 use crate::base::{
-    Error, Generation, InstanceId, ManifestId, Mutant, Position, Result, TxId, metric,
+    Error, Generation, InstanceId, ManifestId, Mutant, Position, Rare, Result, TxId, metric,
 };
 use crate::coord::{Answer, Coordinator, Intent, Origin, Writes};
 use crate::fold::{Base, FoldPoint, Folder, LogPlace, RunLayer, View, ViewCell};
@@ -228,6 +228,7 @@ impl Combiner {
                 }
             }
         }
+        Rare::RacesLost.seen();
         let lost = Error::Invalid("every slot was another process's".to_owned());
         self.fail(&open, &AppendError::NotWritten(lost), combined);
     }
@@ -247,6 +248,7 @@ impl Combiner {
                     continue;
                 }
                 Verdict::Withdraw => {
+                    Rare::WithdrawWritten.seen();
                     judged.withdrawn.push(Arc::clone(intent));
                     continue;
                 }
@@ -254,7 +256,10 @@ impl Combiner {
                     judged.decided.push((Arc::clone(intent), outcome));
                     continue;
                 }
-                Verdict::Settled(n) => Answer::Committed(n),
+                Verdict::Settled(n) => {
+                    Rare::SettledBefore.seen();
+                    Answer::Committed(n)
+                }
                 Verdict::Reject(refusal) => refused(refusal),
                 Verdict::Later if intent.origin == Origin::Foreign => continue,
                 Verdict::Later => {
@@ -578,7 +583,7 @@ impl Combiner {
             let header = &followed.slot.header;
             match self.window.contradiction(&followed.slot.records) {
                 None => return Ok(Some(followed)),
-                Some(_) if !followed.stored => {}
+                Some(_) if !followed.stored => Rare::HintContradicted.seen(),
                 Some(txid) => {
                     let detail = format!("transaction {txid} has an outcome before it");
                     return Err(Error::corrupt(
@@ -596,6 +601,7 @@ impl Combiner {
             unreachable!("nobody else collects what one process alone writes")
         };
         log.writable()?;
+        Rare::Reloaded.seen();
         let before = log.last().0;
         let storage = Arc::clone(&self.folder.storage);
         let mut floors = Floors::find(Arc::clone(&storage)).await?;
@@ -618,7 +624,9 @@ impl Combiner {
         self.window.collect(manifest.collected);
         self.chain.reset(last.0, last.1);
         let view = View::of(base.manifest, base.runs);
-        self.window.reset(last.0, Arc::clone(view.active()));
+        if !Mutant::ReloadKeepsWindow.on() {
+            self.window.reset(last.0, Arc::clone(view.active()));
+        }
         self.view.update(|_| view);
         Ok(())
     }
@@ -635,9 +643,12 @@ impl Combiner {
         if Mutant::ResendBlind.on() {
             return Some(raised);
         }
+        if self.window.settled(intent.txid).is_some() {
+            Rare::OpenAndSettled.seen();
+        }
         let is_known = intent.read_at >= self.window.base() && intent.read_at < applied;
         // A cancel says through which position its target is absent.
-        let is_settled = |txid| self.window.settled(txid).is_some();
+        let is_settled = |txid| self.window.settled(txid).is_some() && !Mutant::RaiseSettled.on();
         let is_late = matches!(intent.writes, Writes::Cancel(target) if is_settled(target));
         let is_free = !is_late
             && !is_settled(intent.txid)

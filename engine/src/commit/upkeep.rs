@@ -17,7 +17,7 @@ use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
 use crate::base::spawn::Spawner;
-use crate::base::{Error, Position, Result, metric};
+use crate::base::{Error, Position, Rare, Result, metric};
 use crate::fold::{FoldOutcome, FoldPoint, Folder, Scope, ViewCell};
 use crate::storage::{LockGuard, Medium};
 
@@ -243,6 +243,9 @@ impl Upkeep {
         if self.folder.shared && lease.is_none() && !self.is_beyond(self.overdue_percent) {
             self.look_later();
             return Ok(());
+        }
+        if self.folder.shared && lease.is_none() {
+            Rare::FoldOverdue.seen();
         }
         self.fold_locked().await?;
         drop(lease);

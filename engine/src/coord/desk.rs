@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::bus::{Answered, Mailbox, OfferId};
 use super::wire::{Heard, encode_answer};
 use super::{Answer, Intent, Turn};
-use crate::base::{InstanceId, Mutant, Position, TxId};
+use crate::base::{InstanceId, Mutant, Position, Rare, TxId};
 
 /// Intents in one offer at most.
 const OFFER_INTENTS_MAX: usize = 1024;
@@ -82,18 +82,23 @@ impl Desk {
             !was_offered || self.shown.contains(&txid),
             "{txid} was on the bus and was never shown"
         );
+        if was_offered {
+            Rare::OfferedAgain.seen();
+        }
         self.is_led || was_offered
     }
 
     /// Forgets `txid` unless it was ever offered; `false` if it was.
     pub(super) fn withdraw(&mut self, txid: TxId) -> bool {
         if self.shown.contains(&txid) {
+            Rare::WithdrawnTooLate.seen();
             return false;
         }
         assert!(
             !self.offered.contains_key(&txid),
             "{txid} is on the bus and was never shown"
         );
+        Rare::Withdrawn.seen();
         self.forget(txid);
         true
     }
@@ -193,7 +198,10 @@ impl Desk {
         let is_open = place.is_some_and(|place| self.mine.contains_key(place));
         match heard {
             Heard::Committed(n) => self.settle(txid, Answer::Committed(n), false),
-            Heard::Rejected if is_open => drop(self.refused.insert(txid)),
+            Heard::Rejected if is_open => {
+                Rare::RefusalHeard.seen();
+                self.refused.insert(txid);
+            }
             Heard::Rejected => {}
         }
     }
@@ -276,6 +284,7 @@ impl Desk {
                 // Published by this process, on a bus that does not know: as a foreign one it might be refused
                 // for good although others can still commit it.
                 if self.places.contains_key(&intent.txid) || !seen.insert(intent.txid) {
+                    Rare::OwnIntentCameBack.seen();
                     continue;
                 }
                 if !fits(taken.len(), &intent) {

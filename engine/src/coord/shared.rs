@@ -18,7 +18,7 @@ use super::{Answer, Bus, Coordinator, Intent, Lease, Origin, Token, Turn};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{PATIENCE_MS_MAX, PATIENCE_MS_MIN};
-use crate::base::{InstanceId, Position, TxId};
+use crate::base::{InstanceId, Position, Rare, TxId};
 
 /// How many average slots a submitter waits for its answer before it combines itself (S4).
 const PATIENCE_SLOTS: u64 = 3;
@@ -123,6 +123,7 @@ impl SharedCoordinator {
             self.offer().await;
             let left_ns = deadline_ns.saturating_sub(self.clock.monotonic_ns());
             if left_ns == 0 {
+                Rare::PatienceLost.seen();
                 break;
             }
             let (mailbox, left_ms) = (Mailbox(self.owner), left_ns.div_ceil(NS_A_MS));
@@ -262,7 +263,11 @@ fn pass_on(desk: &Arc<Mutex<Desk>>) {
     if let Some(heir) = heir {
         let again = Arc::clone(desk);
         // If the heir has gone away, the token dropped with the message passes itself on.
-        drop(heir.send(Turn::Combine(Token::new(move || pass_on(&again)))));
+        let unsent = heir.send(Turn::Combine(Token::new(move || pass_on(&again))));
+        if unsent.is_err() {
+            Rare::HeirGone.seen();
+        }
+        drop(unsent);
     }
 }
 

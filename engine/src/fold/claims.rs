@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::base::{ManifestId, Mutant, SegmentId};
+use crate::base::{ManifestId, Mutant, Rare, SegmentId};
 
 /// The claims of one process. Cheap to clone; a clone is another handle on the same.
 #[derive(Clone, Default)]
@@ -32,6 +32,9 @@ impl Claims {
     /// no collection which has begun already can be about.
     pub fn claim(&self, tag: ManifestId, unique: u128) -> Claim {
         let mut claimed = self.0.lock();
+        if tag <= claimed.passed {
+            Rare::ClaimTaggedLater.seen();
+        }
         let tag = tag.0.max(claimed.passed.0 + 1);
         let id = SegmentId { tag, unique };
         let is_fresh = claimed.ids.insert(id);

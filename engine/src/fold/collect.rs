@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::folder::Folder;
 use super::manifest::Manifest;
-use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Result, SegmentId};
+use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Rare, Result, SegmentId};
 use crate::log::file::is_begun;
 use crate::log::once::{Owner, confirm, create_once};
 use crate::log::{Body, Floor, Floors, Replay, Strictness};
@@ -102,6 +102,7 @@ impl Folder {
         claimed: BTreeSet<SegmentId>,
     ) -> Result<u64> {
         let Some(mut needed) = self.needed_segments(manifest, log).await? else {
+            Rare::CollectionGivenUp.seen();
             return Ok(0);
         };
         needed.extend(claimed);
@@ -180,6 +181,7 @@ impl Folder {
                 None if manifests.is_empty() => match self.oldest_after(next).await? {
                     // A copy that has become its own begins with the manifest that counted.
                     Some(oldest) if first == ManifestId(0) => {
+                        Rare::CopyCollected.seen();
                         next = oldest;
                         continue;
                     }
@@ -233,7 +235,10 @@ impl Folder {
         let bytes = raised.encode(next);
         match create_once(&*self.storage, &name, &bytes).await? {
             Owner::Us => {}
-            Owner::Others | Owner::Nobody => return Ok(outcome),
+            Owner::Others | Owner::Nobody => {
+                Rare::FloorRaceLost.seen();
+                return Ok(outcome);
+            }
         }
         if Mutant::FloorNotDurable.on() {
             outcome = self.sweep(next, raised, outcome).await?;
@@ -269,7 +274,7 @@ impl Folder {
         }
         let lag = Position(applied.0.saturating_sub(self.bounds.window_slots_max));
         let mut slot = match oldest.place {
-            _ if keep.window => oldest.folded.min(lag),
+            _ if keep.window && !Mutant::FloorNoWindow.on() => oldest.folded.min(lag),
             // It refers to the file in which its last slot stands.
             Some(_) => oldest.folded,
             None => oldest.folded.next(),

@@ -19,7 +19,9 @@ use super::publish::{Fold, Piece};
 use super::sink::RunSink;
 use super::view::{Layer, RunLayer, View, ViewCell};
 use crate::base::entropy::Entropy;
-use crate::base::{Bounds, Error, Generation, ManifestId, Op, Position, Result, RunRef, SegmentId};
+use crate::base::{
+    Bounds, Error, Generation, ManifestId, Op, Position, Rare, Result, RunRef, SegmentId,
+};
 use crate::coord::KeyRange;
 use crate::log::{Body, Slot};
 use crate::storage::{Name, Storage};
@@ -308,6 +310,7 @@ impl Folder {
         self.storage.sync_names(&name).await?;
         let after = self.storage.stat(&name).await?;
         if before.is_none() || before != after {
+            Rare::SegmentVanished.seen();
             let object = name.to_string();
             return Err(Error::SnapshotTooOld { object });
         }

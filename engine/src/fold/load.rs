@@ -6,7 +6,7 @@ use super::folder::{Folder, missing};
 use super::manifest::Manifest;
 use super::view::RunLayer;
 use crate::base::limits::{MANIFEST_LEN_MAX, NUMBER_MAX, RELOADS_MAX};
-use crate::base::{Error, ManifestId, Result};
+use crate::base::{Error, ManifestId, Rare, Result};
 use crate::log::{Floors, Strictness};
 use crate::storage::Name;
 
@@ -31,6 +31,7 @@ impl Folder {
             match self.load_once(strictness, at_least).await {
                 // Collected between the listing and the reading: look again.
                 Err(Error::SnapshotTooOld { object }) if self.shared => {
+                    Rare::LoadedAgain.seen();
                     failure = Some(missing(object));
                 }
                 Err(error @ Error::Corrupt { .. }) if self.shared => {

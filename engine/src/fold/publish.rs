@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::folder::{FoldPoint, Folder};
 use super::manifest::{Manifest, RunEntry};
 use super::view::{Layer, RunLayer, TablePart, View, ViewCell};
-use crate::base::{Error, ManifestId, Mutant, Position, Result, RunRef, SegmentId};
+use crate::base::{Error, ManifestId, Mutant, Position, Rare, Result, RunRef, SegmentId};
 use crate::log::Floors;
 use crate::log::once::{Owner, confirm, create_once};
 use crate::storage::{Name, Operation};
@@ -166,7 +166,10 @@ impl Folder {
                         self.confirm(&manifest).await? && self.is_above_floor(&manifest).await?;
                     return Ok(counts.then_some(manifest));
                 }
-                Owner::Nobody => return Ok(None),
+                Owner::Nobody => {
+                    Rare::ManifestVanished.seen();
+                    return Ok(None);
+                }
                 // Another process; or this one, which could not read it back.
                 Owner::Others => {
                     let Some(winner) = self.manifest(manifest.id).await? else {
@@ -191,8 +194,10 @@ impl Folder {
     /// Puts a fold on a newer manifest; `false` if something that it folds is no longer unfolded there.
     pub(super) async fn rebase(&self, fold: &mut Fold, newer: Manifest) -> Result<bool> {
         if !fold.survives(&newer) && !Mutant::FoldTwice.on() {
+            Rare::FoldLost.seen();
             return Ok(false);
         }
+        Rare::FoldRebased.seen();
         fold.base = newer;
         // A collector that is this very process knows what it has claimed.
         if self.shared && !Mutant::NoRetag.on() {
@@ -226,10 +231,15 @@ impl Folder {
             return Ok(true);
         }
         let mut floors = Floors::find(Arc::clone(&self.storage)).await?;
-        Ok(manifest.id >= floors.probe().await?.1.manifest)
+        let is_above = manifest.id >= floors.probe().await?.1.manifest;
+        if !is_above {
+            Rare::ManifestBelowFloor.seen();
+        }
+        Ok(is_above || Mutant::ManifestBelowFloor.on())
     }
 
     fn halt(&self, name: &Name, error: Error) -> Error {
+        Rare::FoldHalted.seen();
         *self.halted.lock() = Some(format!("publishing {name}: {error}"));
         error
     }
@@ -313,6 +323,7 @@ impl Folder {
             let is_older =
                 view.manifest.id >= manifest.id || view.manifest.folded > manifest.folded;
             if is_older || applied < manifest.folded {
+                Rare::ManifestNotAdopted.seen();
                 return view.clone();
             }
             let mut layers: Vec<Layer> = Vec::with_capacity(runs.len() + 2);

@@ -10,7 +10,7 @@ use super::slot::{self, Slot, SlotHeader};
 use crate::base::limits::{
     LOG_ALLOCATE_LEN_MAX, LOG_ALLOCATE_LEN_MIN, LOG_FILE_LEN_MAX, SECTOR_LEN,
 };
-use crate::base::{Error, Generation, Mutant, Position, Result};
+use crate::base::{Error, Generation, Mutant, Position, Rare, Result};
 use crate::storage::{AppendFile, Name, Storage};
 
 /// Why a slot was not appended.
@@ -83,7 +83,8 @@ impl LogWriter {
         let next = self.last.next();
         if self.file.as_ref().is_some_and(|file| file.first < next) {
             let name = Name::log(self.generation, next);
-            if self.storage.stat(&name).await?.is_some() {
+            if self.storage.stat(&name).await?.is_some() && !Mutant::TakeUpLeftOut.on() {
+                Rare::FileTakenUp.seen();
                 self.leave_file().await;
             }
         }
@@ -100,11 +101,16 @@ impl LogWriter {
         let (generation, first, offset) = (file.generation, file.first, file.offset);
         let torn = file.torn.is_some();
         if torn && offset == FIRST_SLOT_OFFSET {
+            Rare::TornFileBegunAgain.seen();
             // Not one slot of it counts, and the next file would have its name: begin it again.
             handle.truncate(offset).await?;
         }
         // A torn end is left behind for good: the next file's head says how much of this one counts.
-        if torn && offset > FIRST_SLOT_OFFSET || generation != self.generation {
+        let is_left = torn && offset > FIRST_SLOT_OFFSET && !Mutant::TornOverwritten.on();
+        if is_left || generation != self.generation {
+            if torn {
+                Rare::TornEndLeft.seen();
+            }
             self.prev_file = Some(PrevFile {
                 generation,
                 first,
@@ -215,6 +221,7 @@ impl LogWriter {
         if let Err(error) = file.handle.write_durable(file.offset, &bytes).await {
             // Never tried again: after a failed sync the medium may have dropped the pages and yet
             // report success the second time.
+            Rare::AppendHalted.seen();
             self.halted = Some(format!("writing slot {n} to {}: {error}", file.name));
             return Err(AppendError::Unknown(error));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::once::confirm;
 use crate::base::checksum::checksum64;
 use crate::base::limits::{FLOOR_LEN_MAX, NUMBER_MAX, RELOADS_MAX};
-use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Result};
+use crate::base::{Error, FloorId, ManifestId, Mutant, Position, Rare, Result};
 use crate::storage::{Name, Storage};
 
 const MAGIC: [u8; 4] = *b"ECFL";
@@ -112,6 +112,7 @@ impl Floors {
                 return Ok(floors);
             }
             assert_eq!(floors.floor, Floor::default(), "nothing was read");
+            Rare::FloorListedAndGone.seen();
         }
         floors.id = FloorId(0);
         floors.probe().await?;
@@ -163,11 +164,15 @@ impl Floors {
                         format!("{floor:?} lies below the floor before it, {:?}", self.floor);
                     return Err(Error::corrupt(name, detail));
                 }
+                if known_id.0 > 0 && self.id > known_id {
+                    Rare::FloorsPassed.seen();
+                }
                 (self.id, self.floor) = (next, floor);
                 tries = 0;
                 continue;
             }
             // Gone again before it was durable: read it once more. An older floor must not pass for the newest.
+            Rare::FloorVanished.seen();
             tries += 1;
             if tries >= RELOADS_MAX {
                 return Err(Error::corrupt(name, "it does not become durable"));
@@ -182,6 +187,7 @@ impl Floors {
     pub async fn check(&mut self, n: Position) -> Result<()> {
         let (id, floor) = self.probe().await?;
         if n < floor.slot {
+            Rare::SlotBelowFloor.seen();
             let object = format!("slot {n}, below {}", Name::floor(id));
             return Err(Error::SnapshotTooOld { object });
         }

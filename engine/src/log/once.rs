@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::base::{Mutant, Result};
+use crate::base::{Mutant, Rare, Result};
 use crate::storage::{Created, Medium, Name, Storage};
 
 /// Bytes from the front of an object that tell it from any other under its name: they hold a nonce or a
@@ -35,10 +35,21 @@ pub async fn create_once(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Re
     let created = storage.create(name, bytes).await;
     match created {
         Ok(Created::New) => Ok(Owner::Us),
-        Ok(Created::Exists) => owner(storage, name, bytes).await,
+        Ok(Created::Exists) => {
+            let owner = owner(storage, name, bytes).await;
+            if matches!(owner, Ok(Owner::Us)) {
+                Rare::ExistsWasOurs.seen();
+            }
+            owner
+        }
         Err(error) => match owner(storage, name, bytes).await {
             Ok(Owner::Nobody) | Err(_) => Err(error),
-            owner => owner,
+            Ok(owner) => {
+                if owner == Owner::Us {
+                    Rare::FailedCreateWon.seen();
+                }
+                Ok(owner)
+            }
         },
     }
 }
@@ -79,9 +90,11 @@ pub async fn confirm(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result
         return Ok(true);
     }
     let Some(after) = storage.stat(name).await? else {
+        Rare::NameLostInSync.seen();
         return Ok(false);
     };
     if after.identity != before.identity {
+        Rare::ObjectChangedInSync.seen();
         return Ok(false);
     }
     let head = head(storage, name).await?;

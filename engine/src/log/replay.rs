@@ -21,7 +21,7 @@ use super::file::{FIRST_SLOT_OFFSET, FileHead, HeadFault};
 use super::record::Body;
 use super::slot::{self, SLOT_MAGIC, Slot, SlotFault};
 use crate::base::limits::{LOG_FILE_LEN_MAX, RELOADS_MAX, SECTOR_LEN, SLOT_LEN_MAX};
-use crate::base::{Error, Generation, Position, Result};
+use crate::base::{Error, Generation, Position, Rare, Result};
 use crate::storage::{Name, Object, Storage};
 
 const CHUNK_LEN: u64 = 1024 * 1024;
@@ -235,7 +235,10 @@ impl Replay {
                 match file.look(want).await? {
                     Here::Slot(slot) => return self.accept(slot).map(Some),
                     Here::Zeros => {}
-                    Here::Torn(detail) => file.torn = Some(detail),
+                    Here::Torn(detail) => {
+                        Rare::TornEndRead.seen();
+                        file.torn = Some(detail);
+                    }
                     Here::Damaged(detail) => {
                         let detail = format!("slot {want} at byte {}: {detail}", file.offset);
                         return Err(Error::corrupt(&file.name, detail));
@@ -273,7 +276,10 @@ impl Replay {
         }
         let head = match FileHead::decode(&first) {
             Ok(head) => head,
-            Err(HeadFault::Absent) => return Ok(None),
+            Err(HeadFault::Absent) => {
+                Rare::HeadlessFileRead.seen();
+                return Ok(None);
+            }
             Err(HeadFault::Broken(detail)) => return Err(Error::corrupt(name, detail)),
             Err(HeadFault::TooNew { version }) => return Err(too_new(&name, version)),
         };
@@ -423,7 +429,10 @@ impl OpenFile {
                 // Beside a running writer the slot may have been completed since it was looked at.
                 self.ahead = Bytes::new();
                 match self.decode_here().await? {
-                    Ok(slot) => Ok(Here::Slot(slot)),
+                    Ok(slot) => {
+                        Rare::SlotCompletedMeanwhile.seen();
+                        Ok(Here::Slot(slot))
+                    }
                     Err(_) => Ok(Here::Damaged(format!(
                         "{fault}, yet slot {later} after it is whole"
                     ))),

@@ -11,7 +11,7 @@ use super::once::{Owner, confirm, create_once};
 use super::record::{Body, Record};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
 use crate::base::limits::SLOT_FILE_LEN_MAX;
-use crate::base::{Error, Generation, Mutant, Position, Result};
+use crate::base::{Error, Generation, Mutant, Position, Rare, Result};
 use crate::storage::{Medium, Name, Operation, Storage};
 
 /// What became of a slot that this process tried to create.
@@ -112,13 +112,20 @@ impl SlotLog {
         let slot = decode(&name, &bytes)?;
         if !self.continues(&slot) {
             // A slot that was created below the floor may continue anything.
-            self.floors.check(n).await?;
+            let checked = self.floors.check(n).await;
+            if checked.is_err() {
+                Rare::SlotBelowFloorFollowsNothing.seen();
+            }
+            checked?;
             let detail = format!("it does not follow slot {} of this log", self.last);
             return Err(Error::corrupt(name, detail));
         }
         let durable = self.durable(&name, &slot, &bytes).await?;
         // A slot that is not durable is gone: storage lost it, and the log ends here; or it was collected
         // while this process slept, and the log does not.
+        if !durable {
+            Rare::ReadSlotVanished.seen();
+        }
         self.floors.check(n).await?;
         Ok(durable.then_some(Followed { slot, stored: true }))
     }
@@ -148,6 +155,9 @@ impl SlotLog {
         let slot = slot::decode(bytes).ok()?;
         let is_next = slot.header.n == self.last.next();
         let fits = self.continues(&slot) || (is_next && Mutant::HintUnchained.on());
+        if !fits {
+            Rare::HintRefused.seen();
+        }
         fits.then_some(slot)
     }
 
@@ -208,6 +218,7 @@ impl SlotLog {
         if let Err(Error::Storage { op, .. }) = &confirmed
             && *op == Operation::SyncNames.as_str()
         {
+            Rare::SlotsHalted.seen();
             self.halted = Some(format!("making the name of {name} durable failed"));
         }
         confirmed
@@ -270,13 +281,21 @@ impl SlotLog {
         });
         match owner? {
             Owner::Us => {}
-            Owner::Others | Owner::Nobody => return Ok(Attempt::Lost),
+            Owner::Others => {
+                Rare::SlotLost.seen();
+                return Ok(Attempt::Lost);
+            }
+            Owner::Nobody => {
+                Rare::SlotVanished.seen();
+                return Ok(Attempt::Lost);
+            }
         }
         if Mutant::EarlyAnswer.on() {
             self.late = Some((name.clone(), bytes.clone()));
         } else if !Mutant::NoDirectorySync.on() && !self.is_durable_at_once() {
             let confirmed = self.confirm(&name, &bytes).await;
             if !confirmed.map_err(AppendError::Unknown)? {
+                Rare::SlotNotDurable.seen();
                 return Ok(Attempt::Lost);
             }
         }
@@ -315,11 +334,12 @@ impl SlotLog {
             self.confirmed,
             self.last
         );
-        if self.confirmed == self.last {
+        if self.confirmed == self.last || Mutant::PredecessorUnread.on() {
             return Ok(true);
         }
         let name = Name::log(self.last_under, self.last);
         let Some(bytes) = self.storage.read_at_most(&name, SLOT_FILE_LEN_MAX).await? else {
+            Rare::PredecessorGone.seen();
             self.floors.check(self.last).await?;
             return Ok(false);
         };

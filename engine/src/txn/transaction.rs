@@ -512,12 +512,16 @@ fn reach<'a>(context: &'a Context, snapshot: &Snapshot) -> Reach<'a> {
 fn read_part(mut bounds: KeyRange, last: Option<Bytes>, reverse: bool) -> KeyRange {
     match last {
         None => {}
-        Some(last) if reverse => bounds.from = last,
+        Some(last) if reverse && !Mutant::ReverseShort.on() => bounds.from = last,
         Some(last) => {
             // The first key after `last`: the range's end is excluded.
             let mut after = last.to_vec();
             after.push(0);
-            bounds.to = after.into();
+            *(if reverse {
+                &mut bounds.from
+            } else {
+                &mut bounds.to
+            }) = after.into();
         }
     }
     bounds

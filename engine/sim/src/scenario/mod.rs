@@ -25,7 +25,7 @@ pub enum Scenario {
 /// Of so many seeds one is standalone.
 const STANDALONE_EVERY: u64 = 8;
 /// Of so many other seeds one is about clones and roll-backs.
-const TWINS_EVERY: u64 = 15;
+const TWINS_EVERY: u64 = 7;
 
 /// Of a hundred seeds so many are about clients that change the same few records in turn.
 const CONTENDED_PERCENT: u64 = 12;

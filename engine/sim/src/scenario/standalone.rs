@@ -52,7 +52,7 @@ const CLUSTERED_ONLY: [FaultKind; 10] = [
 
 /// Its world: a local disk.
 pub fn setup(run: &Run) -> Setup {
-    let mut random = Random::new(run.seed, 7);
+    let mut random = Random::new(run.settings(), 7);
     let mut rates = Rates::draw(&mut random);
     rates.without(&CLUSTERED_ONLY);
     // The machine goes down with its disk.
@@ -62,6 +62,7 @@ pub fn setup(run: &Run) -> Setup {
     }
     Setup {
         seed: run.seed,
+        settings: run.settings(),
         processes: 2,
         bystanders: 1,
         rates,
@@ -131,23 +132,24 @@ fn seat(world: &mut World, process: ProcessId, disk: usize, random: &mut Random)
 /// # Errors
 /// The first violation.
 pub fn run(world: &mut World) -> Result<(), Violation> {
-    let mut random = world.workload(0);
+    let mut settings = world.workload_settings();
     let scene = Scene {
         shared: Arc::clone(world.shared()),
         ledger: Arc::new(Ledger::new(Arc::clone(world.shared()))),
         is_rotten: Arc::new(Mutex::new(false)),
         options: Options {
-            fold_len_min: usize::try_from(random.between(1_000, 20_000)).unwrap_or(1_000),
+            fold_len_min: usize::try_from(settings.between(1_000, 20_000)).unwrap_or(1_000),
             cache_len_max: 100_000,
             bounds: Bounds {
-                bulk_len_min: random.pick(&[100, 300, 1_000_000]),
+                bulk_len_min: settings.pick(&[100, 300, 1_000_000]),
                 ..Bounds::default()
             },
             ..Options::default()
         },
-        is_contended: is_contended(world.seed()),
+        is_contended: is_contended(world.settings()),
     };
-    let steps = random.pick(&[700, 1_200, 2_500]);
+    let steps = settings.pick(&[700, 1_200, 2_500]);
+    let mut random = world.after_settings(settings);
     let mut copies = Vec::new();
     while world.steps() < steps {
         if !world.is_alive(WRITER) && !*scene.is_rotten.lock() {

@@ -32,7 +32,7 @@ const END_STEPS_MAX: u64 = 400_000;
 
 /// Its world: of the faults, those that a bus and processes have. What storage does wrong is for other scenarios.
 pub fn setup(run: &Run) -> Setup {
-    let mut random = Random::new(run.seed, 7);
+    let mut random = Random::new(run.settings(), 7);
     let drawn = Rates::draw(&mut random);
     let mut rates = Rates::none();
     rates.gap_percent = drawn.gap_percent;
@@ -57,6 +57,7 @@ pub fn setup(run: &Run) -> Setup {
     }
     Setup {
         seed: run.seed,
+        settings: run.settings(),
         processes: u16::try_from(random.between(2, PROCESSES_MAX)).unwrap_or(2),
         bystanders: 1,
         rates,
@@ -123,7 +124,7 @@ impl Side {
 /// # Errors
 /// The first violation.
 pub fn run(world: &mut World) -> std::result::Result<(), Violation> {
-    let mut random = world.workload(0);
+    let mut settings = world.workload_settings();
     let mut sides = vec![Side {
         shared: Arc::clone(world.shared()),
         disk: 0,
@@ -131,18 +132,19 @@ pub fn run(world: &mut World) -> std::result::Result<(), Violation> {
         options: Options {
             mode: Mode::Clustered,
             bounds: Bounds {
-                window_slots_max: random.pick(&[12, 80]),
-                fold_slots_max: random.pick(&[8, 24, 200]),
+                window_slots_max: settings.pick(&[12, 80]),
+                fold_slots_max: settings.pick(&[8, 24, 200]),
                 ..Bounds::default()
             },
             cache_len_max: 100_000,
             ..Options::default()
         },
     }];
-    let steps = random.pick(&[2_000, 4_000]);
-    let taken_at = random.between(200, steps / 2);
-    let used_at = taken_at + random.pick(&[0, 50, 300, 1_000]);
-    let is_clone = random.percent(60);
+    let steps = settings.pick(&[2_000, 4_000]);
+    let taken_at = settings.between(200, steps / 2);
+    let used_at = taken_at + settings.pick(&[0, 50, 300, 1_000]);
+    let is_clone = settings.percent(60);
+    let mut random = world.after_settings(settings);
     let mut image = None;
     while world.steps() < steps {
         let step = world.steps();

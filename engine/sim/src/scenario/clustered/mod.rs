@@ -49,12 +49,12 @@ const END_STEPS_MAX: u64 = 400_000;
 
 /// Its world.
 pub fn setup(run: &Run) -> Setup {
-    let mut random = Random::new(run.seed, 7);
+    let mut random = Random::new(run.settings(), 7);
     let mut rates = Rates::draw(&mut random);
     if random.percent(ROT_PERCENT) {
         rates.set(FaultKind::BitFlip, 1_000);
     }
-    if is_hot(run.seed) {
+    if is_hot(run.settings()) {
         heat(&mut rates, &mut random);
     }
     let processes = match random.below(10) {
@@ -64,6 +64,7 @@ pub fn setup(run: &Run) -> Setup {
     };
     Setup {
         seed: run.seed,
+        settings: run.settings(),
         processes: u16::try_from(processes).unwrap_or(2),
         bystanders: 2,
         rates,
@@ -105,7 +106,7 @@ fn bounds(random: &mut Random) -> Bounds {
 /// # Errors
 /// The first violation.
 pub fn run(world: &mut World) -> Result<(), Violation> {
-    let mut random = world.workload(0);
+    let mut settings = world.workload_settings();
     let truth = Arc::new(Truth::new(
         Arc::clone(world.shared()),
         Arc::clone(world.disk(0)),
@@ -115,13 +116,14 @@ pub fn run(world: &mut World) -> Result<(), Violation> {
         shared: Arc::clone(world.shared()),
         truth,
         recorder: Arc::new(Mutex::new(Recorder::new())),
-        bounds: bounds(&mut random),
-        fold_len_min: usize::try_from(random.between(2_000, 40_000)).unwrap_or(2_000),
+        bounds: bounds(&mut settings),
+        fold_len_min: usize::try_from(settings.between(2_000, 40_000)).unwrap_or(2_000),
         is_stale,
-        is_hot: is_hot(world.seed()),
-        is_contended: is_contended(world.seed()),
+        is_hot: is_hot(world.settings()),
+        is_contended: is_contended(world.settings()),
     };
-    let steps = random.pick(&[1_500, 3_000, 6_000]);
+    let steps = settings.pick(&[1_500, 3_000, 6_000]);
+    let mut random = world.after_settings(settings);
     let mortals: Vec<ProcessId> = (0..world.mortals()).map(ProcessId).collect();
     let copier = ProcessId(world.mortals());
     let mut copies = Vec::new();
