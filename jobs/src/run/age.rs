@@ -85,6 +85,11 @@ impl Age {
         if self.works {
             age.run_ms = age.run_ms.saturating_add(since);
         }
+        assert!(
+            age.open_ms >= since,
+            "open for {} ms, {since} ms of which were measured here",
+            age.open_ms
+        );
         age
     }
 
@@ -94,10 +99,16 @@ impl Age {
         let mut known = self.known.lock();
         if (recorded.number, recorded.retries) == (now.number, now.retries) {
             let age = JobAge {
-                open_ms: now.open_ms.max(recorded.open_ms),
-                run_ms: now.run_ms.max(recorded.run_ms),
+                // Another task may have heard of more since `now` was taken.
+                open_ms: now.open_ms.max(recorded.open_ms).max(known.0.open_ms),
+                run_ms: now.run_ms.max(recorded.run_ms).max(known.0.run_ms),
                 ..now
             };
+            assert!(
+                age.open_ms >= known.0.open_ms && age.run_ms >= known.0.run_ms,
+                "{age:?} is younger than {:?}",
+                known.0
+            );
             *known = (age, Instant::now());
         }
     }
@@ -135,7 +146,14 @@ pub(super) fn wall_ms(state: &JobState, age: &JobAge) -> u64 {
     if start == 0 {
         return 0;
     }
-    let end = if end == 0 { end_ms(state, age) } else { end };
+    let end = match end {
+        0 => {
+            let now = end_ms(state, age);
+            assert!(now >= start, "it ends at {now}, and began at {start}");
+            now
+        }
+        end => end,
+    };
     u64::try_from(end.saturating_sub(start)).unwrap_or(0)
 }
 

@@ -237,6 +237,7 @@ impl Attempt<'_> {
             AttemptError::lasting(format!("shard {} was not read to its end", shard.number))
         })?;
         let (rows_read, rows_skipped) = (reader.rows_read(), reader.rows_skipped());
+        assert_eq!(seen, rows_read, "each row is told of once");
         let values_ignored = reader.values_ignored();
         Ok(Computed::Results(Box::new(Outcome {
             results,

@@ -15,7 +15,12 @@ const BACKOFF_MS_MAX: u64 = 10_000;
 /// How long to wait after the `attempt`-th failed attempt since the last retry.
 pub(super) fn backoff(attempt: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
-    Duration::from_millis((BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX))
+    let ms = (BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX);
+    assert!(
+        (BACKOFF_MS_MIN..=BACKOFF_MS_MAX).contains(&ms),
+        "{ms} ms after attempt {attempt}"
+    );
+    Duration::from_millis(ms)
 }
 
 /// How long a shard has still to wait; `None` if it need not.
@@ -32,6 +37,7 @@ pub(super) fn due_in(state: &ShardState) -> Option<Duration> {
     let since = Duration::from_millis(ms.unsigned_abs());
     let left = whole.checked_sub(since)?;
     let left = if ms < 0 { whole } else { left };
+    assert!(left <= whole, "{left:?} are left of {whole:?}");
     (!left.is_zero()).then_some(left)
 }
 

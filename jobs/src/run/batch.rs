@@ -82,6 +82,11 @@ impl Batch {
             content_hash,
             records_merged,
         });
+        assert!(
+            self.begun.is_some(),
+            "{} shards have no beginning",
+            self.shards.len()
+        );
     }
 
     /// An empty aggregator that this batch has no use for.
@@ -98,8 +103,9 @@ impl Batch {
         self.begun = self.begun.min(other.begun);
         self.operands_len += other.operands_len;
         self.operands.extend(other.operands);
-        let first = self.shards.len();
+        let (first, more) = (self.shards.len(), other.shards.len());
         self.shards.extend(other.shards);
+        assert_eq!(self.shards.len(), first + more, "shards of both");
         let Some(groups) = other.groups else {
             return;
         };
@@ -114,6 +120,7 @@ impl Batch {
             shard.records_merged -= both;
             known -= both;
         }
+        debug_assert_eq!(known, 0, "groups of both that no shard has counted");
     }
 
     /// Whether it and another one may be one commit, whose results have `len_max` bytes at most.
@@ -163,6 +170,11 @@ impl Batch {
             mut operands,
             ..
         } = std::mem::take(self);
+        assert!(
+            self.is_empty() && self.begun.is_none(),
+            "{} shards are left of a batch that was taken",
+            self.shards.len()
+        );
         if let Some(mut groups) = groups {
             match groups.take() {
                 Ok(taken) => operands.extend(taken),
@@ -203,15 +215,19 @@ impl Batch {
 /// results, unless a batch alone has more.
 pub(super) fn joined(batches: Vec<Batch>, len_max: usize) -> Vec<Batch> {
     let mut joined: Vec<Batch> = Vec::new();
+    let mut shards = 0;
     for batch in batches {
         if batch.is_empty() {
             continue;
         }
+        shards += batch.shards();
         match joined.iter_mut().find(|into| into.fits(&batch, len_max)) {
             Some(into) => into.join(batch),
             None => joined.push(batch),
         }
     }
+    let all: usize = joined.iter().map(Batch::shards).sum();
+    assert_eq!(all, shards, "no shard is lost or doubled");
     joined
 }
 

@@ -83,6 +83,12 @@ impl<'a> Blame<'a> {
         if len == 1 {
             message = message.replacen(", output row 1:", ":", 1);
         }
+        assert!(
+            from + len <= batch.num_rows(),
+            "rows {from} to {} of {}",
+            from + len,
+            batch.num_rows()
+        );
         (from..from + len, message)
     }
 

@@ -55,8 +55,12 @@ impl Shards {
     }
 
     fn left(&mut self, shard: u64) {
+        assert!(
+            self.leaving.contains_key(&shard),
+            "shard {shard} is not being given back"
+        );
         if let Entry::Occupied(mut times) = self.leaving.entry(shard) {
-            assert!(*times.get() > 0, "shard {shard} is not being given back");
+            assert!(*times.get() > 0, "shard {shard} is given back no more");
             *times.get_mut() -= 1;
             if *times.get() == 0 {
                 times.remove();
@@ -120,6 +124,7 @@ impl Claims {
         for shards in shards.chunks(TOGETHER_MAX) {
             taken.extend(join_all(shards.iter().map(|shard| self.take_one(*shard))).await);
         }
+        assert_eq!(taken.len(), shards.len(), "an answer for each shard");
         taken
     }
 
@@ -181,6 +186,10 @@ impl Claims {
         if was_held {
             shards.leave(shard);
         }
+        assert!(
+            !shards.held.contains(&shard),
+            "shard {shard} was left and is prolonged"
+        );
         was_held
     }
 

@@ -100,6 +100,11 @@ impl OpenJob {
         operands: &[(Key, Operand)],
     ) -> Result<Settled, AttemptError> {
         let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
+        assert!(
+            !numbers.is_empty(),
+            "{} operands of no shard",
+            operands.len()
+        );
         for conflicts in 0..COMMIT_TRIES_MAX {
             let numbers = numbers.iter().copied();
             let mut tx = match self.admit(numbers).await.map_err(AttemptError::Fatal)? {
@@ -188,6 +193,11 @@ impl OpenJob {
                 *sum = sum.saturating_add(addend(more));
             }
         }
+        assert_eq!(
+            (tally.done, tally.attempts),
+            (addend(shards.len() as u64), addend(shards.len() as u64)),
+            "each shard is counted once"
+        );
         self.ledger.tallies.add(tx, self.job_number, &tally)
     }
 

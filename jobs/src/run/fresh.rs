@@ -28,8 +28,11 @@ impl Open {
             _ => u64::MAX,
         };
         let firsts = (0..total.div_ceil(WORD)).map(|n| n * WORD);
+        let words: Vec<u64> = firsts.map(word).collect();
+        let bits: u64 = words.iter().map(|word| u64::from(word.count_ones())).sum();
+        assert_eq!(bits, total, "a bit a shard");
         Open {
-            words: firsts.map(word).collect(),
+            words,
             count: total,
         }
     }
@@ -40,6 +43,7 @@ impl Open {
         let bit = 1 << (shard % WORD);
         if let Some(word) = self.words.get_mut(word).filter(|word| **word & bit != 0) {
             *word &= !bit;
+            assert!(self.count > 0, "shard {shard} was open, and none is");
             self.count -= 1;
         }
     }
@@ -52,6 +56,7 @@ impl Open {
             let rest = word >> (at % WORD);
             if rest != 0 {
                 let found = at + u64::from(rest.trailing_zeros());
+                assert!(found >= from, "shard {found} comes before {from}");
                 return (found < to).then_some(found);
             }
             at = (at / WORD + 1) * WORD;
@@ -97,12 +102,18 @@ impl Fresh {
     /// Block by block, the blocks in a drawn order, so that processes do not ask for the same ones.
     pub(super) fn in_own_order(open: Open, entropy: &dyn Entropy) -> Fresh {
         let mut fresh = Fresh::in_order(open);
+        let count = fresh.blocks.len();
         for last in (1..fresh.blocks.len()).rev() {
             let chosen = entropy.next_u128() % (last as u128 + 1);
             fresh
                 .blocks
                 .swap(last, usize::try_from(chosen).unwrap_or(last));
         }
+        assert_eq!(
+            fresh.blocks.len(),
+            count,
+            "the same blocks in another order"
+        );
         fresh
     }
 
@@ -120,8 +131,11 @@ impl Fresh {
         loop {
             let (from, to) = self.begun;
             if let Some(shard) = self.open.first_in(from, to) {
+                let before = self.open.count;
                 self.open.remove(shard);
+                assert_eq!(self.open.count + 1, before, "shard {shard} was open");
                 self.begun.0 = shard + 1;
+                assert!(self.begun.0 <= to, "shard {shard} of a block up to {to}");
                 return Some(shard);
             }
             let first = u64::from(self.blocks.pop()?) * self.block;
@@ -131,7 +145,13 @@ impl Fresh {
 
     /// These come next, in this order.
     pub(super) fn put_back(&mut self, shards: &[u64]) {
+        let before = self.back.len();
         self.back.extend(shards.iter().rev());
+        assert_eq!(
+            self.back.len(),
+            before + shards.len(),
+            "{shards:?} are put back"
+        );
     }
 }
 

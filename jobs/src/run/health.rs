@@ -45,6 +45,11 @@ impl Health {
         if state.failures > 0 {
             *state = State::default();
         }
+        assert!(
+            state.until.is_none(),
+            "aside until {:?} without a failure",
+            state.until
+        );
     }
 
     /// An attempt failed that might succeed elsewhere. Gives for how long this process is put aside, if it is.
@@ -53,6 +58,11 @@ impl Health {
         state.failures = state.failures.saturating_add(1);
         let beyond = state.failures.checked_sub(FAILURES_MAX)?;
         let pause = (ASIDE_MIN * 2u32.pow(beyond.min(16))).min(ASIDE_MAX);
+        assert!(
+            (ASIDE_MIN..=ASIDE_MAX).contains(&pause),
+            "aside for {pause:?} after {} failures",
+            state.failures
+        );
         state.until = Some(Instant::now() + pause);
         Some(pause)
     }

@@ -87,7 +87,12 @@ impl Leases {
             }
         }
         let by = Some(by);
-        table.insert(place, Held { by, until });
+        let before = table.insert(place, Held { by, until });
+        assert!(
+            before.is_none_or(|held| held.by == by || held.is_over(now)),
+            "shard {} is taken from {before:?}",
+            place.shard
+        );
         let count = table.len();
         assert!(count <= LEASES_MAX, "{count} leases");
         true
@@ -119,6 +124,9 @@ impl Leases {
             ),
             None => table.remove(&place),
         };
+        let held = table.get(&place).and_then(|held| held.by);
+        assert_eq!(held, None, "shard {} was let go of", place.shard);
+        assert!(table.len() <= LEASES_MAX, "{} leases", table.len());
         true
     }
 
@@ -128,6 +136,11 @@ impl Leases {
         if let Some(held) = table.get_mut(&place).filter(|held| held.by == Some(by)) {
             held.by = Some(ELSEWHERE);
             held.until = Some(Instant::now());
+            assert!(
+                held.is_over(Instant::now()),
+                "shard {} was lost and cannot be taken: {held:?}",
+                place.shard
+            );
         }
     }
 

@@ -336,6 +336,7 @@ impl Ledger {
             };
             let found = tx.scan(&self.store, &range).await?;
             keys.extend(found.into_iter().map(|record| record.key));
+            assert!(keys.len() <= limit, "{} keys of {limit}", keys.len());
         }
         Ok(keys)
     }

@@ -174,6 +174,7 @@ impl Working<'_> {
         let mut left = pool.left.lock();
         let waits = |left: &mut Left| left.rounds == round && !left.working.is_empty();
         pool.changed.wait_while_for(&mut left, waits, patience);
+        assert!(left.rounds >= round, "round {} after {round}", left.rounds);
         if left.rounds != round {
             return Vec::new();
         }
@@ -197,6 +198,18 @@ impl Left {
             self.shards += batch.shards();
             self.batches.push(batch);
         }
+        assert_eq!(
+            self.begun.is_some(),
+            self.shards > 0,
+            "{} shards wait",
+            self.shards
+        );
+        assert!(
+            self.batches.len() <= self.shards,
+            "{} batches of {} shards",
+            self.batches.len(),
+            self.shards
+        );
     }
 
     fn take(&mut self) -> Vec<Batch> {
@@ -212,8 +225,10 @@ impl Left {
 impl Drop for Working<'_> {
     fn drop(&mut self) {
         let mut left = self.pool.left.lock();
+        let before = left.working.len();
         left.working
             .retain(|batch| !Arc::ptr_eq(batch, &self.batch));
+        debug_assert_eq!(left.working.len() + 1, before, "a worker computes once");
         self.pool.changed.notify_all();
     }
 }

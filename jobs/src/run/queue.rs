@@ -97,6 +97,8 @@ impl Queue {
         self.turn += 1;
         self.turns
             .extend(jobs.into_iter().map(|number| (number, self.turn)));
+        let later = self.turns.values().find(|turn| **turn > self.turn);
+        debug_assert!(later.is_none(), "turn {later:?} comes after {}", self.turn);
     }
 
     /// Measures how long jobs have been open that nobody works on here, and cancels those that have come to their

@@ -71,6 +71,12 @@ impl Results {
         let len = |(key, operand): &(Key, Operand)| PAIR_LEN + key.len() + operand.as_bytes().len();
         self.kept_len += operands.iter().map(len).sum::<usize>();
         self.kept.extend(operands);
+        assert!(
+            self.kept_len >= self.kept.len() * PAIR_LEN,
+            "{} operands in {} bytes",
+            self.kept.len(),
+            self.kept_len
+        );
         if self.overflow.is_none() && self.kept_len > self.len_max {
             self.overflow = admit()?;
             if self.overflow.is_none() {
@@ -82,6 +88,18 @@ impl Results {
             self.kept.clear();
             self.kept_len = 0;
         }
+        assert!(
+            self.kept_len <= self.len_max,
+            "{} bytes are kept of {} at most",
+            self.kept_len,
+            self.len_max
+        );
+        assert!(
+            self.kept.len() as u64 <= self.count,
+            "{} operands are kept of {}",
+            self.kept.len(),
+            self.count
+        );
         Ok(true)
     }
 

@@ -38,6 +38,7 @@ impl Crew {
             return Ok(());
         }
         let (shards, operands) = batch.take();
+        assert!(!shards.is_empty(), "a batch that is not empty has shards");
         let committed = operands
             .map_err(Stopped::from)
             .and_then(|operands| self.commit_batch(&shards, &operands));
@@ -61,14 +62,21 @@ impl Crew {
                 .block_on(self.ledger.db.catch_up())
                 .map_err(JobError::from)?;
         }
-        let mut open = Vec::with_capacity(batches.len());
+        let (taken, mut dropped) = (batches.len(), 0);
+        let mut open = Vec::with_capacity(taken);
         for batch in batches {
             if is_looked_at && !self.is_open(&batch)? {
                 self.again(batch.numbers());
+                dropped += 1;
             } else {
                 open.push(batch);
             }
         }
+        assert_eq!(
+            open.len() + dropped,
+            taken,
+            "each batch is committed, or its shards are computed again"
+        );
         for mut together in joined(open, self.results_len_max) {
             self.settle(&mut together)?;
         }

@@ -125,6 +125,11 @@ impl Slots {
     pub(super) fn now(&self, priority: i32) -> Option<Slot> {
         let mut room = self.0.lock();
         room.free = room.free.checked_sub(1)?;
+        assert!(
+            room.waiting.is_empty(),
+            "{} wait beside free slots",
+            room.waiting.len()
+        );
         drop(room);
         Some(self.slot(priority))
     }
@@ -137,6 +142,11 @@ impl Slots {
         let passed = {
             let mut room = self.0.lock();
             if room.free > 0 {
+                assert!(
+                    room.waiting.is_empty(),
+                    "{} wait beside free slots",
+                    room.waiting.len()
+                );
                 room.free -= 1;
                 drop(room);
                 return Some(self.slot(priority));

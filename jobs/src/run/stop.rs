@@ -36,6 +36,7 @@ impl Stop {
     /// Requests it, for good.
     pub fn request(&self) {
         self.0.requested.get_or_init(Instant::now);
+        assert!(self.is_requested(), "a request is for good");
         self.0.notify.notify_waiters();
     }
 

@@ -176,6 +176,7 @@ impl Supply {
                 true => (pause * 2).clamp(LOOK_MIN, LOOK_MAX),
                 false => Duration::ZERO,
             };
+            assert!(looks.pause <= LOOK_MAX, "a pause of {:?}", looks.pause);
         }
     }
 
@@ -236,7 +237,18 @@ impl Supply {
             };
             candidates.push(shard);
         }
-        let wait = stock.held_back.first().map(|(due, _)| *due - now);
+        assert!(
+            candidates.len() <= count,
+            "{} candidates, {count} were to be leased",
+            candidates.len()
+        );
+        // With room for more, whatever is due is among them.
+        let next = stock.held_back.first();
+        assert!(
+            candidates.len() == count || next.is_none_or(|(due, _)| *due > now),
+            "shard {next:?} is due and was left"
+        );
+        let wait = next.map(|(due, _)| due.saturating_duration_since(now));
         (candidates, wait)
     }
 
@@ -261,6 +273,7 @@ impl Supply {
             }
         }
         let taken = claims.take(&open).await;
+        assert_eq!(taken.len(), open.len(), "an answer for each shard");
         let mut stock = self.stock.lock();
         stock.moved = Instant::now();
         stock.held_back.extend(later);
@@ -277,6 +290,14 @@ impl Supply {
                 });
             }
         }
+        debug_assert!(
+            {
+                let mut seen = HashSet::new();
+                stock.elsewhere.iter().all(|at| seen.insert(at.shard))
+            },
+            "a shard that others are at is watched twice: {:?}",
+            stock.elsewhere
+        );
         Ok(())
     }
 
@@ -351,6 +372,12 @@ impl Supply {
             .map(|watched| watched.shard)
             .collect();
         rest.retain(|watched| still.contains(&watched.shard));
+        assert!(
+            rest.len() <= still.len(),
+            "{} shards are watched of {}",
+            rest.len(),
+            still.len()
+        );
         stock.elsewhere = rest;
         Ok(())
     }
@@ -391,7 +418,12 @@ impl Supply {
     /// A shard took so long to compute.
     pub(super) fn computed(&self, took: Duration) {
         let mut stock = self.stock.lock();
-        stock.pace.computed = Some(average(stock.pace.computed, took));
+        let (before, now) = (stock.pace.computed, average(stock.pace.computed, took));
+        assert!(
+            now <= before.map_or(took, |before| before.max(took)),
+            "{now:?} on average, of {before:?} and {took:?}"
+        );
+        stock.pace.computed = Some(now);
     }
 
     /// A shard has ended, here so long after its beginning.

@@ -158,6 +158,12 @@ impl Tallies {
         number: u64,
         tally: &Tally,
     ) -> Result<(), JobError> {
+        let own = Tally {
+            values_ignored: tally.values_ignored,
+            is_beyond: tally.is_beyond,
+            ..Tally::of(tally.fields())
+        };
+        assert_eq!(own, *tally, "the sums of job {number} are all written");
         if tally.values_ignored != 0 {
             let ignored = [0, 0, 0, tally.values_ignored, 0, 0, 0];
             tx.merge(&self.store, &ignored_key(number)?, &operand(ignored)?)?;
@@ -233,6 +239,7 @@ impl Tallies {
     /// Column by column: `None` is one whose sum is beyond what any number is told as. It must not hide the others, by
     /// which the job comes to its end.
     fn decode_each(&self, key: &Key, record: &[u8]) -> Result<Vec<Option<Datum>>, JobError> {
+        assert_eq!(self.columns.len(), NAMES.len(), "a column a sum");
         let states = States::decode(record)?;
         let mut values = Vec::with_capacity(states.len());
         for (column, state) in self.columns.iter().zip(states.iter()) {

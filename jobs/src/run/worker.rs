@@ -223,7 +223,13 @@ impl Crew {
 
     /// The run has to end. The first reason is the one that is told.
     pub(super) fn end_for(&self, ending: Ending) {
-        self.ending.lock().get_or_insert(ending);
+        let mut first = self.ending.lock();
+        let before = first.as_ref().map(std::mem::discriminant);
+        let kept = std::mem::discriminant(first.get_or_insert(ending));
+        assert!(
+            before.is_none_or(|before| before == kept),
+            "the first reason to end is the one that is told"
+        );
     }
 
     /// Whether the run has to end.
@@ -364,6 +370,7 @@ impl Crew {
                 let mut alone = Batch::default();
                 alone.add(number, outcome);
                 let (shards, _) = alone.take();
+                assert_eq!(shards.len(), 1, "shard {number} was computed alone");
                 let committed = shards.first().map(|shard| self.commit_overflow(tx, shard));
                 match committed {
                     Some(committed) => self.settled(&shards, self.runtime.block_on(committed)?),
@@ -381,6 +388,7 @@ impl Crew {
                 let mut alone = Batch::default();
                 alone.add(number, outcome);
                 let (shards, operands) = alone.take();
+                assert_eq!(shards.len(), 1, "shard {number} was computed alone");
                 self.commit_batch(&shards, &operands?)
             }
         }

@@ -162,6 +162,17 @@ impl Completion {
 
     async fn decode(&mut self, is_last: bool) -> Result<(), PullError> {
         let block = self.waiting.split().freeze();
+        assert!(
+            self.waiting.is_empty(),
+            "{} bytes are left of a block",
+            self.waiting.len()
+        );
+        assert!(
+            block.len() as u64 <= self.rows_len,
+            "{} bytes of {} that came",
+            block.len(),
+            self.rows_len
+        );
         let (Some(job), Some(mut intake)) = (self.shard.job.clone(), self.intake.take()) else {
             return Ok(());
         };
@@ -260,6 +271,12 @@ impl Taken {
         let mut alone = Batch::default();
         alone.add(self.token.place.shard, outcome);
         let (shards, operands) = alone.take();
+        assert_eq!(
+            shards.len(),
+            1,
+            "shard {} was computed alone",
+            self.token.place.shard
+        );
         let Some(ready) = shards.first().copied() else {
             return self.ended().await;
         };
@@ -409,6 +426,11 @@ impl Intake {
         if self.refused.is_some() {
             return Ok(true);
         }
+        assert!(
+            self.gathering.is_some(),
+            "rows of shard {shard} are taken, and go nowhere"
+        );
+        let before = self.rows;
         let (gathering, rows) = (&mut self.gathering, &mut self.rows);
         let mut refused = None;
         let mut is_wanted = true;
@@ -434,6 +456,7 @@ impl Intake {
         if is_last {
             self.decoder.end(&job.wanted, &mut push)?;
         }
+        assert!(self.rows >= before, "{} rows after {before}", self.rows);
         if refused.is_some() {
             // What was gathered is of no use.
             self.gathering = None;

@@ -198,6 +198,17 @@ impl PullDesk {
                 answer.jobs.push(job.told.clone());
             }
         }
+        assert!(
+            answer.tasks.len() <= tasks_max,
+            "{} tasks, {tasks_max} are wanted",
+            answer.tasks.len()
+        );
+        assert!(
+            answer.jobs.len() <= answer.tasks.len(),
+            "{} jobs of {} tasks",
+            answer.jobs.len(),
+            answer.tasks.len()
+        );
         Ok(nothing(answer, pause))
     }
 
@@ -217,7 +228,14 @@ impl PullDesk {
         tasks: &mut Vec<TaskSpec>,
     ) -> Result<(), PullError> {
         let enough = tasks.len() + count;
+        let candidates_max = count.saturating_mul(TRIES_PER_TASK);
+        let mut candidates = 0;
         for shard in job.candidates(count.saturating_mul(TRIES_PER_TASK)) {
+            candidates += 1;
+            assert!(
+                candidates <= candidates_max,
+                "shard {shard} is candidate {candidates} of {candidates_max}"
+            );
             if tasks.len() >= enough || len_max < TASK_LEN_MAX {
                 break;
             }
@@ -248,6 +266,11 @@ impl PullDesk {
                 }
             }
         }
+        assert!(
+            tasks.len() <= enough,
+            "{} tasks, {enough} are allowed",
+            tasks.len()
+        );
         Ok(())
     }
 
@@ -489,6 +512,10 @@ fn nothing(mut answer: PullResponse, pause: Duration) -> PullResponse {
         let pause = pause.min(idle(u64::MAX / 2));
         answer.pause_ms = u32::try_from(pause.as_millis()).unwrap_or(0).max(1);
     }
+    assert!(
+        answer.pause_ms > 0 || !answer.tasks.is_empty(),
+        "nothing to do and no pause"
+    );
     answer
 }
 

@@ -21,6 +21,7 @@ impl PullDesk {
     /// [`PullError::Invalid`] for too many tokens or one that no peer gave: nothing is renewed then. What the
     /// database refuses.
     pub async fn renew(&self, tokens: &[Vec<u8>]) -> Result<Vec<RenewedLease>, PullError> {
+        let asked = tokens.len();
         let tokens = self.tokens(tokens).await?;
         self.look().await?;
         let mut known = Vec::with_capacity(tokens.len());
@@ -41,6 +42,7 @@ impl PullDesk {
                 lease_ms,
             });
         }
+        assert_eq!(leases.len(), asked, "an answer for each token");
         Ok(leases)
     }
 
@@ -123,6 +125,11 @@ impl PullDesk {
         for token in tokens {
             decoded.push(self.decoded(token).await?);
         }
+        assert!(
+            decoded.len() <= RENEW_LEASES_MAX,
+            "{} tokens",
+            decoded.len()
+        );
         Ok(decoded)
     }
 

@@ -236,6 +236,7 @@ impl Jobs {
             }
         }
         known.insert(pulled.open.job_number, Arc::clone(&pulled));
+        assert!(known.len() <= JOBS_MAX, "{} jobs are known", known.len());
         Ok(Found::Open(pulled))
     }
 

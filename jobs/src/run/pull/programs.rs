@@ -74,6 +74,7 @@ impl Programs {
             leases: HashMap::new(),
         };
         inner.programs.insert(number, program);
+        inner.check();
         Some(number)
     }
 
@@ -118,6 +119,7 @@ impl Programs {
         }
         inner.holders.remove(&holder);
         inner.unnamed.remove(&holder);
+        inner.check();
     }
 
     /// What those are at that do not say who they are.
@@ -179,6 +181,20 @@ fn id(peer: u64, number: u64, name: &str) -> String {
 }
 
 impl Inner {
+    /// What is remembered hangs together.
+    fn check(&self) {
+        assert!(
+            self.programs.len() <= PROGRAMS_MAX,
+            "{} programs",
+            self.programs.len()
+        );
+        assert_eq!(
+            self.numbers.len(),
+            self.programs.len(),
+            "each program has a number"
+        );
+    }
+
     fn of(&mut self, holder: Holder) -> Option<&mut Program> {
         let number = self.holders.get(&holder)?;
         self.programs.get_mut(number)

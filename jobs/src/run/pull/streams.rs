@@ -141,7 +141,11 @@ impl Place {
         if let Some(taken) = self.streams.taken.lock().get_mut(&self.holder)
             && Arc::ptr_eq(&taken.out, &self.out)
         {
-            taken.len += len as u64;
+            assert!(
+                taken.since == self.since,
+                "a stream has the place of one that began at another moment"
+            );
+            taken.len = taken.len.saturating_add(len as u64);
         }
     }
 

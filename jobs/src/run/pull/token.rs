@@ -85,8 +85,14 @@ impl Token {
         bytes.extend(self.attempts.to_be_bytes());
         bytes.extend(self.holder.0.to_be_bytes());
         bytes.extend(self.peer.to_be_bytes());
+        assert_eq!(
+            Token::read(&bytes),
+            Some(*self),
+            "a token reads back as it is written"
+        );
         let code = hmac::sign(&key.key, &key.said(&bytes));
         bytes.extend(code.as_ref());
+        assert_eq!(bytes.len(), LEN, "the length of a token");
         bytes
     }
 

@@ -89,6 +89,11 @@ impl Messages {
             let (part, later) = rest.split_at(missing);
             self.pending.extend_from_slice(part);
             *rest = later;
+            assert!(
+                self.pending.len() <= ROW_LEN_MAX.max(HEAD_LEN),
+                "{} bytes of a message are held",
+                self.pending.len()
+            );
             if self.has_ended && !self.pending.is_empty() {
                 return Err(invalid("something follows after its end"));
             }

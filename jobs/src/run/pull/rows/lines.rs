@@ -67,6 +67,11 @@ impl Lines {
             return Err(self.too_large(len));
         }
         self.pending.extend_from_slice(part);
+        assert!(
+            self.pending.len() <= ROW_LEN_MAX,
+            "a row of {} bytes is held",
+            self.pending.len()
+        );
         Ok(())
     }
 
@@ -121,6 +126,17 @@ impl Lines {
         if rows == 0 {
             return Ok(());
         }
+        assert!(
+            rows as u64 <= self.rows,
+            "{rows} rows of {} that came",
+            self.rows
+        );
+        let uneven = columns.iter().find(|values| values.len() != rows);
+        assert!(
+            uneven.is_none(),
+            "a column of {:?} values in {rows} rows",
+            uneven.map(Vec::len)
+        );
         let first = self.rows - rows as u64;
         let mut fields = Vec::with_capacity(columns.len());
         let mut arrays = Vec::with_capacity(columns.len());
