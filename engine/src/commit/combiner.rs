@@ -643,9 +643,6 @@ impl Combiner {
         if Mutant::ResendBlind.on() {
             return Some(raised);
         }
-        if self.window.settled(intent.txid).is_some() {
-            Rare::OpenAndSettled.seen();
-        }
         let is_known = intent.read_at >= self.window.base() && intent.read_at < applied;
         // A cancel says through which position its target is absent.
         let is_settled = |txid| self.window.settled(txid).is_some() && !Mutant::RaiseSettled.on();

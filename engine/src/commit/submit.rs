@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::base::clock::Clock;
 use crate::base::limits::{COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
-use crate::base::{Error, Mutant, Position, Result, TxId};
+use crate::base::{Error, Mutant, Position, Rare, Result, TxId};
 use crate::coord::{Answer, Coordinator, Intent, Lease, Origin, ReadSet, Turn, Writes};
 use crate::fold::ViewCell;
 
@@ -150,7 +150,9 @@ impl Committer {
                 None => {}
             }
             // Nobody knows what stands in slots that were passed over without being read.
-            let is_absent = intent.read_at >= combiner.window().seen_base();
+            let window = combiner.window();
+            let is_settled = window.settled(txid).is_some();
+            let is_absent = intent.read_at >= window.seen_base() && !is_settled;
             let is_unwritten = is_open && combined.unwritten && is_absent;
             if let Some(error) = combined.failure.as_ref().filter(|_| is_unwritten) {
                 // No try changes what storage refuses. As long as nobody takes it from here meanwhile, nobody will.
@@ -158,6 +160,9 @@ impl Committer {
                     true => error.clone(),
                     false => unknown(txid, error),
                 });
+            }
+            if is_open && is_settled {
+                Rare::OpenAndSettled.seen();
             }
             let raised = combiner.raise(&intent).filter(|_| is_open);
             drop(combiner);
