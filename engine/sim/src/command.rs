@@ -232,18 +232,15 @@ impl Command {
 
     /// The arguments that replay a seed.
     fn replaying(&self, seed: u64, like: Option<u64>) -> String {
-        let mut args = format!("--seed {seed}");
-        if let Some(like) = like {
-            args += &format!(" --like {like}");
-        }
-        if let Some(scenario) = self.scenario {
-            let name = Scenario::ALL.iter().find(|(other, _)| *other == scenario);
-            args += &format!(" --scenario {}", name.map_or("", |(_, name)| name));
-        }
-        if let Some(mutant) = self.mutant {
-            args += &format!(" --mutant {}", snake_case(&format!("{mutant:?}")));
-        }
-        args
+        let mut args = vec![format!("--seed {seed}")];
+        args.extend(like.map(|like| format!("--like {like}")));
+        let scenario = Scenario::ALL
+            .iter()
+            .find(|(other, _)| Some(*other) == self.scenario);
+        args.extend(scenario.map(|(_, name)| format!("--scenario {name}")));
+        let mutant = self.mutant.map(|mutant| snake_case(&format!("{mutant:?}")));
+        args.extend(mutant.map(|name| format!("--mutant {name}")));
+        args.join(" ")
     }
 
     fn run_mutants(&self, names: &[Mutant]) -> bool {
