@@ -60,7 +60,14 @@ impl Pool {
     /// One more worker computes.
     pub(super) fn begin(&self) -> Working<'_> {
         let batch = Arc::default();
-        self.left.lock().working.push(Arc::clone(&batch));
+        let mut left = self.left.lock();
+        left.working.push(Arc::clone(&batch));
+        assert_eq!(
+            Arc::strong_count(&batch),
+            2,
+            "what a worker computes is its own and the pool's"
+        );
+        drop(left);
         Working { pool: self, batch }
     }
 

@@ -220,6 +220,11 @@ impl Inner {
             let oldest: Vec<u64> = oldest.map(|(number, _)| *number).into_iter().collect();
             self.remove(&oldest);
         }
+        assert!(
+            self.programs.len() < PROGRAMS_MAX,
+            "{} programs leave no room",
+            self.programs.len()
+        );
     }
 
     fn remove(&mut self, gone: &[u64]) {

@@ -81,7 +81,15 @@ impl Streams {
             len: 0,
             out: Arc::clone(&out),
         };
-        if let Some(before) = self.taken.lock().insert(holder, taken) {
+        let (before, count) = {
+            let mut streams = self.taken.lock();
+            (streams.insert(holder, taken), streams.len())
+        };
+        assert!(
+            count <= COMPLETES_MAX,
+            "{count} streams have a place of {COMPLETES_MAX}"
+        );
+        if let Some(before) = before {
             before
                 .out
                 .tell("another stream of the same lease has begun");
