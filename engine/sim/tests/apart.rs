@@ -1,5 +1,5 @@
-//! Rules that stand behind others, so that no promise is broken where one of them alone is: what each does is shown
-//! where it stands, with the rule and without it. Why nothing follows is told at [`Mutant::APART`].
+//! Rules that stand behind others, so that no promise, or hardly ever one, is broken where one of them alone is: what
+//! each does is shown where it stands, with the rule and without it. Why nothing follows is told at [`Mutant::APART`].
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,12 +12,15 @@ use eciton_engine::base::spawn::RayonSpawner;
 use eciton_engine::base::{
     Bounds, FloorId, Generation, Key, ManifestId, Mutant, Op, Position, StoreId, TxId,
 };
-use eciton_engine::coord::{SharedCoordinator, Silence};
+use eciton_engine::commit::{Combiner, Parts};
+use eciton_engine::coord::{
+    Intent, LocalCoordinator, Origin, ReadSet, SharedCoordinator, Silence, Writes,
+};
 use eciton_engine::db::{Db, Environment, Mode, Options, StoreSchema};
 use eciton_engine::fold::{Claims, FoldPoint, Folder, Manifest, Scope, View, ViewCell, full_key};
 use eciton_engine::log::file::is_begun;
 use eciton_engine::log::{
-    Body, Floor, Floors, LogEnd, LogStart, LogWriter, Record, Replay, Strictness,
+    Body, Floor, Floors, LogEnd, LogStart, LogWriter, Record, Replay, Strictness, Tail,
 };
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use eciton_engine::tree::{PageCache, RunOptions};
@@ -29,12 +32,24 @@ fn differs<T: PartialEq + std::fmt::Debug>(
     work: impl AsyncFn() -> T,
     (with, without): (T, T),
 ) {
-    assert!(Mutant::APART.contains(&mutant), "{mutant:?}");
     assert_eq!(block_on(work()), with, "with the rule");
     Mutant::set(Some(mutant));
     let done = block_on(work());
     Mutant::set(None);
     assert_eq!(done, without, "{mutant:?}");
+}
+
+fn folder(storage: Arc<dyn Storage>, shared: bool) -> Folder {
+    Folder {
+        storage,
+        entropy: Arc::new(SeededEntropy::new(1)),
+        cache: Arc::new(PageCache::new(100_000)),
+        options: RunOptions::default(),
+        bounds: Bounds::default(),
+        shared,
+        halted: Arc::default(),
+        claims: Claims::default(),
+    }
 }
 
 #[test]
@@ -53,16 +68,7 @@ fn a_manifest_below_the_floor_does_not_count() {
         for (name, bytes) in there {
             storage.create(&name, &bytes).await.unwrap();
         }
-        let folder = Folder {
-            storage,
-            entropy: Arc::new(SeededEntropy::new(1)),
-            cache: Arc::new(PageCache::new(100_000)),
-            options: RunOptions::default(),
-            bounds: Bounds::default(),
-            shared: true,
-            halted: Arc::default(),
-            claims: Claims::default(),
-        };
+        let folder = folder(storage, true);
         // A process that folds what it knew before it slept.
         let cell = ViewCell::new(View::of(first, Vec::new()));
         let key = full_key(StoreId(1), b"key");
@@ -191,4 +197,42 @@ fn a_file_that_was_begun_takes_the_next_slot() {
         is_begun(&storage, &file(3)).await.unwrap()
     };
     differs(Mutant::TakeUpLeftOut, is_taken_up, (true, false));
+}
+
+/// One seed in some thousands notices: whoever takes the transaction again mostly finds it in the log, too.
+#[test]
+fn a_transaction_that_stands_in_the_log_is_not_sent_on() {
+    let is_sent_on = async || {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let end = LogEnd {
+            generation: Generation(0),
+            last: Position::ZERO,
+            hash: 0,
+            file: None,
+        };
+        let writer = LogWriter::open(Arc::clone(&storage), &end).await.unwrap();
+        let view = View::of(Manifest::first(), Vec::new());
+        let mut combiner = Combiner::new(Parts {
+            tail: Tail::Append(writer),
+            view: Arc::new(ViewCell::new(view)),
+            folder: folder(storage, false),
+            coordinator: Arc::new(LocalCoordinator::new()),
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SeededEntropy::new(3)),
+            witness: None,
+        });
+        let intent = Intent {
+            txid: TxId(1),
+            read_at: Position::ZERO,
+            read_hash: 0,
+            reads: ReadSet::default(),
+            writes: Writes::Small(vec![(Bytes::from_static(b"key"), Op::Delete)]),
+            len: 100,
+            origin: Origin::Alone,
+        };
+        combiner.combine(vec![Arc::new(intent.clone())]).await;
+        assert_eq!(combiner.last().0, Position(1), "it stands in the log");
+        combiner.raise(&intent).is_some()
+    };
+    differs(Mutant::RaiseSettled, is_sent_on, (false, true));
 }
