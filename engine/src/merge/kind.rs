@@ -26,6 +26,8 @@ pub enum Kind {
     Bytes,
     /// UUIDs.
     Uuid,
+    /// Days.
+    Date,
     /// Moments.
     Timestamp,
 }
@@ -42,6 +44,7 @@ impl Kind {
             Datum::Str(_) => Some(Kind::Str),
             Datum::Bytes(_) => Some(Kind::Bytes),
             Datum::Uuid(_) => Some(Kind::Uuid),
+            Datum::Date(_) => Some(Kind::Date),
             Datum::Timestamp(_) => Some(Kind::Timestamp),
         }
     }
@@ -65,10 +68,11 @@ impl Kind {
             "string" => Ok(Kind::Str),
             "bytes" => Ok(Kind::Bytes),
             "uuid" => Ok(Kind::Uuid),
+            "date" => Ok(Kind::Date),
             "timestamp" => Ok(Kind::Timestamp),
             _ => Err(Error::Invalid(format!(
                 "no kind `{name}`, expected one of any, bool, int, float, decimal(SCALE), string, \
-                 bytes, uuid, timestamp"
+                 bytes, uuid, date, timestamp"
             ))),
         }
     }
@@ -85,6 +89,7 @@ impl fmt::Display for Kind {
             Kind::Str => f.write_str("string"),
             Kind::Bytes => f.write_str("bytes"),
             Kind::Uuid => f.write_str("uuid"),
+            Kind::Date => f.write_str("date"),
             Kind::Timestamp => f.write_str("timestamp"),
         }
     }
@@ -114,6 +119,7 @@ mod tests {
             Kind::Str,
             Kind::Bytes,
             Kind::Uuid,
+            Kind::Date,
             Kind::Timestamp,
         ];
         for kind in kinds {

@@ -126,6 +126,7 @@ fn bounds(side: Side, kind: Kind) -> States {
         Kind::Decimal(scale) => States::MinMaxDecimal(side, scale, Vec::new()),
         Kind::Str => States::MinMaxStr(side, Bounds::default()),
         Kind::Bytes => States::MinMaxBytes(side, Bounds::default()),
+        Kind::Date => States::MinMaxDate(side, Vec::new()),
         Kind::Timestamp => States::MinMaxTimestamp(side, Vec::new()),
     }
 }

@@ -25,6 +25,7 @@ pub(super) enum States {
     MinMaxInt(Side, Vec<Option<i64>>),
     MinMaxUint(Side, Vec<Option<u64>>),
     MinMaxFloat(Side, Vec<Option<f64>>),
+    MinMaxDate(Side, Vec<Option<i32>>),
     MinMaxTimestamp(Side, Vec<Option<i64>>),
     MinMaxDecimal(Side, i8, Vec<Option<i128>>),
     MinMaxStr(Side, Bounds),
@@ -90,6 +91,7 @@ impl States {
                 states.resize(groups, None);
             }
             States::MinMaxUint(_, states) => states.resize(groups, None),
+            States::MinMaxDate(_, states) => states.resize(groups, None),
             States::MinMaxFloat(_, states) => states.resize(groups, None),
             States::MinMaxDecimal(_, _, states) => states.resize(groups, None),
             States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) => {
@@ -121,6 +123,7 @@ impl States {
                 size_of_val(states.as_slice())
             }
             States::MinMaxUint(_, states) => size_of_val(states.as_slice()),
+            States::MinMaxDate(_, states) => size_of_val(states.as_slice()),
             States::MinMaxFloat(_, states) => size_of_val(states.as_slice()),
             States::MinMaxDecimal(_, _, states) => size_of_val(states.as_slice()),
             States::MinMaxStr(_, bounds) | States::MinMaxBytes(_, bounds) => {
@@ -182,6 +185,9 @@ impl States {
             }
             (States::MinMaxUint(side, states), Column::Uint(array)) => {
                 keep_values(*side, states, groups, array, u64::lt);
+            }
+            (States::MinMaxDate(side, states), Column::Date(array)) => {
+                keep_values(*side, states, groups, array, i32::lt);
             }
             (States::MinMaxFloat(side, states), Column::Float(array)) => {
                 keep_values(*side, states, groups, array, below);
@@ -249,6 +255,9 @@ impl States {
             (States::MinMaxInt(side, ours), States::MinMaxInt(_, theirs))
             | (States::MinMaxTimestamp(side, ours), States::MinMaxTimestamp(_, theirs)) => {
                 keep_all(*side, ours, groups, theirs, i64::lt);
+            }
+            (States::MinMaxDate(side, ours), States::MinMaxDate(_, theirs)) => {
+                keep_all(*side, ours, groups, theirs, i32::lt);
             }
             (States::MinMaxUint(side, ours), States::MinMaxUint(_, theirs)) => {
                 keep_all(*side, ours, groups, theirs, u64::lt);
@@ -321,6 +330,7 @@ impl States {
                 return Ok(state);
             }
             States::MinMaxBool(_, states) => states[group].map(Datum::Bool),
+            States::MinMaxDate(_, states) => states[group].map(Datum::Date),
             States::MinMaxTimestamp(_, states) => states[group].map(Datum::Timestamp),
             States::MinMaxDecimal(_, scale, states) => {
                 states[group].map(|unscaled| Datum::Decimal {

@@ -166,7 +166,7 @@ fn types_become_the_engines() {
         (
             "date",
             Arc::new(Date32Array::from(vec![15_706, -1])),
-            r#"{"$ts":"1969-12-31T00:00:00Z"}"#,
+            r#"{"$date":"1969-12-31"}"#,
         ),
         (
             "ns",

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BinaryViewArray, BooleanArray, Decimal128Array,
-    Float64Array, Int64Array, PrimitiveArray, StringArray, StringViewArray, UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryViewArray, BooleanArray, Date32Array,
+    Decimal128Array, Float64Array, Int64Array, PrimitiveArray, StringArray, StringViewArray,
+    UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
@@ -18,7 +19,7 @@ use eciton_engine::base::{Datum, KeyBuilder};
 
 use super::Kind;
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// A value of a batch that has no counterpart in the engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +76,8 @@ pub(crate) enum Column {
     Str(StringArray),
     StrView(StringViewArray),
     Bytes(BinaryViewArray),
+    /// Days since the epoch.
+    Date(Date32Array),
     /// Microseconds since the epoch.
     Timestamp(Int64Array),
 }
@@ -117,6 +120,7 @@ impl Column {
             Kind::Decimal(scale) => Column::Decimal(decimals(array, scale)?, scale),
             Kind::Str => strings(array)?,
             Kind::Bytes => Column::Bytes(binaries(array)?),
+            Kind::Date => Column::Date(days(array)?),
             Kind::Timestamp => Column::Timestamp(micros(array)?),
         })
     }
@@ -129,6 +133,7 @@ impl Column {
             Column::Bool(array) => array.nulls(),
             Column::Int(array) | Column::Timestamp(array) => array.nulls(),
             Column::Uint(array) => array.nulls(),
+            Column::Date(array) => array.nulls(),
             Column::Float(array) => array.nulls(),
             Column::Decimal(array, _) => array.nulls(),
             Column::Str(array) => array.nulls(),
@@ -156,6 +161,7 @@ impl Column {
             Column::Str(array) => key.push_str(array.value(row)),
             Column::StrView(array) => key.push_str(array.value(row)),
             Column::Bytes(array) => key.push_bytes(array.value(row)),
+            Column::Date(array) => key.push_date(array.value(row)),
             Column::Timestamp(array) => key.push_timestamp(array.value(row)),
         }
     }
@@ -178,6 +184,7 @@ impl Column {
             Column::Str(array) => Datum::Str(array.value(row).to_owned()),
             Column::StrView(array) => Datum::Str(array.value(row).to_owned()),
             Column::Bytes(array) => Datum::Bytes(array.value(row).to_owned()),
+            Column::Date(array) => Datum::Date(array.value(row)),
             Column::Timestamp(array) => Datum::Timestamp(array.value(row)),
         }
     }
@@ -222,15 +229,32 @@ fn decimals(array: &ArrayRef, scale: i8) -> Result<Decimal128Array, ArrowError> 
     Ok(wide.as_primitive().clone())
 }
 
+/// Days since the epoch, exactly.
+fn days(array: &ArrayRef) -> Result<Date32Array, Refusal> {
+    if array.data_type() == &DataType::Date32 {
+        return Ok(array.as_primitive::<Date32Type>().clone());
+    }
+    let millis = array.as_primitive::<Date64Type>();
+    let day = |millis: i64| {
+        let days = millis.div_euclid(MILLIS_PER_DAY);
+        let is_whole = millis.rem_euclid(MILLIS_PER_DAY) == 0;
+        i32::try_from(days).ok().filter(|_| is_whole)
+    };
+    let days = millis.try_unary::<_, Date32Type, ()>(|millis| day(millis).ok_or(()));
+    days.map_err(|()| {
+        let fails = |row: &usize| millis.is_valid(*row) && day(millis.value(*row)).is_none();
+        let row = (0..millis.len()).find(fails).unwrap_or(0);
+        Refusal {
+            message: format!("{} (date64) is no whole day", millis.value(row)),
+            row: Some(row as u64),
+        }
+    })
+}
+
 /// Microseconds since the epoch, exactly. Not Arrow's cast, which drops nanoseconds.
 fn micros(array: &ArrayRef) -> Result<Int64Array, Refusal> {
     let times = |factor: i64| move |value: i64| value.checked_mul(factor);
     match array.data_type() {
-        DataType::Date32 => {
-            let days = array.as_primitive::<Date32Type>();
-            scaled(days, |day| i64::from(day).checked_mul(MICROS_PER_DAY))
-        }
-        DataType::Date64 => scaled(array.as_primitive::<Date64Type>(), times(1_000)),
         DataType::Timestamp(TimeUnit::Second, _) => scaled(
             array.as_primitive::<TimestampSecondType>(),
             times(1_000_000),

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Decimal(i8),
     Str,
     Bytes,
+    /// Days since the epoch.
+    Date,
     /// Microseconds since the epoch.
     Timestamp,
 }
@@ -45,7 +47,8 @@ impl Kind {
             | DataType::LargeBinary
             | DataType::BinaryView
             | DataType::FixedSizeBinary(_) => Kind::Bytes,
-            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Kind::Timestamp,
+            DataType::Date32 | DataType::Date64 => Kind::Date,
+            DataType::Timestamp(..) => Kind::Timestamp,
             DataType::Dictionary(_, values) => return Kind::of(values),
             _ => return None,
         })
@@ -63,6 +66,7 @@ impl From<Kind> for merge::Kind {
             Kind::Decimal(scale) => merge::Kind::Decimal { scale },
             Kind::Str => merge::Kind::Str,
             Kind::Bytes => merge::Kind::Bytes,
+            Kind::Date => merge::Kind::Date,
             Kind::Timestamp => merge::Kind::Timestamp,
         }
     }

@@ -10,7 +10,7 @@
 //! | `Decimal32`, `Decimal64`, `Decimal128` | decimal of the column's scale |
 //! | all text types | string |
 //! | all binary types | bytes |
-//! | `Date32`, `Date64` | timestamp: midnight UTC (`Date64`: its own milliseconds) |
+//! | `Date32`, `Date64` | date (of a `Date64` that is no whole day: an error) |
 //! | `Timestamp` of any unit | timestamp: microseconds since the epoch; without a zone it is taken as UTC; a value with nanoseconds beyond microseconds is an error |
 //! | a dictionary | what its values become |
 //!

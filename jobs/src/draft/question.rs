@@ -75,7 +75,7 @@ fn group(columns: &[Facts]) -> Option<&str> {
             Kind::Str => 0,
             Kind::Bool => 1,
             Kind::Int | Kind::Uint if distinct <= GROUPS_GOOD => 2,
-            Kind::Timestamp => 3,
+            Kind::Date | Kind::Timestamp => 3,
             _ => return None,
         };
         let is_good = distinct <= GROUPS_GOOD;

@@ -50,11 +50,19 @@ impl Answer {
     ///
     /// # Errors
     /// As [`Transform::plan`]; [`TransformError::NotMergeable`] for a query that cannot be taken apart exactly.
-    pub(crate) fn plan(sql: &str, source_schema: &SchemaRef) -> Result<Planned, TransformError> {
-        planning(sql, || Answer::plan_here(sql, source_schema))
+    pub(crate) fn plan(
+        sql: &str,
+        source_schema: &SchemaRef,
+        has_dates: bool,
+    ) -> Result<Planned, TransformError> {
+        planning(sql, || Answer::plan_here(sql, source_schema, has_dates))
     }
 
-    fn plan_here(sql: &str, source_schema: &SchemaRef) -> Result<Planned, TransformError> {
+    fn plan_here(
+        sql: &str,
+        source_schema: &SchemaRef,
+        has_dates: bool,
+    ) -> Result<Planned, TransformError> {
         let session =
             Session::new(source_schema).map_err(|error| TransformError::from_plan(&error))?;
         let query = session.logical_plan(sql)?;
@@ -68,9 +76,11 @@ impl Answer {
         let parts = format!("{RULES} {}", rows.display_indent());
         let tag = format!("rows.{:016x}", xxh3_64(parts.as_bytes()));
         let rows = Transform::of(&session, &query.part(rows), Arc::clone(source_schema))?;
+        let rows = rows.with_dates(has_dates);
         let (operands, operand_schema) = operands.plan(&tag, rows.output_schema())?;
         let merged = merged.over(operand_schema.columns.clone());
         let rest = Transform::of(&session, &query.part(rest), Arc::clone(merged.schema()))?;
+        let rest = rest.with_dates(has_dates);
         let given = rest.output_schema().fields().len();
         assert_eq!(
             given,
@@ -85,6 +95,11 @@ impl Answer {
             layout,
         }));
         Ok(Planned { rows, answer })
+    }
+
+    /// Whether the answer has dates.
+    pub(crate) fn has_dates(&self) -> bool {
+        self.0.rest.has_dates()
     }
 
     /// What a shard's rows become.

@@ -455,12 +455,15 @@ fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, Misfit> {
             datums,
             data_type,
             |datum| match datum {
+                Datum::Date(days) => Some(*days),
+                // Of a job from before there were dates in stores.
                 Datum::Timestamp(micros) => i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok(),
                 _ => None,
             },
         )?)),
         DataType::Date64 | DataType::Timestamp(..) => {
             let micros = each(datums, data_type, |datum| match datum {
+                Datum::Date(days) => i64::from(*days).checked_mul(MICROS_PER_DAY),
                 Datum::Timestamp(micros) => Some(*micros),
                 _ => None,
             })?;

@@ -122,6 +122,7 @@ mod supply;
 mod tally;
 mod target;
 mod view;
+mod work;
 mod worker;
 
 pub use cancel::cancel;
@@ -144,6 +145,7 @@ pub use status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list,
 pub use stop::Stop;
 pub use submit::{Checked, Submitted, check, preview, submit, submit_within};
 pub use view::{JobPage, PageOf, page, view};
+pub use work::{Work, work};
 
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ impl Pipeline {
             }
         };
         if let (Some(SinkSpec::Answer(answer)), Some(sql)) = (&spec.sink, sql) {
-            let planned = Answer::plan(sql, source.schema())
+            let planned = Answer::plan(sql, source.schema(), source.has_dates())
                 .map_err(|error| Misfit::new("transform.sql", error))?;
             let Planned { rows, answer: sink } = planned;
             return Ok(Pipeline {
@@ -68,8 +68,9 @@ impl Pipeline {
                 store_name: answer.store.clone(),
             });
         }
-        let mut transform = Transform::plan(sql, source.schema().clone())
+        let transform = Transform::plan(sql, source.schema().clone())
             .map_err(|error| Misfit::new("transform.sql", error))?;
+        let mut transform = transform.with_dates(source.has_dates());
         let (sink, store_name) = match &spec.sink {
             Some(SinkSpec::Merge(merge)) => {
                 let aggregate = |transform: &Transform| {
@@ -100,6 +101,15 @@ impl Pipeline {
             sink,
             store_name,
         })
+    }
+
+    /// Whether dates go into stores.
+    pub(super) fn has_dates(&self) -> bool {
+        let has_more = match &self.sink {
+            Sink::Answer(answer) => answer.has_dates(),
+            Sink::Merge(_) | Sink::Upsert(_) => false,
+        };
+        has_more || self.transform.has_dates()
     }
 
     /// Checks that a job that is submitted now does not depend on where its shards are cut. A job that was recorded

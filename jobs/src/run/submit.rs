@@ -80,6 +80,12 @@ pub(super) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     })
 }
 
+/// The plan, which says that there are dates only where there are: versions that know none leave such jobs alone.
+fn with_dates(mut planned: Planned, pipeline: &Pipeline) -> Planned {
+    planned.plan.dates = pipeline.has_dates();
+    planned
+}
+
 /// The pipeline of a job over a plan. A column that is text only because of how its numbers are written, and that the job
 /// does nothing with but add it up, is read as these numbers.
 fn fitted(
@@ -91,7 +97,7 @@ fn fitted(
         Ok::<_, JobError>(Pipeline::plan(spec, source))
     };
     let mut misfit = match plan(&planned)? {
-        Ok(pipeline) => return Ok(Ok((planned, pipeline))),
+        Ok(pipeline) => return Ok(Ok((with_dates(planned, &pipeline), pipeline))),
         Err(misfit) => misfit,
     };
     let (mut first, mut culprit) = (misfit.clone(), None);
@@ -108,7 +114,7 @@ fn fitted(
             match outcome {
                 _ if !helps => {}
                 _ if !is_only_added_up(spec, &column) => culprit = Some(column),
-                Ok(pipeline) => return Ok(Ok((next, pipeline))),
+                Ok(pipeline) => return Ok(Ok((with_dates(next, &pipeline), pipeline))),
                 Err(other) => better = better.or(Some((next, other))),
             }
         }

@@ -66,7 +66,8 @@ fn csv_record_fault(
     }
     let wanted = format.readings.len();
     if !fields.is_empty() && fields.len() != wanted {
-        let message = format!("expected {wanted} fields, found {}", fields.len());
+        let plural = if wanted == 1 { "" } else { "s" };
+        let message = format!("expected {wanted} field{plural}, found {}", fields.len());
         let at = match fields.get(wanted) {
             Some(extra) => extra.start,
             None => fields.last().map_or(0, |last| last.start + last.raw.len()),

@@ -173,6 +173,7 @@ fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Pl
         files: u32::try_from(files.len()).unwrap_or(u32::MAX),
         shards: shards.count,
         over_network: false,
+        dates: true,
     };
     let mut chunks = Vec::with_capacity(files.len().div_ceil(FILES_PER_CHUNK));
     for (first, files) in (0..)
@@ -334,6 +335,7 @@ pub struct Source {
     fields: Vec<SchemaField>,
     /// How their values are read.
     readings: Arc<[Reading]>,
+    has_dates: bool,
 }
 
 impl Source {
@@ -394,6 +396,7 @@ impl Source {
             reach: Reach::anywhere(),
             fields: plan.schema.clone(),
             readings: readings.into(),
+            has_dates: plan.dates,
         })
     }
 
@@ -406,6 +409,11 @@ impl Source {
     /// How far reading it may reach.
     pub(crate) fn reach(&self) -> &Reach {
         &self.reach
+    }
+
+    /// Whether dates go into stores as dates; else as moments, as jobs have them from before there were any.
+    pub(crate) fn has_dates(&self) -> bool {
+        self.has_dates
     }
 
     /// What the job file says about the source.

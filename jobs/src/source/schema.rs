@@ -257,8 +257,9 @@ fn same_names(
             found[at]
         ),
         None => format!(
-            "one has {} columns and the other {}",
+            "one has {} column{} and the other {}",
             expected.len(),
+            if expected.len() == 1 { "" } else { "s" },
             found.len()
         ),
     };

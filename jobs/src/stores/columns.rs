@@ -60,6 +60,7 @@ pub(super) enum Kind {
     Str,
     Bytes,
     Uuid,
+    Date,
     Timestamp,
     /// Values of several kinds, as JSON text.
     Json,
@@ -75,6 +76,7 @@ impl Kind {
             Kind::Decimal(scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale),
             Kind::Str | Kind::Uuid | Kind::Json => DataType::Utf8,
             Kind::Bytes => DataType::Binary,
+            Kind::Date => DataType::Date32,
             Kind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         }
     }
@@ -92,6 +94,7 @@ struct Seen {
     strings: bool,
     bytes: bool,
     uuids: bool,
+    dates: bool,
     timestamps: bool,
     json: bool,
 }
@@ -126,6 +129,7 @@ impl Seen {
             Datum::Str(_) => self.strings = true,
             Datum::Bytes(_) => self.bytes = true,
             Datum::Uuid(_) => self.uuids = true,
+            Datum::Date(_) => self.dates = true,
             Datum::Timestamp(_) => self.timestamps = true,
         }
     }
@@ -136,6 +140,7 @@ impl Seen {
             self.strings,
             self.bytes,
             self.uuids,
+            self.dates,
             self.timestamps,
             self.bools,
             self.json,
@@ -174,6 +179,7 @@ impl Seen {
             Seen { strings: true, .. } => Kind::Str,
             Seen { bytes: true, .. } => Kind::Bytes,
             Seen { uuids: true, .. } => Kind::Uuid,
+            Seen { dates: true, .. } => Kind::Date,
             Seen {
                 timestamps: true, ..
             } => Kind::Timestamp,
@@ -196,6 +202,7 @@ fn unseen(expected: Option<MergeKind>) -> Kind {
         Some(MergeKind::Decimal { scale }) if scale >= 0 => Kind::Decimal(scale),
         Some(MergeKind::Bytes) => Kind::Bytes,
         Some(MergeKind::Uuid) => Kind::Uuid,
+        Some(MergeKind::Date) => Kind::Date,
         Some(MergeKind::Timestamp) => Kind::Timestamp,
         _ => Kind::Str,
     }

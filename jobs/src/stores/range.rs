@@ -409,6 +409,7 @@ fn datum(kind: Kind, expr: &Expr) -> Option<Datum> {
             | ScalarValue::Utf8View(Some(text)),
         ) => Datum::Str(text.clone()),
         (Kind::Bytes, ScalarValue::Binary(Some(bytes))) => Datum::Bytes(bytes.clone()),
+        (Kind::Date, ScalarValue::Date32(Some(days))) => Datum::Date(*days),
         (Kind::Timestamp, ScalarValue::TimestampMicrosecond(Some(micros), Some(_))) => {
             Datum::Timestamp(*micros)
         }

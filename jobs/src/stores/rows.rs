@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder,
-    RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder,
+    Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+    UInt64Builder,
 };
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, SchemaRef};
 use eciton_engine::base::{Datum, Key};
@@ -44,6 +45,7 @@ enum Builder {
     Uuid(StringBuilder),
     Json(StringBuilder),
     Bytes(BinaryBuilder),
+    Date(Date32Builder),
     Timestamp(TimestampMicrosecondBuilder),
 }
 
@@ -59,6 +61,7 @@ impl Builder {
             Kind::Uuid => Builder::Uuid(StringBuilder::new()),
             Kind::Json => Builder::Json(StringBuilder::new()),
             Kind::Bytes => Builder::Bytes(BinaryBuilder::new()),
+            Kind::Date => Builder::Date(Date32Builder::new()),
             Kind::Timestamp => Builder::Timestamp(TimestampMicrosecondBuilder::new()),
         }
     }
@@ -74,6 +77,7 @@ impl Builder {
                 builder.append_null();
             }
             Builder::Bytes(builder) => builder.append_null(),
+            Builder::Date(builder) => builder.append_null(),
             Builder::Timestamp(builder) => builder.append_null(),
         }
     }
@@ -127,6 +131,7 @@ impl Builder {
             (Builder::Bytes(builder), Cell::Datum(Datum::Bytes(bytes))) => {
                 builder.append_value(bytes);
             }
+            (Builder::Date(builder), Cell::Datum(Datum::Date(days))) => builder.append_value(*days),
             (Builder::Timestamp(builder), Cell::Datum(Datum::Timestamp(micros))) => {
                 builder.append_value(*micros);
             }
@@ -151,6 +156,7 @@ impl Builder {
                 Arc::new(builder.finish())
             }
             Builder::Bytes(builder) => Arc::new(builder.finish()),
+            Builder::Date(builder) => Arc::new(builder.finish()),
             Builder::Timestamp(builder) => Arc::new(builder.finish().with_timezone("UTC")),
         })
     }

@@ -2,7 +2,9 @@
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType,
+};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use eciton_engine::base::Datum;
 use eciton_engine::base::json::timestamp;
@@ -45,7 +47,7 @@ impl<'a> TextColumn<'a> {
     pub(super) fn new(array: &'a ArrayRef) -> Result<TextColumn<'a>, QueryError> {
         let is_known = matches!(
             array.data_type(),
-            DataType::Float32 | DataType::Float64 | DataType::Binary
+            DataType::Float32 | DataType::Float64 | DataType::Binary | DataType::Date32
         ) || is_utc(array.data_type())
             || array.data_type() == &DataType::Utf8;
         let other = match is_known {
@@ -92,6 +94,9 @@ impl<'a> TextColumn<'a> {
             DataType::Utf8 => self.array.as_string::<i32>().value(row).to_owned(),
             DataType::Float64 => float(self.array.as_primitive::<Float64Type>().value(row)),
             DataType::Float32 => float(self.array.as_primitive::<Float32Type>().value(row).into()),
+            DataType::Date32 => {
+                timestamp::format_date(self.array.as_primitive::<Date32Type>().value(row))
+            }
             DataType::Binary => {
                 let bytes = self.array.as_binary::<i32>().value(row).to_vec();
                 let json = Datum::Bytes(bytes).to_json();

@@ -27,6 +27,7 @@ mod guard;
 mod ignored;
 mod input;
 mod interrupt;
+mod moments;
 mod output;
 mod over;
 mod plan;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio::runtime::Runtime;
@@ -14,13 +15,18 @@ use super::deep::deep_enough;
 use super::error::{RunError, TransformError};
 use super::input::{BatchIter, Input};
 use super::interrupt::{self, Interrupt, is_interrupted};
+use super::moments;
 use super::plan::TRANSFORM_MEMORY_LEN_MAX;
 
 /// The output rows of one shard, batch by batch. Ends after its first error.
 ///
 /// Each call of `next` reads and computes on the calling thread: call it where blocking is
 /// allowed.
-pub struct Output<E>(Kind<E>);
+pub struct Output<E> {
+    kind: Kind<E>,
+    /// The columns, where moments come in the place of dates.
+    moments: Option<SchemaRef>,
+}
 
 enum Kind<E> {
     /// Without a query the source's batches are the output.
@@ -42,7 +48,15 @@ struct Running<E> {
 
 impl<E: Error + Send + 'static> Output<E> {
     pub(super) fn same(batches: BatchIter<E>) -> Output<E> {
-        Output(Kind::Same(batches))
+        Output {
+            kind: Kind::Same(batches),
+            moments: None,
+        }
+    }
+
+    /// The same rows in columns that have moments in the place of dates, if any.
+    pub(super) fn with_moments(self, moments: Option<SchemaRef>) -> Output<E> {
+        Output { moments, ..self }
     }
 
     pub(super) fn query(
@@ -52,13 +66,17 @@ impl<E: Error + Send + 'static> Output<E> {
         interrupt: Interrupt,
         levels: usize,
     ) -> Output<E> {
-        Output(Kind::Query(Box::new(Running {
+        let running = Running {
             stream: Some(stream),
             input,
             threads: Some(threads),
             interrupt,
             levels,
-        })))
+        };
+        Output {
+            kind: Kind::Query(Box::new(running)),
+            moments: None,
+        }
     }
 }
 
@@ -105,13 +123,19 @@ impl<E: Error + Send + 'static> Iterator for Output<E> {
     type Item = Result<RecordBatch, RunError<E>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = match &mut self.0 {
+        let item = match &mut self.kind {
             Kind::Same(batches) => batches.next().map(|batch| batch.map_err(RunError::Source)),
             Kind::Query(running) => running.next(),
             Kind::Ended => None,
         };
+        let item = match (item, &self.moments) {
+            (Some(Ok(batch)), Some(schema)) => {
+                Some(moments::batch_of(&batch, schema).map_err(RunError::from))
+            }
+            (item, _) => item,
+        };
         if !matches!(item, Some(Ok(_))) {
-            self.0 = Kind::Ended;
+            self.kind = Kind::Ended;
         }
         item
     }

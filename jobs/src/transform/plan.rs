@@ -25,6 +25,7 @@ use super::error::TransformError;
 use super::exact::{ExactCoercion, in_microseconds};
 use super::input::{BatchIter, Input, InputRows};
 use super::interrupt::Interrupt;
+use super::moments;
 use super::output::Output;
 use super::query::Query;
 use super::scope;
@@ -47,6 +48,8 @@ pub struct Transform {
     /// Positions in `source_schema` of the columns that are read, ascending.
     source_columns: Arc<[usize]>,
     query: Option<Arc<Query>>,
+    /// Whether moments come out in the place of dates.
+    has_moments: bool,
     /// What depends on where shards are cut.
     shard_dependent: Option<TransformError>,
 }
@@ -110,6 +113,7 @@ impl Transform {
             output_schema,
             source_columns,
             query: Some(Arc::new(query)),
+            has_moments: false,
             shard_dependent,
         })
     }
@@ -128,6 +132,7 @@ impl Transform {
             source_columns: (0..source_schema.fields().len()).collect(),
             source_schema,
             query: None,
+            has_moments: false,
             shard_dependent: None,
         }
     }
@@ -146,11 +151,32 @@ impl Transform {
             .iter()
             .map(|column| Arc::clone(&fields[*column]))
             .collect();
-        Transform {
+        let has_dates = !self.has_moments;
+        let passing = Transform {
             output_schema: Arc::new(Schema::new(read)),
             source_columns,
             ..self
+        };
+        passing.with_dates(has_dates)
+    }
+
+    /// The same rows, with dates as dates, or with moments in their place, as jobs have them that were recorded before
+    /// stores knew dates.
+    #[must_use]
+    pub(crate) fn with_dates(self, has_dates: bool) -> Transform {
+        if has_dates || !moments::has_dates(&self.output_schema) {
+            return self;
         }
+        Transform {
+            output_schema: moments::schema_of(&self.output_schema),
+            has_moments: true,
+            ..self
+        }
+    }
+
+    /// Whether any column of the rows that come out is a date, or holds dates.
+    pub(crate) fn has_dates(&self) -> bool {
+        moments::has_dates(&self.output_schema)
     }
 
     /// The columns of the rows that come out.
@@ -191,8 +217,9 @@ impl Transform {
         batches: BatchIter<E>,
         interrupt: &Interrupt,
     ) -> Result<Output<E>, TransformError> {
+        let moments = self.has_moments.then(|| Arc::clone(&self.output_schema));
         let Some(query) = &self.query else {
-            return Ok(Output::same(batches));
+            return Ok(Output::same(batches).with_moments(moments));
         };
         let input = Input::new(batches, query.rows_max());
         let schema = self
@@ -217,13 +244,8 @@ impl Transform {
         };
         let stream = begun.map_err(|error| TransformError::from_plan(&error))?;
         let interrupt = Arc::clone(interrupt);
-        Ok(Output::query(
-            stream,
-            input,
-            threads,
-            interrupt,
-            query.levels(),
-        ))
+        let output = Output::query(stream, input, threads, interrupt, query.levels());
+        Ok(output.with_moments(moments))
     }
 }
 

@@ -29,6 +29,7 @@ impl Datum {
             Datum::Str(value) => Value::String(value.clone()),
             Datum::Bytes(value) => tagged("$bytes", BASE64.encode(value)),
             Datum::Uuid(value) => tagged("$uuid", uuid::format(*value)),
+            Datum::Date(days) => tagged("$date", timestamp::format_date(*days)),
             Datum::Timestamp(micros) => tagged("$ts", timestamp::format(*micros)),
         }
     }
@@ -92,6 +93,7 @@ fn from_number(number: &Number) -> Result<Datum> {
 
 fn from_tagged(tag: &str, value: &Value) -> Result<Datum> {
     let expected = match tag {
+        "$date" => "a date, as in \"2013-01-01\"",
         "$ts" => "a date, a time and an offset, to the microsecond, as in \"2013-01-01T10:00:00Z\"",
         "$bytes" => "base64 with padding, as in \"AP8=\"",
         "$uuid" => "32 hexadecimal digits, as in \"67e55044-10b1-426f-9247-bb680e5fe0c8\"",
@@ -100,6 +102,7 @@ fn from_tagged(tag: &str, value: &Value) -> Result<Datum> {
         _ => return Err(unknown_form(&tagged(tag, value.clone()))),
     };
     let datum = value.as_str().and_then(|text| match tag {
+        "$date" => timestamp::parse_date(text).map(Datum::Date),
         "$ts" => timestamp::parse(text).map(Datum::Timestamp),
         "$bytes" => BASE64.decode(text).ok().map(Datum::Bytes),
         "$uuid" => uuid::parse(text).map(Datum::Uuid),
@@ -111,7 +114,7 @@ fn from_tagged(tag: &str, value: &Value) -> Result<Datum> {
 
 fn unknown_form(json: &Value) -> Error {
     Error::Invalid(format!(
-        "expected a scalar or an object of one member $ts, $bytes, $uuid, $dec or $f64, found {json}"
+        "expected a scalar or an object of one member $date, $ts, $bytes, $uuid, $dec or $f64, found {json}"
     ))
 }
 

@@ -19,19 +19,51 @@ const DAYS_TO_EPOCH: i64 = 719_468;
 /// ```
 pub fn format(micros: i64) -> String {
     let day_len = 86_400_000_000;
-    let (year, month, day) = civil_of_days(micros.div_euclid(day_len));
+    let date = date_text(micros.div_euclid(day_len));
     let of_day = micros.rem_euclid(day_len);
     let (seconds, fraction) = (of_day / 1_000_000, of_day % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let digits = format!("{fraction:06}");
+    let digits = digits.trim_end_matches('0');
+    let point = if digits.is_empty() { "" } else { "." };
+    format!("{date}T{hour:02}:{minute:02}:{second:02}{point}{digits}Z")
+}
+
+/// The text of a day given in days since the Unix epoch.
+///
+/// ```
+/// use eciton_engine::base::json::timestamp;
+/// assert_eq!(timestamp::format_date(15_706), "2013-01-01");
+/// assert_eq!(timestamp::format_date(-1), "1969-12-31");
+/// ```
+pub fn format_date(days: i32) -> String {
+    date_text(days.into())
+}
+
+fn date_text(days: i64) -> String {
+    let (year, month, day) = civil_of_days(days);
     let year = if (0..=9999).contains(&year) {
         format!("{year:04}")
     } else {
         format!("{year:+05}")
     };
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let digits = format!("{fraction:06}");
-    let digits = digits.trim_end_matches('0');
-    let point = if digits.is_empty() { "" } else { "." };
-    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{point}{digits}Z")
+    format!("{year}-{month:02}-{day:02}")
+}
+
+/// The day that `text` names, in days since the Unix epoch. `None` where it is no date, or beyond 32 bits.
+///
+/// ```
+/// use eciton_engine::base::json::timestamp;
+/// assert_eq!(timestamp::parse_date("2013-01-01"), Some(15_706));
+/// assert_eq!(timestamp::parse_date("2013-02-29"), None);
+/// ```
+pub fn parse_date(text: &str) -> Option<i32> {
+    let mut scan = Scan { rest: text };
+    let days = scan.date()?;
+    if !scan.rest.is_empty() {
+        return None;
+    }
+    i32::try_from(days).ok()
 }
 
 /// The moment that `text` names, in microseconds since the Unix epoch. `None` where it is not a date
@@ -45,11 +77,7 @@ pub fn format(micros: i64) -> String {
 /// ```
 pub fn parse(text: &str) -> Option<i64> {
     let mut scan = Scan { rest: text };
-    let year = scan.year()?;
-    scan.expect(&["-"])?;
-    let month = scan.number(2, 1..=12)?;
-    scan.expect(&["-"])?;
-    let day = scan.number(2, 1..=days_of_month(year, month))?;
+    let days = scan.date()?;
     scan.expect(&["T", "t", " "])?;
     let hour = scan.number(2, 0..=23)?;
     scan.expect(&[":"])?;
@@ -62,9 +90,8 @@ pub fn parse(text: &str) -> Option<i64> {
         return None;
     }
     let seconds = i128::from((hour * 60 + minute - offset_minutes) * 60 + second);
-    let micros = i128::from(days_of_civil(year, month, day)) * MICROS_PER_DAY
-        + seconds * MICROS_PER_SECOND
-        + i128::from(fraction);
+    let micros =
+        i128::from(days) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + i128::from(fraction);
     i64::try_from(micros).ok()
 }
 
@@ -79,6 +106,16 @@ impl Scan<'_> {
             .iter()
             .find_map(|start| self.rest.strip_prefix(start))?;
         Some(())
+    }
+
+    /// Year, month and day, as days since the Unix epoch.
+    fn date(&mut self) -> Option<i64> {
+        let year = self.year()?;
+        self.expect(&["-"])?;
+        let month = self.number(2, 1..=12)?;
+        self.expect(&["-"])?;
+        let day = self.number(2, 1..=days_of_month(year, month))?;
+        Some(days_of_civil(year, month, day))
     }
 
     fn digits(&mut self) -> &str {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::encode::{ShortField, ordered_i64};
+use super::encode::{ShortField, ordered_i32, ordered_i64};
 use super::{Datum, Direction, Key, check_len, codes, decimal, encode_f64, encode_i64, encode_u64};
 use crate::base::error::{Error, Result};
 
@@ -85,6 +85,7 @@ impl KeyBuilder {
             Datum::Str(value) => self.push_str(value),
             Datum::Bytes(value) => self.push_bytes(value),
             Datum::Uuid(value) => self.push_uuid(*value),
+            Datum::Date(value) => self.push_date(*value),
             Datum::Timestamp(value) => self.push_timestamp(*value),
         }
         Ok(())
@@ -160,6 +161,14 @@ impl KeyBuilder {
     pub fn push_uuid(&mut self, value: u128) {
         self.bytes.push(codes::UUID);
         self.bytes.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// Adds a day, in days since the Unix epoch: 5 bytes.
+    #[inline]
+    pub fn push_date(&mut self, days: i32) {
+        self.bytes.push(codes::DATE);
+        self.bytes
+            .extend_from_slice(&ordered_i32(days).to_be_bytes());
     }
 
     /// Adds a moment in microseconds since the Unix epoch: 9 bytes.

@@ -28,6 +28,8 @@ pub(super) const STR: u8 = 0x40;
 pub(super) const BYTES: u8 = 0x44;
 /// A UUID.
 pub(super) const UUID: u8 = 0x48;
+/// A day.
+pub(super) const DATE: u8 = 0x4a;
 /// A moment.
 pub(super) const TIMESTAMP: u8 = 0x4c;
 

@@ -32,6 +32,8 @@ pub enum Datum {
     Bytes(Vec<u8>),
     /// A UUID, its first byte the most significant one.
     Uuid(u128),
+    /// Days since the Unix epoch.
+    Date(i32),
     /// Microseconds since the Unix epoch, UTC.
     Timestamp(i64),
 }
@@ -58,6 +60,7 @@ impl Datum {
             Datum::Str(_) => "string",
             Datum::Bytes(_) => "bytes",
             Datum::Uuid(_) => "uuid",
+            Datum::Date(_) => "date",
             Datum::Timestamp(_) => "timestamp",
         }
     }
@@ -73,7 +76,8 @@ impl Datum {
             Datum::Str(_) => 5,
             Datum::Bytes(_) => 6,
             Datum::Uuid(_) => 7,
-            Datum::Timestamp(_) => 8,
+            Datum::Date(_) => 8,
+            Datum::Timestamp(_) => 9,
         }
     }
 }
@@ -97,6 +101,7 @@ impl Ord for Datum {
             (Datum::Str(a), Datum::Str(b)) => a.cmp(b),
             (Datum::Bytes(a), Datum::Bytes(b)) => a.cmp(b),
             (Datum::Uuid(a), Datum::Uuid(b)) => a.cmp(b),
+            (Datum::Date(a), Datum::Date(b)) => a.cmp(b),
             (Datum::Timestamp(a), Datum::Timestamp(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }

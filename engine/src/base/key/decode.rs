@@ -1,6 +1,6 @@
 //! Takes keys apart. Any bytes may come: what encoding would not have written is an error.
 
-use super::encode::{f64_of_ordered, i64_of_ordered, ordered_f64};
+use super::encode::{f64_of_ordered, i32_of_ordered, i64_of_ordered, ordered_f64};
 use super::{Datum, Direction, codes, decimal};
 use crate::base::error::{Error, Result};
 
@@ -89,6 +89,9 @@ impl Reader<'_> {
             }
             codes::BYTES => Ok(Datum::Bytes(self.unescape()?)),
             codes::UUID => Ok(Datum::Uuid(u128::from_be_bytes(self.array()?))),
+            codes::DATE => Ok(Datum::Date(i32_of_ordered(u32::from_be_bytes(
+                self.array()?,
+            )))),
             codes::TIMESTAMP => Ok(Datum::Timestamp(i64_of_ordered(u64::from_be_bytes(
                 self.array()?,
             )))),

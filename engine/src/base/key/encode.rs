@@ -34,6 +34,16 @@ pub(super) fn ordered_i64(value: i64) -> u64 {
     value.cast_unsigned() ^ (1 << 63)
 }
 
+/// The bits of an `i32`, arranged as [`ordered_i64`] does.
+pub(super) fn ordered_i32(value: i32) -> u32 {
+    value.cast_unsigned() ^ (1 << 31)
+}
+
+/// The number that [`ordered_i32`] arranged.
+pub(super) fn i32_of_ordered(bits: u32) -> i32 {
+    (bits ^ (1 << 31)).cast_signed()
+}
+
 /// The number that [`ordered_i64`] arranged.
 pub(super) fn i64_of_ordered(bits: u64) -> i64 {
     (bits ^ (1 << 63)).cast_signed()

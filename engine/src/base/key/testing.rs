@@ -15,6 +15,7 @@ pub(crate) fn datum() -> impl Strategy<Value = Datum> {
         text(),
         bytes(),
         any::<u128>().prop_map(Datum::Uuid),
+        date(),
         timestamp(),
     ]
 }
@@ -99,6 +100,11 @@ pub(crate) fn bytes() -> impl Strategy<Value = Datum> {
 /// Any moment, or one of our time.
 pub(crate) fn timestamp() -> impl Strategy<Value = Datum> {
     prop_oneof![any::<i64>(), 0i64..2_000_000_000_000_000].prop_map(Datum::Timestamp)
+}
+
+/// Any day, or one of our time.
+pub(crate) fn date() -> impl Strategy<Value = Datum> {
+    prop_oneof![any::<i32>(), 0i32..30_000].prop_map(Datum::Date)
 }
 
 /// Either direction.

@@ -193,6 +193,9 @@ fn types_are_ordered_as_documented() {
         vec![0xff].into(),
         Datum::Uuid(0),
         Datum::Uuid(u128::MAX),
+        Datum::Date(i32::MIN),
+        Datum::Date(-1),
+        Datum::Date(i32::MAX),
         Datum::Timestamp(i64::MIN),
         Datum::Timestamp(-1),
         Datum::Timestamp(i64::MAX),
@@ -244,6 +247,8 @@ fn bytes_are_as_the_format_document_says() {
         ascending(Datum::Uuid(1)),
         "4800000000000000000000000000000001"
     );
+    assert_eq!(ascending(Datum::Date(0)), "4a80000000");
+    assert_eq!(ascending(Datum::Date(-1)), "4a7fffffff");
     assert_eq!(ascending(Datum::Timestamp(0)), "4c8000000000000000");
     assert_eq!(hex(&[("AA".into(), Direction::Descending)]), "bfbebeff");
 }

@@ -2,6 +2,7 @@ mod answers;
 mod clocks;
 mod concluded;
 mod crashes;
+mod dates;
 mod deaths;
 mod flushes;
 mod mending;

@@ -106,11 +106,15 @@ fn date(random: &mut Random) -> Written {
         1 + random.below(12),
         1 + random.below(28)
     );
-    let meaning = json!({"$ts": format!("{text}T00:00:00Z")});
+    // Declared as a timestamp it is its midnight.
+    let meanings = vec![
+        json!({"$date": text}),
+        json!({"$ts": format!("{text}T00:00:00Z")}),
+    ];
     Written {
         text,
         bare: false,
-        meanings: vec![meaning],
+        meanings,
     }
 }
 

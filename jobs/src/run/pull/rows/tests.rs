@@ -84,7 +84,7 @@ fn values_are_those_that_scan_writes() {
         (DataType::Decimal128(5, 2), vec![r#"{"$dec":"-999.99"}"#]),
         (DataType::Utf8View, vec![r#""a\"b\u00e9""#]),
         (DataType::Binary, vec![r#"{"$bytes":"AP8="}"#]),
-        (DataType::Date32, vec![r#"{"$ts":"1969-12-31T00:00:00Z"}"#]),
+        (DataType::Date32, vec![r#"{"$date":"1969-12-31"}"#]),
         (micros, vec![r#"{"$ts":"2013-01-01T10:00:00.000001Z"}"#]),
         (nanos, vec![r#"{"$ts":"2013-01-01T10:00:00Z"}"#]),
         (DataType::Null, vec!["null"]),

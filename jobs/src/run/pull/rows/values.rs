@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, FixedSizeListArray, Float64Array,
-    Int64Array, ListArray, NullArray, StringArray, StructArray, TimestampMicrosecondArray,
-    UInt64Array,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeListArray,
+    Float64Array, Int64Array, ListArray, NullArray, StringArray, StructArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -108,12 +108,20 @@ fn scalars(data_type: &DataType, values: &[Value]) -> Result<ArrayRef, Fault> {
             let values = each(values, data_type, read)?;
             Arc::new(BinaryArray::from_iter(values))
         }
-        Kind::Timestamp => {
-            let read = |datum| match (datum, data_type) {
-                (Datum::Timestamp(micros), DataType::Date32) if micros % MICROS_PER_DAY != 0 => {
-                    None
+        Kind::Date => {
+            let read = |datum| match datum {
+                Datum::Date(days) => Some(days),
+                // As programs wrote it that knew no dates.
+                Datum::Timestamp(micros) if micros % MICROS_PER_DAY == 0 => {
+                    i32::try_from(micros / MICROS_PER_DAY).ok()
                 }
-                (Datum::Timestamp(micros), _) => Some(micros),
+                _ => None,
+            };
+            Arc::new(Date32Array::from(each(values, data_type, read)?))
+        }
+        Kind::Timestamp => {
+            let read = |datum| match datum {
+                Datum::Timestamp(micros) => Some(micros),
                 _ => None,
             };
             Arc::new(TimestampMicrosecondArray::from(each(
@@ -154,9 +162,8 @@ fn expected(data_type: &DataType) -> &'static str {
         Some(Kind::Decimal(_)) => "{\"$dec\":\"12.30\"} within its digits",
         Some(Kind::Str) => "a string",
         Some(Kind::Bytes) => "{\"$bytes\":\"base64\"} of its length",
-        Some(Kind::Timestamp) => {
-            "{\"$ts\":\"2013-01-01T10:00:00Z\"}, at midnight where it is a date"
-        }
+        Some(Kind::Date) => "{\"$date\":\"2013-01-01\"}",
+        Some(Kind::Timestamp) => "{\"$ts\":\"2013-01-01T10:00:00Z\"}",
         None => "another type",
     }
 }
