@@ -10,8 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use eciton_engine::tree::Compression;
 use eciton_jobs::spec::parse_duration_ms;
 
-use crate::data_flags::{COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES};
-pub(crate) use crate::data_flags::{Completions, Format, Inferring, Init, Man, Query};
+use crate::data_flags::{
+    COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES, SCAN_EXAMPLES,
+};
+pub(crate) use crate::data_flags::{Completions, Format, Init, Man, Query, Scan};
 use crate::failure::Failure;
 pub(crate) use crate::flags::{Listening, Peers};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
@@ -110,20 +112,6 @@ Examples:
 Deleting what is not there is no error; --json says which it was. A store that a job merges into is changed by jobs
 alone.";
 
-const SCAN_EXAMPLES: &str = "\
-Examples:
-  eciton scan flights --db ./db --limit 10
-  eciton scan flights --prefix '[2013,2,14]' --db ./db
-  eciton scan flights --from '[2013,2]' --to '[2013,3]' --reverse --db ./db
-  eciton scan delay_by_carrier --db ./db --json
-  eciton scan delay_by_carrier --db ./db --format csv > delays.csv
-
---from is included, --to is not. On a terminal the records are an aligned table, elsewhere one line
-each with tabs between the fields; --json prints {\"key\":...,\"value\":...} a line.
-
-With --format each field of the key and each member of the value is a column of its own, with a header and its own type.
-Columns are inferred as for `eciton query`.";
-
 const STORE_EXAMPLES: &str = "\
 Examples:
   eciton store ls --db ./db
@@ -176,7 +164,11 @@ const DB_EXAMPLES: &str = "\
 Examples:
   eciton db init --db ./db
   eciton db info --db ./db
-  eciton db verify --db ./db";
+  eciton db verify --db ./db
+
+A database in a bucket takes its key and address from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an address that begins with http://. The machine's metadata service is asked
+for a key only with ECITON_INSTANCE_CREDENTIALS=true.";
 
 /// Runs ETL and scientific jobs over files, exactly once, and keeps their results in an ordered,
 /// transactional database that is a folder.
@@ -524,35 +516,6 @@ pub(crate) struct Put {
     /// Creates the store, and the database, where absent
     #[arg(long)]
     pub(crate) create: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Scan {
-    /// The store
-    pub(crate) store: String,
-    /// First key, included
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
-    pub(crate) from: Option<String>,
-    /// Last key, not included
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
-    pub(crate) to: Option<String>,
-    /// Only keys that begin with these fields
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
-    pub(crate) prefix: Option<String>,
-    /// At most this many records
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub(crate) limit: Option<u64>,
-    /// From the last key to the first
-    #[arg(long)]
-    pub(crate) reverse: bool,
-    /// Keys without their values
-    #[arg(long)]
-    pub(crate) keys_only: bool,
-    /// Print a column for each field, in this format
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<Format>,
-    #[command(flatten)]
-    pub(crate) inferring: Inferring,
 }
 
 #[derive(Debug, Subcommand)]

@@ -176,3 +176,47 @@ pub(crate) enum Format {
     /// An Arrow stream (IPC)
     Arrow,
 }
+
+pub(crate) const SCAN_EXAMPLES: &str = "\
+Examples:
+  eciton scan flights --db ./db --limit 10
+  eciton scan flights --prefix '[2013,2,14]' --db ./db
+  eciton scan flights --from '[2013,2]' --to '[2013,3]' --reverse --db ./db
+  eciton scan delay_by_carrier --db ./db --json
+  eciton scan delay_by_carrier --db ./db --format csv > delays.csv
+
+--from is included, --to is not. On a terminal the records are an aligned table, elsewhere one line
+each with tabs between the fields; --json prints {\"key\":...,\"value\":...} a line.
+
+With --format each field of the key and each member of the value is a column of its own, with a header and its own type.
+Columns are inferred as for `eciton query`.";
+
+/// Flags of `scan`.
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    /// The store
+    pub(crate) store: String,
+    /// First key, included
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub(crate) from: Option<String>,
+    /// Last key, not included
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub(crate) to: Option<String>,
+    /// Only keys that begin with these fields
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub(crate) prefix: Option<String>,
+    /// At most this many records
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) limit: Option<u64>,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Keys without their values
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// Print a column for each field, in this format
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) inferring: Inferring,
+}

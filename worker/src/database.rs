@@ -16,7 +16,7 @@ use eciton_engine::storage::{
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
 use crate::owner::other_owner;
-use crate::settings;
+use crate::{credentials, reachable, settings};
 
 /// How often something is read that is collected meanwhile.
 const READS_MAX: u32 = 5;
@@ -106,8 +106,14 @@ async fn in_bucket(
     access: Access,
     cache: Option<CacheOptions>,
 ) -> Result<Arc<dyn Storage>, Failure> {
+    let environment = |name: &str| std::env::var(name).ok();
+    credentials::check(url, environment).map_err(Failure::Usage)?;
+    reachable::check(url, environment)
+        .await
+        .map_err(Failure::Work)?;
     let options = ObjectOptions {
         cache,
+        connect_timeout: reachable::PATIENCE,
         ..ObjectOptions::default()
     };
     let bucket = ObjectStorage::open(url, &options, access).await;
@@ -142,6 +148,9 @@ async fn write(
         true => among_others(redis)?,
         false => Environment::default(),
     };
+    if absent == Absent::Create && bucket.is_none() {
+        refuse_foreign(&path)?;
+    }
     let opened = match bucket {
         Some(url) => {
             let bucket = in_bucket(url, Access::ReadWrite, settings::cache(global)?).await?;
@@ -224,6 +233,52 @@ where
     let value = done?;
     closed?;
     Ok(value)
+}
+
+/// Names in the folder of a database that is there, or that was begun.
+const OWN: [&str; 8] = [
+    "INSTANCE",
+    "UNFINISHED",
+    "LOCK",
+    "log",
+    "manifest",
+    "seg",
+    "floor",
+    "tmp",
+];
+/// What file systems put into folders that are empty.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Refuses to make a database in a folder of somebody else's files: more likely a slip in the path than a wish.
+///
+/// # Errors
+/// [`Failure::Usage`] naming one of them.
+fn refuse_foreign(path: &Path) -> Result<(), Failure> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        // There is none, or opening it says more.
+        return Ok(());
+    };
+    let mut foreign = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == OWN[0] {
+            return Ok(());
+        }
+        let is_hidden = name.starts_with('.') || name == LOST_AND_FOUND;
+        if !is_hidden && !OWN.contains(&name.as_str()) {
+            foreign.push(name);
+        }
+    }
+    foreign.sort();
+    match foreign.first() {
+        None => Ok(()),
+        Some(name) => Err(Failure::Usage(format!(
+            "{}: this folder is no database and has other files, as `{name}`; choose an empty folder, or one that does \
+             not exist yet, such as {}",
+            path.display(),
+            path.join("db").display()
+        ))),
+    }
 }
 
 /// Why a database could not be opened, with its path: what a storage says names the object in it alone.

@@ -131,17 +131,29 @@ impl Failure {
         }
     }
 
+    /// What to do about it, where the error itself cannot know.
+    fn hint(&self) -> &'static str {
+        match self {
+            Failure::Engine(Error::Locked { .. })
+            | Failure::Opening {
+                error: Error::Locked { .. },
+                ..
+            } => {
+                "; processes share a database if all of them, that one too, are started with the same `--redis URL`; \
+                 commands that only read work meanwhile"
+            }
+            _ => "",
+        }
+    }
+
     /// Tells the failure: one line on stderr, and with `--json` one on stdout too. A reader of stdout
     /// that went away is no failure: `eciton scan ... | head` ends quietly with 0.
     pub(crate) fn conclude(&self, json: bool) -> ExitCode {
         if matches!(self, Failure::Stream(cause) if cause.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
-        let message = self
-            .to_string()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let told = format!("{self}{}", self.hint());
+        let message = told.split_whitespace().collect::<Vec<_>>().join(" ");
         let code = self.code();
         if json {
             let error = json!({"kind": self.kind(), "message": message, "code": code});
@@ -286,7 +298,9 @@ mod tests {
             pid: 7,
             host: "h".into(),
         };
-        assert_eq!(Failure::from(locked).code(), 3);
+        let locked = Failure::from(locked);
+        assert_eq!(locked.code(), 3);
+        assert!(locked.hint().contains("--redis"), "{}", locked.hint());
         // Its line was not there to be read.
         let nameless = Error::Locked {
             path: "db".into(),

@@ -1,8 +1,10 @@
 //! How the state of a job is told.
 
 use eciton_engine::base::json::timestamp;
-use eciton_jobs::run::{JobStatus, ShardCounts, ShardFailure};
+use eciton_jobs::run::{JobStatus, ShardCounts, ShardFailure, Work};
 use serde_json::{Value, json};
+
+use crate::words::{counted, grouped};
 
 /// Failed shards that are told one by one; `job show --json` has more.
 const FAILURES_TOLD_MAX: usize = 10;
@@ -32,9 +34,42 @@ pub(crate) fn json(job: &JobStatus) -> Value {
     })
 }
 
+/// How a job stands, in words: what happens, and how far it is. `work` says who works on it, where that is known.
+pub(crate) fn standing(job: &JobStatus, work: Option<Work>) -> String {
+    let ShardCounts {
+        total,
+        done,
+        failed,
+        running,
+        ..
+    } = job.shards;
+    let all = counted(total, "shard");
+    let far = format!("{} of {all}", grouped(done));
+    match job.state {
+        "pending" => format!("pending, none of {all} begun"),
+        "running" if running > 0 => {
+            format!("running, {far} done, {} at work", grouped(running))
+        }
+        "running" if work == Some(Work::Nobody) => format!("interrupted at {far}"),
+        "running" => format!("running, {far} done"),
+        "done" => format!("done, {all}"),
+        "failed" if failed > 0 => format!("failed, {} of {all} failed", grouped(failed)),
+        "cancelled" => format!("cancelled at {far}"),
+        state => state.to_owned(),
+    }
+}
+
+/// The word for how a job stands, for a column beside its counts.
+pub(crate) fn state(job: &JobStatus, work: Option<Work>) -> &'static str {
+    match job.state {
+        "running" if job.shards.running == 0 && work == Some(Work::Nobody) => "interrupted",
+        state => state,
+    }
+}
+
 /// The same for people, a line a fact.
-pub(crate) fn text(job: &JobStatus) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", job.name, job.state)];
+pub(crate) fn text(job: &JobStatus, work: Option<Work>) -> Vec<String> {
+    let mut lines = vec![format!("{}: {}", job.name, standing(job, work))];
     let mut fact = |name: &str, text: String| lines.push(format!("  {name:<9} {text}"));
     if !job.reason.is_empty() {
         fact("reason", job.reason.clone());
@@ -45,15 +80,16 @@ pub(crate) fn text(job: &JobStatus) -> Vec<String> {
     fact("shards", shards(&job.shards));
     let skipped = match job.rows_skipped {
         0 => String::new(),
+        1 => ", 1 malformed one skipped".to_owned(),
         n => format!(", {n} malformed ones skipped"),
     };
     fact("rows", format!("{} read{skipped}", job.rows_read));
     if job.values_ignored > 0 {
-        let text = format!(
-            "{} values of members that are no columns of the job",
-            job.values_ignored
+        let values = counted(job.values_ignored, "value");
+        fact(
+            "ignored",
+            format!("{values} of members that are no columns of the job"),
         );
-        fact("ignored", text);
     }
     fact(
         "records",
@@ -61,7 +97,7 @@ pub(crate) fn text(job: &JobStatus) -> Vec<String> {
     );
     fact(
         "attempts",
-        format!("{}, {} conflicts", job.attempts, job.conflicts),
+        format!("{}, {}", job.attempts, counted(job.conflicts, "conflict")),
     );
     if let Some(started) = job.started_at {
         let finished = job.finished_at.map_or_else(|| "now".to_owned(), moment);
@@ -115,11 +151,7 @@ fn failure(failure: &ShardFailure) -> String {
         "" => format!("{unit} {start} to {end}"),
         file => format!("{file}, {unit} {start} to {end}"),
     };
-    let attempts = if *attempts == 1 {
-        "1 attempt".to_owned()
-    } else {
-        format!("{attempts} attempts")
-    };
+    let attempts = counted(u64::from(*attempts), "attempt");
     format!(
         "shard {shard} ({place}) failed after {attempts}: {}",
         failure.error
@@ -199,8 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn states_say_what_happens() {
+        let mut job = status();
+        assert_eq!(standing(&job, None), "failed, 12 of 20 shards failed");
+        job.state = "running";
+        job.shards.total = 2930;
+        assert_eq!(standing(&job, None), "running, 7 of 2,930 shards done");
+        let nobody = Some(Work::Nobody);
+        assert_eq!(standing(&job, nobody), "interrupted at 7 of 2,930 shards");
+        assert_eq!(state(&job, nobody), "interrupted");
+        assert_eq!(state(&job, Some(Work::Here)), "running");
+        job.shards.running = 3;
+        let told = "running, 7 of 2,930 shards done, 3 at work";
+        assert_eq!(standing(&job, nobody), told);
+        job.state = "done";
+        job.shards.total = 1;
+        assert_eq!(standing(&job, None), "done, 1 shard");
+    }
+
+    #[test]
     fn text_tells_the_first_failures() {
-        let lines = text(&status());
+        let lines = text(&status(), None);
         assert_eq!(lines[1], "  shards    7 of 20 done, 12 failed, 1 pending");
         let told = "  shard 3 (a.csv, bytes 10 to 20) failed after 1 attempt: malformed";
         assert_eq!(

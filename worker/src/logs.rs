@@ -1,14 +1,14 @@
 //! Logs, to stderr: `RUST_LOG` filters them, warnings and worse by default.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
 
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 /// The bar that is on the screen: a line of the log goes above it, not through it.
-static BAR: OnceLock<ProgressBar> = OnceLock::new();
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Starts logging. Colours only on a terminal, and not against `NO_COLOR`. Where nothing else is shown,
 /// `telling`, what the program does is told as well.
@@ -59,14 +59,14 @@ pub(crate) fn colours_wanted() -> bool {
 
 /// From now on lines go above this bar.
 pub(crate) fn keep_above(bar: &ProgressBar) {
-    BAR.get_or_init(|| bar.clone());
+    *BAR.lock() = Some(bar.clone());
 }
 
 struct AboveBar;
 
 impl Write for AboveBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match BAR.get() {
+        match &*BAR.lock() {
             Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
             None => io::stderr().write(bytes),
         }

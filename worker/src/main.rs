@@ -6,6 +6,7 @@
 //! | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
 //! | `commands` | what each command does |
 //! | `database`, `job` | opening a database; jobs as the commands see them |
+//! | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
 //! | `keys`, `values` | keys and values between the command line and the engine |
 //! | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
 //! | `remote` | asking a worker over gRPC |
@@ -15,6 +16,7 @@
 //! | `roots` | below which folders jobs are read that come over gRPC |
 //! | `reload` | reading tokens and certificates again |
 //! | `output`, `table`, `words`, `progress`, `quiet`, `pace`, `logs` | what people and programs read |
+//! | `keyboard` | keys that are pressed while something is shown |
 //! | `signals` | SIGINT, SIGTERM and SIGHUP |
 //! | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
 //! | `failure` | why a command failed, and the exit code that says so |
@@ -25,12 +27,14 @@
 mod cli;
 mod closed;
 mod commands;
+mod credentials;
 mod data_flags;
 mod database;
 mod failure;
 mod flags;
 mod heard;
 mod job;
+mod keyboard;
 mod keys;
 mod local;
 mod logs;
@@ -42,6 +46,7 @@ mod pace;
 mod peer;
 mod progress;
 mod quiet;
+mod reachable;
 mod reload;
 mod remote;
 mod roots;

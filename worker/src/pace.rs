@@ -9,7 +9,7 @@ use eciton_jobs::run::JobStatus;
 const WINDOW: Duration = Duration::from_secs(30);
 
 /// What was seen of a job lately.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pace(VecDeque<Look>);
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ impl Pace {
 }
 
 /// The paces of several jobs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Paces(HashMap<String, Pace>);
 
 impl Paces {

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::logs;
 use crate::quiet::is_quiet;
-use crate::words::counted;
+use crate::words::{counted, grouped};
 
 /// Time between two lines where there is no terminal.
 const LINES_APART: Duration = Duration::from_secs(2);
@@ -259,7 +259,9 @@ impl Display {
             Shown::Bar(bar) => {
                 bar.set_length(counts.shards);
                 bar.set_position(counts.ended);
-                bar.set_message(describe(counts, self.started.elapsed()));
+                let shards = counted(counts.shards, "shard");
+                let text = describe(counts, self.started.elapsed());
+                bar.set_message(format!("{shards}, {text}"));
             }
             Shown::Lines { last } => {
                 if last.is_none_or(|last| last.elapsed() >= LINES_APART) {
@@ -282,20 +284,16 @@ impl Display {
     fn line(&self, counts: Counts) {
         let text = describe(counts, self.started.elapsed());
         let Counts { ended, shards, .. } = counts;
+        let (name, ended, shards) = (&self.name, grouped(ended), counted(shards, "shard"));
         // Progress that nobody reads any more must not end the work.
-        writeln!(
-            io::stderr(),
-            "{}: {ended}/{shards} shards, {text}",
-            self.name
-        )
-        .ok();
+        writeln!(io::stderr(), "{name}: {ended} of {shards}, {text}").ok();
     }
 }
 
 /// A bar of the shards of a job, above which the log goes.
 pub(crate) fn bar(name: &str) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let template = "{prefix} {wide_bar} {pos}/{len} shards, {msg}";
+    let template = "{prefix} {wide_bar} {human_pos} of {msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

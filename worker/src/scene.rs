@@ -8,13 +8,81 @@ use serde_json::{Value, json};
 use crate::heard::Workers;
 use crate::look::{Look, name};
 use crate::pace::Paces;
-use crate::table::{Cell, cut, lines};
+use crate::table::{Cell, cut, fitting_lines};
+use crate::words::counted;
 use crate::{job, progress};
 
 /// Characters of a bar on a wide screen, and from which width on it is one.
 const BAR_WIDE: (usize, usize) = (20, 110);
 /// The same for a narrower one; below there is no bar.
 const BAR_NARROW: (usize, usize) = (10, 95);
+
+/// Columns of jobs and of workers that a narrow screen does without, the first to go first.
+const JOBS_SPARE: [&str; 6] = ["conflicts", "failed", "rows/s", "running", "state", "left"];
+const WORKERS_SPARE: [&str; 4] = ["address", "done", "slots", "state"];
+
+/// What jobs are sorted by on a screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Open ones in the order of their submission, then those that ended.
+    #[default]
+    Submitted,
+    Name,
+    State,
+    /// Shards that are left, the most first.
+    Left,
+    /// Rows a second, the most first.
+    Speed,
+    /// Time that is left, the most first.
+    Time,
+}
+
+impl Order {
+    /// The order that a key asks for.
+    pub(crate) fn of_key(key: u8) -> Option<Order> {
+        Some(match key.to_ascii_lowercase() {
+            b'o' => Order::Submitted,
+            b'n' => Order::Name,
+            b's' => Order::State,
+            b'l' => Order::Left,
+            b'r' => Order::Speed,
+            b't' => Order::Time,
+            _ => return None,
+        })
+    }
+
+    fn sorted<'l>(self, look: &'l Look, paces: &Paces) -> impl Iterator<Item = &'l JobStatus> {
+        let mut jobs: Vec<&JobStatus> = look.open.iter().chain(&look.ended).collect();
+        let most = |number: Option<f64>| std::cmp::Reverse(Most(number.unwrap_or(-1.0)));
+        match self {
+            Order::Submitted => {}
+            Order::Name => jobs.sort_by(|a, b| a.name.cmp(&b.name)),
+            Order::State => jobs.sort_by_key(|job| job.state),
+            Order::Left => jobs.sort_by_key(|job| std::cmp::Reverse(left(job))),
+            Order::Speed => jobs.sort_by_key(|job| most(paces.rows_per_second(job))),
+            Order::Time => jobs.sort_by_key(|job| most(paces.eta_seconds(job))),
+        }
+        jobs.into_iter()
+    }
+}
+
+/// A number that has an order.
+#[derive(PartialEq)]
+struct Most(f64);
+
+impl Eq for Most {}
+
+impl PartialOrd for Most {
+    fn partial_cmp(&self, other: &Most) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Most {
+    fn cmp(&self, other: &Most) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
 
 /// Counts over all jobs and workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -116,7 +184,7 @@ fn worker_job_json(job: &WorkerJob) -> Value {
 }
 
 /// The screen, as lines of `width_max` characters at most, and which of them are headings.
-pub(crate) fn text(look: &Look, paces: &Paces, width_max: usize) -> Vec<Line> {
+pub(crate) fn text(look: &Look, paces: &Paces, order: Order, width_max: usize) -> Vec<Line> {
     let mut text = Text {
         lines: Vec::new(),
         width_max,
@@ -136,7 +204,7 @@ pub(crate) fn text(look: &Look, paces: &Paces, width_max: usize) -> Vec<Line> {
         Workers::Unknown(why) => (*why).to_owned(),
     });
     if !(look.open.is_empty() && look.ended.is_empty()) {
-        text.table(jobs(look, paces, width_max));
+        text.table(jobs(look, paces, order, width_max));
         for job in look.open.iter().chain(&look.ended) {
             if !job.note.is_empty() {
                 text.plain(&format!("{}: {}", job.name, job.note));
@@ -203,11 +271,11 @@ fn summary(look: &Look, totals: &Totals) -> String {
     if let Some(speed) = totals.rows_per_second {
         parts.push(format!("{speed:.0} rows/s"));
     }
-    parts.push(format!("{} conflicts", totals.conflicts));
+    parts.push(counted(totals.conflicts, "conflict"));
     parts.join(", ")
 }
 
-fn jobs(look: &Look, paces: &Paces, width_max: usize) -> Vec<String> {
+fn jobs(look: &Look, paces: &Paces, order: Order, width_max: usize) -> Vec<String> {
     let bar_width = [BAR_WIDE, BAR_NARROW]
         .into_iter()
         .find(|(_, from)| (*from..usize::MAX).contains(&width_max))
@@ -232,8 +300,8 @@ fn jobs(look: &Look, paces: &Paces, width_max: usize) -> Vec<String> {
         ]);
         row
     };
-    let rows: Vec<_> = look.open.iter().chain(&look.ended).map(row).collect();
-    lines(&names, &rows, width_max)
+    let rows: Vec<_> = order.sorted(look, paces).map(row).collect();
+    fitting_lines(&names, &rows, &JOBS_SPARE, width_max)
 }
 
 fn crew(workers: &[Worker], width_max: usize) -> Vec<String> {
@@ -254,13 +322,7 @@ fn crew(workers: &[Worker], width_max: usize) -> Vec<String> {
     };
     let rows: Vec<_> = workers.iter().map(row).collect();
     let names = ["worker", "state", "slots", "at work", "done", "address"];
-    lines(&names, &rows, width_max)
-}
-
-/// `1 worker`, `2 workers`.
-fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
+    fitting_lines(&names, &rows, &WORKERS_SPARE, width_max)
 }
 
 /// How much of a job has ended.
@@ -351,19 +413,68 @@ mod tests {
     fn a_screen_is_as_wide_as_it_may_be() {
         let (look, paces) = (look(), Paces::default());
         for width in 1..200 {
-            let lines = text(&look, &paces, width);
-            let long = lines.iter().find(|line| line.text.chars().count() > width);
+            let lines = text(&look, &paces, Order::default(), width);
+            let long = lines
+                .iter()
+                .find(|line| unicode_width::UnicodeWidthStr::width(line.text.as_str()) > width);
             assert_eq!(long, None, "at {width}");
             let has_bar = lines.iter().any(|line| line.text.contains('░'));
             assert_eq!(has_bar, width >= BAR_NARROW.1, "at {width}");
         }
-        let lines = text(&look, &paces, 200);
+        let lines = text(&look, &paces, Order::default(), 200);
         let told: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(told[0], "1 job open, 30 shards left, 2 conflicts");
         assert_eq!(told[1], "1 worker, 4 slots, 3 shards at work");
         assert!(told[4].contains("█████░░░░░░░░░░░░░░░"), "{}", told[4]);
         assert!(told[5].contains(&"█".repeat(20)), "{}", told[5]);
         assert_eq!(lines.iter().filter(|line| line.is_heading).count(), 2);
+    }
+
+    #[test]
+    fn a_narrow_screen_has_what_matters() {
+        let (mut look, paces) = (look(), Paces::default());
+        look.ended[0].name = "東京の仕事".into();
+        let at = |width| -> Vec<String> {
+            let lines = text(&look, &paces, Order::default(), width);
+            lines.into_iter().map(|line| line.text).collect()
+        };
+        let wide = at(80);
+        for name in ["job", "state", "shards", "left", "conflicts"] {
+            assert!(wide[3].contains(name), "{wide:#?}");
+        }
+        let narrow = at(40);
+        assert!(
+            narrow[3].contains("job") && narrow[3].contains("shards"),
+            "{narrow:#?}"
+        );
+        assert!(!narrow[3].contains("conflicts"), "{narrow:#?}");
+        assert!(
+            narrow[4].contains("10/40") && narrow[5].contains("40/40"),
+            "{narrow:#?}"
+        );
+        assert!(
+            narrow
+                .iter()
+                .all(|line| !line.ends_with('…') || line.contains("work")),
+            "{narrow:#?}"
+        );
+    }
+
+    #[test]
+    fn keys_sort_jobs() {
+        let (mut look, paces) = (look(), Paces::default());
+        look.open.push(job("b", "pending", 0));
+        let first = |key: u8| {
+            let order = Order::of_key(key).unwrap();
+            order.sorted(&look, &paces).next().unwrap().name.clone()
+        };
+        assert_eq!(first(b'o'), "a-job-with-a-name-that-is-long");
+        assert_eq!(first(b'N'), "a-job-with-a-name-that-is-long");
+        assert_eq!(
+            (first(b'l').as_str(), first(b's').as_str()),
+            ("b", "levels")
+        );
+        assert_eq!(Order::of_key(b'x'), None);
     }
 
     #[test]
@@ -375,7 +486,7 @@ mod tests {
         for absent in ["workers", "slots", "busy", "rows_per_second"] {
             assert_eq!(told["totals"].get(absent), None, "{absent}");
         }
-        let lines = text(&look, &Paces::default(), 80);
+        let lines = text(&look, &Paces::default(), Order::default(), 80);
         assert_eq!(lines[1].text, "workers are not known");
         assert_eq!(lines.len(), 6, "no table of workers: {lines:?}");
     }

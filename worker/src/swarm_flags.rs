@@ -19,7 +19,7 @@ Examples:
   eciton top --db ./db --once
   eciton top --db ./db --json --interval 5s
 
-Jobs are shown that are open, and those that ended within the last hour. Ctrl-C ends it.
+Jobs are shown that are open, and those that ended within the last hour. Keys on a terminal: q quits; o, n, s, l, r and t sort the jobs.
 
 It only reads the database, so another process may have it open. Workers are known through Redis,
 or through a peer. Every two seconds, each worker reports how many shards of each job it computes:

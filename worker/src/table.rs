@@ -4,6 +4,7 @@ use std::io;
 
 use eciton_engine::base::Datum;
 use serde_json::Value;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::output::Output;
 
@@ -163,7 +164,37 @@ impl<'o> Table<'o> {
     }
 }
 
-/// A whole table as lines of `width_max` characters at most: the first column gives way, and what is still too wide
+/// [`lines`] without some of the columns where the width is not enough for all: those of `spare` go one by one, the first
+/// first.
+pub(crate) fn fitting_lines(
+    names: &[&str],
+    rows: &[Vec<Cell>],
+    spare: &[&str],
+    width_max: usize,
+) -> Vec<String> {
+    let mut kept: Vec<usize> = (0..names.len()).collect();
+    let mut spare = spare.iter();
+    loop {
+        let kept_names: Vec<String> = kept.iter().map(|at| names[*at].to_owned()).collect();
+        let kept_rows: Vec<Vec<Cell>> = rows
+            .iter()
+            .map(|row| kept.iter().map(|at| row[*at].clone()).collect())
+            .collect();
+        let layout = layout(&kept_names, &kept_rows);
+        let width: usize = layout.iter().map(|column| column.width + GAP).sum();
+        let first = layout.first().map_or(0, |first| first.width);
+        let least = width - first + first.min(FIRST_WIDTH_MIN) - GAP.min(width);
+        let too_wide = least > width_max;
+        let next = too_wide.then(|| spare.next()).flatten();
+        let Some(next) = next else {
+            let names: Vec<&str> = kept_names.iter().map(String::as_str).collect();
+            return lines(&names, &kept_rows, width_max);
+        };
+        kept.retain(|at| names[*at] != *next);
+    }
+}
+
+/// A whole table as lines that are `width_max` wide at most: the first column gives way, and what is still too wide
 /// ends early. The first line has the names.
 pub(crate) fn lines(names: &[&str], rows: &[Vec<Cell>], width_max: usize) -> Vec<String> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -187,14 +218,33 @@ pub(crate) fn lines(names: &[&str], rows: &[Vec<Cell>], width_max: usize) -> Vec
         .collect()
 }
 
-/// A text of `width_max` characters at most; one that is longer says so at its end.
+/// A text that takes `width_max` columns of a terminal at most; one that is wider says so at its end.
 pub(crate) fn cut(text: &str, width_max: usize) -> String {
-    match text.char_indices().nth(width_max) {
-        None => text.to_owned(),
-        Some(_) => {
-            let kept = text.chars().take(width_max.saturating_sub(1));
-            kept.chain((width_max > 0).then_some('…')).collect()
+    if text.width() <= width_max {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    let mut width = 0;
+    for c in text.chars() {
+        width += c.width().unwrap_or(0);
+        // One column is left for the mark.
+        if width >= width_max {
+            break;
         }
+        kept.push(c);
+    }
+    if width_max > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+/// A text in the columns of a terminal that it is given: characters of other scripts may take two.
+fn padded(text: &str, width: usize, is_right: bool) -> String {
+    let fill = " ".repeat(width.saturating_sub(text.width()));
+    match is_right {
+        true => format!("{fill}{text}"),
+        false => format!("{text}{fill}"),
     }
 }
 
@@ -203,9 +253,9 @@ fn layout(names: &[String], rows: &[Vec<Cell>]) -> Vec<Column> {
     columns
         .map(|(index, name)| {
             let cells = || rows.iter().filter_map(|row| row.get(index));
-            let widest = cells().map(|cell| cell.text.chars().count()).max();
+            let widest = cells().map(|cell| cell.text.width()).max();
             Column {
-                width: widest.unwrap_or(0).max(name.chars().count()),
+                width: widest.unwrap_or(0).max(name.width()),
                 is_number: cells().all(|cell| cell.is_number || cell.text == "null"),
             }
         })
@@ -214,12 +264,8 @@ fn layout(names: &[String], rows: &[Vec<Cell>]) -> Vec<Column> {
 
 fn aligned(cells: &[Cell], layout: &[Column]) -> String {
     let padded = cells.iter().zip(layout).map(|(cell, column)| {
-        let (text, width) = (&cell.text, column.width);
-        if column.is_number {
-            format!("{text:>width$}  ")
-        } else {
-            format!("{text:<width$}  ")
-        }
+        let text = padded(&cell.text, column.width, column.is_number);
+        format!("{text}{}", " ".repeat(GAP))
     });
     let line: String = padded.collect();
     line.trim_end().to_owned()
@@ -257,11 +303,47 @@ mod tests {
         );
         for width in 0..30 {
             let lines = lines(&["job", "n"], &rows, width);
+            assert!(lines.iter().all(|line| line.width() <= width), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let rows = [
+            vec![Cell::text("東京タワー"), Cell::number(5)],
+            vec![Cell::text("e\u{301}té"), Cell::number(12)],
+        ];
+        let whole = lines(&["駅", "n"], &rows, usize::MAX);
+        assert_eq!(
+            whole,
+            ["駅           n", "東京タワー   5", "e\u{301}té         12"]
+        );
+        assert!(whole.iter().all(|line| line.width() == 14), "{whole:?}");
+        for width in 0..20 {
+            let cut = lines(&["駅", "n"], &rows, width);
             assert!(
-                lines.iter().all(|line| line.chars().count() <= width),
-                "{lines:?}"
+                cut.iter().all(|line| line.width() <= width),
+                "{width}: {cut:?}"
             );
         }
+        assert_eq!(cut("東京", 3), "東…");
+        assert_eq!(cut("東京", 2), "…");
+    }
+
+    #[test]
+    fn columns_that_can_be_spared_go_first() {
+        let rows = [vec![
+            Cell::text("a-rather-long-name"),
+            Cell::text("running"),
+            Cell::number("70/2930"),
+            Cell::number(123_456),
+        ]];
+        let names = ["job", "state", "shards", "rows/s"];
+        let of = |width| fitting_lines(&names, &rows, &["rows/s", "state"], width);
+        assert_eq!(of(80)[0], "job                 state     shards  rows/s");
+        assert!(of(40)[0].contains("rows/s") && of(40)[1].starts_with("a-rather"));
+        assert_eq!(of(30)[0], "job           state     shards");
+        assert_eq!(of(20)[1], "a-rather-l…  70/2930");
     }
 
     #[test]

@@ -144,15 +144,15 @@ impl Committer {
                 .any(|(answered, _)| *answered == txid);
             self.coordinator.answer(combined.answers).await;
             // Another process may have committed it, and reading on have failed only after that.
-            match combiner.window().settled(txid).filter(|_| is_open) {
-                Some(Outcome::Committed(n)) => return Ok(n),
-                Some(Outcome::Cancelled(_)) => return Err(Error::Cancelled { txid }),
-                None => {}
+            if let Some(outcome) = combiner.window().settled(txid).filter(|_| is_open) {
+                Rare::OpenAndSettled.seen();
+                return match outcome {
+                    Outcome::Committed(n) => Ok(n),
+                    Outcome::Cancelled(_) => Err(Error::Cancelled { txid }),
+                };
             }
             // Nobody knows what stands in slots that were passed over without being read.
-            let window = combiner.window();
-            let is_settled = window.settled(txid).is_some();
-            let is_absent = intent.read_at >= window.seen_base() && !is_settled;
+            let is_absent = intent.read_at >= combiner.window().seen_base();
             let is_unwritten = is_open && combined.unwritten && is_absent;
             if let Some(error) = combined.failure.as_ref().filter(|_| is_unwritten) {
                 // No try changes what storage refuses. As long as nobody takes it from here meanwhile, nobody will.
@@ -160,9 +160,6 @@ impl Committer {
                     true => error.clone(),
                     false => unknown(txid, error),
                 });
-            }
-            if is_open && is_settled {
-                Rare::OpenAndSettled.seen();
             }
             let raised = combiner.raise(&intent).filter(|_| is_open);
             drop(combiner);

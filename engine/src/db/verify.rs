@@ -65,6 +65,8 @@ pub struct VerifyReport {
     pub streams: u64,
     /// Bytes of these streams.
     pub streams_len: u64,
+    /// Backups, where those were verified.
+    pub backups: u64,
     /// Segments that nothing refers to: left by a crash, harmless.
     pub unused_segments: u64,
     /// What a crash leaves and opening copes with.

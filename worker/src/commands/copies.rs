@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Meter;
 use crate::settings;
+use crate::words::counted;
 
 /// Compacts the database.
 ///
@@ -30,8 +31,12 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
         "manifests_deleted": collected.manifests, "lost": fold.lost,
     });
     let text = format!(
-        "{} bytes in {} runs; deleted {} segments, {} log files, {} manifests",
-        fold.len, fold.runs, collected.segments, collected.log_files, collected.manifests
+        "{} in {}; deleted {}, {}, {}",
+        counted(fold.len, "byte"),
+        counted(fold.runs as u64, "run"),
+        counted(collected.segments as u64, "segment"),
+        counted(collected.log_files as u64, "log file"),
+        counted(collected.manifests as u64, "manifest")
     );
     print(global, &json, &text)
 }
@@ -61,8 +66,12 @@ pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result
         "damaged": damaged,
     });
     let text = format!(
-        "backup {} of position {}: copied {} bytes in {} files, {} bytes in all",
-        taken.number, taken.position, taken.bytes_copied, taken.files_copied, taken.bytes
+        "backup {} of position {}: copied {} in {}, {} in all",
+        taken.number,
+        taken.position,
+        counted(taken.bytes_copied, "byte"),
+        counted(taken.files_copied as u64, "file"),
+        counted(taken.bytes, "byte")
     );
     print(global, &json, &text)?;
     // Who asks for a look at everything is told by the exit code, too.
@@ -70,10 +79,12 @@ pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result
         0 => Ok(()),
         _ if !full => Ok(()),
         count => Err(Failure::Work(format!(
-            "{}: backup {} is taken and can be restored, but {count} objects that earlier ones need are damaged or \
-             missing, and the database has them no more; keep a copy of what is left and begin a new folder of backups",
+            "{}: backup {} is taken and can be restored, but {} of earlier ones {} damaged or \
+             missing, and no more in the database; keep a copy of what is left and begin a new folder of backups",
             folder.display(),
-            taken.number
+            taken.number,
+            counted(count as u64, "object"),
+            if count == 1 { "is" } else { "are" }
         ))),
     }
 }
@@ -99,10 +110,10 @@ pub(super) async fn restore(
         "files": restored.files, "bytes": restored.bytes,
     });
     let text = format!(
-        "restored position {} into {}: {} bytes",
+        "restored position {} into {}: {}",
         restored.position,
         path.display(),
-        restored.bytes
+        counted(restored.bytes, "byte")
     );
     print(global, &json, &text)
 }
@@ -130,10 +141,10 @@ pub(super) async fn publish(
         "position": published.position.0, "records": published.records, "bytes": published.bytes,
     });
     let text = format!(
-        "published position {} in {}: {} bytes",
+        "published position {} in {}: {}",
         published.position,
         folder.display(),
-        published.bytes
+        counted(published.bytes, "byte")
     );
     print(global, &json, &text)
 }

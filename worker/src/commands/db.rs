@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Meter;
 use crate::settings;
+use crate::words::counted;
 
 /// Does a `db` command.
 ///
@@ -109,17 +110,16 @@ async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> 
     let mut output = Output::new(global);
     print(&mut output, &report)?;
     output.finish()?;
-    match report.broken.len() {
-        0 => Ok(()),
-        1 => Err(Failure::Work(format!(
-            "{}: 1 object is broken",
-            path.display()
-        ))),
-        n => Err(Failure::Work(format!(
-            "{}: {n} objects are broken",
-            path.display()
-        ))),
-    }
+    let is_or_are = match report.broken.len() {
+        0 => return Ok(()),
+        1 => "is",
+        _ => "are",
+    };
+    let objects = counted(report.broken.len() as u64, "object");
+    Err(Failure::Work(format!(
+        "{}: {objects} {is_or_are} broken",
+        path.display()
+    )))
 }
 
 fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
@@ -130,7 +130,7 @@ fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
             .collect();
         let json = json!({
             "ok": broken.is_empty(), "objects": report.objects, "bytes": report.bytes,
-            "slots": report.slots, "records": report.records,
+            "slots": report.slots, "records": report.records, "backups": report.backups,
             "streams": report.streams, "streams_bytes": report.streams_len,
             "unused_segments": report.unused_segments,
             "warnings": report.warnings, "broken": broken,
@@ -150,14 +150,27 @@ fn print(output: &mut Output, report: &VerifyReport) -> io::Result<()> {
         records,
         streams,
         streams_len,
+        backups,
         ..
     } = report;
-    let with_streams = match streams {
-        0 => String::new(),
-        _ => format!(", {streams} streams of {streams_len} bytes"),
-    };
-    let counts =
-        format!("{objects} objects, {bytes} bytes, {slots} slots, {records} records{with_streams}");
+    let mut counts = Vec::new();
+    if *backups > 0 {
+        counts.push(counted(*backups, "backup"));
+    }
+    counts.extend([
+        counted(*objects, "object"),
+        counted(*bytes, "byte"),
+        counted(*slots, "slot"),
+    ]);
+    // Of backups the records are not looked at: their bytes are.
+    if *backups == 0 {
+        counts.push(counted(*records, "record"));
+    }
+    if *streams > 0 {
+        let streams = counted(*streams, "stream");
+        counts.push(format!("{streams} of {}", counted(*streams_len, "byte")));
+    }
+    let counts = counts.join(", ");
     let verdict = if report.broken.is_empty() {
         "whole"
     } else {

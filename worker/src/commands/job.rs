@@ -1,7 +1,7 @@
 //! `job ls|show|cancel|retry|rm`, here or over a peer.
 
 use eciton_engine::db::Db;
-use eciton_jobs::run::{self as jobs, JobError, JobStatus, Removal, Removed};
+use eciton_jobs::run::{self as jobs, JobError, JobStatus, Removal, Removed, Work};
 use serde_json::json;
 
 use super::run::{Ending, among, to_the_end, word};
@@ -32,29 +32,37 @@ pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
 
 async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
     let listed = match remote(global, peers)? {
-        Some(mut remote) => remote.jobs().await?,
+        Some(mut remote) => {
+            let listed = remote.jobs().await?.into_iter();
+            listed.map(|job| (job, None)).collect::<Vec<_>>()
+        }
         None => {
             let ears = Ears::new(global)?;
             database::reading(global, async |db: &Db| {
                 let mut listed = jobs::list(db).await?;
                 ears.count_in(db, &mut listed).await;
-                Ok(listed)
+                let mut with_work = Vec::with_capacity(listed.len());
+                for job in listed {
+                    let work = work_on(db, &job).await?;
+                    with_work.push((job, work));
+                }
+                Ok(with_work)
             })
             .await?
         }
     };
     let mut output = Output::new(global);
     if output.is_json() {
-        for job in &listed {
+        for (job, _) in &listed {
             output.line(&job::json(job).to_string())?;
         }
     } else {
         let names = ["job", "state", "shards", "done", "failed", "rows", "store"];
         let mut table = Table::new(&mut output, names.map(str::to_owned).into());
-        for job in &listed {
+        for (job, work) in &listed {
             table.row(vec![
                 Cell::text(&job.name),
-                Cell::text(job.state),
+                Cell::text(job::state(job, *work)),
                 Cell::number(job.shards.total),
                 Cell::number(job.shards.done),
                 Cell::number(job.shards.failed),
@@ -63,7 +71,8 @@ async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
             ])?;
         }
         table.finish()?;
-        for job in listed.iter().filter(|job| !job.note.is_empty()) {
+        let jobs = listed.iter().map(|(job, _)| job);
+        for job in jobs.filter(|job| !job.note.is_empty()) {
             output.line(&format!("{}: {}", job.name, job.note))?;
         }
     }
@@ -71,18 +80,23 @@ async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
 }
 
 async fn show(global: &Global, name: Option<&str>, peers: &Peers) -> Result<(), Failure> {
-    let status = match (remote(global, peers)?, name) {
-        (Some(mut remote), Some(name)) => remote.job(name).await?,
+    let (status, work) = match (remote(global, peers)?, name) {
+        (Some(mut remote), Some(name)) => (remote.job(name).await?, None),
         (Some(mut remote), None) => {
             let name = sole(remote.jobs().await?)?.name;
-            remote.job(&name).await?
+            (remote.job(&name).await?, None)
         }
         (None, name) => {
             let ears = Ears::new(global)?;
-            database::reading(global, async |db: &Db| seen(db, name, &ears).await).await?
+            database::reading(global, async |db: &Db| {
+                let job = seen(db, name, &ears).await?;
+                let work = work_on(db, &job).await?;
+                Ok((job, work))
+            })
+            .await?
         }
     };
-    print(global, &status)
+    print_with(global, &status, work)
 }
 
 async fn cancel(global: &Global, name: &str, peers: &Peers) -> Result<(), Failure> {
@@ -160,9 +174,21 @@ async fn remove(global: &Global, args: &Rm) -> Result<(), Failure> {
 }
 
 fn print(global: &Global, status: &JobStatus) -> Result<(), Failure> {
+    print_with(global, status, None)
+}
+
+fn print_with(global: &Global, status: &JobStatus, work: Option<Work>) -> Result<(), Failure> {
     let mut output = Output::new(global);
-    output.either(&job::json(status), &job::text(status).join("\n"))?;
+    output.either(&job::json(status), &job::text(status, work).join("\n"))?;
     Ok(output.finish()?)
+}
+
+/// Who works on a job that is running; nobody is asked about others.
+async fn work_on(db: &Db, job: &JobStatus) -> Result<Option<Work>, Failure> {
+    match job.state {
+        "running" => Ok(Some(jobs::work(db, &job.name).await?)),
+        _ => Ok(None),
+    }
 }
 
 /// The job of that name.

@@ -7,6 +7,8 @@ use super::run::{job_file, warn};
 use crate::cli::{Global, Plan};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::progress::Meter;
+use crate::words::counted;
 
 /// Files that are told one by one; `--json` has all.
 const FILES_TOLD_MAX: usize = 20;
@@ -17,7 +19,9 @@ const FILES_TOLD_MAX: usize = 20;
 /// Exit code 2 for a job file that cannot be, as `run` would say it; 1 where standard output fails.
 pub(super) async fn plan(global: &Global, args: &Plan) -> Result<(), Failure> {
     let file = job_file(&args.file)?;
-    let outline = jobs::check(&file).await?.outline()?;
+    let checking = jobs::check(&file);
+    let checked = Meter::spinner("planning").during(|| {}, checking).await?;
+    let outline = checked.outline()?;
     warn(&outline.warnings);
     let mut output = Output::new(global);
     if output.is_json() {
@@ -39,9 +43,10 @@ fn text(outline: &Outline) -> Vec<String> {
     let source = match count {
         0 => outline.format.to_owned(),
         _ => format!(
-            "{}, {}, {bytes} bytes",
+            "{}, {}, {}",
             outline.format,
-            counted(count as u64, "file")
+            counted(count as u64, "file"),
+            counted(bytes, "byte")
         ),
     };
     fact("source", &source);
@@ -49,7 +54,7 @@ fn text(outline: &Outline) -> Vec<String> {
         let shards = counted(file.shards, "shard");
         fact(
             "",
-            &format!("{}: {} bytes, {shards}", file.path, file.bytes),
+            &format!("{}: {}, {shards}", file.path, counted(file.bytes, "byte")),
         );
     }
     if count > FILES_TOLD_MAX {
@@ -98,11 +103,4 @@ fn origin(column: &OutlinedColumn, sampled_rows: u64) -> String {
         parts.push("not read".to_owned());
     }
     parts.join(", ")
-}
-
-fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    }
 }

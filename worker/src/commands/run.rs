@@ -9,7 +9,7 @@ use eciton_engine::base::Error;
 use eciton_engine::db::{Db, ScanRange};
 use eciton_jobs::draft::looks_like_data;
 use eciton_jobs::run::{
-    self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted,
+    self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted, Work,
 };
 use eciton_jobs::source::Reach;
 use eciton_jobs::spec::JobFile;
@@ -22,10 +22,11 @@ use crate::failure::Failure;
 use crate::job;
 use crate::output::Output;
 use crate::peer::{Activity, Peer};
-use crate::progress::{self, Tracker, per_second};
+use crate::progress::{self, Meter, Tracker, per_second};
 use crate::quiet::is_quiet;
 use crate::settings::{self, Crew};
 use crate::signals::{self, Signals};
+use crate::words::{counted, grouped};
 
 /// How long shards at work may take to finish after the first signal; then they break off, and the next run has them.
 const SHARD_GRACE: Duration = Duration::from_millis(500);
@@ -43,7 +44,8 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let again = format!("eciton run {} --db {db_word}{among}", word(&args.file));
     let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
-        let submitted = record(&db, &file, checked, args.replace).await?;
+        let recording = record(&db, &file, checked, args.replace);
+        let submitted = Meter::spinner("planning").during(|| {}, recording).await?;
         warn(&submitted.warnings);
         let ending = Ending {
             crew,
@@ -84,7 +86,8 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
     let file = job_file(&args.file)?;
     let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {
-        let submitted = record(&db, &file, checked, args.replace).await?;
+        let recording = record(&db, &file, checked, args.replace);
+        let submitted = Meter::spinner("planning").during(|| {}, recording).await?;
         warn(&submitted.warnings);
         let status = jobs::status(&db, &submitted.name).await?;
         Ok(status.map(|status| (status, submitted.warnings)))
@@ -126,7 +129,12 @@ pub(super) fn job_file(path: &Path) -> Result<JobFile, Failure> {
 /// created: a refused job leaves nothing behind.
 async fn check(global: &Global, file: &JobFile) -> Result<Option<Checked>, Failure> {
     match database::read(global).await {
-        Err(Failure::Engine(Error::NotADatabase { .. })) => Ok(Some(jobs::check(file).await?)),
+        Err(Failure::Engine(Error::NotADatabase { .. })) => {
+            let checking = jobs::check(file);
+            Ok(Some(
+                Meter::spinner("planning").during(|| {}, checking).await?,
+            ))
+        }
         // Anything else is told by opening for writing, whose message fits better.
         _ => Ok(None),
     }
@@ -214,14 +222,18 @@ pub(super) async fn to_the_end(
         let told = with_warnings(job::json(&report.status), ending.warnings);
         output.line(&told.to_string())?;
     } else {
-        let mut lines = job::text(&report.status);
+        let work = (report.end == End::Stopped).then_some(Work::Nobody);
+        // Others may go on with it.
+        let work = work.filter(|_| !db.is_shared());
+        let mut lines = job::text(&report.status, work);
         if report.had_ended {
             lines.insert(0, format!("job `{name}` has ended before: nothing changed"));
         } else {
             let (rows, seconds) = (tracker.rows(), elapsed.as_secs_f64());
             let speed = per_second(rows, elapsed);
             lines.push(format!(
-                "  this run  {rows} rows in {seconds:.3} s, {speed} rows/s"
+                "  this run  {} in {seconds:.3} s, {speed} rows/s",
+                counted(rows, "row")
             ));
         }
         summary(&mut output, lines, &report, ending)?;
@@ -274,9 +286,9 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
                 .first()
                 .map(|failure| failure.error.as_str());
             let first = first.unwrap_or("see `eciton job show`");
-            let (failed, total) = (shards.failed, shards.total);
+            let (failed, total) = (grouped(shards.failed), counted(shards.total, "shard"));
             Err(Failure::Work(format!(
-                "job `{name}`: {failed} of {total} shards failed: {first}; mend the source, then \
+                "job `{name}`: {failed} of {total} failed: {first}; mend the source, then \
                  `eciton job retry {name} --db {db}`"
             )))
         }
@@ -284,9 +296,9 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
             "job `{name}` is cancelled; `eciton job retry {name} --db {db}` takes it up again"
         ))),
         End::Stopped => {
-            let (done, total) = (shards.done, shards.total);
+            let (done, total) = (grouped(shards.done), counted(shards.total, "shard"));
             Err(Failure::Interrupted(format!(
-                "interrupted: {done} of {total} shards of job `{name}` done; go on with `{}`",
+                "interrupted at {done} of {total} of job `{name}`; go on with `{}`",
                 ending.again
             )))
         }

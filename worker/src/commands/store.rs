@@ -9,6 +9,7 @@ use crate::cli::{Global, Store, ValueEncoding};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::progress::Meter;
 use crate::table::{Cell, Table};
 use crate::values;
 
@@ -107,7 +108,8 @@ async fn stats(global: &Global, name: Option<&str>) -> Result<(), Failure> {
     let mut output = Output::new(global);
     if output.is_json() {
         for store in &stores {
-            let stats = db.store_stats(store).await?;
+            let counting = db.store_stats(store);
+            let stats = Meter::spinner("counting").during(|| {}, counting).await?;
             let (key_bytes, value_bytes) = (stats.keys_len, stats.values_len);
             let json = json!({"name": store.name(), "records": stats.records,
                               "key_bytes": key_bytes, "value_bytes": value_bytes});
@@ -117,7 +119,8 @@ async fn stats(global: &Global, name: Option<&str>) -> Result<(), Failure> {
         let names = ["store", "records", "key bytes", "value bytes"].map(str::to_owned);
         let mut table = Table::new(&mut output, names.into());
         for store in &stores {
-            let stats = db.store_stats(store).await?;
+            let counting = db.store_stats(store);
+            let stats = Meter::spinner("counting").during(|| {}, counting).await?;
             let counts = [stats.records, stats.keys_len, stats.values_len].map(Cell::number);
             table.row(
                 [Cell::text(store.name())]

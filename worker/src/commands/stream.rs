@@ -16,6 +16,7 @@ use crate::database::{self, Absent};
 use crate::failure::Failure;
 use crate::keys;
 use crate::output::Output;
+use crate::words::{counted, grouped};
 
 /// Bytes that are taken from the input at a time.
 const PIECE_LEN: usize = 4 * STREAM_CHUNK_LEN_MAX;
@@ -116,7 +117,8 @@ impl Sink {
             Sink::Output(output) => Ok(output.finish()?),
             Sink::File(_, path) => {
                 let mut output = Output::new(global);
-                let text = format!("{} bytes to {}", json["bytes"], path.display());
+                let bytes = counted(json["bytes"].as_u64().unwrap_or(0), "byte");
+                let text = format!("{bytes} to {}", path.display());
                 output.either(json, &text)?;
                 Ok(output.finish()?)
             }
@@ -218,7 +220,9 @@ async fn changing(
     })
     .await?;
     let mut output = Output::new(global);
-    let text = format!("wrote {} bytes, now {}", changed["written"], changed["len"]);
+    let number = |name: &str| changed[name].as_u64().unwrap_or(0);
+    let (written, len) = (counted(number("written"), "byte"), grouped(number("len")));
+    let text = format!("wrote {written}, now {len}");
     output.either(&changed, &text)?;
     Ok(output.finish()?)
 }
@@ -270,7 +274,8 @@ fn within(range: &Range<u64>, len: u64) -> Result<(), Failure> {
 }
 
 fn beyond(offset: u64, len: u64) -> Failure {
-    Failure::Usage(format!("{offset} lies beyond the stream's {len} bytes"))
+    let len = counted(len, "byte");
+    Failure::Usage(format!("{offset} lies beyond the stream's {len}"))
 }
 
 fn with_path(path: &Path, cause: &io::Error) -> Failure {

@@ -7,12 +7,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::{Global, Top};
 use crate::failure::Failure;
+use crate::keyboard::Keyboard;
 use crate::logs;
 use crate::look::{Look, Looker};
 use crate::output::Output;
 use crate::pace::Paces;
-use crate::scene;
+use crate::quiet::is_quiet;
+use crate::scene::{self, Order};
 use crate::signals::Signals;
+use crate::table::cut;
 
 /// Time between two views where nothing is said: for a terminal and for programs...
 const VIEWS_APART: Duration = Duration::from_secs(1);
@@ -22,6 +25,10 @@ const TABLES_APART: Duration = Duration::from_secs(2);
 const REST: u32 = 4;
 /// Looks in a row that may fail, after one that did not, before it is given up.
 const MISSES_MAX: u32 = 10;
+/// The keys of the screen.
+const KEYS: &str = "q quit; sort by o order, n name, s state, l shards left, r rows/s, t time left";
+/// Ctrl-D.
+const END_OF_TEXT: u8 = 0x04;
 /// Lines and columns of a terminal that does not say.
 const TERMINAL: (usize, usize) = (24, 80);
 
@@ -40,6 +47,11 @@ pub(super) async fn top(global: &Global, args: &Top) -> Result<(), Failure> {
 async fn show(global: &Global, args: &Top) -> Result<(), Failure> {
     let mut looker = Looker::new(global, &args.peers)?;
     let mut shown = Shown::new(global, args.once);
+    let mut keyboard = match &shown {
+        Shown::Screen(_) => Keyboard::open(),
+        Shown::Json(_) | Shown::Tables(..) => None,
+    };
+    shown.has_keys(keyboard.is_some());
     let interval = args.interval.unwrap_or(shown.views_apart());
     let (mut paces, mut looks, mut misses) = (Paces::default(), 0_u64, 0);
     loop {
@@ -63,8 +75,30 @@ async fn show(global: &Global, args: &Top) -> Result<(), Failure> {
             }
             Err(error) => return Err(error),
         }
-        let pause = interval.max(began.elapsed() * REST);
-        tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
+        let until = began + interval.max(began.elapsed() * REST);
+        while let Some(key) = pressed(keyboard.as_mut(), until).await {
+            match key {
+                b'q' | b'Q' | END_OF_TEXT => return Ok(()),
+                // Anything else shows what is new.
+                _ if shown.sort(key) => {}
+                _ => break,
+            }
+        }
+    }
+}
+
+/// The key that is pressed before that moment.
+async fn pressed(keyboard: Option<&mut Keyboard>, until: Instant) -> Option<u8> {
+    let pause = tokio::time::sleep_until(until.into());
+    match keyboard {
+        None => {
+            pause.await;
+            None
+        }
+        Some(keyboard) => tokio::select! {
+            key = keyboard.next() => Some(key),
+            () = pause => None,
+        },
     }
 }
 
@@ -88,6 +122,23 @@ impl<'g> Shown<'g> {
         }
     }
 
+    /// Whether keys can be pressed, which the screen then tells.
+    fn has_keys(&mut self, has_keys: bool) {
+        if let Shown::Screen(screen) = self {
+            screen.has_keys = has_keys && !is_quiet();
+        }
+    }
+
+    /// Sorts as a key asks, and shows it at once; false for a key that asks for nothing.
+    fn sort(&mut self, key: u8) -> bool {
+        let (Shown::Screen(screen), Some(order)) = (self, Order::of_key(key)) else {
+            return false;
+        };
+        screen.order = order;
+        screen.draw();
+        true
+    }
+
     fn views_apart(&self) -> Duration {
         match self {
             Shown::Json(_) | Shown::Screen(_) => VIEWS_APART,
@@ -100,7 +151,10 @@ impl<'g> Shown<'g> {
             Shown::Json(global) => {
                 Output::tell(global, &scene::json(look, paces).to_string())?;
             }
-            Shown::Screen(screen) => screen.show(look, paces),
+            Shown::Screen(screen) => {
+                screen.seen = Some((look.clone(), paces.clone()));
+                screen.draw();
+            }
             Shown::Tables(global, count) => {
                 let mut output = Output::new(global);
                 if *count > 0 {
@@ -111,7 +165,7 @@ impl<'g> Shown<'g> {
                     true => terminal().1,
                     false => usize::MAX,
                 };
-                for line in scene::text(look, paces, width) {
+                for line in scene::text(look, paces, Order::default(), width) {
                     let text = match line.is_heading {
                         true => output.heading(&line.text),
                         false => line.text,
@@ -131,6 +185,11 @@ struct Screen<'g> {
     /// Draws its message over what it has drawn before, and log lines above.
     bar: ProgressBar,
     last: String,
+    order: Order,
+    /// Whether keys can be pressed.
+    has_keys: bool,
+    /// What was seen last.
+    seen: Option<(Look, Paces)>,
 }
 
 impl<'g> Screen<'g> {
@@ -144,14 +203,20 @@ impl<'g> Screen<'g> {
             global,
             bar,
             last: String::new(),
+            order: Order::default(),
+            has_keys: false,
+            seen: None,
         }
     }
 
-    fn show(&mut self, look: &Look, paces: &Paces) {
+    fn draw(&mut self) {
+        let Some((look, paces)) = &self.seen else {
+            return;
+        };
         let (height, width) = terminal();
-        let mut lines = scene::text(look, paces, width);
-        // One line is left for the cursor, and one says what is missing.
-        let fit = height.saturating_sub(2).max(1);
+        let mut lines = scene::text(look, paces, self.order, width);
+        // One line is left for the cursor, one says what is missing, and one names the keys.
+        let fit = height.saturating_sub(2 + usize::from(self.has_keys)).max(1);
         let hidden = lines.len().saturating_sub(fit);
         lines.truncate(fit);
         let output = Output::new(self.global);
@@ -164,7 +229,10 @@ impl<'g> Screen<'g> {
             told.push(format!("… {hidden} more"));
         }
         self.last = told.join("\n");
-        self.bar.set_message(self.last.clone());
+        if self.has_keys {
+            told.push(cut(KEYS, width));
+        }
+        self.bar.set_message(told.join("\n"));
         self.bar.tick();
     }
 }

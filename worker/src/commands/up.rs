@@ -14,6 +14,7 @@ use crate::cli::{Global, Up};
 use crate::failure::Failure;
 use crate::local::{Member, News, OwnRedis, Secret, Who, this_program};
 use crate::signals::{First, Hangups, Signals};
+use crate::words::counted;
 use crate::{database, look, settings};
 
 /// Worker processes where nothing is said: more of them take more memory, and the cores are shared anyway.
@@ -128,7 +129,8 @@ impl Swarm {
             slots = (slots * count).min(SLOTS_MAX);
             count = 1;
             let words = format!(
-                "no Redis is named and no redis-server is on the PATH: one worker with {slots} slots does the work of all"
+                "no Redis is named and no redis-server is on the PATH: one worker with {} does the work of all",
+                counted(slots as u64, "slot")
             );
             tracing::warn!("{words}");
         }

@@ -14,6 +14,7 @@ use crate::heard::Ears;
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::remote::Watch;
+use crate::words::{counted, grouped};
 use crate::{database, job, progress};
 
 /// Time between two looks at a database that is read as it lies there.
@@ -49,7 +50,9 @@ pub(super) async fn watch(
             let (failed, total) = (status.shards.failed, status.shards.total);
             let name = &status.name;
             Err(Failure::Work(format!(
-                "job `{name}` is {state}: {failed} of {total} shards failed"
+                "job `{name}` is {state}: {} of {} failed",
+                grouped(failed),
+                counted(total, "shard")
             )))
         }
     }
@@ -152,7 +155,8 @@ impl Shown {
                 bar.set_prefix(status.name.clone());
                 bar.set_length(status.shards.total);
                 bar.set_position(status.shards.done + status.shards.failed);
-                bar.set_message(describe(status, pace));
+                let shards = counted(status.shards.total, "shard");
+                bar.set_message(format!("{shards}, {}", describe(status, pace)));
                 Ok(())
             }
             Shown::Lines(last) => {
@@ -162,9 +166,9 @@ impl Shown {
                 *last = Some(Instant::now());
                 let shards = &status.shards;
                 let ended = shards.done + shards.failed;
-                let (name, total) = (&status.name, shards.total);
+                let (name, total) = (&status.name, counted(shards.total, "shard"));
                 let what = describe(status, pace);
-                let text = format!("{name}: {ended}/{total} shards, {what}");
+                let text = format!("{name}: {} of {total}, {what}", grouped(ended));
                 Ok(Output::tell(global, &text)?)
             }
         }
@@ -177,7 +181,7 @@ impl Shown {
             Shown::Bar(bar) => bar.finish_and_clear(),
             Shown::Lines(_) => {}
         }
-        Ok(Output::tell(global, &job::text(status).join("\n"))?)
+        Ok(Output::tell(global, &job::text(status, None).join("\n"))?)
     }
 }
 
@@ -193,9 +197,11 @@ fn describe(status: &JobStatus, pace: &Pace) -> String {
     let counts = [
         (status.shards.failed, "failed"),
         (status.shards.running, "running"),
-        (status.conflicts, "conflicts"),
     ];
     let more = counts.into_iter().filter(|(count, _)| *count > 0);
     parts.extend(more.map(|(count, what)| format!("{count} {what}")));
+    if status.conflicts > 0 {
+        parts.push(counted(status.conflicts, "conflict"));
+    }
     parts.join(", ")
 }

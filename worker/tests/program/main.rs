@@ -23,6 +23,7 @@ mod copies;
 mod data_root;
 mod dropped_store;
 mod faults;
+mod frictions;
 mod full_disk;
 mod grpc;
 mod init;

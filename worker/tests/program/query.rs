@@ -240,3 +240,52 @@ fn shells_and_man_know_every_command() {
     }
     assert!(!place.path("pages/eciton-tied.1").exists());
 }
+
+#[test]
+fn dates_of_csv_and_of_parquet_are_one_kind() {
+    let place = Place::new();
+    place.write(
+        "d.csv",
+        "day,at,v\n2024-02-29,2024-02-29T10:00:00Z,1\n1969-12-31,1969-12-31T23:59:59.5Z,2\n",
+    );
+    let job = |name: &str, format: &str, file: &str| {
+        format!(
+            "name = \"{name}\"\n[source]\nformat = \"{format}\"\npaths = [\"{file}\"]\n[upsert]\nstore = \"{name}\"\nkey = [\"day\"]\n"
+        )
+    };
+    place.write("csv.toml", job("of_csv", "csv", "d.csv"));
+    place.call(&["run", "csv.toml"]).done();
+    place
+        .call(&["query", "SELECT * FROM of_csv", "--out", "d.parquet"])
+        .done();
+    place.write("parquet.toml", job("of_parquet", "parquet", "d.parquet"));
+    place.call(&["run", "parquet.toml"]).done();
+    let records = place.records("of_csv");
+    let first = "{\"key\":{\"$date\":\"1969-12-31\"},\"value\":{\"at\":{\"$ts\":\"1969-12-31T23:59:59.5Z\"},\"v\":2}}\n";
+    assert!(records.starts_with(first), "{records}");
+    assert_eq!(place.records("of_parquet"), records);
+    let sql = "SELECT p.day, p.at FROM of_parquet p JOIN of_csv c ON p.day = c.day WHERE p.day > DATE '2000-01-01'";
+    let told = place.call(&["query", sql, "--json", "--stats"]).done();
+    assert_eq!(
+        told.json(),
+        json!({"day": "2024-02-29", "at": "2024-02-29T10:00:00Z"})
+    );
+    assert!(
+        told.stderr.contains("read 1 record of store `of_parquet`"),
+        "{told:#?}"
+    );
+    assert_eq!(
+        place
+            .call(&[
+                "scan",
+                "of_csv",
+                "--prefix",
+                "{\"$date\":\"2024-02-29\"}",
+                "--json"
+            ])
+            .done()
+            .json_lines()
+            .len(),
+        1
+    );
+}

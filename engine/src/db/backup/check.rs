@@ -112,6 +112,7 @@ impl Checker<'_> {
         sums: &BTreeMap<Name, Sum>,
     ) -> Result<()> {
         let name = name_of(entry.number)?;
+        self.report.backups += 1;
         self.read(&name, 0);
         for run in &entry.manifest.runs {
             let segment = Name::segment(run.run.id);

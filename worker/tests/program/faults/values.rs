@@ -120,7 +120,7 @@ fn a_late_member_is_told_or_counted() {
     assert_eq!(report["values_ignored"], 1);
     let shown = place.call(&["job", "show", "j2"]).done().stdout;
     assert!(
-        shown.contains("1 values of members that are no columns"),
+        shown.contains("1 value of members that are no columns"),
         "{shown}"
     );
 }
