@@ -88,18 +88,12 @@ pub(crate) fn check(url: &str, environment: impl Fn(&str) -> Option<String>) -> 
     };
     if is_true(&INSTANCE)
         || scheme.unsigned.iter().any(is_true)
-        || scheme
-            .ways
-            .iter()
-            .any(|way| way.iter().all(|name| is_set(name)))
+        || scheme.ways.iter().any(|way| way.iter().all(&is_set))
         || url.starts_with("gs://") && has_default_credentials(&environment)
     {
         return Ok(());
     }
-    let half = scheme
-        .ways
-        .iter()
-        .find(|way| way.iter().any(|name| is_set(name)));
+    let half = scheme.ways.iter().find(|way| way.iter().any(&is_set));
     let what = match half {
         Some(way) => {
             let missing = way.iter().find(|name| !is_set(name)).unwrap_or(&way[0]);

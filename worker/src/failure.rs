@@ -101,10 +101,10 @@ impl Failure {
             Failure::Usage(_) | Failure::JobFile(_) | Failure::NoStore { .. } => CODE_CALL,
             Failure::Job(error) => error.exit_code().number(),
             Failure::Query(error) if error.is_call() => CODE_CALL,
-            Failure::Query(_) => CODE_FAILED,
             Failure::Peer { code, .. } => peer_code(*code),
             Failure::Absent { .. }
             | Failure::NoStream { .. }
+            | Failure::Query(_)
             | Failure::Work(_)
             | Failure::Stream(_) => CODE_FAILED,
             Failure::Interrupted(_) => CODE_SIGNAL,
@@ -118,9 +118,8 @@ impl Failure {
             Failure::Usage(_) => "usage",
             Failure::JobFile(_) => "job_file",
             Failure::Absent { .. } | Failure::NoStream { .. } => "absent",
-            Failure::NoStore { .. } => "no_store",
+            Failure::NoStore { .. } | Failure::Query(QueryError::NoStore { .. }) => "no_store",
             Failure::Job(error) => job_kind(error),
-            Failure::Query(QueryError::NoStore { .. }) => "no_store",
             Failure::Query(QueryError::Memory { .. }) => "limit",
             Failure::Query(_) => "query",
             Failure::Peer { code, .. } => peer_kind(*code),

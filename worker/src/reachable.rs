@@ -35,7 +35,7 @@ pub(crate) async fn check(
     let (true, Some(name)) = (url.starts_with("s3"), named) else {
         return Ok(());
     };
-    if PROXIES.iter().any(|name| is_set(&name)) {
+    if PROXIES.iter().any(is_set) {
         return Ok(());
     }
     let endpoint = environment(name).unwrap_or_default();

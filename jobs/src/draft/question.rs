@@ -106,6 +106,7 @@ fn is_code(name: &str) -> bool {
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let codes = [
         "id", "key", "code", "zip", "year", "month", "day", "hour", "minute", "number", "no",
+        "time", "date",
     ];
     words.iter().any(|word| codes.contains(word)) || name.ends_with("id") && !name.ends_with("aid")
 }

@@ -272,7 +272,7 @@ fn read(
     for shard in chosen {
         let mut reader = open_shard(&source, shard, columns)?;
         let mut in_shard = 0_u64;
-        while let Some(batch) = reader.next() {
+        for batch in reader.by_ref() {
             let batch = batch?;
             each(&batch)?;
             read.rows += batch.num_rows() as u64;
@@ -373,9 +373,12 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
         for (word, count) in &column.words {
             if nulls.contains(word) {
                 warnings.push(format!(
-                    "`{word}` stands for NULL in every column, also in `{}`, which has it in {} as a text may be",
+                    "`{word}` stands for NULL in every column, also in the text column `{}`, where {}",
                     column.name,
-                    super::text::counted(*count, "row")
+                    match count {
+                        1 => "1 row has it".to_owned(),
+                        count => format!("{} rows have it", super::text::grouped(*count)),
+                    }
                 ));
             }
         }

@@ -83,6 +83,7 @@ impl Kind {
 }
 
 /// What the values of a column have been so far.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, Default)]
 struct Seen {
     bools: bool,

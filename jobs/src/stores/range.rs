@@ -1,7 +1,8 @@
 //! Conditions on the fields of a key as ranges of keys.
 //!
-//! Conditions are met in the order of the key's fields, as far as each is fixed to one value: `carrier = 'AA' AND month
-//! >= 3` is one range of a key `[carrier, month]`. The field at which this ends may have a list of values or bounds.
+//! Conditions are met in the order of the key's fields, as far as each is fixed to one value. So
+//! `carrier = 'AA' AND month >= 3` is one range of a key `[carrier, month]`. The field at which this ends may have a list
+//! of values or bounds.
 
 use std::collections::BTreeSet;
 

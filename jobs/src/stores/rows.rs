@@ -89,12 +89,13 @@ impl Builder {
             return true;
         }
         match (self, cell) {
-            (Builder::Json(builder), Cell::Json(text)) => builder.append_value(text),
+            (Builder::Json(builder), Cell::Json(text))
+            | (Builder::Str(builder), Cell::Datum(Datum::Str(text))) => builder.append_value(text),
             (Builder::Json(builder), Cell::Datum(datum)) => {
                 builder.append_value(datum.to_json().to_string());
             }
             (Builder::Bool(builder), Cell::Datum(Datum::Bool(value))) => {
-                builder.append_value(*value)
+                builder.append_value(*value);
             }
             (Builder::Int(builder), Cell::Datum(Datum::Int(value))) => {
                 match i64::try_from(*value) {
@@ -123,7 +124,6 @@ impl Builder {
                     None => return false,
                 }
             }
-            (Builder::Str(builder), Cell::Datum(Datum::Str(text))) => builder.append_value(text),
             (Builder::Uuid(builder), Cell::Datum(datum @ Datum::Uuid(_))) => {
                 let json = datum.to_json();
                 builder.append_value(json["$uuid"].as_str().unwrap_or_default());

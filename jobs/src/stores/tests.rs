@@ -1,5 +1,12 @@
 //! Queries over stores: what they answer, and what they read for it.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "small numbers"
+)]
+
 use self::seeded::Draw;
 use eciton_engine::base::Datum;
 use eciton_engine::base::Key;

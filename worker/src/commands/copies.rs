@@ -33,10 +33,10 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
     let text = format!(
         "{} in {}; deleted {}, {}, {}",
         counted(fold.len, "byte"),
-        counted(fold.runs as u64, "run"),
-        counted(collected.segments as u64, "segment"),
-        counted(collected.log_files as u64, "log file"),
-        counted(collected.manifests as u64, "manifest")
+        counted(fold.runs, "run"),
+        counted(collected.segments, "segment"),
+        counted(collected.log_files, "log file"),
+        counted(collected.manifests, "manifest")
     );
     print(global, &json, &text)
 }

@@ -1,5 +1,7 @@
 //! Dates in keys and values are dates; jobs that were recorded before there were any in stores go on with moments.
 
+use std::fmt::Write as _;
+
 use eciton_engine::base::{Datum, Key};
 use eciton_engine::db::Db;
 use eciton_proto::prost::Message;
@@ -73,7 +75,7 @@ async fn results(jobs: &[(&str, &str)], is_of_before: bool) -> String {
         let store = db.store(name).await.unwrap().unwrap();
         if store.is_merged() {
             for (key, value) in records(&db, name).await {
-                all.push_str(&format!("{key} {value}\n"));
+                writeln!(all, "{key} {value}").unwrap();
             }
             continue;
         }
@@ -82,7 +84,7 @@ async fn results(jobs: &[(&str, &str)], is_of_before: bool) -> String {
             .scan(&store, &eciton_engine::db::ScanRange::all());
         while let Some(record) = scan.next().await.unwrap() {
             let value = String::from_utf8(record.value.to_vec()).unwrap();
-            all.push_str(&format!("{} {value}\n", record.key));
+            writeln!(all, "{} {value}", record.key).unwrap();
         }
     }
     all
@@ -123,7 +125,7 @@ async fn jobs_from_before_there_were_dates_go_on_with_moments() {
     expected.push_str(parts.next().unwrap());
     for part in parts {
         let (day, rest) = part.split_at(10);
-        expected.push_str(&format!("{{\"$ts\":\"{day}T00:00:00Z{rest}"));
+        write!(expected, "{{\"$ts\":\"{day}T00:00:00Z{rest}").unwrap();
     }
     let mut sorted: Vec<&str> = expected.lines().collect();
     sorted.sort_unstable();
