@@ -86,11 +86,14 @@ impl Table {
             self.base
         );
         let mut added = op.payload().len() + size_of::<Version>();
-        match self.map.get(&key[..]) {
+        let hash = checksum64(key);
+        // Most keys are new, and the sieve tells so without a search of the list.
+        let known = self.sieve.may_contain(hash).then(|| self.map.get(&key[..]));
+        match known.flatten() {
             Some(entry) => entry.value().push(slot, op),
             None => {
                 added += key.len() + ENTRY_OVERHEAD_LEN;
-                self.sieve.insert(checksum64(key));
+                self.sieve.insert(hash);
                 self.map.insert(key.clone(), Chain::new(slot, op));
             }
         }

@@ -17,6 +17,9 @@ const SMALL_LEN_MAX: usize = SLAB_LEN / 2;
 /// Bytes of a region. Only what is written to takes memory.
 const REGION_LEN: usize = 8 * HUGE_PAGE_LEN;
 
+/// Bytes that are prepared at once, ahead of those who need them.
+const CHUNK_LEN: usize = HUGE_PAGE_LEN;
+
 /// Slabs that nobody uses, and where more come from.
 #[derive(Default)]
 pub(super) struct Slabs(Mutex<Pool>);
@@ -24,8 +27,16 @@ pub(super) struct Slabs(Mutex<Pool>);
 #[derive(Default)]
 struct Pool {
     free: Vec<BytesMut>,
-    /// What is left of the newest region.
+    /// What is left of the newest region. Nothing was written to it yet.
     region: BytesMut,
+    /// Regions so far.
+    regions: usize,
+    /// What is left of memory that was prepared.
+    prepared: BytesMut,
+    /// More of it.
+    next: Option<BytesMut>,
+    /// Whether a helper prepares some.
+    is_preparing: bool,
 }
 
 /// The bytes of one page.
@@ -46,26 +57,67 @@ impl Slabs {
                 home: None,
             };
         }
+        let (bytes, raw) = self.0.lock().take();
+        if let Some(raw) = raw {
+            self.prepare(raw);
+        }
         Body {
-            bytes: self.0.lock().take(),
+            bytes,
             len,
             home: Some(Arc::clone(self)),
         }
     }
+
+    /// Lets a helper write to memory for the first time. The system finds and clears it then, which takes longer than
+    /// reading the page that goes there, and much longer where it has to move others' memory out of the way
+    /// of a huge page.
+    fn prepare(self: &Arc<Self>, mut raw: BytesMut) {
+        let home = Arc::clone(self);
+        rayon::spawn(move || {
+            raw.resize(CHUNK_LEN, 0);
+            let mut pool = home.0.lock();
+            pool.next = Some(raw);
+            pool.is_preparing = false;
+        });
+    }
 }
 
 impl Pool {
-    fn take(&mut self) -> BytesMut {
+    /// A slab, and memory to be prepared, if more will soon be needed. Nobody waits for a helper: what is not
+    /// prepared is taken as it is.
+    fn take(&mut self) -> (BytesMut, Option<BytesMut>) {
         if let Some(slab) = self.free.pop() {
-            return slab;
+            return (slab, None);
         }
-        if self.region.capacity() < SLAB_LEN {
+        if self.prepared.len() < SLAB_LEN
+            && let Some(next) = self.next.take()
+        {
+            self.prepared = next;
+        }
+        let slab = if self.prepared.len() < SLAB_LEN {
+            let mut slab = self.cut(SLAB_LEN);
+            slab.resize(SLAB_LEN, 0);
+            slab
+        } else {
+            self.prepared.split_to(SLAB_LEN)
+        };
+        assert_eq!(slab.len(), SLAB_LEN, "bytes of a slab");
+        // A small cache gets no memory that it may never need.
+        let is_low = self.regions > 1 && self.next.is_none() && !self.is_preparing;
+        let raw = is_low.then(|| self.cut(CHUNK_LEN));
+        self.is_preparing |= raw.is_some();
+        (slab, raw)
+    }
+
+    /// The next `len` bytes of memory that nobody has written to: empty, with room for so many.
+    fn cut(&mut self, len: usize) -> BytesMut {
+        assert!(len <= REGION_LEN, "{len} bytes of a region");
+        if self.region.capacity() < len {
             self.region = region();
+            self.regions += 1;
         }
-        let rest = self.region.split_off(SLAB_LEN);
-        let mut slab = std::mem::replace(&mut self.region, rest);
-        slab.resize(SLAB_LEN, 0);
-        slab
+        let rest = self.region.split_off(len);
+        std::mem::replace(&mut self.region, rest)
     }
 }
 
@@ -153,5 +205,30 @@ mod tests {
             assert_eq!(slabs.take(len).held_len(), len);
         }
         assert_eq!(slabs.take(SMALL_LEN_MAX + 1).held_len(), SLAB_LEN);
+    }
+
+    #[test]
+    fn what_a_helper_prepared_is_nobody_elses() {
+        let slabs = Arc::new(Slabs::default());
+        let mut bodies = Vec::new();
+        // Whether the helper is quick or not; a large cache ends in memory that it prepared.
+        while slabs.0.lock().prepared.is_empty() {
+            let mut body = slabs.take(SLAB_LEN);
+            body.fill(u8::try_from(bodies.len() % 251).unwrap());
+            bodies.push(body);
+            assert!(bodies.len() < 100_000, "nothing was prepared");
+        }
+        assert!(
+            bodies.len() >= REGION_LEN / SLAB_LEN,
+            "{} slabs",
+            bodies.len()
+        );
+        for (i, body) in bodies.iter().enumerate() {
+            let fill = u8::try_from(i % 251).unwrap();
+            assert!(body.iter().all(|byte| *byte == fill), "slab {i}");
+        }
+        let mut places: Vec<_> = bodies.iter().map(|body| body.as_ptr().addr()).collect();
+        places.sort_unstable();
+        assert!(places.is_sorted_by(|a, b| a + SLAB_LEN <= *b));
     }
 }

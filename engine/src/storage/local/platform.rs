@@ -109,6 +109,21 @@ fn birth_ns(metadata: &Metadata) -> u128 {
     since.map_or(0, |since| since.as_nanos() & u128::from(u64::MAX))
 }
 
+/// Asks the system not to note when the file was read last, which costs a part of each read and sometimes a write.
+/// Only its owner may ask; to everybody else it makes no difference but the time.
+#[cfg(target_os = "linux")]
+pub(in crate::storage) fn forgo_access_time(file: &File) {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let asked = fcntl_getfl(file).and_then(|flags| fcntl_setfl(file, flags | OFlags::NOATIME));
+    if let Err(error) = asked {
+        tracing::trace!(%error, "reads of a run change when it was read last");
+    }
+}
+
+/// There is no such wish here.
+#[cfg(not(target_os = "linux"))]
+pub(in crate::storage) fn forgo_access_time(_file: &File) {}
+
 #[cfg(unix)]
 pub(in crate::storage) fn read_exact_at(
     file: &File,

@@ -14,7 +14,7 @@ use super::folder::Folder;
 use super::links;
 use super::lock;
 use super::object::LocalObject;
-use super::platform::{identity, uninterrupted};
+use super::platform::{forgo_access_time, identity, uninterrupted};
 use super::root::{How, Kind, Root, is_a_link};
 use super::temp::Temp;
 use super::writer::LocalWriter;
@@ -220,6 +220,7 @@ impl Storage for LocalStorage {
             .open_file(name)
             .map_err(|cause| Operation::Open.error(name, &cause))?;
         Ok(opened.map(|(file, len)| -> Arc<dyn Object> {
+            forgo_access_time(&file);
             Arc::new(LocalObject {
                 name: name.clone(),
                 file,
