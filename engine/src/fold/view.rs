@@ -173,7 +173,7 @@ impl View {
     #[inline]
     pub async fn find(&self, key: &[u8], at: Position) -> Result<Option<Pinned>> {
         let hash = checksum64(key);
-        match self.find_in_memory(key, hash, at)? {
+        match self.find_at_once(key, hash, at)? {
             Found::Value(value) => Ok(Some(value)),
             Found::Nothing => Ok(None),
             // On the heap, so that what every lookup carries with it stays small.
@@ -183,19 +183,22 @@ impl View {
         }
     }
 
-    /// As [`View::find`] without I/O, as far as that goes.
+    /// As [`View::find`] without yielding, as far as that goes.
     #[inline]
-    fn find_in_memory(&self, key: &[u8], hash: u64, at: Position) -> Result<Found> {
+    fn find_at_once(&self, key: &[u8], hash: u64, at: Position) -> Result<Found> {
         let oldest = self.layers.len().saturating_sub(1);
         for (depth, layer) in self.layers.iter().enumerate() {
             let newest = match layer {
                 Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
                 Layer::Run(layer) => {
-                    let looked_up = if depth == oldest {
+                    let mut looked_up = if depth == oldest {
                         layer.run.entry_cached_unfiltered(key, hash)?
                     } else {
                         layer.run.entry_cached(key, hash)?
                     };
+                    if let Lookup::NotCached(missing) = looked_up {
+                        looked_up = layer.run.read_at_once(key, hash, missing)?;
+                    }
                     match looked_up {
                         Lookup::Absent => None,
                         Lookup::NotCached(missing) => {
@@ -293,7 +296,7 @@ impl From<Entry> for Newest {
     }
 }
 
-/// What a lookup that does no I/O can say.
+/// What a lookup that does not yield can say.
 enum Found {
     Value(Pinned),
     Nothing,

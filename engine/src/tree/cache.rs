@@ -2,12 +2,13 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, Weighter};
 
+use super::admission::Admission;
 use super::page::Page;
 use super::slab::Slabs;
 use crate::base::limits::PAGE_LEN;
@@ -21,7 +22,8 @@ const INSERT_STRIPES: usize = 16;
 /// Pages of runs, shared by everybody who reads a database.
 ///
 /// Eviction is that of `quick_cache`, a descendant of Clock-PRO: one long scan does not push out
-/// what is read again and again. Lookups that find a leaf beside its branch do not ask here; the page
+/// what is read again and again. Once a page had to go, a lookup of a single key brings in no page before it
+/// missed that page twice within a while ([`PageCache::admits`]). Lookups that find a leaf beside its branch do not ask here; the page
 /// remembers it, stays one round longer for it, and the next lookup asks and is counted.
 /// A page that is in use stays in memory until it no longer is.
 pub struct PageCache {
@@ -30,23 +32,29 @@ pub struct PageCache {
     inserting: [Mutex<()>; INSERT_STRIPES],
     runs: AtomicU64,
     slabs: Arc<Slabs>,
+    admission: Admission,
+    /// Set once a page had to go.
+    is_full: Arc<AtomicBool>,
 }
 
 impl PageCache {
     /// A cache of at most `len_max` bytes. Pages longer than the budget are read each time.
     pub fn new(len_max: usize) -> PageCache {
         let pages = len_max / PAGE_LEN;
+        let is_full = Arc::new(AtomicBool::new(false));
         PageCache {
             pages: Cache::with(
                 pages.max(1),
                 len_max as u64,
                 PageWeighter,
                 PageHasher(0),
-                Release,
+                Release(Arc::clone(&is_full)),
             ),
             inserting: std::array::from_fn(|_| Mutex::new(())),
             runs: AtomicU64::new(0),
             slabs: Arc::default(),
+            admission: Admission::new(pages),
+            is_full,
         }
     }
 
@@ -78,6 +86,16 @@ impl PageCache {
     #[inline]
     pub(super) fn get(&self, run: u64, offset: u64) -> Option<Page> {
         self.pages.get(&(run, offset))
+    }
+
+    /// Whether a lookup that has just missed the page at that place is to put it in: where there is room, and else where
+    /// the page was missed before within a while.
+    #[inline]
+    pub(super) fn admits(&self, run: u64, offset: u64) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+            || self
+                .admission
+                .is_again(PageHasher(0).hash_one((run, offset)))
     }
 
     /// Whether `page` is what is held at that place; counts nothing.
@@ -125,7 +143,7 @@ impl Weighter<(u64, u64), Page> for PageWeighter {
 
 /// What leaves the cache leaves its place beside its branch, too.
 #[derive(Clone, Debug)]
-struct Release;
+struct Release(Arc<AtomicBool>);
 
 impl Lifecycle<(u64, u64), Page> for Release {
     type RequestState = ();
@@ -136,6 +154,10 @@ impl Lifecycle<(u64, u64), Page> for Release {
 
     fn on_evict(&self, _state: &mut (), _key: (u64, u64), page: Page) {
         page.shared().leave();
+        // Written once: a line that is only read stays with everybody.
+        if !self.0.load(Ordering::Relaxed) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 }
 

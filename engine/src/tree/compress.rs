@@ -2,12 +2,11 @@
 
 use std::cell::RefCell;
 
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
-};
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use zstd::bulk;
 use zstd::zstd_safe::compress_bound;
 
+use super::lz4::Lz4Front;
 use super::page::Decoded;
 
 /// The level of zstd: its own default. Lower ones save little time on blocks as short as pages.
@@ -65,7 +64,7 @@ impl Compression {
             Compression::None => {
                 return Err(format!("{} bytes are stored, expected {len}", stored.len()));
             }
-            Compression::Lz4 => decompress_into(stored, plain).map_err(|error| error.to_string()),
+            Compression::Lz4 => return Lz4Front::new(stored, plain).finish(),
             Compression::Zstd => unzstd(stored, plain),
         };
         match unpacked {

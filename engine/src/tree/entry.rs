@@ -14,7 +14,7 @@ pub struct Entry(Held);
 #[derive(Clone, Debug)]
 enum Held {
     InPage(LentPage, Cell),
-    Apart(OpKind, Bytes),
+    Owned(OpKind, Bytes),
 }
 
 impl Entry {
@@ -24,9 +24,9 @@ impl Entry {
         (!cell.kind.is_apart()).then_some(Entry(Held::InPage(page, cell)))
     }
 
-    /// An entry whose value has been read from where it lay.
-    pub(super) fn apart(kind: CellKind, value: Bytes) -> Entry {
-        Entry(Held::Apart(kind.op_kind(), value))
+    /// An entry with a value of its own: read from where it lay apart, or copied.
+    pub(super) fn owned(kind: CellKind, value: Bytes) -> Entry {
+        Entry(Held::Owned(kind.op_kind(), value))
     }
 
     /// What it does to its key.
@@ -34,7 +34,7 @@ impl Entry {
     pub fn kind(&self) -> OpKind {
         match &self.0 {
             Held::InPage(_, cell) => cell.kind.op_kind(),
-            Held::Apart(kind, _) => *kind,
+            Held::Owned(kind, _) => *kind,
         }
     }
 
@@ -43,7 +43,7 @@ impl Entry {
     pub fn payload(&self) -> &[u8] {
         match &self.0 {
             Held::InPage(page, cell) => cell.payload(page.body()),
-            Held::Apart(_, value) => value,
+            Held::Owned(_, value) => value,
         }
     }
 
@@ -53,7 +53,7 @@ impl Entry {
     pub fn into_payload(self) -> Bytes {
         match self.0 {
             Held::InPage(page, cell) => Bytes::copy_from_slice(cell.payload(page.body())),
-            Held::Apart(_, value) => value,
+            Held::Owned(_, value) => value,
         }
     }
 
@@ -66,7 +66,7 @@ impl Entry {
                 .kind
                 .op_kind()
                 .op(|| Bytes::copy_from_slice(cell.payload(page.body()))),
-            Held::Apart(kind, value) => kind.op(|| value),
+            Held::Owned(kind, value) => kind.op(|| value),
         }
     }
 }

@@ -27,9 +27,9 @@ use super::{RUN_KEY_LEN_MAX, key_hash};
 use crate::base::Op;
 
 /// Bytes before the prefix.
-const HEADER_LEN: usize = 8;
+pub(super) const HEADER_LEN: usize = 8;
 /// Bytes of a cell besides suffix and payload.
-const CELL_HEADER_LEN: usize = 2;
+pub(super) const CELL_HEADER_LEN: usize = 2;
 /// Bytes that an entry takes in the arrays: head, offset, tag.
 const ENTRY_LEN: usize = 4 + 2 + 1;
 /// The bits of a cell's first number that are the suffix's length; the rest is its kind.
@@ -194,21 +194,7 @@ impl<'a> Leaf<'a> {
             .body
             .get(start..end)
             .ok_or("its cell passes the end of the leaf")?;
-        let first = u16_at(cell, 0).ok_or("its cell is too short")?;
-        let kind = CellKind::from_code(first >> SUFFIX_LEN_BITS).ok_or("its kind is unknown")?;
-        let suffix_len = first & SUFFIX_LEN_MASK;
-        if self.prefix.len() + suffix_len > RUN_KEY_LEN_MAX {
-            return Err("its key is too long".to_owned());
-        }
-        let payload = cell
-            .get(CELL_HEADER_LEN + suffix_len..)
-            .ok_or("its key passes its cell")?;
-        if kind.is_apart() {
-            ValuePtr::decode(payload)?;
-        } else if kind == CellKind::Delete && !payload.is_empty() {
-            return Err("a delete carries a value".to_owned());
-        }
-        Ok(())
+        check_cell(cell, self.prefix.len()).map(drop)
     }
 
     /// Looks at a body that has passed [`Leaf::parse`].
@@ -298,21 +284,103 @@ impl<'a> Leaf<'a> {
             let cell = self.cell(i);
             (cell.suffix(self.body) == suffix).then_some(cell)
         };
-        let (blocks, rest) = self.tags.as_chunks::<16>();
-        for (b, block) in blocks.iter().enumerate() {
-            let mut found = matches(block, tag);
-            while found != 0 {
-                let i = b * 16 + found.trailing_zeros() as usize / 8;
-                if let Some(cell) = verify(i) {
-                    return Some(cell);
-                }
-                found &= found - 1;
+        find_tagged(self.tags, tag, verify)
+    }
+}
+
+/// The first that `verify` makes of the places in `tags` that have `tag`, and now and then of another.
+#[inline]
+pub(super) fn find_tagged<T>(
+    tags: &[u8],
+    tag: u8,
+    mut verify: impl FnMut(usize) -> Option<T>,
+) -> Option<T> {
+    let (blocks, rest) = tags.as_chunks::<16>();
+    for (b, block) in blocks.iter().enumerate() {
+        let mut found = matches(block, tag);
+        while found != 0 {
+            let i = b * 16 + found.trailing_zeros() as usize / 8;
+            if let Some(verified) = verify(i) {
+                return Some(verified);
             }
+            found &= found - 1;
         }
-        let at = self.tags.len() - rest.len();
-        (at..self.tags.len())
-            .filter(|&i| self.tags[i] == tag)
-            .find_map(verify)
+    }
+    let at = tags.len() - rest.len();
+    (at..tags.len())
+        .filter(|&i| tags[i] == tag)
+        .find_map(verify)
+}
+
+/// Checks that a cell of a leaf whose keys share `prefix_len` bytes is what it says. Returns its kind and where in it
+/// the payload begins.
+#[inline]
+pub(super) fn check_cell(cell: &[u8], prefix_len: usize) -> Decoded<(CellKind, usize)> {
+    let first = u16_at(cell, 0).ok_or("its cell is too short")?;
+    let kind = CellKind::from_code(first >> SUFFIX_LEN_BITS).ok_or("its kind is unknown")?;
+    let suffix_len = first & SUFFIX_LEN_MASK;
+    if prefix_len + suffix_len > RUN_KEY_LEN_MAX {
+        return Err("its key is too long".to_owned());
+    }
+    let payload_at = CELL_HEADER_LEN + suffix_len;
+    let payload = cell.get(payload_at..).ok_or("its key passes its cell")?;
+    if kind.is_apart() {
+        ValuePtr::decode(payload)?;
+    } else if kind == CellKind::Delete && !payload.is_empty() {
+        return Err("a delete carries a value".to_owned());
+    }
+    Ok((kind, payload_at))
+}
+
+/// Where the arrays of a leaf stand in its body, by its header alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrays {
+    len: usize,
+    prefix_len: usize,
+}
+
+impl Arrays {
+    /// Takes apart the header at the front of `body`.
+    pub(super) fn parse(body: &[u8]) -> Decoded<Arrays> {
+        let Some(&[level, 0, n0, n1, p0, p1, 0, 0]) = body.first_chunk::<HEADER_LEN>() else {
+            return Err("no header of a leaf".to_owned());
+        };
+        if level != 0 {
+            return Err(format!("is of level {level}, expected 0"));
+        }
+        let (len, prefix_len) = (u16::from_le_bytes([n0, n1]), u16::from_le_bytes([p0, p1]));
+        if len == 0 {
+            return Err("a leaf without entries".to_owned());
+        }
+        Ok(Arrays {
+            len: usize::from(len),
+            prefix_len: usize::from(prefix_len),
+        })
+    }
+
+    /// Where the bytes stand that all keys share.
+    pub(super) fn prefix(&self) -> Range<usize> {
+        HEADER_LEN..HEADER_LEN + self.prefix_len
+    }
+
+    /// Where the tags stand.
+    pub(super) fn tags(&self) -> Range<usize> {
+        self.prefix().end..self.offs_at()
+    }
+
+    /// Where the offsets begin.
+    pub(super) fn offs_at(&self) -> usize {
+        self.prefix().end + self.len
+    }
+
+    /// Where the offsets end.
+    pub(super) fn offs_end(&self) -> usize {
+        self.offs_at() + 2 * (self.len + 1)
+    }
+
+    /// Where the cells begin.
+    pub(super) fn cells_at(&self) -> usize {
+        cells_at(self.len, self.prefix_len)
     }
 }
 

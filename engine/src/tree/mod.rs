@@ -7,14 +7,15 @@
 //! | file | is |
 //! |---|---|
 //! | `page`, `slab` | what stands before a page's body in the file; the memory that bodies take |
-//! | `compress` | as they are, LZ4, Zstandard |
+//! | `compress`, `lz4` | as they are, LZ4, Zstandard; decompressing LZ4 |
 //! | `leaf`, `branch` | the bodies of pages, searched in place |
 //! | `search` | order by 32-bit heads, shared by both |
 //! | `value` | values too long for a leaf, in blocks of their own |
 //! | `filter` | which keys a run cannot have |
 //! | `trailer` | the end of the file, where reading begins |
 //! | `builder`, `seal`, `sink` | writing |
-//! | `cache`, `lent`, `run`, `entry`, `cursor`, `key_buf` | reading |
+//! | `cache`, `admission`, `lent` | which pages stay in memory |
+//! | `run`, `front`, `entry`, `cursor`, `key_buf` | reading |
 //! | `check` | proofreading |
 //!
 //! What reading relies on:
@@ -22,9 +23,11 @@
 //!   trailer it belongs to. A page's checksum is tied to its offset, so a page in a wrong place fails.
 //! - A page in memory has passed `Leaf::parse` or `Branch::parse`: every offset inside it is in
 //!   bounds. Damage that a checksum happens to allow can therefore give an error or a wrong order of
-//!   keys, which [`Run::check`] finds, and never a panic.
+//!   keys, which [`Run::check`] finds, and never a panic. A leaf that a lookup reads past the cache is
+//!   checked as far as the lookup goes: its header, its arrays, and each cell before it counts.
 //! - A page's level is one less than that of the page that refers to it, so every descent ends.
 
+mod admission;
 mod branch;
 mod builder;
 mod cache;
@@ -33,9 +36,11 @@ mod compress;
 mod cursor;
 mod entry;
 mod filter;
+mod front;
 mod key_buf;
 mod leaf;
 mod lent;
+mod lz4;
 mod page;
 mod run;
 mod seal;

@@ -89,14 +89,21 @@ pub(super) fn place(page: &mut [u8], offset: u64) {
     }
 }
 
-/// The body of a page, decompressed and checked. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Page(Arc<Shared>);
+/// A page as it is stored, whose checksum holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    /// How its body is compressed.
+    pub(super) compression: Compression,
+    /// Bytes of the body, decompressed.
+    pub(super) body_len: usize,
+    /// The body, compressed.
+    pub(super) packed: &'a [u8],
+}
 
-impl Page {
-    /// Takes apart what stands at `offset` of the file, into memory of `slabs`.
-    pub(super) fn decode(stored: &[u8], offset: u64, slabs: &Arc<Slabs>) -> Decoded<Page> {
-        let Some((frame, rest)) = stored.split_first_chunk::<FRAME_LEN>() else {
+impl<'a> Frame<'a> {
+    /// Takes apart what stands at `offset` of the file, up to the body.
+    pub(super) fn check(stored: &'a [u8], offset: u64) -> Decoded<Frame<'a>> {
+        let Some((frame, packed)) = stored.split_first_chunk::<FRAME_LEN>() else {
             return Err(format!("{} bytes are too few for a page", stored.len()));
         };
         let (sum, fields) = frame.split_at(8);
@@ -116,8 +123,29 @@ impl Page {
                 "a body of {body_len} bytes, the limit is {BODY_LEN_MAX}"
             ));
         }
-        let mut body = slabs.take(body_len);
-        Compression::from_code(code)?.unpack(rest, &mut body)?;
+        Ok(Frame {
+            compression: Compression::from_code(code)?,
+            body_len,
+            packed,
+        })
+    }
+
+    /// Decompresses the body into `body`, which is as long.
+    pub(super) fn unpack(&self, body: &mut [u8]) -> Decoded<()> {
+        self.compression.unpack(self.packed, body)
+    }
+}
+
+/// The body of a page, decompressed and checked. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Page(Arc<Shared>);
+
+impl Page {
+    /// Takes apart what stands at `offset` of the file, into memory of `slabs`.
+    pub(super) fn decode(stored: &[u8], offset: u64, slabs: &Arc<Slabs>) -> Decoded<Page> {
+        let frame = Frame::check(stored, offset)?;
+        let mut body = slabs.take(frame.body_len);
+        frame.unpack(&mut body)?;
         let page = Page(Arc::new(Shared::new(body)));
         match page.level() {
             0 => drop(Leaf::parse(page.body())?),

@@ -10,7 +10,8 @@ use super::branch::Branch;
 use super::cache::PageCache;
 use super::entry::Entry;
 use super::filter::Filter;
-use super::leaf::{Cell, tag_of};
+use super::front::{self, Found};
+use super::leaf::{Cell, CellKind, tag_of};
 use super::lent::{Leaves, LentPage};
 use super::page::{Page, PagePtr};
 use super::trailer::{TAIL_LEN, Trailer};
@@ -29,7 +30,8 @@ pub enum Lookup {
     Found(Entry),
     /// The run does not have the key.
     Absent,
-    /// A page or a value has to be read first: [`Run::entry_missing`] does.
+    /// A page or a value has to be read first: [`Run::read_at_once`] does where the medium can, and
+    /// [`Run::entry_missing`] does in any case.
     NotCached(Missing),
 }
 
@@ -42,7 +44,7 @@ enum Unread {
     Branch,
     Leaf(PagePtr),
     /// On the heap, so that what every lookup carries with it stays small.
-    Value(Box<(LentPage, Cell, PagePtr)>),
+    Value(Box<(CellKind, ValuePtr)>),
 }
 
 impl From<Unread> for Lookup {
@@ -51,10 +53,22 @@ impl From<Unread> for Lookup {
     }
 }
 
+/// Memory of a thread for pages on their way: memory of its own for each would be allocated, filled and given back for
+/// nothing.
+struct Scratch {
+    /// A page as it is stored.
+    stored: Vec<u8>,
+    /// The body of one that nobody keeps.
+    body: Vec<u8>,
+}
+
 thread_local! {
-    /// Stored bytes of a page on their way to be unpacked: memory of their own for each would be allocated, filled
-    /// and given back for nothing.
-    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = const {
+        RefCell::new(Scratch {
+            stored: Vec::new(),
+            body: Vec::new(),
+        })
+    };
 }
 
 /// An immutable run, open. Everything about it is read through [`Object`], checked, and cached.
@@ -279,7 +293,11 @@ impl Run {
     /// [`Error::Corrupt`], [`Error::Storage`].
     #[inline]
     pub async fn entry(&self, key: &[u8], hash: u64) -> Result<Option<Entry>> {
-        match self.entry_cached(key, hash)? {
+        let mut looked_up = self.entry_cached(key, hash)?;
+        if let Lookup::NotCached(missing) = looked_up {
+            looked_up = self.read_at_once(key, hash, missing)?;
+        }
+        match looked_up {
             Lookup::Found(entry) => Ok(Some(entry)),
             Lookup::Absent => Ok(None),
             Lookup::NotCached(missing) => self.entry_missing(key, hash, missing).await,
@@ -329,13 +347,74 @@ impl Run {
                 None => return Ok(Unread::Leaf(ptr).into()),
             },
         };
+        self.look_into(page, ptr, key, hash)
+    }
+
+    /// What the leaf `page`, which stands at `ptr`, has under `key`.
+    #[inline]
+    fn look_into(&self, page: LentPage, ptr: PagePtr, key: &[u8], hash: u64) -> Result<Lookup> {
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
             return Ok(Lookup::Absent);
         };
         if cell.kind.is_apart() {
-            return Ok(Unread::Value(Box::new((page, cell, ptr))).into());
+            let value = self.value_ptr(&page, cell, ptr)?;
+            return Ok(Unread::Value(Box::new((cell.kind, value))).into());
         }
         Ok(Entry::in_page(page, cell).map_or(Lookup::Absent, Lookup::Found))
+    }
+
+    fn value_ptr(&self, page: &LentPage, cell: Cell, ptr: PagePtr) -> Result<ValuePtr> {
+        ValuePtr::decode(cell.payload(page.body())).map_err(|what| self.bad_page(ptr, &what))
+    }
+
+    /// Goes on from where [`Run::entry_cached`] found something `missing`, without yielding: reads a leaf where the
+    /// medium reads at once. Else the same is missing as before.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Storage`].
+    pub fn read_at_once(&self, key: &[u8], hash: u64, missing: Missing) -> Result<Lookup> {
+        let Unread::Leaf(ptr) = missing.0 else {
+            return Ok(Lookup::NotCached(missing));
+        };
+        if !self.may_contain(hash) {
+            return Ok(Lookup::Absent);
+        }
+        let looked_up = self.look_past_cache(ptr, key, hash);
+        looked_up.unwrap_or(Ok(Lookup::NotCached(missing)))
+    }
+
+    /// What the leaf at `ptr`, which the cache has missed, has under `key`. Reads it into the cache or past it, as the
+    /// cache says. Returns `None` where the medium does not read at once: what takes long to read is worth keeping.
+    fn look_past_cache(&self, ptr: PagePtr, key: &[u8], hash: u64) -> Option<Result<Lookup>> {
+        if let Err(error) = self.check_place(ptr) {
+            return Some(Err(error));
+        }
+        let is_admitted = self.cache.admits(self.number, ptr.offset);
+        SCRATCH.with_borrow_mut(|Scratch { stored, body }| {
+            let stored = match self.read_page_into(ptr, stored)? {
+                Ok(stored) => stored,
+                Err(error) => return Some(Err(error)),
+            };
+            if is_admitted {
+                let page = self.decode_page(stored, ptr, 0);
+                let page = page.map(|page| self.cache.insert(self.number, ptr.offset, page));
+                return Some(page.and_then(|page| self.look_into(page.into(), ptr, key, hash)));
+            }
+            let found = front::find(stored, ptr.offset, (key, tag_of(hash)), body);
+            Some(
+                found
+                    .map_err(|what| self.bad_page(ptr, &what))
+                    .map(|found| match found {
+                        None => Lookup::Absent,
+                        Some(Found::Here(kind, payload)) => {
+                            Lookup::Found(Entry::owned(kind, payload))
+                        }
+                        Some(Found::Apart(kind, value)) => {
+                            Unread::Value(Box::new((kind, value))).into()
+                        }
+                    }),
+            )
+        })
     }
 
     fn cached_leaf(&self, ptr: PagePtr) -> Result<Option<Page>> {
@@ -375,10 +454,10 @@ impl Run {
         hash: u64,
         missing: Missing,
     ) -> Result<Option<Entry>> {
-        let (page, ptr): (Page, PagePtr) = match missing.0 {
-            Unread::Value(place) => {
-                let (page, cell, ptr) = *place;
-                return self.entry_at(page, cell, ptr).await.map(Some);
+        let (page, ptr) = match missing.0 {
+            Unread::Value(value) => {
+                let (kind, value) = *value;
+                return Ok(Some(Entry::owned(kind, self.read_value(&value).await?)));
             }
             _ if !self.may_contain(hash) => return Ok(None),
             // Not at hand a moment ago: the cache is not asked again.
@@ -389,7 +468,18 @@ impl Run {
                 let Some(ptr) = self.descend(&mut path, lead).await? else {
                     return Ok(None);
                 };
-                (self.leaf(ptr).await?, ptr)
+                if let Some(page) = self.cached_leaf(ptr)? {
+                    (page, ptr)
+                } else {
+                    let leaf = Missing(Unread::Leaf(ptr));
+                    return match self.read_at_once(key, hash, leaf)? {
+                        Lookup::Found(entry) => Ok(Some(entry)),
+                        Lookup::Absent => Ok(None),
+                        Lookup::NotCached(missing) => {
+                            Box::pin(self.entry_missing(key, hash, missing)).await
+                        }
+                    };
+                }
             }
         };
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
@@ -403,9 +493,8 @@ impl Run {
         if let Some(entry) = Entry::in_page(page.clone(), cell) {
             return Ok(entry);
         }
-        let value = ValuePtr::decode(cell.payload(page.body()))
-            .map_err(|what| self.corrupt(&format!("page at {}: {what}", ptr.offset)))?;
-        Ok(Entry::apart(cell.kind, self.read_value(&value).await?))
+        let value = self.value_ptr(&page, cell, ptr)?;
+        Ok(Entry::owned(cell.kind, self.read_value(&value).await?))
     }
 
     /// Goes from the root to a leaf, taking the child that `choose` names at each branch, and says
@@ -483,12 +572,7 @@ impl Run {
 
     /// A page that must be of `level`, past the cache.
     pub(super) async fn read_page(&self, ptr: PagePtr, level: u8) -> Result<Page> {
-        if ptr.end_within(self.trailer.filter_offset).is_none() {
-            let PagePtr { offset, len } = ptr;
-            return Err(self.corrupt(&format!(
-                "page at {offset}: its {len} bytes are not a page's"
-            )));
-        }
+        self.check_place(ptr)?;
         if let Some(page) = self.read_page_at_once(ptr, level) {
             return page;
         }
@@ -496,22 +580,50 @@ impl Run {
         self.decode_page(&stored, ptr, level)
     }
 
+    /// Whether a page can stand there.
+    #[inline]
+    fn check_place(&self, ptr: PagePtr) -> Result<()> {
+        let PagePtr { offset, len } = ptr;
+        if ptr.end_within(self.trailer.filter_offset).is_some() {
+            return Ok(());
+        }
+        Err(self.corrupt(&format!(
+            "page at {offset}: its {len} bytes are not a page's"
+        )))
+    }
+
+    #[cold]
+    fn bad_page(&self, ptr: PagePtr, what: &str) -> Error {
+        self.corrupt(&format!("page at {}: {what}", ptr.offset))
+    }
+
     /// Where the medium can: without memory of its own for what is stored.
     fn read_page_at_once(&self, ptr: PagePtr, level: u8) -> Option<Result<Page>> {
-        STORED.with_borrow_mut(|stored| {
-            let len = ptr.len as usize;
-            if stored.len() < len {
-                stored.resize(len, 0);
-            }
-            let stored = &mut stored[..len];
-            let read = self.object.read_into(ptr.offset, stored)?;
-            Some(read.and_then(|()| self.decode_page(stored, ptr, level)))
+        SCRATCH.with_borrow_mut(|Scratch { stored, .. }| {
+            let stored = self.read_page_into(ptr, stored)?;
+            Some(stored.and_then(|stored| self.decode_page(stored, ptr, level)))
         })
+    }
+
+    /// The stored bytes of a page, in `memory`, if the medium reads without waiting for others to do so.
+    #[inline]
+    fn read_page_into<'m>(
+        &self,
+        ptr: PagePtr,
+        memory: &'m mut Vec<u8>,
+    ) -> Option<Result<&'m [u8]>> {
+        let len = ptr.len as usize;
+        if memory.len() < len {
+            memory.resize(len, 0);
+        }
+        let stored = &mut memory[..len];
+        let read = self.object.read_into(ptr.offset, stored)?;
+        Some(read.map(|()| &*stored))
     }
 
     fn decode_page(&self, stored: &[u8], ptr: PagePtr, level: u8) -> Result<Page> {
         let page = Page::decode(stored, ptr.offset, self.cache.slabs())
-            .map_err(|what| self.corrupt(&format!("page at {}: {what}", ptr.offset)))?;
+            .map_err(|what| self.bad_page(ptr, &what))?;
         self.check_level(&page, ptr, level)?;
         Ok(page)
     }

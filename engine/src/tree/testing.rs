@@ -59,18 +59,41 @@ impl ObjectWriter for MemoryWriter {
 /// An object in memory that counts.
 pub(super) struct MemoryObject {
     bytes: Bytes,
+    /// Whether it reads without waiting.
+    at_once: bool,
     pub(super) reads: AtomicU64,
     pub(super) read_len: AtomicU64,
 }
 
 impl MemoryObject {
     pub(super) fn new(bytes: impl Into<Bytes>) -> Arc<MemoryObject> {
+        MemoryObject::with(bytes, false)
+    }
+
+    /// One that reads without waiting, as a file does.
+    pub(super) fn at_once(bytes: impl Into<Bytes>) -> Arc<MemoryObject> {
+        MemoryObject::with(bytes, true)
+    }
+
+    fn with(bytes: impl Into<Bytes>, at_once: bool) -> Arc<MemoryObject> {
         let (reads, read_len) = (AtomicU64::new(0), AtomicU64::new(0));
         Arc::new(MemoryObject {
             bytes: bytes.into(),
+            at_once,
             reads,
             read_len,
         })
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Bytes {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.read_len.fetch_add(len as u64, Ordering::Relaxed);
+        let from = usize::try_from(offset).unwrap();
+        assert!(
+            from + len <= self.bytes.len(),
+            "a read of {len} bytes at {offset} past the end"
+        );
+        self.bytes.slice(from..from + len)
     }
 }
 
@@ -81,14 +104,13 @@ impl Object for MemoryObject {
     }
 
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.read_len.fetch_add(len as u64, Ordering::Relaxed);
-        let from = usize::try_from(offset).unwrap();
-        assert!(
-            from + len <= self.bytes.len(),
-            "a read of {len} bytes at {offset} past the end"
-        );
-        Ok(self.bytes.slice(from..from + len))
+        Ok(self.read(offset, len))
+    }
+
+    fn read_into(&self, offset: u64, bytes: &mut [u8]) -> Option<Result<()>> {
+        let read = self.at_once.then(|| self.read(offset, bytes.len()))?;
+        bytes.copy_from_slice(&read);
+        Some(Ok(()))
     }
 }
 
@@ -114,6 +136,13 @@ pub(super) fn try_open(file: impl Into<Bytes>) -> Result<Arc<Run>> {
         "seg/test".to_owned(),
     ))
     .map(Arc::new)
+}
+
+/// Opens a file that is read without waiting, with a cache that has room for nothing.
+pub(super) fn try_open_past_cache(file: impl Into<Bytes>) -> Result<Arc<Run>> {
+    let cache = Arc::new(PageCache::new(0));
+    let object = MemoryObject::at_once(file);
+    block_on(Run::open(object, cache, "seg/test".to_owned())).map(Arc::new)
 }
 
 /// Opens a file that is whole.

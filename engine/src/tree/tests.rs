@@ -13,9 +13,12 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use proptest::prelude::*;
 
-use super::testing::{MemoryObject, MemoryWriter, numbered, open, try_open, write};
+use super::testing::{
+    MemoryObject, MemoryWriter, numbered, open, try_open, try_open_past_cache, write,
+};
 use super::*;
 use crate::base::checksum::hash128;
+use crate::base::entropy::SeededEntropy;
 use crate::base::limits::{VALUE_INLINE_LEN_DEFAULT, VALUE_LEN_MAX};
 use crate::base::{Error, Op};
 
@@ -423,17 +426,77 @@ fn works_without_filter_cache_and_room_for_branches() {
         ..small_pages(Compression::Lz4)
     };
     let (file, _) = write(options, &ops);
-    let cache = Arc::new(PageCache::new(0));
-    let run = Run::open(MemoryObject::new(file), cache, "seg/test".to_owned());
-    let mut run = block_on(run).unwrap();
-    run.pinned_len_max = 0;
-    let run = Arc::new(run);
-    assert!(run.may_contain(0), "no filter knows nothing");
-    assert_holds(&run, &model);
-    for i in (0..5000u64).step_by(97) {
-        assert_seeks(&run, &model, &i.to_be_bytes());
+    for object in [MemoryObject::new(file.clone()), MemoryObject::at_once(file)] {
+        let cache = Arc::new(PageCache::new(0));
+        let run = Run::open(object, cache, "seg/test".to_owned());
+        let mut run = block_on(run).unwrap();
+        run.pinned_len_max = 0;
+        let run = Arc::new(run);
+        assert!(run.may_contain(0), "no filter knows nothing");
+        assert_holds(&run, &model);
+        for i in (0..5000u64).step_by(97) {
+            assert_seeks(&run, &model, &i.to_be_bytes());
+        }
+        assert_eq!(get(&run, b"absent").unwrap(), None);
     }
-    assert_eq!(get(&run, b"absent").unwrap(), None);
+}
+
+/// Where some leaves are read far more often than others, a cache that is full misses no more than one that takes in
+/// each leaf that it misses.
+#[test]
+fn skewed_reads_miss_no_more_than_if_each_miss_came_in() {
+    let ops = numbered(b"", 18_000, |i| i.to_le_bytes().repeat(12));
+    let (file, _) = write(RunOptions::default(), &ops);
+    let misses = |object: Arc<MemoryObject>, seed| {
+        let cache = Arc::new(PageCache::new(40 * 8192));
+        let run = Run::open(object, cache.clone(), "seg/test".to_owned());
+        let run = block_on(run).unwrap();
+        let random = SeededEntropy::new(seed);
+        for _ in 0..40_000 {
+            // Zipf's law: the leaf of rank r is read with a probability of about 1/r.
+            let rank = random.next_u64() % (1 << (random.next_u64() % 9));
+            let record = rank * 101 % 256 * 70 + random.next_u64() % 70;
+            let (key, op) = &ops[record as usize];
+            assert_eq!(get(&run, key).unwrap().as_ref(), Some(op));
+        }
+        cache.asked().1
+    };
+    for seed in 0..4 {
+        let each = misses(MemoryObject::new(file.clone()), seed);
+        let twice = misses(MemoryObject::at_once(file.clone()), seed);
+        println!("seed {seed}: {twice} misses, {each} where each comes in");
+        assert!(
+            twice * 100 < each * 103,
+            "{twice} misses, {each} where each comes in"
+        );
+    }
+}
+
+/// Reads that are spread over far more pages than fit evict nothing for nothing; what is read again comes in.
+#[test]
+fn a_full_cache_takes_in_what_is_missed_twice() {
+    let ops = numbered(b"", 40_000, |i| i.to_le_bytes().repeat(12));
+    let (file, _) = write(RunOptions::default(), &ops);
+    let read = |object: Arc<MemoryObject>| {
+        let cache = Arc::new(PageCache::new(20 * 8192));
+        let run = Run::open(object.clone(), cache, "seg/test".to_owned());
+        let run = block_on(run).unwrap();
+        let look = |i: usize| {
+            let (key, op) = &ops[i];
+            assert_eq!(get(&run, key).unwrap().as_ref(), Some(op));
+            get_cached(&run, key).is_ok()
+        };
+        for i in (0..ops.len()).step_by(500) {
+            look(i);
+        }
+        // Leaves of which none was read a while ago.
+        let once = (250..20_000).step_by(500).filter(|i| look(*i)).count();
+        let twice = look(30_250) | look(30_250);
+        (once, twice)
+    };
+    assert_eq!(read(MemoryObject::at_once(file.clone())), (0, true));
+    // What takes long to read is kept at once.
+    assert_eq!(read(MemoryObject::new(file)), (40, true));
 }
 
 #[test]
@@ -514,13 +577,18 @@ fn options() -> impl Strategy<Value = RunOptions> {
 
 /// Each answer of a damaged run is the right one or says that it is damaged.
 fn assert_right_or_corrupt(file: Vec<u8>, model: &Model) {
+    assert_opened_right_or_corrupt(try_open_past_cache(file.clone()), model);
+    assert_opened_right_or_corrupt(try_open(file), model);
+}
+
+fn assert_opened_right_or_corrupt(opened: Result<Arc<Run>, Error>, model: &Model) {
     let found = |error: Error| {
         let Error::Corrupt { object, .. } = &error else {
             panic!("unexpected: {error}")
         };
         assert_eq!(object, "seg/test");
     };
-    let run = match try_open(file) {
+    let run = match opened {
         Ok(run) => run,
         Err(error) => return found(error),
     };
@@ -558,6 +626,12 @@ proptest! {
         let entries: Vec<_> = model.clone().into_iter().collect();
         let (file, summary) = write(options, &entries);
         prop_assert_eq!(summary.content_hash, hash128(&file));
+        let past_cache = try_open_past_cache(file.clone()).unwrap();
+        assert_holds(&past_cache, &model);
+        for key in &probes {
+            let found = get(&past_cache, key).unwrap();
+            prop_assert_eq!(found.as_ref(), model.get(key));
+        }
         let run = open(file);
         assert_holds(&run, &model);
         for key in probes.iter().chain(model.keys().step_by(7)) {
