@@ -191,20 +191,23 @@ impl View {
             let newest = match layer {
                 Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
                 Layer::Run(layer) => {
-                    let mut looked_up = if depth == oldest {
+                    let looked_up = if depth == oldest {
                         layer.run.entry_cached_unfiltered(key, hash)?
                     } else {
                         layer.run.entry_cached(key, hash)?
                     };
-                    if let Lookup::NotCached(missing) = looked_up {
-                        looked_up = layer.run.read_at_once(key, hash, missing)?;
-                    }
                     match looked_up {
                         Lookup::Absent => None,
-                        Lookup::NotCached(missing) => {
-                            return Ok(Found::Below(depth, Some(missing)));
-                        }
                         Lookup::Found(entry) => Some(entry.into()),
+                        Lookup::NotCached(missing) => {
+                            match layer.run.read_at_once(key, hash, missing)? {
+                                Lookup::Absent => None,
+                                Lookup::Found(entry) => Some(entry.into()),
+                                Lookup::NotCached(missing) => {
+                                    return Ok(Found::Below(depth, Some(missing)));
+                                }
+                            }
+                        }
                     }
                 }
             };

@@ -351,16 +351,25 @@ impl Run {
     }
 
     /// What the leaf `page`, which stands at `ptr`, has under `key`.
-    #[inline]
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "a lookup in memory is this and a descent"
+    )]
     fn look_into(&self, page: LentPage, ptr: PagePtr, key: &[u8], hash: u64) -> Result<Lookup> {
         let Some(cell) = page.leaf().find(key, tag_of(hash)) else {
             return Ok(Lookup::Absent);
         };
         if cell.kind.is_apart() {
-            let value = self.value_ptr(&page, cell, ptr)?;
-            return Ok(Unread::Value(Box::new((cell.kind, value))).into());
+            return self.value_missing(&page, cell, ptr);
         }
         Ok(Entry::in_page(page, cell).map_or(Lookup::Absent, Lookup::Found))
+    }
+
+    #[inline(never)]
+    fn value_missing(&self, page: &LentPage, cell: Cell, ptr: PagePtr) -> Result<Lookup> {
+        let value = self.value_ptr(page, cell, ptr)?;
+        Ok(Unread::Value(Box::new((cell.kind, value))).into())
     }
 
     fn value_ptr(&self, page: &LentPage, cell: Cell, ptr: PagePtr) -> Result<ValuePtr> {
@@ -372,6 +381,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Storage`].
+    #[inline(never)]
     pub fn read_at_once(&self, key: &[u8], hash: u64, missing: Missing) -> Result<Lookup> {
         let Unread::Leaf(ptr) = missing.0 else {
             return Ok(Lookup::NotCached(missing));
