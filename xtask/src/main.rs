@@ -1,5 +1,6 @@
 //! Developer automation: `cargo xtask <command>`. No dependencies, so that it is there in a second.
 
+mod dist;
 mod fuzz;
 mod needs;
 mod steps;
@@ -32,6 +33,9 @@ cargo xtask <command>
   renew-contract
              records what was added to the .proto files in coordinator-proto/contract.txt, which a test holds them
              to; refuses to record a break
+  dist       makes the archives that users install: a tarball, a Python wheel and SHA256SUMS, in the folder dist:
+             cargo xtask dist [--profile NAME] [--binary PATH] [--out DIR] [--fast]
+             builds the profile `release`, unless --binary names a program that is built; --fast compresses less
   renew-cli  regenerates docs/cli.md from the help of the program; a test compares the two
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
-    if !["test", "sim", "crash", "fuzz"].contains(&command.as_str()) && !rest.is_empty() {
+    if !["test", "sim", "crash", "fuzz", "dist"].contains(&command.as_str()) && !rest.is_empty() {
         eprintln!(
             "error: `{command}` takes no arguments, got `{}`",
             rest.join(" ")
@@ -59,6 +63,13 @@ fn main() -> ExitCode {
         "schedules" => steps::schedules(),
         "crash" => steps::crash(&rest),
         "fuzz" => fuzz::fuzz(&rest),
+        "dist" => match dist::Options::read(&rest) {
+            Ok(options) => dist::run(&options),
+            Err(wrong) => {
+                eprintln!("error: {wrong}\n\n{HELP}");
+                return ExitCode::from(2);
+            }
+        },
         "renew-contract" => steps::renew_contract(),
         "renew-cli" => steps::renew_cli(),
         "" | "help" | "--help" | "-h" => {

@@ -24,8 +24,8 @@ const TOP: [&str; 17] = [
     "worker",
     "xtask",
 ];
-/// What cargo fills.
-const BUILT: &str = "target";
+/// What cargo and `cargo xtask dist` fill.
+const BUILT: [&str; 2] = ["target", "dist"];
 
 /// A line for each name that does not belong there.
 pub(super) fn check(root: &Path) -> io::Result<Vec<String>> {
@@ -39,8 +39,9 @@ pub(super) fn check(root: &Path) -> io::Result<Vec<String>> {
 }
 
 fn foreign(names: &[String]) -> Vec<String> {
-    let is_foreign =
-        |name: &&String| !name.starts_with('.') && *name != BUILT && !TOP.contains(&name.as_str());
+    let is_foreign = |name: &&String| {
+        !name.starts_with('.') && !BUILT.contains(&name.as_str()) && !TOP.contains(&name.as_str())
+    };
     let foreign = names.iter().filter(is_foreign);
     let told = |name| {
         format!(

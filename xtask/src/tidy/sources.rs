@@ -30,6 +30,8 @@ impl Source {
 const HIDDEN_FOLDERS: [&str; 4] = [".ci", ".cargo", ".config", ".github"];
 /// Folders that tools fill.
 const BUILT_FOLDERS: [&str; 3] = ["target", "node_modules", "__pycache__"];
+/// The folder at the top that `cargo xtask dist` fills.
+const ARCHIVES: &str = "dist";
 /// What counts as text that people write.
 const TEXT_EXTENSIONS: [&str; 13] = [
     "rs", "toml", "md", "proto", "sh", "py", "yml", "yaml", "json", "sql", "tpl", "html", "ts",
@@ -50,7 +52,8 @@ fn walk(dir: &Path, prefix: &str, files: &mut Vec<Source>) -> io::Result<()> {
         let path = format!("{prefix}{name}");
         if entry.file_type()?.is_dir() {
             let foreign = name.starts_with('.') && !HIDDEN_FOLDERS.contains(&name.as_str());
-            if !foreign && !BUILT_FOLDERS.contains(&name.as_str()) {
+            let is_built = BUILT_FOLDERS.contains(&name.as_str()) || path == ARCHIVES;
+            if !foreign && !is_built {
                 walk(&entry.path(), &format!("{path}/"), files)?;
             }
         } else if is_text(&path) {
