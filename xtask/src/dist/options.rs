@@ -41,9 +41,9 @@ impl Options {
         Ok(options)
     }
 
-    /// The level of gzip.
+    /// The level of gzip. For the program, level 9 takes more than twice the time of level 6, and saves 0.7 %.
     pub(super) fn level(&self) -> u8 {
-        if self.fast { 1 } else { 9 }
+        if self.fast { 1 } else { 6 }
     }
 }
 

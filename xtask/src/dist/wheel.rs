@@ -1,7 +1,7 @@
 //! A Python wheel that installs the program, its manual pages and its completions.
 //!
-//! Assembled here and not by maturin, which packs only what its own call of cargo has built: for one package, with features that the
-//! tests have not built with, after half an hour. A wheel of a program is a zip archive with three texts. `docs/packaging.md` says more.
+//! Assembled here and not by maturin, which cannot pack a program that is already built: it compiles the program's crate again. A wheel of a
+//! program is a zip archive with three texts. `docs/packaging.md` has the reasons.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
