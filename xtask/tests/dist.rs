@@ -195,7 +195,7 @@ fn the_archives_install_a_program_that_runs_a_job() {
     };
     thread::scope(|scope| {
         scope.spawn(|| passed(&mut pack(&first)));
-        // From another folder, with another umask, another time zone, and settings that help texts would show.
+        // From another folder, with another umask, another time zone, and other settings.
         scope.spawn(|| {
             let pack = pack(&second);
             let mut other = Command::new("sh");
@@ -223,7 +223,11 @@ fn the_archives_install_a_program_that_runs_a_job() {
         .into_iter()
         .filter(|name| !made.contains(name))
         .collect();
-    assert_eq!(kept, ["notes"]);
+    assert_eq!(
+        kept,
+        ["notes"],
+        "nothing but the archives and what was not listed"
+    );
     passed(
         Command::new("sha256sum")
             .args(["--check", "--strict", SUMS])

@@ -50,10 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let tarball = format!("eciton-{VERSION}-{target}");
     let wheel = wheel::Wheel::new(&stage, &target, VERSION)?;
     let names = [format!("{tarball}.tar.gz"), wheel.name()];
-    remove_previous(&options.out)?;
-    let partial = names
-        .clone()
-        .map(|name| options.out.join(format!(".{name}.partial")));
+    let partial = names.clone().map(|name| stage.path(&name));
     let level = options.level();
     thread::scope(|scope| {
         let packed = scope.spawn(|| pack(&stage, &tarball, seconds, level, &partial[0]));
@@ -61,6 +58,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         let packed = packed.join();
         packed.unwrap_or_else(|_| Err(Failed("the tarball was not written".to_owned())))
     })?;
+    // Both are whole; only now those of an earlier call go.
+    remove_previous(&options.out)?;
     let paths = names.clone().map(|name| options.out.join(name));
     for (from, to) in partial.iter().zip(&paths) {
         fs::rename(from, to).map_err(|cause| at(to, &cause))?;

@@ -80,8 +80,8 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Has the program write its completions and its manual pages. Without this process's environment: help texts show the values of
-    /// variables that options can come from.
+    /// Has the program write its completions and its manual pages. It gets no environment, so that no setting of the caller, such as
+    /// `ECITON_DB`, can show in them.
     fn ask(&self, program: &Path) -> Result<(), Failed> {
         for (shell, name) in SHELLS {
             let mut command = Command::new(program);
@@ -99,14 +99,19 @@ impl Stage {
     /// # Errors
     /// It cannot be written.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf, Failed> {
-        let path = self.folder.join(name);
+        let path = self.path(name);
         fs::write(&path, content).map_err(|cause| at(&path, &cause))?;
         Ok(path)
     }
 
     /// The stripped program.
     pub(super) fn program(&self) -> PathBuf {
-        self.folder.join(PROGRAM)
+        self.path(PROGRAM)
+    }
+
+    /// The path of a file in the folder, whether it is packed or not.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The files of the tarball, sorted by name.
