@@ -77,16 +77,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Builds the program as `cargo run` does, and returns its path. The folder of the profile lies beside that of xtask.
+/// Builds the program and returns its path. The folder of the profile lies beside that of xtask.
+///
+/// The profile of the tests is built as they build it, with the features of the whole workspace, and others as `cargo run` builds them: else
+/// `DataFusion` would be compiled again.
 fn build(profile: &str) -> Result<PathBuf, Failed> {
-    cargo(&["build", "--locked", "--profile", profile], &[])?;
+    let is_tested = ["dev", "test"].contains(&profile);
+    let scope: &[&str] = if is_tested { &["--workspace"] } else { &[] };
+    let build = ["build", "--locked", "--bin", "eciton", "--profile", profile];
+    cargo(&[&build, scope].concat(), &[])?;
     let own = std::env::current_exe()
         .map_err(|cause| Failed(format!("the folder of the programs is unknown: {cause}")))?;
-    let folder = if ["dev", "test"].contains(&profile) {
-        "debug"
-    } else {
-        profile
-    };
+    let folder = if is_tested { "debug" } else { profile };
     let built = own.parent().and_then(Path::parent);
     let built = built.map(|target| target.join(folder).join("eciton"));
     built.ok_or_else(|| Failed(format!("{} lies in no target folder", own.display())))
