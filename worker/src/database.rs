@@ -261,7 +261,8 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     let mut foreign = Vec::new();
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name == OWN[0] {
+        // A database, or what is left of a copy that was interrupted, which says more of itself.
+        if name == OWN[0] || name == OWN[1] {
             return Ok(());
         }
         let is_hidden = name.starts_with('.') || name == LOST_AND_FOUND;

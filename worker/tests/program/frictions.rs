@@ -136,14 +136,16 @@ fn a_locked_database_says_how_to_share_it() {
     place.write("job.toml", aggregation("1KiB"));
     place.call(&["db", "init"]).done();
     let mut worker = place.start(&["worker"]);
-    let refused = loop {
-        let ended = place.call(&["store", "create", "s"]);
-        if ended.code == Some(3) {
-            break ended;
-        }
-        place.call(&["store", "drop", "s"]);
-        assert_eq!(worker.try_wait().unwrap(), None);
+    // Whoever has the database leaves its number there.
+    let holder = worker.id().to_string();
+    let is_held = || {
+        let line = fs::read(place.db().join("LOCK")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&holder)
     };
+    while !is_held() {
+        assert_eq!(worker.try_wait().unwrap(), None, "it ended");
+    }
+    let refused = place.call(&["store", "create", "s"]).with_code(3);
     refused.told(&["locked", "--redis URL", "only read"]);
     worker.kill().unwrap();
     worker.wait().unwrap();
