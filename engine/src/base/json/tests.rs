@@ -126,6 +126,19 @@ fn a_tuple_of_one_is_its_field() {
     assert_eq!(Key::parse_json("[\"AA\"]").unwrap().to_string(), "\"AA\"");
 }
 
+/// Years of seven digits were written and not read.
+#[test]
+fn the_first_and_the_last_day_come_back() {
+    for days in [i32::MIN, -719_528, 0, 364_522_972, i32::MAX] {
+        let text = timestamp::format_date(days);
+        assert_eq!(timestamp::parse_date(&text), Some(days), "{text}");
+    }
+    for micros in [i64::MIN, i64::MAX] {
+        let text = timestamp::format(micros);
+        assert_eq!(timestamp::parse(&text), Some(micros), "{text}");
+    }
+}
+
 #[test]
 fn what_is_no_key_is_refused_with_a_reason() {
     assert_eq!(

@@ -138,7 +138,7 @@ impl Scan<'_> {
         Some(number)
     }
 
-    /// Four digits, or a sign and four to six.
+    /// Four digits, or a sign and four to seven: what 32 bits of days and 64 bits of microseconds reach.
     fn year(&mut self) -> Option<i64> {
         let sign = match self.rest.as_bytes().first()? {
             b'-' => -1,
@@ -147,7 +147,7 @@ impl Scan<'_> {
         };
         self.rest = &self.rest[1..];
         let digits = self.digits();
-        if !(4..=6).contains(&digits.len()) {
+        if !(4..=7).contains(&digits.len()) {
             return None;
         }
         digits.parse::<i64>().ok().map(|year| sign * year)
