@@ -23,7 +23,7 @@ const INSERT_STRIPES: usize = 16;
 ///
 /// Eviction is that of `quick_cache`, a descendant of Clock-PRO: one long scan does not push out
 /// what is read again and again. Once a page had to go, a lookup of a single key brings in no page before it
-/// missed that page twice within a while ([`PageCache::admits`]). Lookups that find a leaf beside its branch do not ask here; the page
+/// missed that page twice within a while (`PageCache::admits`). Lookups that find a leaf beside its branch do not ask here; the page
 /// remembers it, stays one round longer for it, and the next lookup asks and is counted.
 /// A page that is in use stays in memory until it no longer is.
 pub struct PageCache {
