@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 24] = [
+const FOUND: [(Scenario, u64, &str); 25] = [
     (
         Scenario::Clustered,
         44,
@@ -74,6 +74,11 @@ const FOUND: [(Scenario, u64, &str); 24] = [
         Scenario::Clustered,
         1_796_100_024_775,
         "a slot was collected before its writer confirmed it, then storage refused: told not written",
+    ),
+    (
+        Scenario::Clustered,
+        1_796_700_002_413,
+        "a slot of changes in turn was read and collected before its writer looked again: told as another's",
     ),
     (
         Scenario::Clustered,

@@ -115,6 +115,8 @@ points! {
     SettledBefore,
     /// Commits: an intent that is still open here is in the log already, and is not sent on.
     OpenAndSettled,
+    /// Commits: a slot of changes in turn was lost, and cannot be read any more.
+    TurnUnread,
     /// Commits: an intent that lags too far is withdrawn by a record.
     WithdrawWritten,
 }

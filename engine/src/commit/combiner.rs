@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::chain::Chain;
 use super::draft::Draft;
 use super::judge::{Place, Refusal, Verdict, judge};
-use super::window::Window;
+use super::window::{Outcome, Window};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{RACES_MAX, RELOADS_MAX, STALE_BUCKET_MS_MAX, STALE_MS_MAX};
@@ -395,9 +395,35 @@ impl Combiner {
             }
             Tried::Again => {
                 self.hints.suffice = false;
-                Ok(None)
+                self.outcome_in_turn(slot, drafts).await
             }
             Tried::Failed(error) => Err(error),
+        }
+    }
+
+    /// What became of transactions that ran in turn, after their slot was lost: it may have been theirs all the same, and
+    /// others may have read, folded and collected it before this process looked again.
+    async fn outcome_in_turn(
+        &mut self,
+        slot: Position,
+        drafts: &[Draft],
+    ) -> Result<Option<Position>, AppendError> {
+        self.follow().await.map_err(AppendError::Unknown)?;
+        let first = drafts
+            .first()
+            .and_then(|draft| self.window.settled(draft.txid));
+        if let Some(Outcome::Committed(n)) = first {
+            return Ok(Some(n));
+        }
+        // Only whoever has read the slot knows that it is another one.
+        let is_read = self.tail.last().0 >= slot && self.window.seen_base() < slot;
+        match is_read {
+            true => Ok(None),
+            false => {
+                Rare::TurnUnread.seen();
+                let cause = format!("slot {slot} was lost, and could not be read since");
+                Err(AppendError::Unknown(Error::Invalid(cause)))
+            }
         }
     }
 
