@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 25] = [
+const FOUND: [(Scenario, u64, &str); 26] = [
     (
         Scenario::Clustered,
         44,
@@ -79,6 +79,11 @@ const FOUND: [(Scenario, u64, &str); 25] = [
         Scenario::Clustered,
         1_796_700_002_413,
         "a slot of changes in turn was read and collected before its writer looked again: told as another's",
+    ),
+    (
+        Scenario::Clustered,
+        1_796_700_078_471,
+        "a manifest that was made while the database was verified was called missing",
     ),
     (
         Scenario::Clustered,

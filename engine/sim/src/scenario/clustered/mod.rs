@@ -45,7 +45,7 @@ const LIVES_ON_PERCENT: u64 = 10;
 /// Copies of the database at the most.
 const COPIES_MAX: usize = 2;
 /// Steps that the end of a run takes at the most, when nothing goes wrong any more.
-const END_STEPS_MAX: u64 = 400_000;
+const END_STEPS_MAX: u64 = 2_000_000;
 
 /// Its world.
 pub fn setup(run: &Run) -> Setup {
