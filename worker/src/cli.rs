@@ -14,6 +14,8 @@ use crate::data_flags::{
     COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES, SCAN_EXAMPLES,
 };
 pub(crate) use crate::data_flags::{Completions, Format, Init, Man, Query, Scan};
+use crate::export_flags::EXPORT_EXAMPLES;
+pub(crate) use crate::export_flags::Export;
 use crate::failure::Failure;
 pub(crate) use crate::flags::{Listening, Peers};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
@@ -255,6 +257,9 @@ pub(crate) enum Command {
     /// Ask the stores of a database in SQL
     #[command(after_help = QUERY_EXAMPLES)]
     Query(Query),
+    /// Write the records of a store to files: CSV, JSON lines, Parquet or Arrow
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(Export),
     /// Reads and writes values of any length, by range
     #[command(subcommand, after_help = STREAM_EXAMPLES)]
     Stream(Stream),

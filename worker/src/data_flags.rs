@@ -173,7 +173,7 @@ pub(crate) enum Format {
     Json,
     /// A Parquet file
     Parquet,
-    /// An Arrow stream (IPC)
+    /// Arrow IPC: a stream, or with --out a file (also known as Feather; `.arrows` is a stream)
     Arrow,
 }
 

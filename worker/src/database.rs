@@ -101,6 +101,15 @@ pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure
     }
 }
 
+/// A place in a bucket that is no database, to write objects to.
+///
+/// # Errors
+/// [`Failure::Usage`] for an address or credentials that cannot be; where the bucket does not answer or cannot be
+/// written to safely.
+pub(crate) async fn bucket_to_write(url: &str) -> Result<Arc<dyn Storage>, Failure> {
+    in_bucket(url, Access::ReadWrite, None).await
+}
+
 async fn in_bucket(
     url: &str,
     access: Access,

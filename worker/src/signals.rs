@@ -17,6 +17,7 @@ use eciton_jobs::run::Stop;
 use parking_lot::Mutex;
 
 use crate::failure::{CODE_SIGNAL, Failure};
+use crate::staged;
 
 /// Signals that no part of the command has taken over.
 static UNTAKEN: Mutex<Option<Signals>> = Mutex::new(None);
@@ -87,7 +88,8 @@ pub(crate) fn listen(stop: Stop, mut signals: Signals) -> First {
 }
 
 /// Does the work of a command. A signal ends the process with 130 and says `advice`, unless the work has taken the signals
-/// over by then. Nothing is unwound for that, and nothing has to be: what was acknowledged stays, as after a kill.
+/// over by then. Nothing is unwound for that, and nothing has to be: what was acknowledged stays, as after a kill; files that
+/// were begun and not published are removed.
 ///
 /// # Errors
 /// Those of the work, or where the system has no more room for signal handlers.
@@ -127,6 +129,7 @@ impl Advice {
             told.send(()).ok();
         });
         is_told.recv_timeout(TELLING_MAX).ok();
+        staged::remove_all();
         std::process::exit(i32::from(CODE_SIGNAL));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -29,6 +29,8 @@ pub enum Format {
     Parquet,
     /// A stream of Arrow IPC.
     Arrow,
+    /// A file of Arrow IPC, also known as Feather, which is read at any place.
+    ArrowFile,
 }
 
 /// Writes rows as they come.
@@ -47,6 +49,7 @@ enum Kind<W: Write + Send> {
     },
     Parquet(Box<ArrowWriter<W>>),
     Arrow(Box<StreamWriter<W>>),
+    ArrowFile(Box<FileWriter<W>>),
 }
 
 impl<W: Write + Send> Writer<W> {
@@ -90,6 +93,10 @@ impl<W: Write + Send> Writer<W> {
                 let made = StreamWriter::try_new(out, schema);
                 Kind::Arrow(Box::new(made.map_err(format_error)?))
             }
+            Format::ArrowFile => {
+                let made = FileWriter::try_new(out, schema);
+                Kind::ArrowFile(Box::new(made.map_err(format_error)?))
+            }
         }))
     }
 
@@ -114,6 +121,7 @@ impl<W: Write + Send> Writer<W> {
             }),
             Kind::Parquet(writer) => writer.write(batch).map_err(format_error),
             Kind::Arrow(writer) => writer.write(batch).map_err(format_error),
+            Kind::ArrowFile(writer) => writer.write(batch).map_err(format_error),
         }
     }
 
@@ -135,6 +143,11 @@ impl<W: Write + Send> Writer<W> {
                 Ok(out.flush()?)
             }
             Kind::Arrow(mut writer) => {
+                writer.finish().map_err(format_error)?;
+                let mut out = writer.into_inner().map_err(format_error)?;
+                Ok(out.flush()?)
+            }
+            Kind::ArrowFile(mut writer) => {
                 writer.finish().map_err(format_error)?;
                 let mut out = writer.into_inner().map_err(format_error)?;
                 Ok(out.flush()?)

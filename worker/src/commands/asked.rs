@@ -33,6 +33,8 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
             same(&args.file)
         ),
         Command::Plan(_) | Command::Init(_) => "; nothing was written".to_owned(),
+        Command::Export(args) if args.to == "-" => String::new(),
+        Command::Export(_) => "; what was there before is as it was".to_owned(),
         Command::Job(Job::Cancel { job, .. }) => undecided(&format!("eciton job cancel {job}")),
         Command::Job(Job::Rm(args)) => undecided(&format!("eciton job rm {}", args.job)),
         Command::Job(Job::Watch { .. }) => "; the job goes on".to_owned(),

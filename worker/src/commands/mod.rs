@@ -4,6 +4,7 @@ mod asked;
 mod completions;
 mod copies;
 mod db;
+mod export;
 mod init;
 mod job;
 mod plan;
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
             Command::Del(args) => record::delete(global, &args).await,
             Command::Scan(args) => scan::scan(global, &args).await,
             Command::Query(args) => query::query(global, &args).await,
+            Command::Export(args) => export::export(global, &args).await,
             Command::Stream(args) => stream::stream(global, args).await,
             Command::Store(args) => store::store(global, args).await,
             Command::Db(args) => db::db(global, &args).await,

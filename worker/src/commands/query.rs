@@ -13,6 +13,7 @@ use crate::database;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Meter;
+use crate::staged::Staged;
 use crate::table::{Cell, Table};
 use crate::words::{counted, grouped};
 
@@ -159,6 +160,7 @@ impl<'g> Printing<'g> {
             Format::Jsonl => Some(stores::Format::Jsonl),
             Format::Json => Some(stores::Format::Json),
             Format::Parquet => Some(stores::Format::Parquet),
+            Format::Arrow if is_file(out.as_deref()) => Some(stores::Format::ArrowFile),
             Format::Arrow => Some(stores::Format::Arrow),
         };
         if let (None, Some(path)) = (format, &out) {
@@ -197,16 +199,14 @@ impl<'g> Printing<'g> {
                 Some(path) => {
                     let failed =
                         |error: io::Error| Failure::Work(format!("{}: {error}", path.display()));
-                    let file = File::create(path).map_err(failed)?;
-                    let written = write(format, BufWriter::new(file), first, rows).await;
-                    if written.is_err() {
-                        // Half an answer is none.
-                        std::fs::remove_file(path).ok();
-                    }
+                    // Half an answer is none.
+                    let mut staged = Staged::begin(path).map_err(failed)?;
+                    let written = write(format, BufWriter::new(&mut staged), first, rows).await;
                     written.map_err(|error| match error {
                         Failure::Stream(error) => failed(error),
                         other => other,
-                    })
+                    })?;
+                    staged.publish().map_err(failed)
                 }
             },
         }
@@ -265,6 +265,14 @@ async fn write<W: Write + Send>(
     Ok(writer.finish()?)
 }
 
+/// Whether an answer of Arrow goes to a file that is read at any place: not to a pipe, and not to what is called a stream.
+fn is_file(out: Option<&Path>) -> bool {
+    out.is_some_and(|path| {
+        path.extension()
+            .is_none_or(|extension| extension != "arrows")
+    })
+}
+
 fn by_extension(path: &Path) -> Result<Format, Failure> {
     let extension = path
         .extension()
@@ -274,7 +282,7 @@ fn by_extension(path: &Path) -> Result<Format, Failure> {
         Some("jsonl" | "ndjson") => Format::Jsonl,
         Some("json") => Format::Json,
         Some("parquet" | "pq") => Format::Parquet,
-        Some("arrow" | "arrows") => Format::Arrow,
+        Some("arrow" | "arrows" | "feather" | "ipc") => Format::Arrow,
         _ => {
             return Err(Failure::Usage(format!(
                 "{}: its name does not tell a format; give `--format csv`, `jsonl`, `json`, `parquet` or `arrow`",

@@ -22,6 +22,7 @@ mod clocks;
 mod copies;
 mod data_root;
 mod dropped_store;
+mod exports;
 mod faults;
 mod frictions;
 mod full_disk;

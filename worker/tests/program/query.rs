@@ -107,7 +107,8 @@ fn answers_go_to_files_of_every_format() {
         ("x.jsonl", b"{\"station\":\"s0\""),
         ("x.json", b"[{\"station\":\"s0\""),
         ("x.parquet", b"PAR1"),
-        ("x.arrow", b"\xff\xff\xff\xff"),
+        ("x.arrow", b"ARROW1"),
+        ("x.arrows", b"\xff\xff\xff\xff"),
     ] {
         place.call(&["query", sql, "--out", name]).done();
         let bytes = fs::read(place.path(name)).unwrap();
