@@ -1,10 +1,10 @@
-//! The laws that every operator keeps. A new operator is a new line in [`cases`].
+//! The laws that every operator of the table keeps.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::wire::Reader;
-use super::{Operator, State, States, merge};
+use super::{Inputs, Law, NoRow, OPERATORS, Operator, State, States, merge};
 use crate::base::Datum;
 use crate::base::key::testing;
 
@@ -14,20 +14,23 @@ struct Case {
     values: BoxedStrategy<Datum>,
 }
 
+/// Every operator of the table, with each family of values that it merges.
 fn cases() -> Vec<Case> {
-    let case = |operator, values: BoxedStrategy<Datum>| Case { operator, values };
-    vec![
-        case(Operator::Count, testing::datum().boxed()),
-        case(Operator::Sum, testing::int().boxed()),
-        case(Operator::Sum, summable_float().boxed()),
-        case(Operator::Sum, decimal_of_one_scale().boxed()),
-        case(Operator::Min, testing::datum().boxed()),
-        case(Operator::Max, testing::datum().boxed()),
-        case(Operator::Latest, testing::datum().boxed()),
-        case(Operator::Avg, testing::int().boxed()),
-        case(Operator::Avg, summable_float().boxed()),
-        case(Operator::Avg, decimal_of_one_scale().boxed()),
-    ]
+    let families = |inputs| match inputs {
+        Inputs::Numbers => vec![
+            testing::int().boxed(),
+            summable_float().boxed(),
+            decimal_of_one_scale().boxed(),
+        ],
+        Inputs::Rows | Inputs::Values | Inputs::WholeRecords => vec![testing::datum().boxed()],
+    };
+    let rows = OPERATORS.iter();
+    rows.flat_map(|row| {
+        let operator = row.operator;
+        let families = families(row.inputs).into_iter();
+        families.map(move |values| Case { operator, values })
+    })
+    .collect()
 }
 
 /// Floats of all sizes, also of a size whose sums leave the range, and what is not finite.
@@ -167,12 +170,34 @@ fn states_come_back_from_bytes() {
 }
 
 #[test]
-fn every_operator_is_a_case() {
-    for operator in Operator::ALL {
-        assert!(
-            cases().iter().any(|case| case.operator == operator),
-            "{operator}"
-        );
+fn the_state_of_no_row_is_its_operators_and_shows_what_sql_says() {
+    for row in OPERATORS {
+        let none = State::new(row.operator);
+        assert_eq!(none.operator(), Some(row.operator), "{row:?}");
+        assert_eq!(none.to_datum().ok(), Some(row.of_no_row.datum()), "{row:?}");
+    }
+    let shown = OPERATORS.map(|row| (row.name, row.of_no_row));
+    assert!(shown.contains(&("count", NoRow::Zero)) && shown.contains(&("sum", NoRow::Null)));
+}
+
+#[test]
+fn what_selects_is_idempotent() {
+    hold(|operator, [a, b, _]| {
+        let once = merged(&a, &b);
+        if operator.info().law == Law::Selects {
+            prop_assert_eq!(encoded(&merged(&once, &b)), encoded(&once));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_accumulates_counts_every_operand() {
+    for row in OPERATORS {
+        let one = state_of(row.operator, &[Datum::Int(1)]);
+        let twice = merged(&one, &one);
+        let changes = encoded(&twice) != encoded(&one);
+        assert_eq!(changes, row.law == Law::Accumulates, "{}", row.name);
     }
 }
 

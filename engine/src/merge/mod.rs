@@ -11,7 +11,7 @@
 //! The laws are tests that every operator passes (`laws.rs`). States carry operator and version, so
 //! that folding needs no catalog. Operator ids and state layouts are part of the format
 //! (`docs/format-merge.md`); a program opens no database of a newer format, so it never meets an
-//! operator that it does not know.
+//! operator that it does not know. One table, [`OPERATORS`], says everything of every operator.
 //!
 //! | operator | of no value | counts as a value | result |
 //! |---|---|---|---|
@@ -76,7 +76,7 @@ pub use float_sum::FloatSum;
 pub use kind::Kind;
 pub use latest::{Latest, Ordinal};
 pub use operand::Operand;
-pub use operator::Operator;
+pub use operator::{Inputs, Law, NoRow, OPERATORS, Operator, OperatorInfo, Shows};
 pub use read::{read, read_json};
 pub use state::State;
 pub use states::{States, merge};

@@ -1,9 +1,12 @@
-//! The operators, their names and their numbers in the format.
+//! The operators, and the one table that says everything of them.
+//!
+//! Job files, SQL and the laws iterate over [`OPERATORS`], so that a new operator is a new row, a new [`Operator`], and the
+//! arms of [`State`](super::State) that the compiler then asks for.
 
 use std::fmt;
 
 use super::Kind;
-use crate::base::{Error, Result};
+use crate::base::{Datum, Error, Result};
 
 /// An operator over one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,52 +25,208 @@ pub enum Operator {
     Latest,
 }
 
+/// Which values an operator merges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Inputs {
+    /// Rows, and so values of every kind; it also works without an argument: `count()`.
+    Rows,
+    /// Integers, floats, and decimals of one scale.
+    Numbers,
+    /// Values of every kind.
+    Values,
+    /// Whole records with their place in a source: what an upsert merges. It takes no single column.
+    WholeRecords,
+}
+
+/// The law that an operator keeps besides being total, commutative and associative, as all are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Law {
+    /// Every operand adds to the result: merging one twice counts it twice.
+    Accumulates,
+    /// One of the operands is the result: merging one twice changes nothing (idempotent).
+    Selects,
+}
+
+/// The kind of what an operator shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shows {
+    /// An integer.
+    Int,
+    /// A float.
+    Float,
+    /// The kind of the values that it merges.
+    Input,
+}
+
+/// What an operator shows that has seen no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoRow {
+    /// 0.
+    Zero,
+    /// NULL.
+    Null,
+}
+
+/// What is said of one operator: a row of [`OPERATORS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OperatorInfo {
+    /// The operator.
+    pub operator: Operator,
+    /// Its name in job files, which is that of the aggregate function in SQL, where there is one.
+    pub name: &'static str,
+    /// Its number in the format; it is never given to another one. 0 is no operator.
+    pub id: u8,
+    /// The version of the state's layout that this program writes. A change of the layout raises it, and the older ones
+    /// stay readable.
+    pub version: u8,
+    /// Its law.
+    pub law: Law,
+    /// What it merges.
+    pub inputs: Inputs,
+    /// What it shows, NULL aside.
+    pub shows: Shows,
+    /// What it shows of no row.
+    pub of_no_row: NoRow,
+}
+
+/// All operators, in the order of their numbers.
+pub const OPERATORS: [OperatorInfo; 6] = [
+    OperatorInfo {
+        operator: Operator::Count,
+        name: "count",
+        id: 1,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Rows,
+        shows: Shows::Int,
+        of_no_row: NoRow::Zero,
+    },
+    OperatorInfo {
+        operator: Operator::Sum,
+        name: "sum",
+        id: 2,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Input,
+        of_no_row: NoRow::Null,
+    },
+    OperatorInfo {
+        operator: Operator::Min,
+        name: "min",
+        id: 3,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Values,
+        shows: Shows::Input,
+        of_no_row: NoRow::Null,
+    },
+    OperatorInfo {
+        operator: Operator::Max,
+        name: "max",
+        id: 4,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Values,
+        shows: Shows::Input,
+        of_no_row: NoRow::Null,
+    },
+    OperatorInfo {
+        operator: Operator::Avg,
+        name: "avg",
+        id: 5,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Float,
+        of_no_row: NoRow::Null,
+    },
+    OperatorInfo {
+        operator: Operator::Latest,
+        name: "latest",
+        id: 6,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::WholeRecords,
+        shows: Shows::Input,
+        of_no_row: NoRow::Null,
+    },
+];
+
+// A row is found by its operator and by its number. The row of an operator that is given up stays.
+const _: () = {
+    let mut index = 0;
+    while index < OPERATORS.len() {
+        let row = OPERATORS[index];
+        assert!(row.operator as usize == index && row.id as usize == index + 1);
+        index += 1;
+    }
+};
+
+impl Inputs {
+    /// Whether values of this kind are among them.
+    pub fn include(self, kind: Kind) -> bool {
+        match self {
+            Inputs::Rows | Inputs::Values | Inputs::WholeRecords => true,
+            Inputs::Numbers => matches!(kind, Kind::Int | Kind::Float | Kind::Decimal { .. }),
+        }
+    }
+}
+
+impl NoRow {
+    /// The value that is shown.
+    pub fn datum(self) -> Datum {
+        match self {
+            NoRow::Zero => Datum::Int(0),
+            NoRow::Null => Datum::Null,
+        }
+    }
+}
+
+impl OperatorInfo {
+    /// Whether the operator merges the values of a column, as opposed to whole records.
+    pub fn merges_columns(&self) -> bool {
+        self.inputs != Inputs::WholeRecords
+    }
+}
+
 impl Operator {
-    /// All operators.
-    pub const ALL: [Operator; 6] = [
-        Operator::Count,
-        Operator::Sum,
-        Operator::Min,
-        Operator::Max,
-        Operator::Avg,
-        Operator::Latest,
-    ];
+    /// All operators, in the order of the [table](OPERATORS).
+    pub const ALL: [Operator; OPERATORS.len()] = {
+        let mut all = [Operator::Count; OPERATORS.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = OPERATORS[index].operator;
+            index += 1;
+        }
+        all
+    };
+
+    /// The operator's row of the [table](OPERATORS).
+    pub fn info(self) -> &'static OperatorInfo {
+        const ROWS: &[OperatorInfo] = &OPERATORS;
+        &ROWS[self as usize]
+    }
 
     /// The number of the operator in the format; it is never given to another one. 0 is no operator.
     pub fn id(self) -> u8 {
-        match self {
-            Operator::Count => 1,
-            Operator::Sum => 2,
-            Operator::Min => 3,
-            Operator::Max => 4,
-            Operator::Avg => 5,
-            Operator::Latest => 6,
-        }
+        self.info().id
     }
 
-    /// The version of the state's layout that this program writes. Whoever changes a layout raises it
-    /// and keeps reading the older ones.
+    /// The version of the state's layout that this program writes.
     pub fn version(self) -> u8 {
-        1
+        self.info().version
     }
 
     /// The operator of a number in the format.
     pub fn from_id(id: u8) -> Option<Operator> {
-        Operator::ALL
-            .into_iter()
-            .find(|operator| operator.id() == id)
+        let index = usize::from(id).checked_sub(1)?;
+        Some(OPERATORS.get(index)?.operator)
     }
 
     /// The name, as job files write it.
     pub fn name(self) -> &'static str {
-        match self {
-            Operator::Count => "count",
-            Operator::Sum => "sum",
-            Operator::Min => "min",
-            Operator::Max => "max",
-            Operator::Avg => "avg",
-            Operator::Latest => "latest",
-        }
+        self.info().name
     }
 
     /// The operator of a name.
@@ -86,20 +245,15 @@ impl Operator {
 
     /// Whether the operator works on values of this kind.
     pub fn takes(self, input: Kind) -> bool {
-        match self {
-            Operator::Count | Operator::Min | Operator::Max | Operator::Latest => true,
-            Operator::Sum | Operator::Avg => {
-                matches!(input, Kind::Int | Kind::Float | Kind::Decimal { .. })
-            }
-        }
+        self.info().inputs.include(input)
     }
 
     /// The kind of what is read, NULL aside, from values of the kind `input`.
     pub fn output(self, input: Kind) -> Kind {
-        match self {
-            Operator::Count => Kind::Int,
-            Operator::Sum | Operator::Min | Operator::Max | Operator::Latest => input,
-            Operator::Avg => Kind::Float,
+        match self.info().shows {
+            Shows::Int => Kind::Int,
+            Shows::Float => Kind::Float,
+            Shows::Input => input,
         }
     }
 }
@@ -121,6 +275,15 @@ impl std::str::FromStr for Operator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_unique() {
+        for (index, row) in OPERATORS.iter().enumerate() {
+            for other in &OPERATORS[..index] {
+                assert!(row.id != other.id && row.name != other.name, "{row:?}");
+            }
+        }
+    }
 
     #[test]
     fn names_and_numbers_lead_back() {

@@ -31,8 +31,8 @@ pub enum State {
 
 /// The operator's number of [`State::Mismatch`].
 const MISMATCH_ID: u8 = 0;
-/// The version of every layout there is so far.
-const VERSION: u8 = 1;
+/// The version of [`State::Mismatch`].
+const MISMATCH_VERSION: u8 = 1;
 
 /// Why a state shows no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,8 +224,11 @@ impl State {
 
     /// Adds operator, version and state.
     pub(super) fn encode_into(&self, out: &mut Vec<u8>) {
-        out.push(self.operator().map_or(MISMATCH_ID, Operator::id));
-        out.push(VERSION);
+        let (id, version) = match self.operator() {
+            Some(operator) => (operator.id(), operator.version()),
+            None => (MISMATCH_ID, MISMATCH_VERSION),
+        };
+        out.extend_from_slice(&[id, version]);
         match self {
             State::Count(count) => put_varint((*count).into(), out),
             State::Sum(sum) => sum.encode_into(out),
@@ -238,12 +241,12 @@ impl State {
 
     /// The next state, `None` where the bytes are not what encoding gives.
     pub(super) fn decode(reader: &mut Reader<'_>) -> Option<State> {
-        let id = reader.byte()?;
-        reader.byte().filter(|version| *version == VERSION)?;
+        let (id, version) = (reader.byte()?, reader.byte()?);
         if id == MISMATCH_ID {
-            return Some(State::Mismatch);
+            return (version == MISMATCH_VERSION).then_some(State::Mismatch);
         }
-        match Operator::from_id(id)? {
+        let operator = Operator::from_id(id).filter(|known| known.version() == version)?;
+        match operator {
             Operator::Count => reader.varint_u64().map(State::Count),
             Operator::Sum => Sum::decode(reader).map(State::Sum),
             Operator::Min => Extreme::decode(reader).map(State::Min),
