@@ -11,12 +11,14 @@ use tempfile::{NamedTempFile, TempDir};
 /// What something is called until it is whole. A process that is killed (`kill -9`) may leave one behind.
 const PREFIX: &str = ".eciton-";
 
-/// What has been begun and not published.
-static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// What has been begun and not published; `None` once the process ends: then nothing is begun or renamed any more.
+static BEGUN: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
 /// Removes everything that has been begun and not published: for a process that ends without unwinding.
 pub(crate) fn remove_all() {
-    for path in std::mem::take(&mut *BEGUN.lock()) {
+    // With the lock, so that no other thread creates a file in a folder that is being removed.
+    let mut begun = BEGUN.lock();
+    for path in begun.take().unwrap_or_default() {
         // It is the end: there is nobody to tell that something is left.
         match path.is_dir() {
             true => fs::remove_dir_all(&path).ok(),
@@ -25,19 +27,22 @@ pub(crate) fn remove_all() {
     }
 }
 
-/// Something under a name that [`remove_all`] knows.
-struct Begun(PathBuf);
-
-impl Begun {
-    fn new(path: &Path) -> Begun {
-        BEGUN.lock().insert(path.to_owned());
-        Begun(path.to_owned())
+/// Changes names, unless the process is about to end.
+fn unless_over<T>(change: impl FnOnce(&mut BTreeSet<PathBuf>) -> io::Result<T>) -> io::Result<T> {
+    match &mut *BEGUN.lock() {
+        Some(begun) => change(begun),
+        None => Err(io::ErrorKind::Interrupted.into()),
     }
 }
 
+/// Something under a name that [`remove_all`] knows.
+struct Begun(PathBuf);
+
 impl Drop for Begun {
     fn drop(&mut self) {
-        BEGUN.lock().remove(&self.0);
+        if let Some(begun) = &mut *BEGUN.lock() {
+            begun.remove(&self.0);
+        }
     }
 }
 
@@ -71,12 +76,16 @@ impl Staged {
             Err(error) if error.kind() == io::ErrorKind::NotFound => target.to_owned(),
             Err(error) => return Err(error),
         };
-        let file = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(permissions(0o666))
-            .tempfile_in(folder(&target))
-            .map_err(without_path)?;
-        let begun = Begun::new(file.path());
+        let file = unless_over(|begun| {
+            let file = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(permissions(0o666))
+                .tempfile_in(folder(&target))
+                .map_err(without_path)?;
+            begun.insert(file.path().to_owned());
+            Ok(file)
+        })?;
+        let begun = Begun(file.path().to_owned());
         Ok(Staged(Kind::Beside {
             file,
             target,
@@ -97,7 +106,7 @@ impl Staged {
                 begun,
             } => {
                 file.as_file().sync_all()?;
-                file.persist(&target).map_err(|error| error.error)?;
+                unless_over(|_| file.persist(&target).map_err(|error| error.error))?;
                 drop(begun);
                 File::open(folder(&target))?.sync_all()
             }
@@ -130,12 +139,16 @@ impl StagedFolder {
             true => fs::canonicalize(target)?,
             false => target.to_owned(),
         };
-        let filled = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(permissions(0o777))
-            .tempdir_in(folder(&target))
-            .map_err(without_path)?;
-        let begun = Begun::new(filled.path());
+        let filled = unless_over(|begun| {
+            let filled = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(permissions(0o777))
+                .tempdir_in(folder(&target))
+                .map_err(without_path)?;
+            begun.insert(filled.path().to_owned());
+            Ok(filled)
+        })?;
+        let begun = Begun(filled.path().to_owned());
         Ok(StagedFolder {
             filled,
             target,
@@ -160,7 +173,7 @@ impl StagedFolder {
         } = self;
         File::open(filled.path())?.sync_all()?;
         // Replaces an empty folder, and nothing else.
-        fs::rename(filled.path(), &target)?;
+        unless_over(|_| fs::rename(filled.path(), &target))?;
         drop(begun);
         // There is nothing under that name any more that could be removed.
         let gone = filled.keep();

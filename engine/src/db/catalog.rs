@@ -269,6 +269,8 @@ struct ColumnMeta {
     operator: u32,
     #[prost(string, tag = "3")]
     input: String,
+    #[prost(uint32, tag = "4")]
+    parameter: u32,
 }
 
 fn encode(id: StoreId, schema: &StoreSchema) -> Vec<u8> {
@@ -276,6 +278,7 @@ fn encode(id: StoreId, schema: &StoreSchema) -> Vec<u8> {
         name: column.name.clone(),
         operator: u32::from(column.operator.id()),
         input: column.input.to_string(),
+        parameter: column.parameter,
     };
     let meta = StoreMeta {
         id: id.0,
@@ -319,7 +322,7 @@ fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
             .and_then(Operator::from_id);
         let operator = id.ok_or_else(|| broken("an operator, perhaps a newer program's,"))?;
         let input = Kind::parse(&column.input).map_err(|_| broken("a column's kind"))?;
-        Column::new(column.name, operator, input)
+        Column::with_parameter(column.name, operator, input, column.parameter)
     };
     let columns = meta
         .columns

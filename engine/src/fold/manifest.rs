@@ -11,7 +11,7 @@ use crate::log::LogStart;
 const MAGIC: [u8; 4] = *b"ECMF";
 const HEADER_LEN: usize = 24;
 /// The version of the manifest format that this program writes, and the newest it reads.
-pub(super) const MANIFEST_VERSION: u16 = 2;
+pub(super) const MANIFEST_VERSION: u16 = 3;
 
 /// A checkpoint. Write-once and durable before anything relies on it; manifests have no gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_before_is_read_and_the_next_one_refused() {
+    fn the_versions_before_are_read_and_the_next_one_refused() {
         let of_version = |version: u16| {
             let mut bytes = sample().encode();
             bytes[4..6].copy_from_slice(&version.to_le_bytes());
@@ -355,7 +355,9 @@ mod tests {
             bytes[16..24].copy_from_slice(&sum.to_le_bytes());
             Manifest::decode("manifest/4", ManifestId(4), &bytes)
         };
-        assert_eq!(of_version(1).unwrap(), sample());
+        for version in 1..=MANIFEST_VERSION {
+            assert_eq!(of_version(version).unwrap(), sample());
+        }
         let next = of_version(MANIFEST_VERSION + 1).unwrap_err();
         assert!(matches!(next, Error::FormatTooNew { .. }), "{next}");
     }

@@ -9,8 +9,8 @@ use crate::base::limits::{NUMBER_MAX, SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX
 use crate::base::{Generation, Mutant, Position};
 
 /// The version of the slot format that this program writes, and the newest it reads.
-pub const SLOT_VERSION: u16 = 2;
-/// The version before, which has no masked records.
+pub const SLOT_VERSION: u16 = 3;
+/// The last version without masked records.
 const PLAIN_VERSION: u16 = 1;
 /// Bytes of the header.
 pub const SLOT_HEADER_LEN: usize = 96;
@@ -354,16 +354,18 @@ mod tests {
     }
 
     #[test]
-    fn the_version_before_is_read_and_the_next_one_refused() {
+    fn the_versions_before_are_read_and_the_next_one_refused() {
         let (header, records) = sample(10);
         let of_version = |version: u16| {
             let (bytes, hash) = encode(&SlotHeader { version, ..header }, &records);
             decode(&Bytes::from(bytes)).map(|slot| (slot, hash))
         };
-        let (before, hash) = of_version(1).unwrap();
-        assert_eq!((&before.records, before.hash), (&records, hash));
-        // A copy of it is the same slot.
-        assert_eq!(encode(&before.header, &before.records).1, hash);
+        for version in 1..=SLOT_VERSION {
+            let (before, hash) = of_version(version).unwrap();
+            assert_eq!((&before.records, before.hash), (&records, hash));
+            // A copy of it is the same slot.
+            assert_eq!(encode(&before.header, &before.records).1, hash);
+        }
         let version = u32::from(SLOT_VERSION) + 1;
         let next = of_version(SLOT_VERSION + 1).unwrap_err();
         assert_eq!(next, SlotFault::TooNew { version });

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Kind, Operand, Operator, State};
+use super::{Kind, Operand, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX, State};
 use crate::base::{Error, Result};
 
 /// A column of a merged store, as the store's schema records it.
@@ -15,14 +15,29 @@ pub struct Column {
     /// The kind of the values that go in. Merging two kinds would spoil the records, so whoever
     /// writes is held to it.
     pub input: Kind,
+    /// What the operator is told besides: the limit of `collect_set`, the parts of a million of `approx_quantile`, else 0.
+    pub parameter: u32,
 }
 
 impl Column {
-    /// A column.
+    /// A column whose operator takes no parameter.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty name, or where the operator does not take values of this kind.
     pub fn new(name: impl Into<String>, operator: Operator, input: Kind) -> Result<Column> {
+        Column::with_parameter(name, operator, input, 0)
+    }
+
+    /// A column with what its operator is told besides its values; 0 of one that is told nothing.
+    ///
+    /// # Errors
+    /// As [`Column::new`]; [`Error::Invalid`] for a parameter that the operator does not take.
+    pub fn with_parameter(
+        name: impl Into<String>,
+        operator: Operator,
+        input: Kind,
+        parameter: u32,
+    ) -> Result<Column> {
         let name = name.into();
         if name.is_empty() {
             return Err(Error::Invalid("a column has no name".to_owned()));
@@ -32,10 +47,21 @@ impl Column {
                 "column `{name}`: {operator} does not take values of kind {input}"
             )));
         }
+        let is_legal = match operator.info().parameter {
+            Parameter::None => parameter == 0,
+            Parameter::Limit => (1..=SET_LEN_MAX).contains(&parameter),
+            Parameter::Quantile => parameter <= QUANTILE_PARTS,
+        };
+        if !is_legal {
+            return Err(Error::Invalid(format!(
+                "column `{name}`: {operator} does not take the parameter {parameter}"
+            )));
+        }
         Ok(Column {
             name,
             operator,
             input,
+            parameter,
         })
     }
 
@@ -48,28 +74,55 @@ impl Column {
     pub fn accepts(&self, state: &State) -> bool {
         let kind_agrees = match (self.input, state.kind()) {
             (Kind::Any, _) | (_, None) => true,
-            // `min` and `max` keep a decimal without its trailing zeros, and so without its scale.
+            // What keeps values as keys have them keeps a decimal without its trailing zeros, and so without its scale.
             (Kind::Decimal { .. }, Some(Kind::Decimal { .. }))
-                if matches!(self.operator, Operator::Min | Operator::Max) =>
+                if matches!(
+                    self.operator,
+                    Operator::Min
+                        | Operator::Max
+                        | Operator::First
+                        | Operator::Last
+                        | Operator::CollectSet
+                ) =>
             {
                 true
             }
             (input, Some(kind)) => input == kind,
         };
-        state.operator() == Some(self.operator) && kind_agrees
+        state.operator() == Some(self.operator) && kind_agrees && self.has_limit_of(state)
+    }
+
+    /// Sets of two limits do not merge.
+    fn has_limit_of(&self, state: &State) -> bool {
+        match state {
+            State::CollectSet(set) => set.is_empty() || set.limit() == self.parameter,
+            _ => true,
+        }
     }
 }
 
 /// As in a job file, with the kind in place of the argument: `delay_sum = sum(int)`.
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {}({})", self.name, self.operator, self.input)
+        write!(f, "{} = {}({}", self.name, self.operator, self.input)?;
+        match self.operator.info().parameter {
+            Parameter::None => {}
+            Parameter::Limit => write!(f, ", {}", self.parameter)?,
+            Parameter::Quantile => {
+                write!(
+                    f,
+                    ", {}",
+                    f64::from(self.parameter) / f64::from(QUANTILE_PARTS)
+                )?;
+            }
+        }
+        f.write_str(")")
     }
 }
 
 /// Checks that an operand belongs into a store with these columns. What passes never becomes a
-/// mismatch with what passed earlier, where no column is of kind [`Kind::Any`] but those of `count`,
-/// `min` and `max`.
+/// mismatch with what passed earlier, where no column is of kind [`Kind::Any`] but those of operators that take
+/// [every kind](super::Inputs::Values).
 ///
 /// # Errors
 /// [`Error::Invalid`] naming the first column that does not fit.

@@ -63,7 +63,7 @@ impl Extreme {
 }
 
 /// Whether the bytes are one ascending field that is not NULL.
-fn is_value(field: &[u8]) -> bool {
+pub(super) fn is_value(field: &[u8]) -> bool {
     let mut fields = Fields::new(field);
     let ascending = matches!(fields.next(), Some(Ok((_, Direction::Ascending))));
     ascending && fields.offset() == field.len() && field != [NULL_CODE]

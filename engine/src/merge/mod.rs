@@ -19,6 +19,11 @@
 //! | `sum` | NULL | integers, floats, decimals of one scale; not NULL | the same type; beyond 64 bits (integers) or 128 bits (decimals) an error |
 //! | `min`, `max` | NULL | everything but NULL, in key order | the same type |
 //! | `avg` | NULL | as `sum` | float |
+//! | `first`, `last` | NULL | everything but NULL | the value of the smallest, largest place in the source |
+//! | `bit_or` | NULL | integers | integer |
+//! | `collect_set` | NULL | everything but NULL | a list of the smallest distinct values |
+//! | `approx_distinct` | 0 | everything but NULL | integer, with a standard error of 0.81 % |
+//! | `approx_quantile` | NULL | numbers | float, at most 1/128 of itself closer to 0 than the exact one |
 //! | `latest` | NULL | whole records with their place in a source | the record of the largest place |
 //!
 //! ```
@@ -47,8 +52,11 @@
 //! ```
 
 mod average;
+mod bits;
+mod bounded_set;
 mod column;
 mod decimal_sum;
+mod distinct;
 mod double_double;
 mod exact_float;
 mod extreme;
@@ -57,6 +65,8 @@ mod kind;
 mod latest;
 mod operand;
 mod operator;
+mod quantiles;
+mod ranked;
 mod read;
 mod state;
 mod states;
@@ -67,8 +77,11 @@ mod wire;
 mod laws;
 
 pub use average::Average;
+pub use bits::Bits;
+pub use bounded_set::{BoundedSet, SET_LEN_MAX};
 pub use column::{Column, check};
 pub use decimal_sum::DecimalSum;
+pub use distinct::Distinct;
 use double_double::DoubleDouble;
 use exact_float::ExactFloat;
 pub use extreme::Extreme;
@@ -76,7 +89,9 @@ pub use float_sum::FloatSum;
 pub use kind::Kind;
 pub use latest::{Latest, Ordinal};
 pub use operand::Operand;
-pub use operator::{Inputs, Law, NoRow, OPERATORS, Operator, OperatorInfo, Shows};
+pub use operator::{Inputs, Law, NoRow, OPERATORS, Operator, OperatorInfo, Parameter, Shows};
+pub use quantiles::{QUANTILE_PARTS, Quantiles};
+pub use ranked::Ranked;
 pub use read::{read, read_json};
 pub use state::State;
 pub use states::{States, merge};

@@ -23,6 +23,18 @@ pub enum Operator {
     Avg,
     /// The whole record of the largest place in a source.
     Latest,
+    /// The value of the first row in the order of the source.
+    First,
+    /// The value of the last row in the order of the source.
+    Last,
+    /// The bits that any of the values has.
+    BitOr,
+    /// The smallest distinct values, so many of them.
+    CollectSet,
+    /// About how many distinct values there are.
+    ApproxDistinct,
+    /// About the smallest value that a given share of all values does not exceed.
+    ApproxQuantile,
 }
 
 /// Which values an operator merges.
@@ -32,6 +44,8 @@ pub enum Inputs {
     Rows,
     /// Integers, floats, and decimals of one scale.
     Numbers,
+    /// Integers.
+    Integers,
     /// Values of every kind.
     Values,
     /// Whole records with their place in a source: what an upsert merges. It takes no single column.
@@ -43,7 +57,7 @@ pub enum Inputs {
 pub enum Law {
     /// Every operand adds to the result: merging one twice counts it twice.
     Accumulates,
-    /// One of the operands is the result: merging one twice changes nothing (idempotent).
+    /// Merging one operand twice changes nothing (idempotent): the result is one of them, or a union.
     Selects,
 }
 
@@ -56,6 +70,19 @@ pub enum Shows {
     Float,
     /// The kind of the values that it merges.
     Input,
+    /// A list of values of that kind, which is of no kind itself.
+    List,
+}
+
+/// What an operator is told besides its values, by the column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parameter {
+    /// Nothing.
+    None,
+    /// How many values it keeps, from 1 to [`SET_LEN_MAX`](super::SET_LEN_MAX).
+    Limit,
+    /// A quantile, in [parts of a million](super::QUANTILE_PARTS).
+    Quantile,
 }
 
 /// What an operator shows that has seen no row.
@@ -87,10 +114,12 @@ pub struct OperatorInfo {
     pub shows: Shows,
     /// What it shows of no row.
     pub of_no_row: NoRow,
+    /// What a column of it has besides.
+    pub parameter: Parameter,
 }
 
 /// All operators, in the order of their numbers.
-pub const OPERATORS: [OperatorInfo; 6] = [
+pub const OPERATORS: [OperatorInfo; 12] = [
     OperatorInfo {
         operator: Operator::Count,
         name: "count",
@@ -100,6 +129,7 @@ pub const OPERATORS: [OperatorInfo; 6] = [
         inputs: Inputs::Rows,
         shows: Shows::Int,
         of_no_row: NoRow::Zero,
+        parameter: Parameter::None,
     },
     OperatorInfo {
         operator: Operator::Sum,
@@ -110,6 +140,7 @@ pub const OPERATORS: [OperatorInfo; 6] = [
         inputs: Inputs::Numbers,
         shows: Shows::Input,
         of_no_row: NoRow::Null,
+        parameter: Parameter::None,
     },
     OperatorInfo {
         operator: Operator::Min,
@@ -120,6 +151,7 @@ pub const OPERATORS: [OperatorInfo; 6] = [
         inputs: Inputs::Values,
         shows: Shows::Input,
         of_no_row: NoRow::Null,
+        parameter: Parameter::None,
     },
     OperatorInfo {
         operator: Operator::Max,
@@ -130,6 +162,7 @@ pub const OPERATORS: [OperatorInfo; 6] = [
         inputs: Inputs::Values,
         shows: Shows::Input,
         of_no_row: NoRow::Null,
+        parameter: Parameter::None,
     },
     OperatorInfo {
         operator: Operator::Avg,
@@ -140,6 +173,7 @@ pub const OPERATORS: [OperatorInfo; 6] = [
         inputs: Inputs::Numbers,
         shows: Shows::Float,
         of_no_row: NoRow::Null,
+        parameter: Parameter::None,
     },
     OperatorInfo {
         operator: Operator::Latest,
@@ -150,6 +184,73 @@ pub const OPERATORS: [OperatorInfo; 6] = [
         inputs: Inputs::WholeRecords,
         shows: Shows::Input,
         of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::First,
+        name: "first",
+        id: 7,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Values,
+        shows: Shows::Input,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::Last,
+        name: "last",
+        id: 8,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Values,
+        shows: Shows::Input,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::BitOr,
+        name: "bit_or",
+        id: 9,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Integers,
+        shows: Shows::Int,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::CollectSet,
+        name: "collect_set",
+        id: 10,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Values,
+        shows: Shows::List,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::Limit,
+    },
+    OperatorInfo {
+        operator: Operator::ApproxDistinct,
+        name: "approx_distinct",
+        id: 11,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Values,
+        shows: Shows::Int,
+        of_no_row: NoRow::Zero,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::ApproxQuantile,
+        name: "approx_quantile",
+        id: 12,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Float,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::Quantile,
     },
 ];
 
@@ -169,6 +270,7 @@ impl Inputs {
         match self {
             Inputs::Rows | Inputs::Values | Inputs::WholeRecords => true,
             Inputs::Numbers => matches!(kind, Kind::Int | Kind::Float | Kind::Decimal { .. }),
+            Inputs::Integers => kind == Kind::Int,
         }
     }
 }
@@ -254,6 +356,7 @@ impl Operator {
             Shows::Int => Kind::Int,
             Shows::Float => Kind::Float,
             Shows::Input => input,
+            Shows::List => Kind::Any,
         }
     }
 }
@@ -293,8 +396,8 @@ mod tests {
         }
         assert_eq!(Operator::from_id(0), None);
         let error = Operator::parse("median").unwrap_err();
-        let expected =
-            "invalid: no operator `median`, expected one of count, sum, min, max, avg, latest";
+        let expected = "invalid: no operator `median`, expected one of count, sum, min, max, avg, latest, first, last, bit_or, \
+             collect_set, approx_distinct, approx_quantile";
         assert_eq!(error.to_string(), expected);
     }
 }

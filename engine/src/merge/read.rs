@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::state::Unreadable;
-use super::{Column, Latest, State, States};
+use super::{Column, Latest, Shows, State, States};
 use crate::base::{Datum, Error, Key, Result};
 
-/// The values of a merged record, with the names of their columns, in the order of the columns.
+/// The values of a merged record, with the names of their columns, in the order of the columns. A list, as `collect_set`
+/// shows one, is its JSON text.
 ///
 /// # Errors
 /// [`Error::Overflow`] where a sum is beyond 64 bits (128 of decimals); [`Error::Corrupt`] where the
@@ -53,10 +54,15 @@ pub fn read_json(columns: &[Column], key: &Key, record: &[u8]) -> Result<Value> 
         let datum = values.next().map_or(Datum::Null, |(_, datum)| datum);
         return whole_record(key, &datum);
     }
-    let members: Map<_, _> = values
-        .map(|(name, datum)| (name.to_owned(), datum.to_json()))
-        .collect();
-    Ok(Value::Object(members))
+    let members = columns.iter().zip(values).map(|(column, (name, datum))| {
+        let value = match (&datum, column.operator.info().shows) {
+            (Datum::Str(list), Shows::List) => serde_json::from_str(list)
+                .map_err(|error| Error::corrupt(format!("record of key {key}"), error.to_string())),
+            _ => Ok(datum.to_json()),
+        };
+        Ok((name.to_owned(), value?))
+    });
+    Ok(Value::Object(members.collect::<Result<Map<_, _>>>()?))
 }
 
 /// The record that a store of whole records shows.
@@ -79,7 +85,7 @@ fn value(column: &Column, key: &Key, state: &State) -> Result<Datum> {
         }
         _ => {}
     }
-    match state.to_datum() {
+    match state.shown(column.parameter) {
         Ok(datum) => Ok(datum),
         Err(Unreadable::Mismatch) => corrupt("holds operands of different types"),
         Err(Unreadable::Beyond(bits)) => Err(Error::Overflow {

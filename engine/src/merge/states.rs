@@ -17,10 +17,7 @@ pub struct States(Vec<State>);
 impl States {
     /// The states of no row.
     pub fn new(columns: &[Column]) -> States {
-        columns
-            .iter()
-            .map(|column| State::new(column.operator))
-            .collect()
+        columns.iter().map(State::of_column).collect()
     }
 
     /// Takes an encoded record apart.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use eciton_engine::base::limits::KEY_LEN_MAX;
 use eciton_engine::base::{Key, KeyBuilder};
-use eciton_engine::merge::Operand;
+use eciton_engine::merge::{Operand, Ordinal};
 
 use super::error::AggregateError;
 
@@ -29,8 +29,11 @@ pub struct Aggregator {
     builder: KeyBuilder,
     /// Where each of them ends.
     ends: Vec<usize>,
-    /// Rows of earlier batches, for messages.
+    /// Rows of earlier batches, for messages and places.
     rows_before: u64,
+    /// The numbers of the job and of the shard, for the places of rows.
+    job: u64,
+    shard: u64,
 }
 
 impl Aggregator {
@@ -44,7 +47,15 @@ impl Aggregator {
             builder: KeyBuilder::new(),
             ends: Vec::new(),
             rows_before: 0,
+            job: 0,
+            shard: 0,
         }
+    }
+
+    /// Says whose rows come next: the numbers of the job and of the shard in it, which `first` and `last` go by.
+    pub fn begin(&mut self, job: u64, shard: u64) {
+        debug_assert_eq!(self.rows_before, 0, "rows of another shard came before");
+        (self.job, self.shard) = (job, shard);
     }
 
     /// Adds a batch with the columns that the aggregation was planned for.
@@ -64,9 +75,15 @@ impl Aggregator {
             .map(|(name, index)| Column::read(name, batch.column(*index)))
             .collect::<Result<Vec<_>, _>>()
             .map_err(placed)?;
+        let first = Ordinal {
+            job: self.job,
+            shard: self.shard,
+            row: rows_before,
+        };
         for (value, states) in self.plan.values.iter().zip(&mut self.states) {
             states.resize(self.groups.len());
-            states.update(&self.rows, value.column().map(|column| &columns[column]));
+            let column = value.column().map(|column| &columns[column]);
+            states.update(&self.rows, column, first);
         }
         self.rows_before += batch.num_rows() as u64;
         Ok(())

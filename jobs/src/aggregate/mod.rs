@@ -14,6 +14,7 @@
 //! nothing else is NULL (`count(x)`: 0). As a part of a key NULL is a value of its own.
 
 mod aggregator;
+mod each;
 mod error;
 mod plan;
 mod states;
@@ -22,5 +23,7 @@ pub use aggregator::{AGGREGATE_LEN_MAX, Aggregator};
 pub use error::{AggregateError, PlanError};
 pub use plan::Aggregation;
 
+#[cfg(test)]
+mod operators;
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use eciton_engine::db::{Encoding, StoreSchema};
-use eciton_engine::merge::{self, Operator};
+use eciton_engine::merge::{self, Inputs, Operator};
 use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::aggregator::Aggregator;
+use super::each::Each;
 use super::error::PlanError;
 use super::states::{Bounds, FloatSums, Side, States};
 use crate::columns::{KeyPlan, Kind};
+use crate::spec::parameter_of;
 
 /// A checked `[merge]`: which columns make the key, which operator runs over which column.
 /// Cheap to clone; shared by all shards of a job.
@@ -111,7 +113,8 @@ impl Value {
                 _ => States::SumInt(Vec::new()),
             },
             Operator::Max => bounds(Side::Max, kind),
-            _ => bounds(Side::Min, kind),
+            Operator::Min => bounds(Side::Min, kind),
+            _ => States::Each(Each::new(&self.target)),
         }
     }
 }
@@ -181,17 +184,19 @@ fn target(
     operator: Operator,
     input: merge::Kind,
 ) -> Result<merge::Column, PlanError> {
-    merge::Column::new(value.name.clone(), operator, input).map_err(|error| PlanError::Column {
+    let refused = |message: String| PlanError::Column {
         value: value.name.clone(),
-        message: error.to_string(),
-    })
+        message,
+    };
+    let parameter = parameter_of(operator, &value.args).map_err(refused)?;
+    merge::Column::with_parameter(value.name.clone(), operator, input, parameter)
+        .map_err(|error| refused(error.to_string()))
 }
 
 fn operator(value: &MergeValue) -> Result<Operator, PlanError> {
     let known = Operator::parse(&value.operator).ok();
-    // A whole record is what an upsert merges, no value of one.
     known
-        .filter(|operator| *operator != Operator::Latest)
+        .filter(|operator| operator.info().merges_columns())
         .ok_or_else(|| PlanError::Operator {
             value: value.name.clone(),
             operator: value.operator.clone(),
@@ -205,16 +210,20 @@ fn check_type(
     data_type: &DataType,
 ) -> Result<Kind, PlanError> {
     let kind = Kind::of(data_type);
-    let expected = match (operator, kind) {
-        (Operator::Sum | Operator::Avg, Some(kind)) if operator.takes(kind.into()) => {
-            return Ok(kind);
-        }
-        (Operator::Sum | Operator::Avg, _) => {
+    if let Some(kind) = kind.filter(|kind| operator.takes((*kind).into())) {
+        return Ok(kind);
+    }
+    let expected = match operator.info().inputs {
+        Inputs::Numbers => {
             "an integer, a float or a decimal (give the column a type in [source.schema], or cast it \
              in [transform] sql)"
         }
-        (_, Some(kind)) => return Ok(kind),
-        (_, None) => "bool, integer, float, decimal, string, bytes, date or timestamp",
+        Inputs::Integers => {
+            "an integer (give the column a type in [source.schema], or cast it in [transform] sql)"
+        }
+        Inputs::Rows | Inputs::Values | Inputs::WholeRecords => {
+            "bool, integer, float, decimal, string, bytes, date or timestamp"
+        }
     };
     Err(PlanError::Type {
         value: value.name.clone(),

@@ -5,8 +5,9 @@
 use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use eciton_engine::base::{Datum, Error};
-use eciton_engine::merge::{Average, DecimalSum, FloatSum, Operator, State, Sum};
+use eciton_engine::merge::{Average, DecimalSum, FloatSum, Operator, Ordinal, State, Sum};
 
+use super::each::Each;
 use crate::columns::Column;
 
 /// The partial results of one value of the record.
@@ -32,6 +33,8 @@ pub(super) enum States {
     MinMaxBytes(Side, Bounds),
     /// `min` and `max` of a column that holds nothing but NULL.
     Nothing,
+    /// Any other operator.
+    Each(Each),
 }
 
 /// Which end is kept.
@@ -98,6 +101,7 @@ impl States {
                 bounds.values.resize(groups, None);
             }
             States::Nothing => {}
+            States::Each(each) => each.resize(groups),
         }
     }
 
@@ -130,13 +134,15 @@ impl States {
                 size_of_val(bounds.values.as_slice()) + bounds.len
             }
             States::Nothing => 0,
+            States::Each(each) => each.len_bytes(),
         }
     }
 
     /// Adds a batch: `groups` has the group of each row, `column` the argument (none for
-    /// `count()`).
-    pub(super) fn update(&mut self, groups: &[u32], column: Option<&Column>) {
+    /// `count()`), `first` the place of the first row.
+    pub(super) fn update(&mut self, groups: &[u32], column: Option<&Column>, first: Ordinal) {
         match (self, column) {
+            (States::Each(each), Some(column)) => each.update(groups, column, first),
             (States::Rows(states), _) => {
                 for group in groups {
                     states[*group as usize] += 1;
@@ -277,6 +283,7 @@ impl States {
                 }
             }
             (States::Nothing, States::Nothing) => {}
+            (States::Each(ours), States::Each(theirs)) => ours.absorb(groups, theirs),
             _ => debug_assert!(false, "accumulators of different plans"),
         }
     }
@@ -296,6 +303,7 @@ impl States {
                 (Sum::Float(sum.clone()), *count)
             }
             States::SumDecimal(_, states) => (Sum::Decimal(states[group].sum), states[group].count),
+            States::Each(each) => return Ok(each.state(group)),
             _ => return self.bound(operator, group),
         };
         let sum = if count == 0 { Sum::Empty } else { sum };
@@ -435,7 +443,7 @@ fn keep_all<T: Copy>(
 
 /// Calls `f` with group and row of every row that is not NULL.
 #[inline]
-fn each(groups: &[u32], nulls: Option<&NullBuffer>, mut f: impl FnMut(usize, usize)) {
+pub(super) fn each(groups: &[u32], nulls: Option<&NullBuffer>, mut f: impl FnMut(usize, usize)) {
     match nulls.filter(|nulls| nulls.null_count() > 0) {
         None => {
             for (row, group) in groups.iter().enumerate() {

@@ -42,7 +42,9 @@ impl Gathering {
     ) -> Gathering {
         let accumulator = match &pipeline.sink {
             Sink::Merge(aggregation) => {
-                Accumulator::Merge(spare.unwrap_or_else(|| Box::new(aggregation.start())))
+                let mut groups = spare.unwrap_or_else(|| Box::new(aggregation.start()));
+                groups.begin(job, shard);
+                Accumulator::Merge(groups)
             }
             Sink::Answer(answer) => match answer.operands() {
                 Operands::Groups(groups) => {

@@ -39,6 +39,7 @@ pub(crate) use declared::{JSON, ROUND, unit_name, unit_scale};
 pub use error::SpecError;
 pub use file::JobFile;
 pub use fingerprint::fingerprint;
+pub(crate) use operator::parameter_of;
 pub(crate) use pattern::Pattern;
 pub use types::{parse_type, type_name};
 pub use units::{parse_duration_ms, parse_size, show_duration_ms};

@@ -1,52 +1,150 @@
 //! The operators of `[merge.values]`, as written: `sum(dep_delay)`.
 
+use eciton_engine::merge::{OPERATORS, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX};
 use eciton_proto::v1::MergeValue;
 
 use super::names::{check_column, list, suggest};
 
-/// Operators this version merges.
-const SUPPORTED: [&str; 5] = ["count", "sum", "min", "max", "avg"];
+/// Other names of operators.
+const ALIASES: [(&str, Operator); 1] = [("any", Operator::First)];
 
-/// Operators of the contract that this version recognises and refuses.
-const KNOWN: [&str; 7] = [
-    "first",
-    "last",
-    "any",
-    "bit_or",
-    "approx_distinct",
-    "approx_quantile",
-    "collect_set",
-];
+/// The operators that a job may name.
+fn names() -> impl Iterator<Item = &'static str> {
+    let rows = OPERATORS.iter().filter(|row| row.merges_columns());
+    let aliases = ALIASES.iter().map(|(alias, _)| *alias);
+    rows.map(|row| row.name).chain(aliases)
+}
 
-/// Reads `operator(column)`; `count()` may go without a column.
+fn by_name(name: &str) -> Option<Operator> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    if let Some((_, operator)) = alias {
+        return Some(*operator);
+    }
+    let row = OPERATORS.iter().find(|row| row.name == name)?;
+    row.merges_columns().then_some(row.operator)
+}
+
+/// Reads `operator(column)`, with a further argument where the operator takes one; `count()` may go without a column.
 ///
 /// # Errors
-/// A sentence saying what was expected, if the text is no call, the operator is unknown or not
-/// supported, or the number of arguments is wrong.
+/// A sentence saying what was expected, if the text is no call, the operator is unknown, or the number of arguments is
+/// wrong.
 pub(super) fn parse(name: &str, text: &str) -> Result<MergeValue, String> {
-    let (operator, args) = split_call(text).ok_or_else(|| {
+    let (called, args) = split_call(text).ok_or_else(|| {
         format!("expected an operator over a column such as `sum(x)`, found `{text}`")
     })?;
-    if KNOWN.contains(&operator) {
-        return Err(format!(
-            "operator `{operator}` is not supported by this version; expected one of {}",
-            list(SUPPORTED)
-        ));
-    }
-    if !SUPPORTED.contains(&operator) {
-        return Err(format!(
-            "unknown operator `{operator}`; expected one of {}{}",
-            list(SUPPORTED),
-            suggest(operator, SUPPORTED)
-        ));
-    }
-    let column = one_column(operator, args)?;
+    let operator = by_name(called).ok_or_else(|| {
+        format!(
+            "unknown operator `{called}`; expected one of {}{}",
+            list(names()),
+            suggest(called, names())
+        )
+    })?;
+    let (column, args) = match operator.info().parameter {
+        Parameter::None => (one_column(called, args)?, vec![]),
+        Parameter::Limit | Parameter::Quantile => {
+            let (column, argument) = split_argument(args);
+            let Some(argument) = argument else {
+                return Err(missing(operator, called, args));
+            };
+            let args = vec![argument.to_owned()];
+            let parameter = parameter_of(operator, &args)?;
+            (
+                one_column(called, column)?,
+                vec![written(operator, parameter)],
+            )
+        }
+    };
     Ok(MergeValue {
         name: name.to_owned(),
-        operator: operator.to_owned(),
+        operator: operator.name().to_owned(),
         column: column.to_owned(),
-        args: vec![],
+        args,
     })
+}
+
+/// What an operator is told besides its column, from the further arguments of a call: see
+/// [`Parameter`].
+///
+/// # Errors
+/// A sentence saying what was expected.
+pub(crate) fn parameter_of(operator: Operator, args: &[String]) -> Result<u32, String> {
+    match (operator.info().parameter, args) {
+        (Parameter::None, []) => Ok(0),
+        (Parameter::None, _) => Err(format!(
+            "expected one column, `{operator}(column)`, found {} arguments",
+            args.len() + 1
+        )),
+        (Parameter::Limit, [limit]) => {
+            let parsed = limit.parse().ok();
+            let parsed = parsed.filter(|limit| (1..=SET_LEN_MAX).contains(limit));
+            parsed.ok_or_else(|| {
+                format!("expected how many values to keep, from 1 to {SET_LEN_MAX}, found `{limit}`")
+            })
+        }
+        (Parameter::Quantile, [quantile]) => parts_of(quantile).ok_or_else(|| {
+            format!(
+                "expected a quantile from 0 to 1 with at most six decimal places, as 0.95, found `{quantile}`"
+            )
+        }),
+        (Parameter::Limit | Parameter::Quantile, _) => {
+            Err(missing(operator, operator.name(), &args.join(", ")))
+        }
+    }
+}
+
+fn missing(operator: Operator, called: &str, args: &str) -> String {
+    let form = match operator.info().parameter {
+        Parameter::Quantile => format!("`{called}(column, 0.95)`"),
+        _ => format!("`{called}(column, 100)`"),
+    };
+    format!("expected a column and a further argument, {form}, found `{args}`")
+}
+
+/// A decimal from 0 to 1 in parts of a million; nothing is rounded.
+fn parts_of(text: &str) -> Option<u32> {
+    const PLACES: usize = 6;
+    let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+    let is_decimal = !whole.is_empty()
+        && whole
+            .bytes()
+            .chain(places.bytes())
+            .all(|byte| byte.is_ascii_digit())
+        && text != format!("{whole}.");
+    let places = places.trim_end_matches('0');
+    if !is_decimal || places.len() > PLACES || whole.len() > PLACES {
+        return None;
+    }
+    let parts: u32 = format!("{whole}{places:0<PLACES$}").parse().ok()?;
+    (parts <= QUANTILE_PARTS).then_some(parts)
+}
+
+/// A parameter as one text, so that one job has one specification.
+fn written(operator: Operator, parameter: u32) -> String {
+    match operator.info().parameter {
+        Parameter::Quantile => {
+            let (whole, places) = (parameter / QUANTILE_PARTS, parameter % QUANTILE_PARTS);
+            let places = format!("{places:06}");
+            match places.trim_end_matches('0') {
+                "" => whole.to_string(),
+                places => format!("{whole}.{places}"),
+            }
+        }
+        Parameter::Limit | Parameter::None => parameter.to_string(),
+    }
+}
+
+/// `column, argument` in two, both trimmed. A quoted name may have commas.
+fn split_argument(args: &str) -> (&str, Option<&str>) {
+    let quoted = args.strip_prefix('"').and_then(|rest| rest.find('"'));
+    let from = quoted.map_or(0, |end| end + 2);
+    match args[from..].find(',') {
+        None => (args, None),
+        Some(comma) => {
+            let (column, argument) = args.split_at(from + comma);
+            (column.trim(), Some(argument[1..].trim()))
+        }
+    }
 }
 
 /// `f( a )` as (`f`, `a`), both trimmed.
@@ -96,6 +194,11 @@ mod tests {
             ("avg( x )", "avg", "x"),
             ("min(\"a, (b)\")", "min", "a, (b)"),
             ("max(größe)", "max", "größe"),
+            ("first(x)", "first", "x"),
+            ("any(x)", "first", "x"),
+            ("approx_distinct(x)", "approx_distinct", "x"),
+            ("approx_quantile(x, 0.95)", "approx_quantile", "x"),
+            ("collect_set(\"a, b\" , 3)", "collect_set", "a, b"),
         ] {
             let value = parse("n", text).unwrap();
             assert_eq!(
@@ -103,6 +206,48 @@ mod tests {
                 (operator, column)
             );
         }
+    }
+
+    #[test]
+    fn a_further_argument_has_one_form() {
+        for (text, args) in [
+            ("approx_quantile(x, 0.950)", "0.95"),
+            ("approx_quantile(x,1)", "1"),
+            ("approx_quantile(x, 0.0)", "0"),
+            ("approx_quantile(x, 0.000001)", "0.000001"),
+            ("collect_set(x, 010)", "10"),
+        ] {
+            let value = parse("n", text).unwrap();
+            assert_eq!(value.args, [args], "{text}");
+            let operator = Operator::parse(&value.operator).unwrap();
+            assert!(parameter_of(operator, &value.args).is_ok(), "{text}");
+        }
+        assert_eq!(
+            parameter_of(Operator::ApproxQuantile, &["0.95".into()]),
+            Ok(950_000)
+        );
+        for argument in [
+            "1.5",
+            "-0.5",
+            ".5",
+            "1.",
+            "0.1234567",
+            "95%",
+            "",
+            "1e-1",
+            "0,5",
+        ] {
+            let text = format!("approx_quantile(x, {argument})");
+            let told = parse("n", &text).unwrap_err();
+            assert!(told.contains("from 0 to 1"), "{text}: {told}");
+        }
+        for argument in ["0", "10001", "-1", "1.5", "x"] {
+            let text = format!("collect_set(x, {argument})");
+            let told = parse("n", &text).unwrap_err();
+            assert!(told.contains("from 1 to 10000"), "{text}: {told}");
+        }
+        assert!(parameter_of(Operator::Sum, &["1".into()]).is_err());
+        assert!(parameter_of(Operator::CollectSet, &[]).is_err());
     }
 
     #[test]
@@ -131,13 +276,21 @@ mod tests {
             ),
             (
                 "sun(x)",
-                "unknown operator `sun`; expected one of `count`, `sum`, `min`, `max`, `avg` (did you \
-                 mean `sum`?)",
+                "unknown operator `sun`; expected one of `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, \
+                 `bit_or`, `collect_set`, `approx_distinct`, `approx_quantile`, `any` (did you mean `sum`?)",
             ),
             (
-                "approx_quantile(x, 0.95)",
-                "operator `approx_quantile` is not supported by this version; expected one of `count`, \
-                 `sum`, `min`, `max`, `avg`",
+                "approx_quantile(x)",
+                "expected a column and a further argument, `approx_quantile(column, 0.95)`, found `x`",
+            ),
+            (
+                "collect_set()",
+                "expected a column and a further argument, `collect_set(column, 100)`, found ``",
+            ),
+            (
+                "latest(x)",
+                "unknown operator `latest`; expected one of `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, \
+                 `bit_or`, `collect_set`, `approx_distinct`, `approx_quantile`, `any` (did you mean `last`?)",
             ),
         ] {
             assert_eq!(parse("n", text).unwrap_err(), message, "{text}");

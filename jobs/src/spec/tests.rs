@@ -290,13 +290,14 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "sum(dep_delay)",
         "total(dep_delay)",
         "jobs/x.toml:22: key `merge.values.delay_sum`: unknown operator `total`; expected one of \
-         `count`, `sum`, `min`, `max`, `avg`",
+         `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, `bit_or`, `collect_set`, `approx_distinct`, \
+         `approx_quantile`, `any`",
     ),
     (
         "max(dep_delay)",
-        "approx_distinct(dep_delay)",
-        "jobs/x.toml:23: key `merge.values.delay_max`: operator `approx_distinct` is not supported by \
-         this version; expected one of `count`, `sum`, `min`, `max`, `avg`",
+        "approx_quantile(dep_delay, 95)",
+        "jobs/x.toml:23: key `merge.values.delay_max`: expected a quantile from 0 to 1 with at most six decimal \
+         places, as 0.95, found `95`",
     ),
     (
         "max_attempts = 4",

@@ -71,9 +71,18 @@ pub(super) fn values<'r>(
         Layout::Merged => {
             let read = merge::read(&store.schema().columns, key, value);
             let read = read.map_err(|error| of_store(store, error))?;
-            let member = |(name, datum)| (Cow::Borrowed(name), Cell::Datum(datum));
+            let members = store.schema().columns.iter().zip(read);
+            let member = |(column, (name, datum)): (&merge::Column, _)| {
+                let cell = match datum {
+                    Datum::Str(list) if column.operator.info().shows == merge::Shows::List => {
+                        Cell::Json(list)
+                    }
+                    datum => Cell::Datum(datum),
+                };
+                (Cow::Borrowed(name), cell)
+            };
             Ok(Values {
-                members: read.into_iter().map(member).collect(),
+                members: members.map(member).collect(),
                 whole: None,
             })
         }

@@ -84,8 +84,8 @@ fn an_operator_that_does_not_fit_is_refused_with_its_line() {
     refused("sum(flow)", "sum(station)", &["job.toml:17", "sum"]);
     refused(
         "sum(flow)",
-        "approx_distinct(flow)",
-        &["job.toml:17", "approx_distinct", "not supported"],
+        "approx_quantile(flow, 95)",
+        &["job.toml:17", "from 0 to 1", "95"],
     );
     refused(
         "sum(flow)",

@@ -11,6 +11,7 @@
 
 mod among;
 mod answers;
+mod approximate;
 mod bad_calls;
 mod book;
 #[path = "../../../engine/tests/support/bucket.rs"]
