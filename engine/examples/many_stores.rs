@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use eciton_engine::base::{Error, Result};
-use eciton_engine::db::{Db, Options, StoreSchema};
+use eciton_engine::{Db, Error, Options, Result, StoreSchema};
 
 /// Tasks that create stores at the same time.
 const TASKS: usize = 16;

@@ -10,12 +10,11 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eciton_engine::base::entropy::SeededEntropy;
-use eciton_engine::base::{Op, Result};
+use eciton_engine::base::Op;
+use eciton_engine::entropy::SeededEntropy;
 use eciton_engine::storage::{Created, Object, ObjectWriter};
-use eciton_engine::tree::{
-    Compression, Cursor, PageCache, Run, RunBuilder, RunOptions, RunSummary, key_hash,
-};
+use eciton_engine::tree::{Cursor, PageCache, Run, RunBuilder, RunOptions, RunSummary, key_hash};
+use eciton_engine::{Compression, Result};
 use futures::executor::block_on;
 use parking_lot::Mutex;
 

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::clock::SystemClock;
-use eciton_engine::base::entropy::SystemEntropy;
-use eciton_engine::base::spawn::RayonSpawner;
-use eciton_engine::base::{Datum, Error, Key, Result};
+use eciton_engine::clock::SystemClock;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
-use eciton_engine::db::{Db, Encoding, Environment, Mode, Options, Store, StoreSchema};
+use eciton_engine::entropy::SystemEntropy;
+use eciton_engine::spawn::RayonSpawner;
 use eciton_engine::storage::{Access, LocalStorage};
+use eciton_engine::{
+    Datum, Db, Encoding, Environment, Error, Key, Mode, Options, Result, Store, StoreSchema,
+};
 
 /// Bytes of a value.
 const VALUE_LEN: usize = 100;

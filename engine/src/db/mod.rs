@@ -1,8 +1,7 @@
 //! The public API of the engine: a database as a whole.
 //!
 //! ```
-//! # use eciton_engine::base::{Key, Result};
-//! # use eciton_engine::db::{Db, Options, StoreSchema};
+//! # use eciton_engine::{Db, Key, Options, Result, StoreSchema};
 //! # async fn example(folder: &std::path::Path) -> Result<()> {
 //! let db = Db::open(folder, Options::default()).await?;
 //! let planets = db.create_store("planets", StoreSchema::default()).await?;

@@ -33,8 +33,7 @@ impl Db {
     /// [`Transaction::merge`] or [`Transaction::blind_put`]: those never conflict.
     ///
     /// ```
-    /// # use eciton_engine::base::{Key, Result};
-    /// # use eciton_engine::db::{Db, Options, StoreSchema};
+    /// # use eciton_engine::{Db, Key, Options, Result, StoreSchema};
     /// # async fn example(folder: &std::path::Path) -> Result<()> {
     /// # let db = Db::open(folder, Options::default()).await?;
     /// # let visits = db.create_store("visits", StoreSchema::default()).await?;

@@ -90,7 +90,7 @@ impl Record {
     /// Reads one record.
     ///
     /// # Errors
-    /// [`Malformed`] for anything that [`Record::encode`] does not write.
+    /// `Malformed` for anything that [`Record::encode`] does not write.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Record, Malformed> {
         let kind = reader.u8()?;
         let txid = TxId(reader.u128()?);

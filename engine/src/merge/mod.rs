@@ -27,7 +27,7 @@
 //! | `latest` | NULL | whole records with their place in a source | the record of the largest place |
 //!
 //! ```
-//! use eciton_engine::base::{Datum, Key};
+//! use eciton_engine::{Datum, Key};
 //! use eciton_engine::merge::{self, Column, Kind, Operator, States};
 //!
 //! let columns = [
@@ -48,7 +48,7 @@
 //!
 //! let json = merge::read_json(&columns, &Key::from_datums(&["AA".into()])?, &merged)?;
 //! assert_eq!(json.to_string(), r#"{"flights":3,"delay_sum":35}"#);
-//! # Ok::<(), eciton_engine::base::Error>(())
+//! # Ok::<(), eciton_engine::Error>(())
 //! ```
 
 mod average;

@@ -8,8 +8,7 @@
 //! others. `docs/adr/` says why it is so, `docs/format-streams.md` has the bytes.
 //!
 //! ```
-//! # use eciton_engine::base::{Key, Result};
-//! # use eciton_engine::db::{Db, Options, StoreSchema};
+//! # use eciton_engine::{Db, Key, Options, Result, StoreSchema};
 //! # async fn example(folder: &std::path::Path) -> Result<()> {
 //! let db = Db::open(folder, Options::default()).await?;
 //! let films = db.create_store("films", StoreSchema::default()).await?;

@@ -16,11 +16,11 @@
 //! A key is one such scalar, or a flat array of them for a tuple.
 //!
 //! ```
-//! use eciton_engine::base::Key;
+//! use eciton_engine::Key;
 //!
 //! let key = Key::parse_json(r#"["AA", {"$ts":"2013-01-01T12:00:00.50+02:00"}]"#)?;
 //! assert_eq!(key.to_string(), r#"["AA",{"$ts":"2013-01-01T10:00:00.5Z"}]"#);
-//! # Ok::<(), eciton_engine::base::Error>(())
+//! # Ok::<(), eciton_engine::Error>(())
 //! ```
 
 mod datum;

@@ -13,7 +13,7 @@ const DAYS_TO_EPOCH: i64 = 719_468;
 /// digits as it needs.
 ///
 /// ```
-/// use eciton_engine::base::json::timestamp;
+/// use eciton_engine::json::timestamp;
 /// assert_eq!(timestamp::format(1_357_034_400_000_000), "2013-01-01T10:00:00Z");
 /// assert_eq!(timestamp::format(-500_000), "1969-12-31T23:59:59.5Z");
 /// ```
@@ -32,7 +32,7 @@ pub fn format(micros: i64) -> String {
 /// The text of a day given in days since the Unix epoch.
 ///
 /// ```
-/// use eciton_engine::base::json::timestamp;
+/// use eciton_engine::json::timestamp;
 /// assert_eq!(timestamp::format_date(15_706), "2013-01-01");
 /// assert_eq!(timestamp::format_date(-1), "1969-12-31");
 /// ```
@@ -53,7 +53,7 @@ fn date_text(days: i64) -> String {
 /// The day that `text` names, in days since the Unix epoch. `None` where it is no date, or beyond 32 bits.
 ///
 /// ```
-/// use eciton_engine::base::json::timestamp;
+/// use eciton_engine::json::timestamp;
 /// assert_eq!(timestamp::parse_date("2013-01-01"), Some(15_706));
 /// assert_eq!(timestamp::parse_date("2013-02-29"), None);
 /// ```
@@ -70,7 +70,7 @@ pub fn parse_date(text: &str) -> Option<i32> {
 /// with time and offset (`Z` or `+02:00`), is finer than microseconds, or is beyond 64 bits.
 ///
 /// ```
-/// use eciton_engine::base::json::timestamp;
+/// use eciton_engine::json::timestamp;
 /// let moment = timestamp::parse("2013-01-01T12:00:00.25+02:00");
 /// assert_eq!(moment, Some(1_357_034_400_250_000));
 /// assert_eq!(timestamp::parse("2013-02-29T00:00:00Z"), None);

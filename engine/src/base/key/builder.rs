@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 /// Encodes keys, one after the other, into one buffer: no allocation once the buffer has grown.
 ///
 /// ```
-/// use eciton_engine::base::KeyBuilder;
+/// use eciton_engine::KeyBuilder;
 ///
 /// let mut builder = KeyBuilder::new();
 /// for (carrier, month) in [("AA", 1), ("UA", 12)] {
@@ -19,7 +19,7 @@ use crate::base::error::{Error, Result};
 ///     let key = builder.to_key()?;
 ///     assert_eq!(key.as_bytes(), builder.as_bytes());
 /// }
-/// # Ok::<(), eciton_engine::base::Error>(())
+/// # Ok::<(), eciton_engine::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct KeyBuilder {

@@ -14,7 +14,7 @@
 //! zeros (`12.30` is `12.3`). The layout is in `docs/format-keys.md`.
 //!
 //! ```
-//! use eciton_engine::base::{Datum, Key};
+//! use eciton_engine::{Datum, Key};
 //!
 //! let carrier = Key::from_datums(&["AA".into()])?;
 //! let flight = Key::from_datums(&["AA".into(), 1.into()])?;
@@ -22,7 +22,7 @@
 //! assert!(carrier < flight && flight < other);
 //! assert!(flight.starts_with(&carrier) && !other.starts_with(&carrier));
 //! assert_eq!(flight.datums()?, [Datum::from("AA"), Datum::from(1)]);
-//! # Ok::<(), eciton_engine::base::Error>(())
+//! # Ok::<(), eciton_engine::Error>(())
 //! ```
 
 mod builder;

@@ -18,7 +18,7 @@ impl Key {
     /// The key of a value: a struct, a tuple, a scalar.
     ///
     /// ```
-    /// use eciton_engine::base::{Desc, Key};
+    /// use eciton_engine::{Desc, Key};
     ///
     /// #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
     /// struct Flight {
@@ -32,7 +32,7 @@ impl Key {
     /// let key = Key::from_struct(&flight)?;
     /// assert_eq!(key.to_string(), r#"["AA",{"$desc":12},null]"#);
     /// assert_eq!(key.to_struct::<Flight>()?, flight);
-    /// # Ok::<(), eciton_engine::base::Error>(())
+    /// # Ok::<(), eciton_engine::Error>(())
     /// ```
     ///
     /// # Errors

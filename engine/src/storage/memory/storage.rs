@@ -40,7 +40,7 @@ use crate::storage::{
 /// [`MemoryStorage::power_loss`] or [`MemoryStorage::restart`], open that, and compare.
 ///
 /// ```
-/// use eciton_engine::base::entropy::SeededEntropy;
+/// use eciton_engine::entropy::SeededEntropy;
 /// use eciton_engine::storage::{MemoryStorage, Name, Storage};
 ///
 /// # futures::executor::block_on(async {
@@ -50,7 +50,7 @@ use crate::storage::{
 /// storage.sync_names(&name).await?;
 /// let after = storage.power_loss(&SeededEntropy::new(7));
 /// assert_eq!(after.read(&name).await?.as_deref(), Some(&b"mine"[..]));
-/// # Ok::<(), eciton_engine::base::Error>(())
+/// # Ok::<(), eciton_engine::Error>(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone, Debug)]

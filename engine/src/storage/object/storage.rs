@@ -33,8 +33,7 @@ use crate::storage::{
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use eciton_engine::base::Result;
-/// use eciton_engine::db::{Db, Environment, Mode, Options};
+/// use eciton_engine::{Db, Environment, Mode, Options, Result};
 /// use eciton_engine::storage::{Access, ObjectOptions, ObjectStorage};
 ///
 /// # async fn example() -> Result<()> {
