@@ -12,9 +12,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use eciton_compare::report::{Line, median};
-use eciton_engine::base::Datum;
-use eciton_engine::db::{Db, Options, ScanRange};
-use eciton_engine::merge;
+use eciton_engine::{Datum, Db, Options, ScanRange, merge};
 use eciton_jobs::run::{self, RunOptions, Silent, Stop};
 use eciton_jobs::spec::JobFile;
 

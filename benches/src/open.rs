@@ -4,8 +4,7 @@ use std::path::Path;
 
 use eciton_compare::random::Random;
 use eciton_compare::report::{Line, median};
-use eciton_engine::base::{Datum, Key};
-use eciton_engine::db::{Db, Options, StoreSchema};
+use eciton_engine::{Datum, Db, Key, Options, StoreSchema};
 
 use crate::child::{self, Answer};
 
@@ -61,7 +60,7 @@ fn value(number: u64) -> Vec<u8> {
 /// Fills a database in small commits and ends without closing it, as a crash would. The answer is what
 /// [`ours`] must read.
 pub(crate) async fn fill(db: &str, rows: &str) -> Result<Answer, String> {
-    let text = |error: eciton_engine::base::Error| error.to_string();
+    let text = |error: eciton_engine::Error| error.to_string();
     let rows = number(rows)?;
     let db = Db::open(Path::new(db), Options::default())
         .await
@@ -89,7 +88,7 @@ pub(crate) async fn fill(db: &str, rows: &str) -> Result<Answer, String> {
 
 /// Opens and reads one record, the middle one of `rows`.
 pub(crate) async fn ours(db: &str, rows: &str) -> Result<Answer, String> {
-    let text = |error: eciton_engine::base::Error| error.to_string();
+    let text = |error: eciton_engine::Error| error.to_string();
     let rows = number(rows)?;
     let db = Db::open(Path::new(db), Options::default())
         .await

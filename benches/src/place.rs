@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use eciton_compare::cluster::Redis;
-use eciton_engine::db::{Db, Options};
+use eciton_engine::{Db, Options};
 use eciton_jobs::run::{self, JobStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;

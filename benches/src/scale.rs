@@ -14,7 +14,7 @@ use eciton_compare::report::{Line, median};
 use eciton_compare::usage::cpu_seconds_of;
 use eciton_engine::coord::SharedCoordinator;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
-use eciton_engine::db::{Db, Environment, Mode, Options};
+use eciton_engine::{Db, Environment, Mode, Options};
 use eciton_jobs::run::{self, Event, Observer, RunOptions};
 
 use crate::child::Answer;

@@ -81,14 +81,38 @@ pub mod coord;
 pub mod merge;
 pub mod storage;
 
+#[cfg(feature = "internals")]
 pub mod base;
+#[cfg(not(feature = "internals"))]
+mod base;
+#[cfg(feature = "internals")]
 pub mod commit;
+#[cfg(not(feature = "internals"))]
+mod commit;
+#[cfg(feature = "internals")]
 pub mod db;
+#[cfg(not(feature = "internals"))]
+mod db;
+#[cfg(feature = "internals")]
 pub mod fold;
+#[cfg(not(feature = "internals"))]
+mod fold;
+#[cfg(feature = "internals")]
 pub mod log;
+#[cfg(not(feature = "internals"))]
+mod log;
+#[cfg(feature = "internals")]
 pub mod stream;
+#[cfg(not(feature = "internals"))]
+mod stream;
+#[cfg(feature = "internals")]
 pub mod tree;
+#[cfg(not(feature = "internals"))]
+mod tree;
+#[cfg(feature = "internals")]
 pub mod txn;
+#[cfg(not(feature = "internals"))]
+mod txn;
 
 // Opening, and what goes with a database as a whole.
 pub use base::Bounds;

@@ -1,7 +1,7 @@
 //! The keys that a shard has met so far, numbered in the order they came.
 
 use bytes::Bytes;
-use eciton_engine::base::limits::KEY_LEN_MAX;
+use eciton_engine::limits::KEY_LEN_MAX;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eciton_engine::tree::Compression;
+use eciton_engine::Compression;
 use eciton_jobs::spec::parse_duration_ms;
 
 use crate::data_flags::{

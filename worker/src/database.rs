@@ -5,13 +5,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use eciton_engine::base::{Action, Error};
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
-use eciton_engine::db::{Db, Environment, Mode, Options, Store};
 use eciton_engine::storage::{
     Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage,
 };
+use eciton_engine::{Action, Db, Environment, Error, Mode, Options, Store};
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;

@@ -10,7 +10,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use eciton_engine::base::Error;
+use eciton_engine::Error;
 use eciton_jobs::run::JobError;
 use eciton_jobs::spec::SpecError;
 use eciton_jobs::stores::QueryError;

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use eciton_engine::Db;
 use eciton_engine::coord::Bus;
 use eciton_engine::coord::redis::RedisBus;
-use eciton_engine::db::Db;
 use eciton_jobs::run::JobStatus;
 use eciton_proto::v1::Worker;
 

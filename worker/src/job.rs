@@ -1,6 +1,6 @@
 //! How the state of a job is told.
 
-use eciton_engine::base::json::timestamp;
+use eciton_engine::json::timestamp;
 use eciton_jobs::run::{JobStatus, ShardCounts, ShardFailure, Work};
 use serde_json::{Value, json};
 

@@ -1,7 +1,6 @@
 //! Keys as people type them.
 
-use eciton_engine::base::{Datum, Error, Key, Result};
-use eciton_engine::db::Store;
+use eciton_engine::{Datum, Error, Key, Result, Store};
 
 /// The key of a store that an argument means: JSON, or the string itself where it is no JSON, so that
 /// `eciton get airlines AA` works. Text that begins like an array, an object or a string must be JSON:

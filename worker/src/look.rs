@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_jobs::run::{self as jobs, JobStatus, PageOf};
 use eciton_proto::v1::{self, JobPhase, JobView, Worker};
 

@@ -1,6 +1,6 @@
 //! How a swarm is told: a screen for people, a line of JSON for programs.
 
-use eciton_engine::base::json::timestamp;
+use eciton_engine::json::timestamp;
 use eciton_jobs::run::JobStatus;
 use eciton_proto::v1::{Worker, WorkerJob, WorkerKind, WorkerState};
 use serde_json::{Value, json};

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use eciton_engine::coord::redis::RedisOptions;
-use eciton_engine::db::Options;
 use eciton_engine::storage::CacheOptions;
-use eciton_engine::tree::Compression;
+use eciton_engine::{Compression, Options};
 use eciton_jobs::run::COMMIT_INTERVAL;
 use eciton_jobs::source::Reach;
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use eciton_engine::base::Datum;
+use eciton_engine::Datum;
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

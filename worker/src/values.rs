@@ -1,9 +1,8 @@
 //! Values between the command line and the engine.
 
 use bytes::Bytes;
-use eciton_engine::base::{Datum, Error, Key};
-use eciton_engine::db::{Encoding, Record, Store};
 use eciton_engine::merge::{self, Latest};
+use eciton_engine::{Datum, Encoding, Error, Key, Record, Store};
 use serde::de::IgnoredAny;
 
 use crate::failure::Failure;

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use eciton_engine::base::{Error, Result};
-use eciton_engine::db::{Db, Options, verify_folder};
+use eciton_engine::{Db, Error, Options, Result, verify_folder};
 
 use crate::state::State;
 use crate::worker::open;

@@ -1,6 +1,6 @@
 //! Random numbers that a seed repeats.
 
-use eciton_engine::base::entropy::SeededEntropy;
+use eciton_engine::entropy::SeededEntropy;
 
 /// A source of decisions. The same seed gives the same ones.
 #[derive(Debug)]

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use eciton_engine::base::Result;
-use eciton_engine::db::{Db, Record, ScanRange, Snapshot, Store};
+use eciton_engine::{Db, Record, Result, ScanRange, Snapshot, Store};
 
 use crate::plan::{BULK_RECORDS, Id, writer_of};
 use crate::stores::{self, numbers};

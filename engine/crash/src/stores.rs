@@ -1,8 +1,7 @@
 //! The stores that worker and checker share, and how numbers become keys.
 
-use eciton_engine::base::{Datum, Error, Key, Result};
-use eciton_engine::db::{Db, Encoding, Snapshot, Store, StoreSchema};
 use eciton_engine::merge::{self, Column, Kind, Operator};
+use eciton_engine::{Datum, Db, Encoding, Error, Key, Result, Snapshot, Store, StoreSchema};
 
 use crate::plan::Id;
 
@@ -118,7 +117,7 @@ pub fn counted(key: &Key, record: &[u8]) -> Result<(i64, i64)> {
 /// # Errors
 /// As [`Snapshot::get`]; [`Error::Corrupt`] where a balance is none.
 pub async fn balances(snapshot: &Snapshot, accounts: &Store) -> Result<Vec<(u64, i64)>> {
-    let mut scan = snapshot.scan(accounts, &eciton_engine::db::ScanRange::all());
+    let mut scan = snapshot.scan(accounts, &eciton_engine::ScanRange::all());
     let mut all = Vec::new();
     while let Some(record) = scan.next().await? {
         let account = numbers(&record.key)?.first().copied().unwrap_or_default();

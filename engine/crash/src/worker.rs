@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eciton_engine::base::{Error, Result};
-use eciton_engine::db::{Committed, Db, Environment, Options, Store, Transaction};
 use eciton_engine::merge::States;
 use eciton_engine::storage::{Access, LocalStorage};
+use eciton_engine::{Committed, Db, Environment, Error, Options, Result, Store, Transaction};
 
 use crate::line::Line;
 use crate::plan::{ACCOUNTS, Action, BULK_RECORDS, BULK_VALUE_LEN, Id, OPENING_BALANCE, value};
@@ -278,7 +277,7 @@ impl Task {
                 created.map(|store| self.extra = Some(store))
             }
         };
-        let txid = eciton_engine::base::TxId(u128::from(id.0));
+        let txid = eciton_engine::TxId(u128::from(id.0));
         let position = self.db.snapshot().position();
         if self.orders.hasty {
             return done;

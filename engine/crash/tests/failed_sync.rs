@@ -17,8 +17,7 @@ use eciton_crash::disk::Faults;
 use eciton_crash::medium::Medium;
 use eciton_crash::stores::{key, plain};
 use eciton_crash::worker::open;
-use eciton_engine::base::{Error, Result};
-use eciton_engine::db::{Db, Options, verify_folder};
+use eciton_engine::{Db, Error, Options, Result, verify_folder};
 
 async fn put(db: &Db, number: u64) -> Result<()> {
     let store = db.create_store("numbers", plain()).await?;

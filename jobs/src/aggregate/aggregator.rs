@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use eciton_engine::base::limits::KEY_LEN_MAX;
-use eciton_engine::base::{Key, KeyBuilder};
+use eciton_engine::limits::KEY_LEN_MAX;
 use eciton_engine::merge::{Operand, Ordinal};
+use eciton_engine::{Key, KeyBuilder};
 
 use super::error::AggregateError;
 

@@ -1,7 +1,7 @@
 //! What a shard has accumulated of one value as the engine keeps it, a state for each group: of operators that have no
 //! plainer form in memory.
 
-use eciton_engine::base::KeyBuilder;
+use eciton_engine::KeyBuilder;
 use eciton_engine::merge::{self, Ordinal, State};
 
 use super::states::each;

@@ -86,5 +86,5 @@ pub enum AggregateError {
     },
     /// The engine refused an operand.
     #[error(transparent)]
-    Operand(#[from] eciton_engine::base::Error),
+    Operand(#[from] eciton_engine::Error),
 }

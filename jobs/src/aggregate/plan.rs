@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
-use eciton_engine::db::{Encoding, StoreSchema};
 use eciton_engine::merge::{self, Inputs, Operator};
+use eciton_engine::{Encoding, StoreSchema};
 use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::aggregator::Aggregator;

@@ -4,8 +4,8 @@
 
 use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::NullBuffer;
-use eciton_engine::base::{Datum, Error};
 use eciton_engine::merge::{Average, DecimalSum, FloatSum, Operator, Ordinal, State, Sum};
+use eciton_engine::{Datum, Error};
 
 use super::each::Each;
 use crate::columns::Column;

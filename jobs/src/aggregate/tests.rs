@@ -8,9 +8,9 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
-use eciton_engine::base::limits::KEY_LEN_MAX;
-use eciton_engine::base::{Datum, Key};
+use eciton_engine::limits::KEY_LEN_MAX;
 use eciton_engine::merge::{self, Operand};
+use eciton_engine::{Datum, Key};
 use eciton_proto::v1::{MergeSpec, MergeValue};
 use proptest::prelude::*;
 

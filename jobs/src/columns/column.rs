@@ -15,7 +15,7 @@ use arrow::datatypes::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt64Type,
 };
 use arrow::error::ArrowError;
-use eciton_engine::base::{Datum, KeyBuilder};
+use eciton_engine::{Datum, KeyBuilder};
 
 use super::Kind;
 

@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use eciton_engine::base::KeyBuilder;
+use eciton_engine::KeyBuilder;
 
 use super::{Column, Kind, ValueError};
 use crate::names;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use eciton_engine::db::{Scan, StoreSchema};
+use eciton_engine::{Scan, StoreSchema};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout::Layout;

@@ -6,7 +6,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit, when,
 };
-use eciton_engine::db::StoreSchema;
+use eciton_engine::StoreSchema;
 use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::answer::Operands;

@@ -11,9 +11,8 @@ use bytes::Bytes;
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
-use eciton_engine::base::limits::{KEY_LEN_MAX, VALUE_LEN_MAX};
-use eciton_engine::base::{Key, KeyBuilder};
-use eciton_engine::db::{Encoding, StoreSchema};
+use eciton_engine::limits::{KEY_LEN_MAX, VALUE_LEN_MAX};
+use eciton_engine::{Encoding, Key, KeyBuilder, StoreSchema};
 
 use crate::columns::{Column, Kind, ValueError};
 use crate::transform::TransformError;

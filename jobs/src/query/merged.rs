@@ -18,9 +18,8 @@ use datafusion::common::DFSchemaRef;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScanBuilder, ident};
-use eciton_engine::base::{Datum, Error, Key};
-use eciton_engine::db::Scan;
 use eciton_engine::merge::{self, Column};
+use eciton_engine::{Datum, Error, Key, Scan};
 use futures::executor::block_on;
 
 use crate::transform::scope::unqualified;

@@ -14,10 +14,9 @@ use datafusion::logical_expr::logical_plan::Sort;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr, lit,
 };
-use eciton_engine::base::limits::KEY_LEN_MAX;
-use eciton_engine::base::{Datum, Error, Key, KeyBuilder};
-use eciton_engine::db::{Encoding, StoreSchema};
+use eciton_engine::limits::KEY_LEN_MAX;
 use eciton_engine::merge::{self, Operand, Operator, State};
+use eciton_engine::{Datum, Encoding, Error, Key, KeyBuilder, StoreSchema};
 
 use super::answer::Operands;
 use super::groups::{check_type, encoded};

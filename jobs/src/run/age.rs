@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use eciton_engine::db::Transaction;
+use eciton_engine::Transaction;
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{JobAge, JobState};
 use parking_lot::Mutex;

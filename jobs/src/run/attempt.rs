@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use eciton_engine::base::{Action, Error as EngineError};
-use eciton_engine::db::{Store, Transaction};
+use eciton_engine::{Action, Error as EngineError, Store, Transaction};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 

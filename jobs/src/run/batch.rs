@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::Key;
+use eciton_engine::Key;
 use eciton_engine::merge::Operand;
 
 use super::attempt::{AttemptError, Outcome};

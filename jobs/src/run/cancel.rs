@@ -1,6 +1,6 @@
 //! Ending a job early.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::JobPhase;
 use futures::FutureExt;
 

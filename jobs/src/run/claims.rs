@@ -7,8 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::Result;
-use eciton_engine::db::Db;
+use eciton_engine::{Db, Result};
 use futures::future::join_all;
 use parking_lot::Mutex;
 

@@ -5,8 +5,7 @@
 //! again after one was killed; of their transactions one commits.
 
 use bytes::Bytes;
-use eciton_engine::base::Key;
-use eciton_engine::db::{ScanRange, Store, Transaction};
+use eciton_engine::{Key, ScanRange, Store, Transaction};
 use eciton_proto::v1::job_spec::Sink;
 use tokio::sync::mpsc;
 
@@ -135,8 +134,8 @@ async fn is_empty(store: &Store, tx: &mut Transaction) -> Result<(), Failed> {
     }
 }
 
-impl From<eciton_engine::base::Error> for Failed {
-    fn from(error: eciton_engine::base::Error) -> Failed {
+impl From<eciton_engine::Error> for Failed {
+    fn from(error: eciton_engine::Error) -> Failed {
         Failed::Now(error.into())
     }
 }
@@ -149,7 +148,7 @@ impl From<crate::transform::TransformError> for Failed {
 
 impl From<RunError<MergedError>> for Failed {
     fn from(error: RunError<MergedError>) -> Failed {
-        use eciton_engine::base::Error;
+        use eciton_engine::Error;
         match error {
             // A sum beyond 64 bits is what the query asks for.
             RunError::Source(MergedError::Engine(error @ Error::Overflow { .. })) => {

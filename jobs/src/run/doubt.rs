@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::v1::SourceDoubt;
 use futures::FutureExt;
 use parking_lot::Mutex;

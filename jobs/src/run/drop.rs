@@ -1,6 +1,6 @@
 //! Dropping a store that jobs may have written to.
 
-use eciton_engine::db::{Db, Transaction};
+use eciton_engine::{Db, Transaction};
 use futures::FutureExt;
 
 use super::error::JobError;

@@ -1,6 +1,6 @@
 //! What can go wrong with a job as a whole.
 
-use eciton_engine::base::Error as EngineError;
+use eciton_engine::Error as EngineError;
 
 use crate::source::SourceError;
 use crate::spec::SpecError;

@@ -3,7 +3,7 @@
 //! A job may have millions of shards, and each process that works on it has an order of them: so it is kept as one bit
 //! a shard, and an order of blocks of consecutive ones, which lie near each other.
 
-use eciton_engine::base::entropy::Entropy;
+use eciton_engine::entropy::Entropy;
 
 /// Shards in a block, at most: one process does them one after the other.
 const BLOCK_MAX: u64 = 64;
@@ -157,7 +157,7 @@ impl Fresh {
 
 #[cfg(test)]
 mod tests {
-    use eciton_engine::base::entropy::SeededEntropy;
+    use eciton_engine::entropy::SeededEntropy;
 
     use super::*;
 

@@ -1,9 +1,8 @@
 //! From the rows of a shard to its results, whoever has computed the rows.
 
 use arrow::array::RecordBatch;
-use eciton_engine::base::Key;
-use eciton_engine::db::{Store, Transaction};
 use eciton_engine::merge::Operand;
+use eciton_engine::{Key, Store, Transaction};
 use tokio::runtime::Handle;
 
 use super::attempt::AttemptError;

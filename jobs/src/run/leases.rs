@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use parking_lot::Mutex;
 
 /// Shards of which somebody of one process has a lease, at most.

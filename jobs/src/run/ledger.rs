@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use eciton_engine::base::{Datum, Key};
-use eciton_engine::db::{Db, Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
+use eciton_engine::{
+    Datum, Db, Encoding, Key, ScanRange, Snapshot, Store, StoreSchema, Transaction,
+};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{
     FileChunk, JobPhase, JobSpec, JobState, Plan, Registry, ShardChunk, ShardState, SourceDoubt,

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_engine::base::Error as EngineError;
-use eciton_engine::db::{Store, StoreSchema};
+use eciton_engine::{Error as EngineError, Store, StoreSchema};
 use parking_lot::Mutex;
 
 use super::error::JobError;

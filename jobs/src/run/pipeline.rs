@@ -1,6 +1,6 @@
 //! What a job does to a shard, planned once.
 
-use eciton_engine::db::StoreSchema;
+use eciton_engine::StoreSchema;
 use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
 use eciton_proto::v1::{JobSpec, Scope};
 

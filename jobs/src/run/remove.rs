@@ -7,7 +7,7 @@
 //! rest. Whoever was killed in between left a job that is being removed: removing it again goes on, and so does
 //! submitting a job of its name. A job of few records that nobody works on goes in one transaction.
 
-use eciton_engine::db::{Db, Transaction};
+use eciton_engine::{Db, Transaction};
 use eciton_proto::v1::{JobPhase, JobState};
 use futures::FutureExt;
 

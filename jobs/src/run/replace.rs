@@ -5,7 +5,7 @@
 //! there is the old job with its results, or one that is being removed and whose results are gone, or the new one; the
 //! same call then goes on. Workers that still are at the old one commit nothing: they look for a job of its number.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::{JobPhase, JobState};
 use futures::FutureExt;
 

@@ -1,8 +1,7 @@
 //! Operands that a shard gave before it came to its end, on their way into a transaction.
 
-use eciton_engine::base::{Error, Key, Result};
-use eciton_engine::db::{Store, Transaction};
 use eciton_engine::merge::Operand;
+use eciton_engine::{Error, Key, Result, Store, Transaction};
 use tokio::runtime::Handle;
 
 /// Bytes of results that a worker keeps, so that a commit that lost can be tried again at once. More

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use eciton_engine::db::{Db, Transaction};
+use eciton_engine::{Db, Transaction};
 use eciton_proto::v1::{JobPhase, Outcome, ShardChunk};
 use futures::FutureExt;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::{JobPhase, JobState, Outcome};
 use futures::FutureExt;
 use parking_lot::Mutex;

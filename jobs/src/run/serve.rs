@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_engine::base::Action;
-use eciton_engine::db::Db;
+use eciton_engine::{Action, Db};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

@@ -22,9 +22,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::Key;
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
-use eciton_engine::db::{ScanRange, Transaction};
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::{Key, ScanRange, Transaction};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{JobState, Outcome, Session};
 use futures::FutureExt;

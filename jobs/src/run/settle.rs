@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eciton_engine::base::Key;
+use eciton_engine::Key;
 use eciton_engine::merge::Operand;
 use eciton_proto::v1::Outcome;
 

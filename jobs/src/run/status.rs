@@ -1,6 +1,6 @@
 //! How jobs stand.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::{Format, JobPhase, JobSpec, Outcome};
 use serde::Serialize;
 

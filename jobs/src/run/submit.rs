@@ -1,6 +1,6 @@
 //! Recording a job.
 
-use eciton_engine::db::{Db, StoreSchema, Transaction};
+use eciton_engine::{Db, StoreSchema, Transaction};
 use eciton_proto::v1::job_spec::{Sink, Step};
 use eciton_proto::v1::{JobPhase, JobSpec, JobState, SourceFile};
 use futures::FutureExt;

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::entropy::SystemEntropy;
+use eciton_engine::entropy::SystemEntropy;
 use eciton_proto::v1::{Outcome, ShardState};
 use parking_lot::Mutex;
 

@@ -5,9 +5,8 @@
 //! transaction that marks the shards, it always agrees with the marks. Looking at a job of a million shards thus reads
 //! one record.
 
-use eciton_engine::base::{Datum, Error, Key};
-use eciton_engine::db::{Db, Encoding, Snapshot, Store, StoreSchema, Transaction};
 use eciton_engine::merge::{Column, Kind, Operand, Operator, State, States, read};
+use eciton_engine::{Datum, Db, Encoding, Error, Key, Snapshot, Store, StoreSchema, Transaction};
 
 use super::error::JobError;
 use super::ledger::damaged;

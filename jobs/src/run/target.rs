@@ -11,8 +11,7 @@
 //! a decision rests on is read by the transaction that records the job, so of two that are submitted at the same time
 //! one comes first, and the other one finds it.
 
-use eciton_engine::base::Error as EngineError;
-use eciton_engine::db::{ScanRange, Store, Transaction};
+use eciton_engine::{Error as EngineError, ScanRange, Store, Transaction};
 use eciton_proto::limits::REASON_LEN_MAX;
 use eciton_proto::v1::{JobPhase, JobResults, JobState};
 use futures::FutureExt;

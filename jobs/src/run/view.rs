@@ -1,6 +1,6 @@
 //! How jobs stand, as messages: no more of it than was asked for.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::limits::{ERROR_LEN_MAX, FAILURES_SHOWN_MAX, PATH_LEN_MAX};
 use eciton_proto::v1::{
     JobCounts, JobPhase, JobState, JobStatus, JobView, ShardFailure, ShardUnit,

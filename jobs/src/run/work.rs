@@ -1,6 +1,6 @@
 //! Whether anybody works on a job, as far as its sessions tell.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 
 use super::error::JobError;
 use super::ledger::Ledger;

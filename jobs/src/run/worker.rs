@@ -5,9 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::clock::{Clock, SystemClock};
-use eciton_engine::base::{Action, Error as EngineError};
-use eciton_engine::db::Transaction;
+use eciton_engine::clock::{Clock, SystemClock};
+use eciton_engine::{Action, Error as EngineError, Transaction};
 use eciton_proto::v1::Outcome;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;

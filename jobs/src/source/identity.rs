@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eciton_engine::base::json::timestamp;
+use eciton_engine::json::timestamp;
 use eciton_proto::v1::SourceFile;
 use xxhash_rust::xxh3::Xxh3;
 

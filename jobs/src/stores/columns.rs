@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
-use eciton_engine::base::{Datum, Key};
-use eciton_engine::db::{ScanRange, Snapshot, Store};
 use eciton_engine::merge::Kind as MergeKind;
+use eciton_engine::{Datum, Key, ScanRange, Snapshot, Store};
 
 use super::error::QueryError;
 use super::record::{Cell, Layout, values};
@@ -248,7 +247,7 @@ impl Survey<'_> {
         let values = match values(self.store, self.layout, key, value) {
             Ok(values) => values,
             // It fails the query if the query reads it.
-            Err(eciton_engine::base::Error::Overflow { .. }) => return Ok(()),
+            Err(eciton_engine::Error::Overflow { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         if let Some(whole) = &values.whole {

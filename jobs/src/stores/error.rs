@@ -1,6 +1,6 @@
 //! Why a query over stores fails.
 
-use eciton_engine::base::Error as EngineError;
+use eciton_engine::Error as EngineError;
 
 use crate::names;
 use crate::transform::TransformError;

@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Like, Operator};
 use datafusion::scalar::ScalarValue;
-use eciton_engine::base::{Datum, Direction, Key};
-use eciton_engine::db::{ScanRange, Store};
+use eciton_engine::{Datum, Direction, Key, ScanRange, Store};
 
 use super::columns::{Columns, Kind, Origin};
 

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use eciton_engine::base::{Datum, Error, Key, Result};
-use eciton_engine::db::{Encoding, Store};
 use eciton_engine::merge::{self, Latest};
+use eciton_engine::{Datum, Encoding, Error, Key, Result, Store};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 

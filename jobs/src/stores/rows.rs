@@ -8,8 +8,7 @@ use arrow::array::{
     UInt64Builder,
 };
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, SchemaRef};
-use eciton_engine::base::{Datum, Key};
-use eciton_engine::db::{Scan, Store};
+use eciton_engine::{Datum, Key, Scan, Store};
 
 use super::columns::{Columns, FLOAT_INT_MAX, Kind, Origin};
 use super::error::QueryError;

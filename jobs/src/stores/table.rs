@@ -20,7 +20,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use eciton_engine::db::{Scan, Snapshot, Store};
+use eciton_engine::{Scan, Snapshot, Store};
 use futures::stream;
 
 use super::columns::Columns;

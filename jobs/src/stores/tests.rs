@@ -8,9 +8,7 @@
 )]
 
 use self::seeded::Draw;
-use eciton_engine::base::Datum;
-use eciton_engine::base::Key;
-use eciton_engine::db::{Db, Options, StoreSchema};
+use eciton_engine::{Datum, Db, Key, Options, StoreSchema};
 
 use super::{Format, QueryError, QueryOptions, Writer, query};
 

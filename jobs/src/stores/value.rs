@@ -6,8 +6,8 @@ use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use eciton_engine::base::Datum;
-use eciton_engine::base::json::timestamp;
+use eciton_engine::Datum;
+use eciton_engine::json::timestamp;
 
 use super::error::QueryError;
 

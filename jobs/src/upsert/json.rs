@@ -4,7 +4,7 @@ use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, LargeListArray, ListArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
-use eciton_engine::base::Datum;
+use eciton_engine::Datum;
 
 use crate::columns::{Column, Kind, ValueError};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use eciton_engine::db::{Encoding, StoreSchema};
 use eciton_engine::merge::Latest;
+use eciton_engine::{Encoding, StoreSchema};
 use eciton_proto::v1::UpsertSpec;
 
 use super::json;
@@ -44,7 +44,7 @@ pub enum PlanError {
     },
     /// The engine refused the store's columns.
     #[error(transparent)]
-    Store(#[from] eciton_engine::base::Error),
+    Store(#[from] eciton_engine::Error),
 }
 
 impl PlanError {

@@ -6,7 +6,7 @@ use arrow::array::{
     TimestampSecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
-use eciton_engine::base::Key;
+use eciton_engine::Key;
 use eciton_engine::merge::{self, Operand};
 use eciton_proto::v1::UpsertSpec;
 use proptest::prelude::*;

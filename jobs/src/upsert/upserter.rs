@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use eciton_engine::base::limits::{KEY_LEN_MAX, VALUE_LEN_MAX};
-use eciton_engine::base::{Key, KeyBuilder};
+use eciton_engine::limits::{KEY_LEN_MAX, VALUE_LEN_MAX};
 use eciton_engine::merge::{Latest, Operand, Ordinal};
+use eciton_engine::{Key, KeyBuilder};
 
 use super::json::{JsonColumn, Members};
 use super::plan::Inner;
@@ -39,7 +39,7 @@ pub enum UpsertError {
     },
     /// The engine refused a record.
     #[error(transparent)]
-    Operand(#[from] eciton_engine::base::Error),
+    Operand(#[from] eciton_engine::Error),
 }
 
 /// The records of one shard so far, of each key the last. Push batches; whenever it

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use eciton_engine::base::Position;
-use eciton_engine::db::{self, Options};
+use eciton_engine::{Db, Options, Position};
 use serde_json::{Value, json};
 
 use crate::cli::{Compressed, Global};
@@ -17,9 +16,9 @@ use crate::words::counted;
 /// Compacts the database.
 ///
 /// # Errors
-/// As [`db::Db::compact`].
+/// As [`Db::compact`].
 pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(), Failure> {
-    let work = async |db: db::Db| Ok(db.compact().await?);
+    let work = async |db: Db| Ok(db.compact().await?);
     let compacting = database::writing_as(global, Absent::Refuse, compressed, work);
     let outcome = Meter::spinner("compacting")
         .during(|| {}, compacting)
@@ -44,11 +43,11 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
 /// Adds a backup to `folder`.
 ///
 /// # Errors
-/// As [`db::backup`]; [`Failure::Work`] where a full look found damage that could not be copied again.
+/// As [`eciton_engine::backup`]; [`Failure::Work`] where a full look found damage that could not be copied again.
 pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result<(), Failure> {
     let path = settings::folder(global)?;
     let meter = Meter::new("backing up");
-    let taken = db::backup_folder(&path, folder, full, &meter.progress()).await;
+    let taken = eciton_engine::backup_folder(&path, folder, full, &meter.progress()).await;
     meter.finish();
     let taken = taken.map_err(database::with_hint)?;
     let damaged = taken.damaged.iter();
@@ -92,7 +91,7 @@ pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result
 /// Restores the newest backup in `folder`, or a position.
 ///
 /// # Errors
-/// As [`db::restore`].
+/// As [`eciton_engine::restore`].
 pub(super) async fn restore(
     global: &Global,
     folder: &Path,
@@ -101,7 +100,7 @@ pub(super) async fn restore(
     let path = settings::folder(global)?;
     let meter = Meter::new("restoring");
     let position = position.map(Position);
-    let restored = db::restore_folder(folder, &path, position, &meter.progress()).await;
+    let restored = eciton_engine::restore_folder(folder, &path, position, &meter.progress()).await;
     meter.finish();
     let restored = restored?;
     let json = json!({
@@ -121,7 +120,7 @@ pub(super) async fn restore(
 /// Publishes the database into `folder`.
 ///
 /// # Errors
-/// As [`db::publish`].
+/// As [`eciton_engine::publish`].
 pub(super) async fn publish(
     global: &Global,
     folder: &Path,
@@ -133,7 +132,7 @@ pub(super) async fn publish(
         compression: settings::compression(compressed)?,
         ..Options::default()
     };
-    let published = db::publish_folder(&path, folder, &options, &meter.progress()).await;
+    let published = eciton_engine::publish_folder(&path, folder, &options, &meter.progress()).await;
     meter.finish();
     let published = published.map_err(database::with_hint)?;
     let json = json!({

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use eciton_engine::db::{self, Db as Database, Info, VerifyReport};
+use eciton_engine::{Db as Database, Info, VerifyReport};
 use serde_json::{Value, json};
 
 use super::copies;
@@ -89,7 +89,7 @@ async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> 
     let meter = Meter::new("verifying");
     let (path, report) = match backups {
         Some(folder) => {
-            let report = db::verify_backup_folder(folder, &meter.progress()).await;
+            let report = eciton_engine::verify_backup_folder(folder, &meter.progress()).await;
             (folder.to_owned(), report)
         }
         None => {
@@ -97,9 +97,9 @@ async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> 
             let report = match settings::bucket(&path) {
                 Some(_) => {
                     let storage = database::storage(global).await?;
-                    db::verify(storage, &meter.progress()).await
+                    eciton_engine::verify(storage, &meter.progress()).await
                 }
-                None => db::verify_folder(&path, &meter.progress()).await,
+                None => eciton_engine::verify_folder(&path, &meter.progress()).await,
             };
             (path, report)
         }

@@ -5,9 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eciton_engine::base::Action;
-use eciton_engine::db::ScanRange;
 use eciton_engine::storage::{Created, Name, ObjectWriter, Storage};
+use eciton_engine::{Action, ScanRange};
 use eciton_jobs::stores::{self, QueryError, RecordBatch, Rows, Writer};
 use parking_lot::Mutex;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! `job ls|show|cancel|retry|rm`, here or over a peer.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_jobs::run::{self as jobs, JobError, JobStatus, Removal, Removed, Work};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use eciton_engine::base::Action;
+use eciton_engine::Action;
 use eciton_jobs::stores::{self, QueryError, QueryOptions, Rows, Writer, texts};
 
 use crate::cli::{Format, Global, Query};

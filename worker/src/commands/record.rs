@@ -2,8 +2,7 @@
 
 use std::io::{self, Read};
 
-use eciton_engine::base::{Error, Result as EngineResult};
-use eciton_engine::db::{Db, Encoding, Store, StoreSchema};
+use eciton_engine::{Db, Encoding, Error, Result as EngineResult, Store, StoreSchema};
 use serde_json::{Value, json};
 
 use crate::cli::{Get, Global, Put};
@@ -32,7 +31,7 @@ pub(super) async fn get(global: &Global, args: &Get) -> Result<(), Failure> {
     };
     let mut output = Output::new(global);
     if output.is_json() {
-        let record = eciton_engine::db::Record { key, value };
+        let record = eciton_engine::Record { key, value };
         output.line(&values::record_json(&store, &record, false)?)?;
     } else if !store.is_merged() && store.schema().encoding != Encoding::Json {
         output.bytes(&value)?;

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::Error;
-use eciton_engine::db::{Db, ScanRange};
+use eciton_engine::{Db, Error, ScanRange};
 use eciton_jobs::draft::looks_like_data;
 use eciton_jobs::run::{
     self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted, Work,

@@ -2,8 +2,7 @@
 
 use std::io::{self, Write};
 
-use eciton_engine::base::{Error, Key, Result as EngineResult};
-use eciton_engine::db::{Db, Record, ScanRange, Store};
+use eciton_engine::{Db, Error, Key, Record, Result as EngineResult, ScanRange, Store};
 use eciton_jobs::stores;
 use serde_json::json;
 

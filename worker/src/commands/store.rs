@@ -1,6 +1,6 @@
 //! `store ls|create|drop|stats`.
 
-use eciton_engine::db::{Db, Encoding, Store as StoreHandle, StoreSchema};
+use eciton_engine::{Db, Encoding, Store as StoreHandle, StoreSchema};
 use eciton_jobs::run as jobs;
 use serde_json::{Value, json};
 

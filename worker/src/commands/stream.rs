@@ -5,9 +5,8 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use eciton_engine::base::limits::STREAM_CHUNK_LEN_MAX;
-use eciton_engine::base::{Key, Position};
-use eciton_engine::db::{Db, Store, StreamWriter};
+use eciton_engine::limits::STREAM_CHUNK_LEN_MAX;
+use eciton_engine::{Db, Key, Position, Store, StreamWriter};
 use serde_json::{Value, json};
 
 use super::record::{refuse_system, tell_deleted, writable};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::Error;
+use eciton_engine::Error;
 use serde_json::json;
 
 use crate::cli::{Global, Up};

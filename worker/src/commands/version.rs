@@ -1,6 +1,6 @@
 //! `version`.
 
-use eciton_engine::db::FORMAT;
+use eciton_engine::FORMAT;
 use serde_json::json;
 
 use crate::cli::Global;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_jobs::run::{self as jobs, Leases, ServeOptions, Stop};
 
 use crate::cli::{Global, Worker};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, io};
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
 use eciton_engine::coord::redis::RedisOptions;
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 
 use super::member::Member;
 use super::news::{News, Who};

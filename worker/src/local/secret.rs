@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 
 /// The file, which is removed where this is dropped.
 pub(crate) struct Secret(PathBuf);

@@ -46,8 +46,7 @@ pub(crate) use server::{Listener, Serving};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eciton_engine::base::Action;
-use eciton_engine::db::Db;
+use eciton_engine::{Action, Db};
 use eciton_jobs::run::pull::PullDesk;
 use eciton_jobs::run::{JobError, Leases, Observer, Stop};
 use eciton_jobs::source::Reach;

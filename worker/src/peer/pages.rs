@@ -4,7 +4,7 @@
 //! or belongs to another filter, is told from one that an answer gave. It is no secret and needs none: it names what
 //! its holder may list anyway.
 
-use eciton_engine::base::checksum::checksum64;
+use eciton_engine::checksum::checksum64;
 use eciton_proto::limits::{JOB_NAME_LEN_MAX, PAGE_TOKEN_LEN_MAX};
 use tonic::Status;
 

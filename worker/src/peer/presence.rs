@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eciton_engine::base::limits::NOTE_LEN_MAX;
+use eciton_engine::limits::NOTE_LEN_MAX;
 use eciton_proto::limits::WORKER_LEN_MAX;
 use eciton_proto::prost::Message;
 use eciton_proto::prost::encoding::encoded_len_varint;

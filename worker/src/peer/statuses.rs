@@ -1,6 +1,6 @@
 //! Errors as gRPC tells them: `swarm.proto` says what each code means to the caller.
 
-use eciton_engine::base::Error;
+use eciton_engine::Error;
 use eciton_jobs::run::JobError;
 use tonic::{Code, Status};
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_engine::db::{Db, Options};
+use eciton_engine::{Db, Options};
 use eciton_jobs::run::{Leases, Stop};
 use eciton_jobs::source::Reach;
 use eciton_proto::limits::{WORKER_LEN_MAX, WORKERS_PAGE_MAX};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::{WORKER_TEXT_LEN_MAX, WORKERS_PAGE_DEFAULT, WORKERS_PAGE_MAX};
 use eciton_proto::v1::{
     ListWorkersRequest, ListWorkersResponse, Worker, WorkerInfo, WorkerJob, WorkerKind, WorkerState,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eciton_engine::coord::SharedCoordinator;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
-use eciton_engine::db::{Db, Environment, Mode, Options};
+use eciton_engine::{Db, Environment, Mode, Options};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::kill::{Random, seed};

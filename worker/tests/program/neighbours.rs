@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr};
 
-use eciton_engine::db::{Db, Options};
+use eciton_engine::{Db, Options};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Ended, Place, aggregation, measurements, upsert};

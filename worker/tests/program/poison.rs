@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use eciton_engine::base::Key;
-use eciton_engine::db::{Db, Options, ScanRange};
+use eciton_engine::{Db, Key, Options, ScanRange};
 use eciton_proto::prost::Message as _;
 use eciton_proto::v1::Session;
 use rustix::process::{Pid, Signal, kill_process};

@@ -5,8 +5,10 @@
 mod crates;
 mod features;
 mod glossary;
+mod insides;
 mod layout;
 mod links;
+mod paths;
 mod ranks;
 mod rules;
 mod sources;
@@ -31,6 +33,7 @@ pub(crate) fn run() -> Result<(), Failed> {
         .map_err(|cause| Failed(format!("{}: cannot be read: {cause}", root.display())))?;
     found.extend(text::check(&files));
     found.extend(ranks::check(&files));
+    found.extend(insides::check(&files));
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));
     found.extend(rules::check(&files));

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use eciton_engine::base::{Error, Key, KeyBuilder};
 use eciton_engine::coord::SharedCoordinator;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
-use eciton_engine::db::{
-    Db, Encoding, Environment, Mode, Options, ScanRange, Store, StoreSchema, Transaction,
-};
 use eciton_engine::merge::{self, Column, Kind, Operator, States};
+use eciton_engine::{
+    Db, Encoding, Environment, Error, Key, KeyBuilder, Mode, Options, ScanRange, Store,
+    StoreSchema, Transaction,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use super::child::wait_for_the_word;

@@ -12,9 +12,10 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use eciton_engine::base::{Key as EngineKey, KeyBuilder};
-use eciton_engine::db::Encoding;
-use eciton_engine::db::{Db, Options, ScanRange, Snapshot, Store, StoreSchema, Transaction};
+use eciton_engine::{
+    Db, Encoding, Key as EngineKey, KeyBuilder, Options, ScanRange, Snapshot, Store, StoreSchema,
+    Transaction,
+};
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
 use crate::engine::{Engine, Op, Order, Reader, Result, Session, Setup, text};

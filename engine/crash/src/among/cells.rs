@@ -4,12 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use eciton_engine::base::clock::SystemClock;
-use eciton_engine::base::entropy::SystemEntropy;
-use eciton_engine::base::{Bounds, Error, Result};
+use eciton_engine::clock::SystemClock;
 use eciton_engine::coord::SharedCoordinator;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
-use eciton_engine::db::{Db, Environment, Mode, Options};
+use eciton_engine::entropy::SystemEntropy;
+use eciton_engine::{Bounds, Db, Environment, Error, Mode, Options, Result};
 
 use crate::plan::{Id, writer_of};
 

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use eciton_engine::base::{Key, Result};
-use eciton_engine::db::{Db, ScanRange, Snapshot, Store, verify_folder};
+use eciton_engine::{Db, Key, Result, ScanRange, Snapshot, Store, verify_folder};
 
 use super::cells::{self, ACCOUNTS, OPENING_BALANCE, SETUP};
 use super::journal::now_ns;
@@ -36,7 +35,7 @@ pub struct Remains {
 /// and the slot.
 ///
 /// # Errors
-/// As [`Db::open`] and [`Transaction::commit`](eciton_engine::db::Transaction::commit).
+/// As [`Db::open`] and [`Transaction::commit`](eciton_engine::Transaction::commit).
 pub async fn set_up(folder: &Path) -> Result<(u64, u64, u64)> {
     let from_ns = now_ns();
     let db = Db::open(folder, cells::options_alone()).await?;

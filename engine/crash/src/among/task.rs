@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use eciton_engine::base::{Error, Result};
-use eciton_engine::db::{Db, Settled, Snapshot, Transaction};
 use eciton_engine::merge::States;
+use eciton_engine::{Db, Error, Result, Settled, Snapshot, Transaction};
 
 use super::cells::{
     self, ACCOUNTS, COUNTERS, LISTS, LISTS_NS, LONG_LEN, LONG_REGISTERS, OPENING_BALANCE, REGISTERS,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eciton_engine::base::{Error, Result};
+use eciton_engine::{Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::cells;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use eciton_engine::db::Transaction;
+use eciton_engine::Transaction;
 use eciton_proto::limits::{ERROR_LEN_MAX, ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
 use eciton_proto::v1::{
     CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, Compression, Format, JobPhase,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
-use eciton_engine::db::Db;
+use eciton_engine::Db;
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::{PULL_JOBS_MAX, PULL_TASKS_MAX, PULL_WAIT_MS_MAX, RESPONSE_LEN_MAX};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{

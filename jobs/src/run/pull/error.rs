@@ -31,8 +31,8 @@ pub enum PullError {
     Job(#[from] JobError),
 }
 
-impl From<eciton_engine::base::Error> for PullError {
-    fn from(error: eciton_engine::base::Error) -> PullError {
+impl From<eciton_engine::Error> for PullError {
+    fn from(error: eciton_engine::Error) -> PullError {
         PullError::Job(error.into())
     }
 }

@@ -4,7 +4,7 @@
 //! of the database ([`LeaseKey`]), which its workers read and programs do not: so whoever brings a token was given it by
 //! some worker of this database, and cannot make one for another shard.
 
-use eciton_engine::base::entropy::{Entropy as _, SystemEntropy};
+use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::LEASE_TOKEN_LEN_MAX;
 use ring::hmac;
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use eciton_engine::base::Datum;
-use eciton_engine::db::{Db, ScanRange};
+use eciton_engine::{Datum, Db, ScanRange};
 use serde_json::{Map, Value};
 
 use super::queries::{Dice, query, table};
@@ -202,7 +201,7 @@ async fn run_job(table: &Table, sql: &str, how: How) -> Result<(bool, Vec<Value>
     let stores = db.stores().await.unwrap();
     let left: Vec<&str> = stores
         .iter()
-        .map(eciton_engine::db::Store::name)
+        .map(eciton_engine::Store::name)
         .filter(|name| name.starts_with("_answer"))
         .collect();
     assert!(left.is_empty(), "{left:?} are left");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::{JobAge, JobState};
 
 use super::support::*;

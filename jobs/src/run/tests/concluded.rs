@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eciton_engine::base::Key;
 use eciton_engine::coord::Board;
-use eciton_engine::db::{Db, Environment, ScanRange, StoreSchema};
 use eciton_engine::storage::MemoryStorage;
+use eciton_engine::{Db, Environment, Key, ScanRange, StoreSchema};
 use eciton_proto::v1::job_spec::Step;
 use eciton_proto::v1::{PullRequest, Scope};
 

@@ -1,4 +1,4 @@
-use eciton_engine::base::entropy::SeededEntropy;
+use eciton_engine::entropy::SeededEntropy;
 use eciton_engine::storage::MemoryStorage;
 use std::fmt::Write as _;
 use std::time::Duration;

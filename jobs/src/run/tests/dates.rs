@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use eciton_engine::base::{Datum, Key};
-use eciton_engine::db::Db;
+use eciton_engine::{Datum, Db, Key};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::Plan;
 
@@ -79,9 +78,7 @@ async fn results(jobs: &[(&str, &str)], is_of_before: bool) -> String {
             }
             continue;
         }
-        let mut scan = db
-            .snapshot()
-            .scan(&store, &eciton_engine::db::ScanRange::all());
+        let mut scan = db.snapshot().scan(&store, &eciton_engine::ScanRange::all());
         while let Some(record) = scan.next().await.unwrap() {
             let value = String::from_utf8(record.value.to_vec()).unwrap();
             writeln!(all, "{} {value}", record.key).unwrap();

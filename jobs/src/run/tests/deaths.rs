@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::{JobPhase, JobState, Session};
 
 use super::support::*;

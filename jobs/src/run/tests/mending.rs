@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use eciton_engine::base::Action;
+use eciton_engine::Action;
 use parquet::arrow::ArrowWriter;
 
 use super::support::*;

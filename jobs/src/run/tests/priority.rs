@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::v1::PullRequest;
 use parking_lot::Mutex;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_proto::limits::{PULL_JOBS_MAX, PULL_TASKS_MAX, RENEW_LEASES_MAX, ROWS_CHUNK_LEN_MAX};
 use eciton_proto::v1::task_spec::Read;
 use eciton_proto::v1::{
@@ -480,7 +480,7 @@ async fn a_row_that_no_store_takes_fails_its_shard() {
     let (_place, db, _) = submitted(400, "").await;
     let desk = desk(&db, &Leases::new());
     let task = one(&desk).await;
-    let long = "x".repeat(eciton_engine::base::limits::KEY_LEN_MAX + 1);
+    let long = "x".repeat(eciton_engine::limits::KEY_LEN_MAX + 1);
     let rows = json(&[("AA".into(), 1), (long, 2), ("B6".into(), 3)]);
     let refused = send(&desk, &task.token, RowsFormat::JsonLines, &rows, 3)
         .await

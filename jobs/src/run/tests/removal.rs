@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use eciton_engine::base::Key;
-use eciton_engine::db::{Db, ScanRange, StoreSchema};
+use eciton_engine::{Db, Key, ScanRange, StoreSchema};
 use eciton_proto::v1::{Outcome, ShardState};
 
 use super::support::*;

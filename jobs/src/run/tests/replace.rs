@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 
 use super::support::*;
 use crate::run::ledger::Ledger;

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_engine::base::Key;
-use eciton_engine::base::limits::VALUE_LEN_MAX;
-use eciton_engine::db::StoreSchema;
+use eciton_engine::limits::VALUE_LEN_MAX;
+use eciton_engine::{Key, StoreSchema};
 use parking_lot::Mutex;
 
 use super::support::*;
@@ -565,7 +564,7 @@ async fn events_tell_the_whole_story() {
 #[test]
 fn futures_can_be_sent() {
     fn sendable<F: Future + Send>(_: impl FnOnce() -> F) {}
-    let db = || -> &'static eciton_engine::db::Db { unreachable!() };
+    let db = || -> &'static eciton_engine::Db { unreachable!() };
     let job = || -> &'static crate::spec::JobFile { unreachable!() };
     sendable(|| submit(db(), job()));
     sendable(|| run(db(), "x", options(1)));

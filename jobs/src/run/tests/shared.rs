@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eciton_engine::coord::{Board, Bus, SharedCoordinator, Silence};
-use eciton_engine::db::{Db, Environment, Mode, Options};
 use eciton_engine::storage::MemoryStorage;
+use eciton_engine::{Db, Environment, Mode, Options};
 
 use super::support::*;
 use crate::run::{End, Event, Observer, RunOptions, run, submit};

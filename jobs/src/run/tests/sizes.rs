@@ -1,6 +1,6 @@
 //! What is kept of the shards of large jobs.
 
-use eciton_engine::base::entropy::{Entropy, SeededEntropy};
+use eciton_engine::entropy::{Entropy, SeededEntropy};
 use eciton_proto::v1::{Outcome, ShardState};
 
 use super::support::*;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use eciton_engine::Environment;
 use eciton_engine::coord::{Board, Bus};
-use eciton_engine::db::Environment;
 use eciton_engine::storage::MemoryStorage;
 use eciton_proto::v1::{PullRequest, RowsFormat};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use eciton_engine::Environment;
 use eciton_engine::coord::Board;
-use eciton_engine::db::Environment;
 use eciton_engine::storage::MemoryStorage;
 
 use super::shared::process;

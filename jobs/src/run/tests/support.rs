@@ -4,10 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_engine::base::Result as EngineResult;
-use eciton_engine::db::{Db, Environment, Options, ScanRange};
-use eciton_engine::merge;
 use eciton_engine::storage::MemoryStorage;
+use eciton_engine::{Db, Environment, Options, Result as EngineResult, ScanRange, merge};
 use tempfile::TempDir;
 
 use crate::run::{Event, JobReport, Observer, RunOptions, Stop, run, submit};

@@ -1,7 +1,6 @@
 //! Jobs that another version recorded.
 
-use eciton_engine::base::Key;
-use eciton_engine::db::Db;
+use eciton_engine::{Db, Key};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::{JobSpec, JobState};
 use xxhash_rust::xxh3::xxh3_128;

@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use eciton_engine::base::Datum;
+use eciton_engine::Datum;
 use serde_json::Value;
 
 use crate::columns::Kind;
