@@ -10,7 +10,7 @@
 //! - `lead`: lets those run, and commits them in one slot.
 //! - `upkeep`: folds what has been committed, in the background.
 //! - `background`: waits for what runs there.
-//! - `space`: collects what nothing refers to, and compacts.
+//! - `space`: collects what nothing refers to, and compacts; `spent` says when that is due.
 
 mod background;
 mod chain;
@@ -19,6 +19,7 @@ mod draft;
 mod judge;
 mod lead;
 mod space;
+mod spent;
 mod submit;
 mod turns;
 mod upkeep;

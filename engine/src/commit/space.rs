@@ -2,16 +2,15 @@
 //! compacts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::channel::oneshot;
 
 use super::draft::Draft;
 use super::upkeep::{MERGER, MERGER_MS, Upkeep};
-use crate::base::limits::{COLLECT_FACTOR, COLLECT_FOLDS, COMPACT_TRIES_MAX};
+use crate::base::limits::COMPACT_TRIES_MAX;
 use crate::base::{Error, ManifestId, Mutant, Position, Result, TxId};
 use crate::coord::{ReadSet, Writes};
-use crate::fold::{CollectOutcome, Compaction, FoldOutcome, FoldPoint, Folder, Keep, Scope};
+use crate::fold::{CollectOutcome, Compaction, FoldOutcome, FoldPoint, Keep, Scope};
 
 /// How often a collect record is tried that reads a state too old to be judged.
 const RECORD_TRIES_MAX: u32 = 10;
@@ -24,48 +23,6 @@ pub struct CompactOutcome {
     pub fold: FoldOutcome,
     /// What was deleted afterwards.
     pub collected: CollectOutcome,
-}
-
-/// How much folds have left behind since the last collection.
-pub(super) struct Spent {
-    len: AtomicU64,
-    folds: AtomicU64,
-    len_max: u64,
-    folds_max: u64,
-}
-
-impl Spent {
-    /// Where one process alone writes, the first fold is followed by a collection in any case: an earlier
-    /// process may have left something.
-    pub(super) fn new(folder: &Folder, fold_len_min: usize) -> Spent {
-        let len_max = (fold_len_min as u64).saturating_mul(COLLECT_FACTOR);
-        Spent {
-            len: AtomicU64::new(if folder.shared { 0 } else { len_max }),
-            folds: AtomicU64::new(0),
-            len_max,
-            folds_max: if folder.shared {
-                COLLECT_FOLDS
-            } else {
-                u64::MAX
-            },
-        }
-    }
-
-    /// A fold has written, replaced and folded so many bytes.
-    pub(super) fn add(&self, len: u64) {
-        self.len.fetch_add(len, Ordering::Relaxed);
-        self.folds.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn is_due(&self) -> bool {
-        let folds = self.folds.load(Ordering::Relaxed);
-        folds >= self.folds_max || self.len.load(Ordering::Relaxed) >= self.len_max
-    }
-
-    fn reset(&self) {
-        self.len.store(0, Ordering::Relaxed);
-        self.folds.store(0, Ordering::Relaxed);
-    }
 }
 
 impl Upkeep {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::background::Background;
-use super::space::Spent;
+use super::spent::Spent;
 use super::submit::Committer;
 use super::turns::{Call, Ticket, Turn};
 use crate::base::clock::Clock;

@@ -56,11 +56,6 @@ pub enum Writes {
 }
 
 impl Writes {
-    /// Bytes that they take in a record, at most.
-    pub fn len(&self) -> usize {
-        super::wire::writes_len(self)
-    }
-
     /// Whether nothing is written.
     pub fn is_empty(&self) -> bool {
         match self {

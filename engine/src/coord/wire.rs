@@ -150,8 +150,15 @@ fn count(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
     Ok(count)
 }
 
+impl Writes {
+    /// Bytes that they take in a record, at most.
+    pub fn len(&self) -> usize {
+        writes_len(self)
+    }
+}
+
 /// Bytes that the writes take in a record, at most.
-pub(super) fn writes_len(writes: &Writes) -> usize {
+fn writes_len(writes: &Writes) -> usize {
     const RECORD_HEAD_LEN: usize = 64;
     const RUN_HEAD_LEN: usize = 128;
     let len = match writes {

@@ -5,6 +5,7 @@
 //! says in `INSTANCE` where its log ended.) A copy that was cut to what counts, and a restored or published one, may
 //! begin anywhere; so what lies before their oldest manifest is not missed either.
 
+use super::reached::Reached;
 use super::verify::Verifier;
 use crate::base::{FloorId, Generation, ManifestId, Position, Result};
 use crate::fold::Manifest;
@@ -13,16 +14,6 @@ use crate::storage::{Medium, Name};
 
 /// Missing objects that follow each other and are told one by one.
 const TOLD_MAX: u64 = 16;
-
-/// How far the log was read, or has been folded.
-#[derive(Clone, Copy)]
-pub(super) struct Reached {
-    pub(super) last: Position,
-    /// The generation of the slot after it.
-    pub(super) generation: Generation,
-    /// Whether slots stand there in files of their own.
-    pub(super) is_single: bool,
-}
 
 impl Verifier<'_> {
     /// Names objects that are missing.

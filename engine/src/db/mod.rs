@@ -34,6 +34,7 @@ mod options;
 mod places;
 mod progress;
 mod publish;
+mod reached;
 mod retry;
 #[cfg(test)]
 mod stream_damage;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::gaps::Reached;
 use super::instance::Instance;
 use super::options::Environment;
 use super::progress::{Meter, OnProgress};
+use super::reached::Reached;
 use super::{Options, create, open};
 use crate::base::limits::{MANIFEST_LEN_MAX, RELOADS_MAX, SECTOR_LEN};
 use crate::base::{Error, FloorId, Generation, ManifestId, Position, Result, RunRef, SegmentId};

@@ -4,8 +4,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::cursor::Direction;
 use super::view::TablePart;
+use super::walk_direction::WalkDirection;
 use crate::base::{Op, Position};
 use crate::coord::KeyRange;
 
@@ -26,7 +26,7 @@ struct Rest {
     part: TablePart,
     at: Position,
     range: KeyRange,
-    direction: Direction,
+    direction: WalkDirection,
     count: usize,
 }
 
@@ -35,7 +35,7 @@ impl Batch {
     pub(super) fn of_sorted(
         own: Vec<(Bytes, Op)>,
         range: &KeyRange,
-        direction: Direction,
+        direction: WalkDirection,
     ) -> Batch {
         debug_assert!(
             own.is_sorted_by(|(a, _), (b, _)| a < b),
@@ -44,7 +44,7 @@ impl Batch {
         );
         let mut pairs = own;
         pairs.retain(|(key, _)| range.contains(key));
-        if direction == Direction::Reverse {
+        if direction == WalkDirection::Reverse {
             pairs.reverse();
         }
         Batch {
@@ -59,7 +59,7 @@ impl Batch {
         part: TablePart,
         at: Position,
         range: &KeyRange,
-        direction: Direction,
+        direction: WalkDirection,
     ) -> Batch {
         let rest = Rest {
             part,
@@ -103,7 +103,7 @@ impl Batch {
             return;
         };
         let last = self.pairs.last().map(|(key, _)| key.clone());
-        let reverse = rest.direction == Direction::Reverse;
+        let reverse = rest.direction == WalkDirection::Reverse;
         let mut from = Bound::Included(&rest.range.from[..]);
         let mut to = rest.range.end_bound();
         if let Some(last) = &last {

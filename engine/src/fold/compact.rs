@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::claims::Claim;
 use super::dropped::Gone;
-use super::folder::{FoldOutcome, FoldPoint, Folder};
+use super::folder::{FoldPoint, Folder};
+use super::folding::FoldOutcome;
 use super::inline::inline_limits;
 use super::manifest::{Manifest, RunEntry};
 use super::publish::{Fold, Piece};

@@ -8,18 +8,10 @@ use bytes::Bytes;
 use super::batch::Batch;
 use super::ops::flatten;
 use super::view::Layer;
+use super::walk_direction::WalkDirection;
 use crate::base::{Op, Position, Result};
 use crate::coord::KeyRange;
 use crate::tree::{self, OpKind};
-
-/// Which way a walk goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the smallest key on.
-    Forward,
-    /// From the largest key on.
-    Reverse,
-}
 
 /// Walks the keys of a range, each with the one write that does what all layers together do to it.
 ///
@@ -34,7 +26,7 @@ pub enum Direction {
 pub struct ViewCursor {
     /// Newest first.
     sources: Vec<Source>,
-    direction: Direction,
+    direction: WalkDirection,
     begun: bool,
     /// `None` before the first key and behind the last.
     here: Option<Here>,
@@ -79,7 +71,7 @@ impl ViewCursor {
         layers: &[Layer],
         at: Position,
         range: &KeyRange,
-        direction: Direction,
+        direction: WalkDirection,
     ) -> Result<ViewCursor> {
         let mut sources = Vec::with_capacity(layers.len() + 1);
         if !own.is_empty() {
@@ -176,8 +168,8 @@ impl ViewCursor {
     #[inline]
     fn order(&self, a: &[u8], b: &[u8]) -> Ordering {
         match self.direction {
-            Direction::Forward => a.cmp(b),
-            Direction::Reverse => b.cmp(a),
+            WalkDirection::Forward => a.cmp(b),
+            WalkDirection::Reverse => b.cmp(a),
         }
     }
 
@@ -383,7 +375,7 @@ impl Source {
 struct RunSource {
     cursor: tree::Cursor,
     range: KeyRange,
-    direction: Direction,
+    direction: WalkDirection,
     /// Whether all that is left of the leaf lies in the range: then no key of it has to be looked at.
     whole_leaf: bool,
     inside: bool,
@@ -393,13 +385,13 @@ impl RunSource {
     async fn open(
         run: Arc<tree::Run>,
         range: &KeyRange,
-        direction: Direction,
+        direction: WalkDirection,
     ) -> Result<RunSource> {
         let mut cursor = tree::Cursor::new(run);
         match direction {
-            Direction::Forward => cursor.seek(&range.from).await?,
-            Direction::Reverse if range.to.is_empty() => cursor.last().await?,
-            Direction::Reverse => cursor.seek_back(&range.to, false).await?,
+            WalkDirection::Forward => cursor.seek(&range.from).await?,
+            WalkDirection::Reverse if range.to.is_empty() => cursor.last().await?,
+            WalkDirection::Reverse => cursor.seek_back(&range.to, false).await?,
         };
         let mut source = RunSource {
             cursor,
@@ -415,10 +407,10 @@ impl RunSource {
     fn enter_leaf(&mut self) {
         let cursor = &self.cursor;
         self.whole_leaf = match self.direction {
-            Direction::Forward => {
+            WalkDirection::Forward => {
                 self.range.to.is_empty() || cursor.leaf_ends_before(&self.range.to)
             }
-            Direction::Reverse => cursor.leaf_begins_at_or_after(&self.range.from),
+            WalkDirection::Reverse => cursor.leaf_begins_at_or_after(&self.range.from),
         };
         self.look();
     }
@@ -437,8 +429,8 @@ impl RunSource {
     #[inline]
     fn step_in_leaf(&mut self) -> bool {
         let moved = match self.direction {
-            Direction::Forward => self.cursor.next_in_leaf(),
-            Direction::Reverse => self.cursor.prev_in_leaf(),
+            WalkDirection::Forward => self.cursor.next_in_leaf(),
+            WalkDirection::Reverse => self.cursor.prev_in_leaf(),
         };
         if moved && !self.whole_leaf {
             self.look();
@@ -451,8 +443,8 @@ impl RunSource {
             return Ok(());
         }
         match self.direction {
-            Direction::Forward => self.cursor.next().await?,
-            Direction::Reverse => self.cursor.prev().await?,
+            WalkDirection::Forward => self.cursor.next().await?,
+            WalkDirection::Reverse => self.cursor.prev().await?,
         };
         self.enter_leaf();
         Ok(())

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::cursor::{Direction, ViewCursor};
+use super::cursor::ViewCursor;
 use super::view::View;
+use super::walk_direction::WalkDirection;
 use crate::base::limits::STORE_PREFIX_LEN;
 use crate::base::{Datum, Key, Position, Result, StoreId};
 use crate::coord::KeyRange;
@@ -49,7 +50,7 @@ impl Gone {
             to: full_key(CATALOG, &prefix.prefix_end()),
         };
         let layers = &view.layers;
-        let direction = Direction::Forward;
+        let direction = WalkDirection::Forward;
         let mut cursor = ViewCursor::open(Vec::new(), layers, at, &marks, direction).await?;
         let mut stores = BTreeSet::new();
         while cursor.advance_alive().await? {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::cursor::{Direction, ViewCursor};
+use super::cursor::ViewCursor;
 use super::dropped::{CATALOG, CATALOG_STORE, full_key, store_of};
 use super::view::View;
+use super::walk_direction::WalkDirection;
 use crate::base::limits::VALUE_INLINE_LEN_DEFAULT;
 use crate::base::{Datum, Error, Key, Op, Position, Result, StoreId};
 use crate::coord::KeyRange;
@@ -52,7 +53,8 @@ pub(super) async fn inline_limits(view: &View, at: Position) -> Result<InlineLim
         to: full_key(CATALOG, &prefix.prefix_end()),
     };
     let layers = &view.layers;
-    let mut cursor = ViewCursor::open(Vec::new(), layers, at, &range, Direction::Forward).await?;
+    let mut cursor =
+        ViewCursor::open(Vec::new(), layers, at, &range, WalkDirection::Forward).await?;
     let mut limits = InlineLimits::default();
     while let Some((_, op)) = cursor.next().await? {
         let Op::Put(bytes) = op else {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Kind, Operand, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX, State};
+use super::{BoundedSet, Kind, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX, State};
 use crate::base::{Error, Result};
 
 /// A column of a merged store, as the store's schema records it.
@@ -70,6 +70,14 @@ impl Column {
         self.operator.output(self.input)
     }
 
+    /// The state of no row of this column, which values can be added to.
+    pub fn empty_state(&self) -> State {
+        match self.operator {
+            Operator::CollectSet => State::CollectSet(BoundedSet::new(self.parameter)),
+            operator => State::new(operator),
+        }
+    }
+
     /// Whether the state belongs into this column.
     pub fn accepts(&self, state: &State) -> bool {
         let kind_agrees = match (self.input, state.kind()) {
@@ -120,44 +128,9 @@ impl fmt::Display for Column {
     }
 }
 
-/// Checks that an operand belongs into a store with these columns. What passes never becomes a
-/// mismatch with what passed earlier, where no column is of kind [`Kind::Any`] but those of operators that take
-/// [every kind](super::Inputs::Values).
-///
-/// # Errors
-/// [`Error::Invalid`] naming the first column that does not fit.
-pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
-    let states = operand.states()?;
-    if states.len() != columns.len() {
-        return Err(Error::Invalid(format!(
-            "the operand has {} columns, the store has {}",
-            states.len(),
-            columns.len()
-        )));
-    }
-    match columns
-        .iter()
-        .zip(states.iter())
-        .find(|(column, state)| !column.accepts(state))
-    {
-        None => Ok(()),
-        Some((column, state)) => {
-            let operator = state.operator().map_or("mismatch", Operator::name);
-            let kind = state.kind().unwrap_or(Kind::Any);
-            Err(Error::Invalid(format!(
-                "the operand holds {operator}({kind}) for the column `{column}`"
-            )))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn operand(states: &[State]) -> Operand {
-        Operand::new(states).unwrap()
-    }
 
     #[test]
     fn operators_are_held_to_their_kinds() {
@@ -166,30 +139,5 @@ mod tests {
         let error = Column::new("x", Operator::Sum, Kind::Str).unwrap_err();
         let expected = "invalid: column `x`: sum does not take values of kind string";
         assert_eq!(error.to_string(), expected);
-    }
-
-    #[test]
-    fn operands_are_held_to_the_columns() {
-        let sum = Column::new("x", Operator::Sum, Kind::Int).unwrap();
-        let max = Column::new("m", Operator::Max, Kind::Decimal { scale: 2 }).unwrap();
-        let columns = [sum, max];
-        let mut states = [State::new(Operator::Sum), State::new(Operator::Max)];
-        assert!(check(&columns, &operand(&states)).is_ok(), "of no value");
-        states[0].add_i64(1);
-        states[1]
-            .add(&crate::base::Datum::Decimal {
-                unscaled: 120,
-                scale: 2,
-            })
-            .unwrap();
-        assert!(check(&columns, &operand(&states)).is_ok());
-        assert!(check(&columns, &operand(&states[..1])).is_err());
-        states[0] = State::new(Operator::Sum);
-        states[0].add_f64(1.0);
-        let error = check(&columns, &operand(&states)).unwrap_err();
-        let expected = "invalid: the operand holds sum(float) for the column `x = sum(int)`";
-        assert_eq!(error.to_string(), expected);
-        states[0] = State::Mismatch;
-        assert!(check(&columns, &operand(&states)).is_err());
     }
 }

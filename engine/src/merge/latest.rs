@@ -5,8 +5,6 @@
 //! only column is a `latest` reads as a store of plain values.
 
 use super::wire::{Reader, put_bytes, put_varint};
-use super::{Column, Kind, Operand, Operator, State};
-use crate::base::Result;
 
 /// Where a version stands among the versions of its record; the largest one is the latest.
 ///
@@ -97,28 +95,6 @@ impl Latest {
             }
             _ => None,
         }
-    }
-
-    /// The columns of a store of whole records.
-    ///
-    /// # Errors
-    /// None in practice, since the column is well formed.
-    pub fn columns() -> Result<Vec<Column>> {
-        Ok(vec![Column::new("value", Operator::Latest, Kind::Any)?])
-    }
-
-    /// Whether a store with these columns reads as one of plain values.
-    pub fn is_only(columns: &[Column]) -> bool {
-        matches!(columns, [column] if column.operator == Operator::Latest)
-    }
-
-    /// This version as what a job merges into such a store, and, [put](Ordinal::ZERO) instead of
-    /// merged, as what a person puts there.
-    ///
-    /// # Errors
-    /// None in practice, since there is one column.
-    pub fn into_operand(self) -> Result<Operand> {
-        Operand::new(&[State::Latest(self)])
     }
 }
 

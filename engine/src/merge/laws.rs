@@ -78,7 +78,7 @@ fn column_of(operator: Operator) -> Column {
 }
 
 fn state_of(operator: Operator, values: &[Datum]) -> State {
-    let mut state = State::of_column(&column_of(operator));
+    let mut state = column_of(operator).empty_state();
     for value in values {
         state.add(value).unwrap();
     }

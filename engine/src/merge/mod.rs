@@ -71,6 +71,7 @@ mod read;
 mod state;
 mod states;
 mod sum;
+mod whole_records;
 mod wire;
 
 #[cfg(test)]
@@ -79,7 +80,7 @@ mod laws;
 pub use average::Average;
 pub use bits::Bits;
 pub use bounded_set::{BoundedSet, SET_LEN_MAX};
-pub use column::{Column, check};
+pub use column::Column;
 pub use decimal_sum::DecimalSum;
 pub use distinct::Distinct;
 use double_double::DoubleDouble;
@@ -88,12 +89,13 @@ pub use extreme::Extreme;
 pub use float_sum::FloatSum;
 pub use kind::Kind;
 pub use latest::{Latest, Ordinal};
-pub use operand::Operand;
+pub use operand::{Operand, check};
 pub use operator::{Inputs, Law, NoRow, OPERATORS, Operator, OperatorInfo, Parameter, Shows};
 pub use quantiles::{QUANTILE_PARTS, Quantiles};
 pub use ranked::Ranked;
 pub use read::{read, read_json};
 pub use state::State;
+use state::encode;
 pub use states::{States, merge};
 pub use sum::Sum;
 

@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 
-use super::states::encode;
-use super::{COLUMNS_MAX, State, States};
+use super::{COLUMNS_MAX, Column, Kind, Operator, State, States, encode};
 use crate::base::{Error, Result};
 
 /// Bytes that most states take at most.
 const STATE_LEN_USUAL: usize = 24;
 
 /// The encoded states of all columns of one record: what a transaction merges. It is always well
-/// formed; whether it fits a store is for [`check`](super::check) to say.
+/// formed; whether it fits a store is for [`check`] to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operand(Bytes);
 
@@ -65,6 +64,47 @@ impl Operand {
     }
 }
 
+impl States {
+    /// The operand that carries these states.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] of no column, [`Error::Limit`] beyond [`COLUMNS_MAX`] columns.
+    pub fn to_operand(&self) -> Result<Operand> {
+        Operand::new(self)
+    }
+}
+
+/// Checks that an operand belongs into a store with these columns. What passes never becomes a
+/// mismatch with what passed earlier, where no column is of kind [`Kind::Any`] but those of operators that take
+/// [every kind](super::Inputs::Values).
+///
+/// # Errors
+/// [`Error::Invalid`] naming the first column that does not fit.
+pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
+    let states = operand.states()?;
+    if states.len() != columns.len() {
+        return Err(Error::Invalid(format!(
+            "the operand has {} columns, the store has {}",
+            states.len(),
+            columns.len()
+        )));
+    }
+    match columns
+        .iter()
+        .zip(states.iter())
+        .find(|(column, state)| !column.accepts(state))
+    {
+        None => Ok(()),
+        Some((column, state)) => {
+            let operator = state.operator().map_or("mismatch", Operator::name);
+            let kind = state.kind().unwrap_or(Kind::Any);
+            Err(Error::Invalid(format!(
+                "the operand holds {operator}({kind}) for the column `{column}`"
+            )))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +128,34 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    fn operand(states: &[State]) -> Operand {
+        Operand::new(states).unwrap()
+    }
+
+    #[test]
+    fn operands_are_held_to_the_columns() {
+        let sum = Column::new("x", Operator::Sum, Kind::Int).unwrap();
+        let max = Column::new("m", Operator::Max, Kind::Decimal { scale: 2 }).unwrap();
+        let columns = [sum, max];
+        let mut states = [State::new(Operator::Sum), State::new(Operator::Max)];
+        assert!(check(&columns, &operand(&states)).is_ok(), "of no value");
+        states[0].add_i64(1);
+        states[1]
+            .add(&crate::base::Datum::Decimal {
+                unscaled: 120,
+                scale: 2,
+            })
+            .unwrap();
+        assert!(check(&columns, &operand(&states)).is_ok());
+        assert!(check(&columns, &operand(&states[..1])).is_err());
+        states[0] = State::new(Operator::Sum);
+        states[0].add_f64(1.0);
+        let error = check(&columns, &operand(&states)).unwrap_err();
+        let expected = "invalid: the operand holds sum(float) for the column `x = sum(int)`";
+        assert_eq!(error.to_string(), expected);
+        states[0] = State::Mismatch;
+        assert!(check(&columns, &operand(&states)).is_err());
     }
 }

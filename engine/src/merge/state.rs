@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::wire::{Reader, put_varint};
 use super::{
-    Average, Bits, BoundedSet, Column, Distinct, Extreme, FloatSum, Kind, Latest, Operator,
-    Ordinal, Quantiles, Ranked, Sum,
+    Average, Bits, BoundedSet, Distinct, Extreme, FloatSum, Kind, Latest, Operator, Ordinal,
+    Quantiles, Ranked, Sum,
 };
 use crate::base::key::{encode_f64, encode_i64, encode_u64};
 use crate::base::{Datum, Direction, Error, KeyBuilder, Result};
@@ -76,14 +76,6 @@ impl State {
             Operator::CollectSet => State::CollectSet(BoundedSet::default()),
             Operator::ApproxDistinct => State::ApproxDistinct(Distinct::default()),
             Operator::ApproxQuantile => State::ApproxQuantile(Quantiles::default()),
-        }
-    }
-
-    /// The state of no row of a column, which values can be added to.
-    pub fn of_column(column: &Column) -> State {
-        match column.operator {
-            Operator::CollectSet => State::CollectSet(BoundedSet::new(column.parameter)),
-            operator => State::new(operator),
         }
     }
 
@@ -405,5 +397,13 @@ impl State {
             Operator::ApproxDistinct => Distinct::decode(reader).map(State::ApproxDistinct),
             Operator::ApproxQuantile => Quantiles::decode(reader).map(State::ApproxQuantile),
         }
+    }
+}
+
+/// Adds the record of these states to `out`.
+pub(super) fn encode(states: &[State], out: &mut Vec<u8>) {
+    put_varint(states.len() as u128, out);
+    for state in states {
+        state.encode_into(out);
     }
 }

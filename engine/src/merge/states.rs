@@ -2,8 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::wire::{Reader, put_varint};
-use super::{COLUMNS_MAX, Column, Operand, State};
+use super::wire::Reader;
+use super::{COLUMNS_MAX, Column, State, encode};
 use crate::base::{Error, Result};
 
 /// The states of all columns of one record, taken apart: what a job accumulates into, and the
@@ -17,7 +17,7 @@ pub struct States(Vec<State>);
 impl States {
     /// The states of no row.
     pub fn new(columns: &[Column]) -> States {
-        columns.iter().map(State::of_column).collect()
+        columns.iter().map(Column::empty_state).collect()
     }
 
     /// Takes an encoded record apart.
@@ -76,14 +76,6 @@ impl States {
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         encode(&self.0, out);
     }
-
-    /// The operand that carries these states.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] of no column, [`Error::Limit`] beyond [`COLUMNS_MAX`] columns.
-    pub fn to_operand(&self) -> Result<Operand> {
-        Operand::new(self)
-    }
 }
 
 /// The states of one record, in the order of its columns.
@@ -104,14 +96,6 @@ impl Deref for States {
 impl DerefMut for States {
     fn deref_mut(&mut self) -> &mut [State] {
         &mut self.0
-    }
-}
-
-/// Adds the record of these states to `out`.
-pub(super) fn encode(states: &[State], out: &mut Vec<u8>) {
-    put_varint(states.len() as u128, out);
-    for state in states {
-        state.encode_into(out);
     }
 }
 

@@ -8,7 +8,7 @@ use super::node::{Entry, Head, Node};
 use super::walk::head_of;
 use crate::base::codec::Malformed;
 use crate::base::{Error, Op, Result};
-use crate::fold::{Direction, ViewCursor};
+use crate::fold::{ViewCursor, WalkDirection};
 use crate::txn::{Part, Snapshot, Store, StreamPlace};
 
 /// What reading the streams of a store found.
@@ -30,7 +30,7 @@ pub struct StreamCheck {
 pub async fn check(snapshot: &Snapshot, store: &Store) -> Result<StreamCheck> {
     let range = StreamPlace::all_of(store.id());
     let (layers, at) = (&snapshot.view().layers, snapshot.position());
-    let direction = Direction::Forward;
+    let direction = WalkDirection::Forward;
     let mut cursor = ViewCursor::open(Vec::new(), layers, at, &range, direction).await?;
     let mut report = StreamCheck::default();
     let mut current: Option<OneStream> = None;

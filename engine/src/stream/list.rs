@@ -5,7 +5,7 @@ use crate::base::{Error, Key, Result};
 use crate::coord::KeyRange;
 use bytes::Bytes;
 
-use crate::fold::{Direction, ViewCursor};
+use crate::fold::{ViewCursor, WalkDirection};
 use crate::txn::{Part, Snapshot, Store, StreamPlace};
 
 /// The keys of a store under which there is a stream, in order, read as they are asked for.
@@ -32,7 +32,7 @@ impl StreamKeys {
     pub async fn next(&mut self) -> Result<Option<Key>> {
         let (layers, at) = (&self.snapshot.view().layers, self.snapshot.position());
         let own = Vec::new();
-        let direction = Direction::Forward;
+        let direction = WalkDirection::Forward;
         let mut cursor = ViewCursor::open(own, layers, at, &self.range, direction).await?;
         if !cursor.advance_alive().await? {
             return Ok(None);

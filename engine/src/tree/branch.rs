@@ -18,8 +18,8 @@
 //! key before it.
 
 use super::RUN_KEY_LEN_MAX;
-use super::leaf::put_u16;
-use super::page::{Decoded, PagePtr};
+use super::decoded::{Decoded, put_u16};
+use super::frame::PagePtr;
 use super::search::{self, Side};
 
 /// Bytes before the prefix.

@@ -4,8 +4,8 @@ use super::RUN_KEY_LEN_MAX;
 use super::branch::{self, Level};
 use super::compress::Compression;
 use super::filter::Filter;
+use super::frame::{self, FRAME_LEN, PagePtr};
 use super::leaf::{CellKind, LeafBuilder, OpKind};
-use super::page::{self, FRAME_LEN, PagePtr};
 use super::seal::Sealer;
 use super::sink::Sink;
 use super::trailer::{self, Trailer};
@@ -24,7 +24,7 @@ const PAGE_LEN_MAX: usize = 32 * 1024;
 
 // The longest key with the longest value in a leaf, or two children with the longest separator
 // between them, must fit whatever page length was asked for.
-const _: () = assert!(64 + 2 * RUN_KEY_LEN_MAX + VALUE_INLINE_LEN_MAX <= page::BODY_LEN_MAX);
+const _: () = assert!(64 + 2 * RUN_KEY_LEN_MAX + VALUE_INLINE_LEN_MAX <= frame::BODY_LEN_MAX);
 
 /// How a run is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,7 +305,7 @@ impl RunBuilder {
         self.write_header().await?;
         for mut page in self.sealer.next() {
             let offset = self.sink.len();
-            page::place(&mut page.frame, offset);
+            frame::place(&mut page.frame, offset);
             self.sink.write(&page.frame).await?;
             let len = u32::try_from(page.frame.len()).unwrap_or(u32::MAX);
             self.leaves.pages.push(PagePtr { offset, len });
@@ -332,8 +332,8 @@ impl RunBuilder {
         self.sink
             .append(|out| {
                 let start = out.len();
-                page::frame(body, compressor, out);
-                page::place(&mut out[start..], offset);
+                frame::frame(body, compressor, out);
+                frame::place(&mut out[start..], offset);
             })
             .await?;
         let len = u32::try_from(self.sink.len() - offset).unwrap_or(u32::MAX);

@@ -1,8 +1,9 @@
 //! Proofreading: reads every byte of a run and says everything that does not hold.
 
+use super::frame::PagePtr;
 use super::key_hash;
 use super::leaf::{Leaf, OpKind, tag_of};
-use super::page::{Page, PagePtr};
+use super::page::Page;
 use super::run::Run;
 use super::search::head_of;
 use super::trailer::{self, HEADER_LEN, Trailer};

@@ -6,8 +6,8 @@ use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_outpu
 use zstd::bulk;
 use zstd::zstd_safe::compress_bound;
 
+use super::decoded::Decoded;
 use super::lz4::Lz4Front;
-use super::page::Decoded;
 
 /// The level of zstd: its own default. Lower ones save little time on blocks as short as pages.
 const ZSTD_LEVEL: i32 = 3;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::Entry;
+use super::frame::PagePtr;
 use super::key_buf::KeyBuf;
 use super::leaf::{Cell, OpKind};
-use super::page::{Page, PagePtr};
+use super::page::Page;
 use super::run::{Run, Step};
 use super::search::Side;
 use crate::base::{Error, Op, Result};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use proptest::prelude::*;
 
-use super::page::{FRAME_LEN, PagePtr};
+use super::frame::{FRAME_LEN, PagePtr};
 use super::testing::{numbered, open, try_open, write};
 use super::trailer::Trailer;
 use super::*;

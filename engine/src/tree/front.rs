@@ -8,9 +8,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::compress::Compression;
+use super::decoded::{Decoded, u16_at};
+use super::frame::Frame;
 use super::leaf::{self, CellKind};
 use super::lz4::Lz4Front;
-use super::page::{Decoded, Frame, u16_at};
 use super::value::ValuePtr;
 
 /// What a leaf has under a key.
@@ -121,9 +122,9 @@ fn find_in(mut front: Front<'_>, key: &[u8], tag: u8) -> Decoded<Option<Found>> 
 #[cfg(test)]
 mod tests {
     use super::super::compress::Compressor;
+    use super::super::frame;
     use super::super::key_hash;
     use super::super::leaf::{LeafBuilder, tag_of};
-    use super::super::page;
     use super::*;
     use crate::base::checksum::checksum64;
 
@@ -171,8 +172,8 @@ mod tests {
         }
         let (mut body, mut stored) = (Vec::new(), Vec::new());
         builder.finish(&mut Vec::new(), &mut body);
-        page::frame(&body, &mut Compressor::new(compression), &mut stored);
-        page::place(&mut stored, OFFSET);
+        frame::frame(&body, &mut Compressor::new(compression), &mut stored);
+        frame::place(&mut stored, OFFSET);
         stored
     }
 
@@ -244,7 +245,7 @@ mod tests {
                     forged[at] ^= flip;
                     let sum = checksum64(&forged[8..]);
                     forged[..8].copy_from_slice(&sum.to_le_bytes());
-                    page::place(&mut forged, OFFSET);
+                    frame::place(&mut forged, OFFSET);
                     refused += keys
                         .iter()
                         .filter(|key| look(&forged, key).is_err())
@@ -260,8 +261,8 @@ mod tests {
         let mut stored = Vec::new();
         let mut body = vec![0; 64];
         body[0] = 1;
-        page::frame(&body, &mut Compressor::new(Compression::None), &mut stored);
-        page::place(&mut stored, OFFSET);
+        frame::frame(&body, &mut Compressor::new(Compression::None), &mut stored);
+        frame::place(&mut stored, OFFSET);
         let refused = look(&stored, b"key").unwrap_err();
         assert!(refused.contains("level 1"), "{refused}");
     }

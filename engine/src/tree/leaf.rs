@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::page::{Decoded, u16_at};
+use super::decoded::{Decoded, put_u16, u16_at};
 use super::search::{self, Side};
 use super::value::ValuePtr;
 use super::{RUN_KEY_LEN_MAX, key_hash};
@@ -508,13 +508,6 @@ impl LeafBuilder {
 /// Where the cells of a leaf with `n` entries begin.
 fn cells_at(n: usize, prefix_len: usize) -> usize {
     HEADER_LEN + prefix_len + ENTRY_LEN * n + 2
-}
-
-/// Appends a number that the size of a page bounds to 16 bits.
-pub(super) fn put_u16(out: &mut Vec<u8>, number: usize) {
-    let short = u16::try_from(number);
-    assert!(short.is_ok(), "{number} does not fit a page");
-    out.extend_from_slice(&short.unwrap_or(u16::MAX).to_le_bytes());
 }
 
 #[cfg(test)]

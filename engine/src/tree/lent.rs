@@ -10,23 +10,22 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::{ArcSwapOption, Guard};
 
 use super::leaf::Leaf;
-use super::page::Page;
 use super::slab::Body;
 
 /// The body of a page in memory, and where a branch leads to it. What a lookup reads is in one cache line, apart
 /// from the counters of who shares it.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(super) struct Shared {
+pub(super) struct LentBody {
     /// Looked at through [`Leaves`] since the cache last asked.
     used: AtomicBool,
     pub(super) body: Body,
     place: OnceLock<(Weak<Leaves>, usize)>,
 }
 
-impl Shared {
-    pub(super) fn new(body: Body) -> Shared {
-        Shared {
+impl LentBody {
+    pub(super) fn new(body: Body) -> LentBody {
+        LentBody {
             used: AtomicBool::new(false),
             body,
             place: OnceLock::new(),
@@ -52,11 +51,11 @@ impl Shared {
 
 /// The leaves below one branch that lookups have found in the cache.
 #[derive(Debug)]
-pub(super) struct Leaves(Box<[ArcSwapOption<Shared>]>);
+pub(super) struct Leaves(Box<[ArcSwapOption<LentBody>]>);
 
 impl Leaves {
     /// Bytes that the place of one leaf takes.
-    pub(super) const PLACE_LEN: u64 = size_of::<ArcSwapOption<Shared>>() as u64;
+    pub(super) const PLACE_LEN: u64 = size_of::<ArcSwapOption<LentBody>>() as u64;
 
     /// Places for so many.
     pub(super) fn new(count: usize) -> Leaves {
@@ -76,17 +75,21 @@ impl Leaves {
 
     /// Leaf `i`, if it is here.
     #[cfg(test)]
-    pub(super) fn page(&self, i: usize) -> Option<Page> {
-        self.0[i].load_full().map(Page::of_shared)
+    pub(super) fn body(&self, i: usize) -> Option<Arc<LentBody>> {
+        self.0[i].load_full()
     }
 
-    /// Notes `page`, leaf `i`, which the cache has just been found to have; `is_cached` is asked once more
+    /// Notes the page `shared`, leaf `i`, which the cache has just been found to have; `is_cached` is asked once more
     /// afterwards: had the cache let go of it in between, nobody would take it out again.
-    pub(super) fn keep(self: &Arc<Self>, i: usize, page: &Page, is_cached: impl FnOnce() -> bool) {
-        let shared = page.shared();
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        i: usize,
+        shared: &Arc<LentBody>,
+        is_cached: impl FnOnce() -> bool,
+    ) {
         shared.used.store(true, Ordering::Relaxed);
         let Some(place) = self.0.get(i) else { return };
-        let is_here = |held: &Option<Arc<Shared>>| {
+        let is_here = |held: &Option<Arc<LentBody>>| {
             held.as_ref().is_some_and(|held| Arc::ptr_eq(held, shared))
         };
         if is_here(&place.load()) {
@@ -105,9 +108,15 @@ impl Leaves {
 
 /// A page that is lent: looking at it counts nothing that other threads see. It stays in memory, beyond
 /// the budget of the cache if need be, as long as this does.
-pub(super) struct LentPage(Guard<Option<Arc<Shared>>>);
+pub(super) struct LentPage(Guard<Option<Arc<LentBody>>>);
 
 impl LentPage {
+    /// Of a page that is in memory.
+    #[inline]
+    pub(super) fn of(shared: Arc<LentBody>) -> LentPage {
+        LentPage(Guard::from_inner(Some(shared)))
+    }
+
     /// The body.
     #[inline]
     pub(super) fn body(&self) -> &[u8] {
@@ -118,13 +127,6 @@ impl LentPage {
     #[inline]
     pub(super) fn leaf(&self) -> Leaf<'_> {
         Leaf::of_checked(self.body())
-    }
-}
-
-impl From<Page> for LentPage {
-    #[inline]
-    fn from(page: Page) -> LentPage {
-        LentPage(Guard::from_inner(Some(page.into_shared())))
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::page::Decoded;
+use super::decoded::Decoded;
 
 /// Bytes copied at once: a copy of a fixed length takes a few instructions, a copy of any length takes a call.
 const CHUNK_LEN: usize = 32;

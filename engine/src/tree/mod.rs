@@ -6,7 +6,8 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `page`, `slab` | what stands before a page's body in the file; the memory that bodies take |
+//! | `frame`, `page`, `slab` | what stands before a page's body in the file; pages in memory, and the memory that bodies take |
+//! | `decoded` | what taking bytes apart gives |
 //! | `compress`, `lz4` | as they are, LZ4, Zstandard; decompressing LZ4 |
 //! | `leaf`, `branch` | the bodies of pages, searched in place |
 //! | `search` | order by 32-bit heads, shared by both |
@@ -34,8 +35,10 @@ mod cache;
 mod check;
 mod compress;
 mod cursor;
+mod decoded;
 mod entry;
 mod filter;
+mod frame;
 mod front;
 mod key_buf;
 mod leaf;

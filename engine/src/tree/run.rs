@@ -10,10 +10,11 @@ use super::branch::Branch;
 use super::cache::PageCache;
 use super::entry::Entry;
 use super::filter::Filter;
+use super::frame::PagePtr;
 use super::front::{self, Found};
 use super::leaf::{Cell, CellKind, tag_of};
 use super::lent::{Leaves, LentPage};
-use super::page::{Page, PagePtr};
+use super::page::Page;
 use super::trailer::{TAIL_LEN, Trailer};
 use super::value::ValuePtr;
 use crate::base::checksum::checksum64;
@@ -338,7 +339,7 @@ impl Run {
                         return Ok(Unread::Leaf(ptr).into());
                     };
                     let is_cached = || self.cache.holds(self.number, ptr.offset, &page);
-                    leaves.keep(i, &page, is_cached);
+                    leaves.keep(i, page.shared(), is_cached);
                     (page.into(), ptr)
                 }
             },
@@ -676,7 +677,8 @@ impl Run {
             );
             if node.page.level() == 1 {
                 let branch = node.page.branch();
-                let here = (0..branch.len()).filter_map(|i| Some((i, node.leaves.page(i)?)));
+                let here = (0..branch.len())
+                    .filter_map(|i| Some((i, Page::of_shared(node.leaves.body(i)?))));
                 lent.extend(
                     here.map(|(i, page)| {
                         self.cache.holds(self.number, branch.child(i).offset, &page)

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::compress::{Compression, Compressor};
+use super::frame;
 use super::leaf::LeafBuilder;
-use super::page;
 
 /// Leaves of a batch.
 const BATCH_LEN: usize = 32;
@@ -37,7 +37,7 @@ impl LeafPage {
         self.hashes.clear();
         self.leaf.finish(&mut self.hashes, &mut self.body);
         self.frame.clear();
-        page::frame(&self.body, compressor, &mut self.frame);
+        frame::frame(&self.body, compressor, &mut self.frame);
     }
 }
 

@@ -22,8 +22,9 @@
 //! ```
 //! The last 24 bytes stay what they are in every format to come.
 
+use super::decoded::Decoded;
 use super::filter::BLOCK_LEN;
-use super::page::{Decoded, PagePtr};
+use super::frame::PagePtr;
 use super::{RUN_FORMAT, RUN_KEY_LEN_MAX};
 use crate::base::checksum::checksum64;
 use crate::base::{Error, Result};

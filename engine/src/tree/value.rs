@@ -14,7 +14,7 @@
 use bytes::Bytes;
 
 use super::compress::Compression;
-use super::page::Decoded;
+use super::decoded::Decoded;
 use crate::base::checksum::checksum64;
 use crate::base::limits::VALUE_LEN_MAX;
 

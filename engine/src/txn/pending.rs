@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::sorted::{Done, Sorted, Written};
+use super::sorted::{Done, Sorted, WritesAt, Written};
 use crate::base::Op;
 use crate::base::limits::PENDING_SQUEEZE_LEN_MIN;
 use crate::base::writes::{FULL_KEY_LEN_MAX, write_len};
@@ -169,14 +169,6 @@ impl Pending {
         chunk
     }
 
-    /// The write at a place, which is one.
-    #[inline]
-    pub(super) fn at(&self, place: u64) -> Written<'_> {
-        let number = usize::try_from(place >> OFFSET_BITS).unwrap_or(usize::MAX);
-        let offset = usize::try_from(place).unwrap_or(usize::MAX) & (CHUNK_LEN - 1);
-        self.parse(&self.chunks[number][offset..]).0
-    }
-
     /// The write at the front of `chunk`, and how many bytes it takes.
     #[inline]
     fn parse<'a>(&'a self, chunk: &'a [u8]) -> (Written<'a>, usize) {
@@ -212,7 +204,7 @@ impl Pending {
     }
 
     /// What these writes do to each key, in the order of keys.
-    pub(super) fn sorted(&self) -> Sorted<'_> {
+    pub(super) fn sorted(&self) -> Sorted<'_, Pending> {
         let ascends = self.ascends;
         Sorted::new(self, self.walk(), (self.count, self.shared, ascends))
     }
@@ -275,6 +267,15 @@ impl Pending {
             (key, op)
         });
         whole.collect()
+    }
+}
+
+impl WritesAt for Pending {
+    #[inline]
+    fn at(&self, place: u64) -> Written<'_> {
+        let number = usize::try_from(place >> OFFSET_BITS).unwrap_or(usize::MAX);
+        let offset = usize::try_from(place).unwrap_or(usize::MAX) & (CHUNK_LEN - 1);
+        self.parse(&self.chunks[number][offset..]).0
     }
 }
 

@@ -11,7 +11,7 @@ use super::store::Store;
 use crate::base::limits::STORE_PREFIX_LEN;
 use crate::base::{Error, Key, Op, Position, Result};
 use crate::coord::KeyRange;
-use crate::fold::{Direction, Presence, View, ViewCursor, full_key};
+use crate::fold::{Presence, View, ViewCursor, WalkDirection, full_key};
 
 /// Which records a scan returns, in key order.
 #[derive(Clone, Debug, Default)]
@@ -70,11 +70,11 @@ impl ScanRange {
         range
     }
 
-    pub(super) fn direction(&self) -> Direction {
+    pub(super) fn direction(&self) -> WalkDirection {
         if self.reverse {
-            Direction::Reverse
+            WalkDirection::Reverse
         } else {
-            Direction::Forward
+            WalkDirection::Forward
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Scan {
     at: Position,
     own: Vec<(Bytes, Op)>,
     range: KeyRange,
-    direction: Direction,
+    direction: WalkDirection,
     left: u64,
     keys_only: bool,
     cursor: Option<ViewCursor>,

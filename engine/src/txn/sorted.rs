@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::pending::Pending;
 use crate::base::Op;
 use crate::fold::combine;
 use crate::tree::OpKind;
@@ -19,9 +18,15 @@ pub(super) struct Written<'a> {
     pub(super) payload: &'a [u8],
 }
 
+/// Writes that are found by their places.
+pub(super) trait WritesAt {
+    /// The write at a place, which is one.
+    fn at(&self, place: u64) -> Written<'_>;
+}
+
 /// A walk over what pending writes do to each key, in the order of keys.
-pub(super) struct Sorted<'a> {
-    pending: &'a Pending,
+pub(super) struct Sorted<'a, W> {
+    pending: &'a W,
     /// Of each write the head of its key, and its place below that.
     lines: Vec<u128>,
     /// The first of `lines` that has not been looked at.
@@ -39,14 +44,14 @@ pub(super) enum Done<'a> {
     Combined(&'a [u8], Op),
 }
 
-impl<'a> Sorted<'a> {
+impl<'a, W: WritesAt> Sorted<'a, W> {
     /// Sorts `writes` of `pending`, the oldest first, each with its place: so many, whose keys share so many
     /// leading bytes, and which may be in order already.
     pub(super) fn new(
-        pending: &'a Pending,
+        pending: &'a W,
         writes: impl Iterator<Item = (u64, Written<'a>)>,
         (count, shared, ascends): (usize, usize, bool),
-    ) -> Sorted<'a> {
+    ) -> Sorted<'a, W> {
         let line = |(place, written): (u64, Written<'_>)| {
             let head = head_of(written.key.get(shared..).unwrap_or_default());
             u128::from(head) << 64 | u128::from(place)

@@ -9,8 +9,8 @@ use eciton_engine::base::{Bounds, Generation, ManifestId, Op, Position, StoreId,
 use eciton_engine::commit::apply;
 use eciton_engine::coord::KeyRange;
 use eciton_engine::fold::{
-    Claims, Direction, FoldPoint, Folder, InlineLimits, Layer, Manifest, Pinned, RunSink, Scope,
-    Table, TablePart, View, ViewCell, ViewCursor, full_key, resolve,
+    Claims, FoldPoint, Folder, InlineLimits, Layer, Manifest, Pinned, RunSink, Scope, Table,
+    TablePart, View, ViewCell, ViewCursor, WalkDirection, full_key, resolve,
 };
 use eciton_engine::log::{Body, Record};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
@@ -170,7 +170,7 @@ fn walk(view: &View, at: Position) -> Vec<String> {
     let own = Vec::new();
     let mut keys = Vec::new();
     block_on(async {
-        let direction = Direction::Forward;
+        let direction = WalkDirection::Forward;
         let mut cursor = ViewCursor::open(own, &view.layers, at, &everything, direction).await?;
         while let Some((key, op)) = cursor.next().await? {
             assert!(resolve(Some(op)).is_some(), "nothing is deleted here");

@@ -21,7 +21,7 @@ pub(super) struct Each {
 impl Each {
     pub(super) fn new(column: &merge::Column) -> Each {
         Each {
-            empty: State::of_column(column),
+            empty: column.empty_state(),
             states: Vec::new(),
             heap_len: 0,
             field: KeyBuilder::new(),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use eciton_engine::{Datum, Key};
 use eciton_engine::merge;
+use eciton_engine::{Datum, Key};
 use eciton_proto::v1::{MergeSpec, MergeValue};
 use proptest::prelude::*;
 

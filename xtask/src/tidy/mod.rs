@@ -1,7 +1,8 @@
-//! What the compiler does not check: module ranks, file lengths, stray marks, lints, links, rules, the glossary.
+//! What the compiler does not check: module ranks, circles, file lengths, stray marks, lints, links, rules, the glossary.
 //!
 //! Each check takes the sources as read and returns what does not hold, one line each.
 
+mod circles;
 mod crates;
 mod features;
 mod glossary;
@@ -33,6 +34,7 @@ pub(crate) fn run() -> Result<(), Failed> {
         .map_err(|cause| Failed(format!("{}: cannot be read: {cause}", root.display())))?;
     found.extend(text::check(&files));
     found.extend(ranks::check(&files));
+    found.extend(circles::check(&files));
     found.extend(insides::check(&files));
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));

@@ -5,22 +5,55 @@
 pub(crate) struct Path {
     /// Its names, from the left; `*` for all there are.
     pub(crate) names: Vec<String>,
+    /// Whether a `use` names it.
+    pub(crate) is_use: bool,
     /// Where, from 1.
     pub(crate) line: usize,
 }
 
-/// The paths in `text` that begin with one of `roots`.
+/// The paths in `text` that begin with one of `roots`, and with any name at all where a `use` has them.
 pub(crate) fn of(text: &str, roots: &[&str]) -> Vec<Path> {
     let mut found = Vec::new();
     let mut rest = 0;
     while let Some((at, root)) = first_root(&text[rest..], roots) {
         let at = rest + at;
+        let is_use = follows_use(&text[..at]);
         let tree = tree_len(&text[at..]);
         let line = text[..at].matches('\n').count() + 1;
         let mut all = Vec::new();
         expand(&[], &text[at..at + tree], &mut all);
-        found.extend(all.into_iter().map(|names| Path { names, line }));
+        found.extend(all.into_iter().map(|names| Path {
+            names,
+            is_use,
+            line,
+        }));
         rest = at + tree.max(root.len());
+    }
+    found
+}
+
+/// The paths of every `use` in `text`, whatever they begin with, and those in expressions that begin with one of `roots`.
+pub(crate) fn all(text: &str, roots: &[&str]) -> Vec<Path> {
+    let mut found = of(text, roots);
+    for (at, _) in text.match_indices("use ") {
+        let begins = text[..at].chars().next_back();
+        if begins.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let start = at + "use ".len();
+        let root = ident(&text[start..]);
+        if root.is_empty() || roots.contains(&root) {
+            continue;
+        }
+        let len = tree_len(&text[start..]);
+        let line = text[..start].matches('\n').count() + 1;
+        let mut names = Vec::new();
+        expand(&[], &text[start..start + len], &mut names);
+        found.extend(names.into_iter().map(|names| Path {
+            names,
+            is_use: true,
+            line,
+        }));
     }
     found
 }
@@ -36,6 +69,10 @@ fn first_root<'a>(text: &str, roots: &[&'a str]) -> Option<(usize, &'a str)> {
         })
     };
     roots.iter().filter_map(of_root).min()
+}
+
+fn follows_use(before: &str) -> bool {
+    before.trim_end_matches([' ', '\n']).ends_with("use")
 }
 
 /// Bytes of the path, or of the tree of paths, that `text` begins with.
@@ -92,6 +129,14 @@ fn expand(prefix: &[&str], tree: &str, found: &mut Vec<Vec<String>>) {
     }
 }
 
+/// The name that `text` begins with.
+fn ident(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +162,13 @@ mod tests {
             found.iter().map(|path| path.line).collect::<Vec<_>>(),
             [1, 1, 1, 1, 3, 3]
         );
+        assert!(found[0].is_use && !found[4].is_use);
+    }
+
+    #[test]
+    fn a_use_counts_whatever_it_begins_with() {
+        let text = "pub use table::{Table, Rows};\nuse super::x;\nreuse y::z;";
+        let found = names(&all(text, &["super"]));
+        assert_eq!(found, ["super::x", "table::Table", "table::Rows"]);
     }
 }

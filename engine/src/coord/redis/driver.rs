@@ -10,7 +10,7 @@ use redis::{Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::dial::{Address, Dialer, Pushed};
-use super::link::{Job, Shared};
+use super::link_state::{Job, LinkState};
 use super::names::Names;
 use super::options::RedisOptions;
 use super::parcel::{bytes, unpack_answers};
@@ -42,7 +42,7 @@ const SCRIPT_ERROR: &str = "ERR";
 
 /// Connects a link, again and again.
 pub(super) struct Driver {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<LinkState>,
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) dialer: Arc<Dialer>,
     pub(super) options: RedisOptions,
@@ -391,7 +391,7 @@ fn ended_by(error: &RedisError) -> Ended {
     })
 }
 
-fn deliver(shared: &Shared, data: Vec<Value>) {
+fn deliver(shared: &LinkState, data: Vec<Value>) {
     let mut parts = data.into_iter().map(bytes);
     let (Some(Some(channel)), Some(Some(message))) = (parts.next(), parts.next()) else {
         return;

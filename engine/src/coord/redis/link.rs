@@ -1,6 +1,5 @@
 //! The connection for one database: a queue of calls, and the task that sends them together.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::driver::Driver;
 use super::health::Health;
+use super::link_state::{Job, LinkState};
 use super::names::Names;
 use super::script::Call;
 use crate::coord::Mailbox;
@@ -23,49 +23,9 @@ const QUEUE_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Mailboxes of one process at one database at most: more coordinators than anybody has.
 const MAILBOXES_MAX: usize = 256;
 
-/// What is to be sent.
-pub(super) enum Job {
-    /// A script, and who waits for its reply, if anybody does.
-    Call(Call, Option<oneshot::Sender<Value>>),
-    /// From now on what comes for this mailbox is wanted.
-    Listen(Mailbox),
-    /// Somebody waits until what was queued before this has been answered.
-    Flush(oneshot::Sender<()>),
-}
-
-impl Job {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Job::Call(call, _) => call.len(),
-            Job::Listen(_) | Job::Flush(_) => 0,
-        }
-    }
-}
-
-/// What a link and its driver have in common.
-pub(super) struct Shared {
-    pub(super) names: Names,
-    /// Calls are sent; otherwise they come to nothing at once.
-    pub(super) is_up: AtomicBool,
-    /// Bytes in the queue.
-    pub(super) queued_len: AtomicUsize,
-    pub(super) inboxes: Mutex<HashMap<Mailbox, Arc<Inbox>>>,
-    /// How the server does.
-    pub(super) health: Health,
-}
-
-impl Shared {
-    /// Has everybody look again who waits for answers.
-    pub(super) fn nudge_all(&self) {
-        for inbox in self.inboxes.lock().values() {
-            inbox.nudge();
-        }
-    }
-}
-
 /// A database's way to Redis.
 pub(super) struct Link {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<LinkState>,
     queue: mpsc::Sender<Job>,
     task: JoinHandle<()>,
 }
@@ -81,10 +41,10 @@ impl Link {
     pub(super) fn new(
         names: Names,
         runtime: &tokio::runtime::Handle,
-        driver: impl FnOnce(Arc<Shared>, mpsc::Receiver<Job>) -> Driver,
+        driver: impl FnOnce(Arc<LinkState>, mpsc::Receiver<Job>) -> Driver,
     ) -> Link {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LinkState {
             names,
             is_up: AtomicBool::new(false),
             queued_len: AtomicUsize::new(0),

@@ -9,6 +9,7 @@ mod dial;
 mod driver;
 mod health;
 mod link;
+mod link_state;
 mod names;
 mod options;
 mod parcel;
