@@ -21,11 +21,11 @@ use super::rows::{Decoder, RowsError};
 use super::streams::Place;
 use super::token::Token;
 use crate::run::JobError;
-use crate::run::attempt::{AttemptError, Outcome};
-use crate::run::batch::Batch;
-use crate::run::commit::{Admission, Failure, Settled};
-use crate::run::gather::{Gathering, Into};
-use crate::run::observer::Event;
+use crate::run::compute::attempt::{AttemptError, Outcome};
+use crate::run::compute::gather::{Gathering, Into};
+use crate::run::settle::batch::Batch;
+use crate::run::settle::commit::{Admission, Failure, Settled};
+use crate::run::settle::observer::Event;
 use crate::source::{check_read_by_others, compression, content_hash};
 
 /// Rows of a shard of which only a file tells how many it has. That many of every shard that a job may have can still be
@@ -355,7 +355,7 @@ impl Taken {
     async fn ended(&self) -> Result<CompleteResponse, PullError> {
         let (desk, token) = (&self.desk, &self.token);
         let stopped = || PullError::Stopped(self.name.clone());
-        let Some(ledger) = crate::run::ledger::Ledger::find(&desk.0.db).await? else {
+        let Some(ledger) = crate::run::records::ledger::Ledger::find(&desk.0.db).await? else {
             return Err(stopped());
         };
         let Some(job) = ledger.state_now(&self.name).await? else {

@@ -9,10 +9,10 @@ use super::desk::{PullDesk, lease_name};
 use super::error::PullError;
 use super::jobs::{Found, PulledJob};
 use super::token::Token;
-use crate::run::backoff::backoff;
-use crate::run::commit::{Admission, Failure};
-use crate::run::leases::Standing;
-use crate::run::observer::Event;
+use crate::run::schedule::leases::Standing;
+use crate::run::settle::backoff::backoff;
+use crate::run::settle::commit::{Admission, Failure};
+use crate::run::settle::observer::Event;
 
 impl PullDesk {
     /// Makes leases run anew from now: `Shards.Renew`. One answer for each token.

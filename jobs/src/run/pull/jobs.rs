@@ -11,11 +11,11 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::rows::Wanted;
 use super::task::{step_of, task_job};
 use crate::run::JobError;
-use crate::run::ledger::Ledger;
-use crate::run::observer::Observer;
-use crate::run::open::OpenJob;
-use crate::run::runner::{finish, start};
-use crate::run::serve::ObserverOf;
+use crate::run::api::run::{finish, start};
+use crate::run::api::serve::ObserverOf;
+use crate::run::compute::open::OpenJob;
+use crate::run::records::ledger::Ledger;
+use crate::run::settle::observer::Observer;
 use crate::source::Reach;
 
 /// Jobs that are remembered at most.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::PullError;
-use crate::run::leases::Holder;
+use crate::run::schedule::leases::Holder;
 
 /// Streams whose rows are taken at the same time.
 pub const COMPLETES_MAX: usize = 32;

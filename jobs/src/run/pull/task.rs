@@ -8,7 +8,7 @@ use eciton_proto::v1::{
 };
 
 use crate::run::JobError;
-use crate::run::open::OpenJob;
+use crate::run::compute::open::OpenJob;
 use crate::source::{Shard, Source, compression, probe, text_start};
 use crate::spec::type_name;
 

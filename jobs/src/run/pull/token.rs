@@ -8,7 +8,7 @@ use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::LEASE_TOKEN_LEN_MAX;
 use ring::hmac;
 
-use crate::run::leases::{Holder, Place};
+use crate::run::schedule::leases::{Holder, Place};
 
 /// The layout of the bytes.
 const VERSION: u8 = 2;

@@ -11,8 +11,8 @@ use eciton_proto::v1::{PullRequest, Scope};
 
 use super::shared::process;
 use super::support::*;
-use crate::run::ledger::Ledger;
 use crate::run::pull::{PullDesk, PullError};
+use crate::run::records::ledger::Ledger;
 use crate::run::{End, JobError, Leases, Silent, Stop, run, status, submit};
 use crate::source::Reach;
 use crate::spec::{JobFile, fingerprint};

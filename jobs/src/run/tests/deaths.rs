@@ -7,8 +7,8 @@ use eciton_engine::Db;
 use eciton_proto::v1::{JobPhase, JobState, Session};
 
 use super::support::*;
-use crate::run::ledger::Ledger;
-use crate::run::session::leave_behind;
+use crate::run::records::ledger::Ledger;
+use crate::run::settle::session::leave_behind;
 use crate::run::{End, Event, JobReport, Observer, RunOptions, retry, run, status, submit};
 
 const SHARDS: u64 = 20;

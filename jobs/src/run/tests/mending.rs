@@ -10,7 +10,7 @@ use eciton_engine::Action;
 use parquet::arrow::ArrowWriter;
 
 use super::support::*;
-use crate::run::retry::prepare;
+use crate::run::api::retry::prepare;
 use crate::run::{End, ExitCode, JobError, retry, run, status, submit};
 use crate::source::Reach;
 

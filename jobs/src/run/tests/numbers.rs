@@ -8,9 +8,9 @@ use eciton_proto::v1::{
 };
 
 use super::support::*;
-use crate::run::ledger::Ledger;
 use crate::run::pull::{PullDesk, PullError};
-use crate::run::tally::Tally;
+use crate::run::records::ledger::Ledger;
+use crate::run::records::tally::Tally;
 use crate::run::{
     End, Leases, Observer, PageOf, Silent, Stop, cancel, list, page, run, status, submit, view,
 };

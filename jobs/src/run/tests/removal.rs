@@ -6,8 +6,8 @@ use eciton_engine::{Db, Key, ScanRange, StoreSchema};
 use eciton_proto::v1::{Outcome, ShardState};
 
 use super::support::*;
-use crate::run::ledger::{LAYOUT, Ledger};
-use crate::run::remove::begin;
+use crate::run::api::remove::begin;
+use crate::run::records::ledger::{LAYOUT, Ledger};
 use crate::run::{
     End, ExitCode, JobError, Removal, cancel, list, remove, retry, run, status, submit,
 };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use eciton_engine::Db;
 
 use super::support::*;
-use crate::run::ledger::Ledger;
-use crate::run::remove::begin;
+use crate::run::api::remove::begin;
+use crate::run::records::ledger::Ledger;
 use crate::run::{End, ExitCode, JobError, Removal, list, replace, run, status, submit};
 use crate::spec::JobFile;
 

@@ -9,9 +9,9 @@ use eciton_engine::{Key, StoreSchema};
 use parking_lot::Mutex;
 
 use super::support::*;
-use crate::run::commit::{Admission, Failure};
-use crate::run::ledger::Ledger;
-use crate::run::runner::crew;
+use crate::run::api::run::crew;
+use crate::run::records::ledger::Ledger;
+use crate::run::settle::commit::{Admission, Failure};
 use crate::run::{
     End, Event, ExitCode, JobError, Observer, RunOptions, cancel, list, retry, run, status, submit,
 };

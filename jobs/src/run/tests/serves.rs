@@ -1,7 +1,7 @@
 //! Processes that work on whatever jobs there are.
 
 use super::support::*;
-use crate::run::ledger::Ledger;
+use crate::run::records::ledger::Ledger;
 use crate::run::{JobError, ServeOptions, Stop, serve, status, submit};
 
 /// It ended every worker of the database.

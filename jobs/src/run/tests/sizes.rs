@@ -4,8 +4,8 @@ use eciton_engine::entropy::{Entropy, SeededEntropy};
 use eciton_proto::v1::{Outcome, ShardState};
 
 use super::support::*;
-use crate::run::ledger::Ledger;
-use crate::run::marks::{LAYOUT_HASHES, LAYOUT_MESSAGES};
+use crate::run::records::ledger::Ledger;
+use crate::run::records::marks::{LAYOUT_HASHES, LAYOUT_MESSAGES};
 
 const SHARDS: u64 = 40_000;
 

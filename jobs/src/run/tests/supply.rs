@@ -10,7 +10,7 @@ use eciton_engine::storage::MemoryStorage;
 
 use super::shared::process;
 use super::support::*;
-use crate::run::claims::Claims;
+use crate::run::schedule::claims::Claims;
 use crate::run::{End, Event, Health, Observer, RunOptions, Slots, run, status, submit};
 
 /// A job over whole numbers.

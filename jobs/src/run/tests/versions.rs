@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::support::*;
 
-use crate::run::marks::{LAYOUT_HASHES, LAYOUT_NEEDS};
+use crate::run::records::marks::{LAYOUT_HASHES, LAYOUT_NEEDS};
 use crate::run::{
     End, JobError, ServeOptions, Stop, cancel, list, retry, run, serve, status, submit,
 };

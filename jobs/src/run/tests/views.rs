@@ -1,7 +1,7 @@
 use eciton_proto::v1::{JobPhase, JobView};
 
 use super::support::*;
-use crate::run::ledger::Ledger;
+use crate::run::records::ledger::Ledger;
 use crate::run::{JobError, JobPage, PageOf, cancel, page, preview, status, submit, view};
 use crate::source::Reach;
 

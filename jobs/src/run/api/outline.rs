@@ -1,0 +1,191 @@
+//! What a job would do, told before anything is written.
+
+use eciton_proto::v1::{Format, JobSpec, SchemaField, SourceSpec, job_spec::Sink};
+use serde::Serialize;
+
+use super::submit::Checked;
+use crate::run::compute::pipeline;
+use crate::run::records::error::JobError;
+
+/// What recording a job file would lead to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outline {
+    /// The job's name.
+    pub name: String,
+    /// The format of its source, as the job file names it.
+    pub format: &'static str,
+    /// Its files, in order; empty where it has none.
+    pub files: Vec<OutlinedFile>,
+    /// Shards of all files.
+    pub shards: u64,
+    /// Rows that the types of columns were inferred from.
+    pub sampled_rows: u64,
+    /// The columns of the source, in order.
+    pub columns: Vec<OutlinedColumn>,
+    /// The operators of the query over each shard, from the last to the first; `None` if rows pass through.
+    pub query: Option<String>,
+    /// The store that takes the results.
+    pub store: String,
+    /// The columns that make its keys.
+    pub key: Vec<String>,
+    /// The values of its records.
+    pub values: Vec<String>,
+    /// `merge` or `upsert`.
+    pub sink: &'static str,
+    /// What is to be known of its files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// One file of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutlinedFile {
+    /// Its path, as the job file names it.
+    pub path: String,
+    /// Its length in bytes, as stored.
+    pub bytes: u64,
+    /// Shards that it is cut into.
+    pub shards: u64,
+}
+
+/// One column of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutlinedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type, as `[source.schema]` would declare it.
+    pub r#type: String,
+    /// `declared` in the job file, `inferred` from the first rows, of the `file`, or of the `range`.
+    pub origin: &'static str,
+    /// What else is known of the values of an inferred column; else empty.
+    pub note: &'static str,
+    /// Whether the job reads it.
+    pub read: bool,
+}
+
+impl Checked {
+    /// What the job would do. Reads and writes nothing more.
+    ///
+    /// # Errors
+    /// [`JobError::Source`] if the plan does not add up, which one that was just made never does.
+    pub fn outline(&self) -> Result<Outline, JobError> {
+        let (spec, planned, pipeline) = (self.file().spec(), self.planned(), self.pipeline());
+        let source = spec.source.clone().unwrap_or_default();
+        let mut files: Vec<OutlinedFile> = Vec::new();
+        for file in planned.files.iter().flat_map(|chunk| &chunk.files) {
+            files.push(OutlinedFile {
+                path: file.display.clone(),
+                bytes: file.len,
+                shards: 0,
+            });
+        }
+        for shard in planned.shards()? {
+            if let Some(file) = files.get_mut(shard.file as usize) {
+                file.shards += 1;
+            }
+        }
+        let read = pipeline.transform.source_columns();
+        let columns = planned.plan.schema.iter().enumerate();
+        let columns = columns.map(|(at, field)| column(field, &source, read.contains(&at)));
+        let schema = pipeline.store_schema();
+        let output = pipeline.transform.output_schema().fields().iter();
+        let output: Vec<String> = output.map(|field| field.name().clone()).collect();
+        Ok(Outline {
+            name: spec.name.clone(),
+            format: format_name(source.format()),
+            files,
+            shards: planned.plan.shards,
+            sampled_rows: planned.sampled_rows,
+            columns: columns.collect(),
+            query: pipeline.transform.describe(),
+            store: pipeline.store_name.clone(),
+            key: schema.key_fields,
+            values: match &pipeline.sink {
+                pipeline::Sink::Answer(answer) => answer.layout().values(),
+                _ => values(spec, &output),
+            },
+            sink: match &spec.sink {
+                Some(Sink::Upsert(_)) => "upsert",
+                Some(Sink::Answer(_)) => "result",
+                _ => "merge",
+            },
+            warnings: planned.warnings.clone(),
+        })
+    }
+}
+
+/// The parts of the records' values; `output` are the columns of the rows that come out.
+fn values(spec: &JobSpec, output: &[String]) -> Vec<String> {
+    let merge = match &spec.sink {
+        Some(Sink::Merge(merge)) => merge,
+        Some(Sink::Upsert(upsert)) => {
+            let is_value = |name: &&String| !upsert.key.contains(name);
+            return output.iter().filter(is_value).cloned().collect();
+        }
+        Some(Sink::Answer(_)) | None => return Vec::new(),
+    };
+    let value = |value: &eciton_proto::v1::MergeValue| {
+        let column = (!value.column.is_empty()).then_some(&value.column);
+        let arguments: Vec<&str> = column
+            .into_iter()
+            .chain(&value.args)
+            .map(String::as_str)
+            .collect();
+        format!(
+            "{} = {}({})",
+            value.name,
+            value.operator,
+            arguments.join(", ")
+        )
+    };
+    merge.values.iter().map(value).collect()
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Unspecified => "unknown",
+        Format::Csv => "csv",
+        Format::Tsv => "tsv",
+        Format::Jsonl => "jsonl",
+        Format::Parquet => "parquet",
+        Format::Range => "range",
+        Format::Store => "store",
+    }
+}
+
+fn column(field: &SchemaField, source: &SourceSpec, read: bool) -> OutlinedColumn {
+    let declared = source.schema.iter().any(|other| other.name == field.name);
+    let origin = match source.format() {
+        _ if declared => "declared",
+        Format::Csv | Format::Tsv | Format::Jsonl => "inferred",
+        Format::Range => "range",
+        _ => "file",
+    };
+    let (written, note) = match field.format.as_str() {
+        "" => (String::new(), ""),
+        "local" => (String::new(), "without an offset, taken as UTC"),
+        "offset" => (String::new(), "with an offset"),
+        "padded" => (
+            String::new(),
+            "with zeros before them, since the job needs numbers",
+        ),
+        "mixed" => (String::new(), "strings beside other values"),
+        "unseen" => (String::new(), "no value in the first rows"),
+        format => (format.to_owned(), ""),
+    };
+    let r#type = match (written.as_str(), field.unit.as_str()) {
+        ("", "") => field.r#type.clone(),
+        ("json", _) => "json".to_owned(),
+        ("round", _) => field.r#type.replace(')', ",round)"),
+        ("", unit) => format!("{}(unit={unit})", field.r#type),
+        (format, "") => format!("{}(format={format})", field.r#type),
+        (format, unit) => format!("{}(format={format}, unit={unit})", field.r#type),
+    };
+    OutlinedColumn {
+        name: field.name.clone(),
+        r#type,
+        origin,
+        note,
+        read,
+    }
+}

@@ -1,0 +1,307 @@
+//! Computing one shard.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use eciton_engine::{Action, Error as EngineError, Store, Transaction};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::blame::Blame;
+use super::gather::{Gathering, Into};
+use super::pipeline::Pipeline;
+use super::results::Results;
+use crate::aggregate::{AggregateError, Aggregator};
+use crate::query::TopError;
+use crate::run::records::error::JobError;
+use crate::run::records::status::unit;
+use crate::source::{
+    Shard, ShardReader, Source, SourceError, content_hash, open_shard, place_of_rows,
+};
+use crate::transform::{Interrupt, RunError, TransformError};
+use crate::upsert::UpsertError;
+
+/// What came of an attempt.
+pub(crate) enum Computed {
+    /// The shard's results, which no one has seen yet.
+    Results(Box<Outcome>),
+    /// In the middle it turned out that the shard is not to be computed any more.
+    Superfluous,
+}
+
+/// A computed shard.
+pub(crate) struct Outcome {
+    /// Results that have become operands.
+    pub(crate) results: Results,
+    /// Results that have not.
+    pub(crate) groups: Option<Box<Aggregator>>,
+    pub(crate) rows_read: u64,
+    pub(crate) rows_skipped: u64,
+    pub(crate) values_ignored: u64,
+    /// As in `ShardState`: 0 where there are no files.
+    pub(crate) content_hash: u64,
+}
+
+/// Why an attempt gave nothing.
+pub(crate) enum AttemptError {
+    /// Something about this shard.
+    Shard {
+        /// What, for people.
+        message: String,
+        /// Whether another attempt at the same bytes may succeed.
+        transient: bool,
+    },
+    /// The file of the shard is not there, or not as it was recorded, as this process sees it.
+    Source(SourceError),
+    /// Something about the database: the run ends.
+    Fatal(JobError),
+}
+
+impl AttemptError {
+    fn lasting(message: impl ToString) -> AttemptError {
+        AttemptError::Shard {
+            message: message.to_string(),
+            transient: false,
+        }
+    }
+}
+
+impl AttemptError {
+    /// The error with the file and the part of it that the shard covers, unless it names the file itself.
+    fn within(self, source: &Source, shard: Shard) -> AttemptError {
+        let AttemptError::Shard { message, transient } = self else {
+            return self;
+        };
+        let file = source.file(shard).ok().map(|file| &file.display);
+        let message = match file {
+            Some(file) if !message.contains(&format!("`{file}`")) => {
+                let (unit, end) = (unit(source), shard.start.saturating_add(shard.len));
+                format!("`{file}`, {unit} {} to {end}: {message}", shard.start)
+            }
+            _ => message,
+        };
+        AttemptError::Shard { message, transient }
+    }
+}
+
+impl From<EngineError> for AttemptError {
+    /// A result that the database refuses is the shard's fault; a medium that fails is not.
+    fn from(error: EngineError) -> AttemptError {
+        match error {
+            EngineError::Limit { .. } | EngineError::Invalid(_) => AttemptError::lasting(error),
+            error if error.action() == Action::Retry => AttemptError::Shard {
+                message: error.to_string(),
+                transient: true,
+            },
+            error => AttemptError::Fatal(error.into()),
+        }
+    }
+}
+
+impl From<SourceError> for AttemptError {
+    fn from(error: SourceError) -> AttemptError {
+        if error.is_of_this_place() {
+            return AttemptError::Source(error);
+        }
+        AttemptError::Shard {
+            message: error.to_string(),
+            transient: error.is_transient(),
+        }
+    }
+}
+
+impl From<TransformError> for AttemptError {
+    /// A query has memory of its own, so that even running out of it repeats itself.
+    fn from(error: TransformError) -> AttemptError {
+        AttemptError::Shard {
+            message: error.to_string(),
+            transient: error.is_transient(),
+        }
+    }
+}
+
+impl From<AggregateError> for AttemptError {
+    fn from(error: AggregateError) -> AttemptError {
+        AttemptError::lasting(error)
+    }
+}
+
+impl From<UpsertError> for AttemptError {
+    fn from(error: UpsertError) -> AttemptError {
+        AttemptError::lasting(error)
+    }
+}
+
+impl From<TopError> for AttemptError {
+    fn from(error: TopError) -> AttemptError {
+        AttemptError::lasting(error)
+    }
+}
+
+/// What an attempt needs besides the shard.
+pub(crate) struct Attempt<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    /// The job's number, which orders its upserts among those of other jobs.
+    pub(crate) job_number: u64,
+    pub(crate) store: &'a Store,
+    pub(crate) runtime: &'a Handle,
+    /// Bytes of results that may be kept.
+    pub(crate) results_len_max: usize,
+    /// When it has taken too long.
+    pub(crate) until: Option<Instant>,
+    /// Whether it is to break off, since nobody wants its results any more or it has taken too long: looked at between
+    /// batches of rows, and within the query.
+    pub(crate) interrupt: Interrupt,
+    /// Told how many rows were read since the last call.
+    pub(crate) rows_read: &'a (dyn Fn(u64) + Sync),
+    /// Begins the transaction for results that do not fit into memory; `None` if the shard need not
+    /// be computed any more.
+    pub(crate) admit: &'a (dyn Fn() -> Result<Option<Transaction>, AttemptError> + Sync),
+}
+
+impl Attempt<'_> {
+    /// Reads, transforms and aggregates a shard, into the spare aggregator if there is one. Blocks.
+    ///
+    /// A panic in between is taken as a lasting error of this shard: it must not take the other
+    /// shards with it. Nothing outlives it but the source's files, which are read only, and an
+    /// uncommitted transaction, which writes nothing.
+    pub(crate) fn compute(
+        &self,
+        shard: Shard,
+        spare: Option<Box<Aggregator>>,
+    ) -> Result<Computed, AttemptError> {
+        let computed = std::panic::AssertUnwindSafe(|| {
+            let computed = self.compute_unguarded(shard, spare);
+            computed.map_err(|error| error.within(&self.pipeline.source, shard))
+        });
+        std::panic::catch_unwind(computed).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("a panic");
+            Err(AttemptError::lasting(format!(
+                "computing the shard broke off: {text}"
+            )))
+        })
+    }
+
+    fn compute_unguarded(
+        &self,
+        shard: Shard,
+        spare: Option<Box<Aggregator>>,
+    ) -> Result<Computed, AttemptError> {
+        let pipeline = self.pipeline;
+        let reader = open_shard(&pipeline.source, shard, pipeline.transform.source_columns())?;
+        let reader = Arc::new(Mutex::new(reader));
+        let batches = Box::new(Batches(Arc::clone(&reader)));
+        let mut gathering = Gathering::new(
+            pipeline,
+            (self.job_number, shard.number),
+            spare,
+            (usize::MAX, self.results_len_max),
+        );
+        let into = Into {
+            store: self.store,
+            runtime: self.runtime,
+            admit: self.admit,
+        };
+        let mut seen = 0;
+        for batch in pipeline.transform.run(batches, &self.interrupt)? {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(RunError::Source(error)) => return Err(error.into()),
+                Err(RunError::Transform(error)) => {
+                    return Err(self.placed(shard, &reader, error.into()));
+                }
+                Err(RunError::Interrupted) => return self.interrupted(),
+            };
+            if (self.interrupt)() {
+                return self.interrupted();
+            }
+            let pushed = gathering.push(&batch, &into);
+            if !pushed.map_err(|error| self.placed(shard, &reader, error))? {
+                return Ok(Computed::Superfluous);
+            }
+            self.tell(&reader, &mut seen);
+        }
+        let ended = gathering.end(&into);
+        let ended = ended.map_err(|error| self.placed(shard, &reader, error))?;
+        let Some((results, groups)) = ended else {
+            return Ok(Computed::Superfluous);
+        };
+        self.tell(&reader, &mut seen);
+        let reader = reader.lock();
+        let bytes_hash = reader.bytes_hash().ok_or_else(|| {
+            AttemptError::lasting(format!("shard {} was not read to its end", shard.number))
+        })?;
+        let (rows_read, rows_skipped) = (reader.rows_read(), reader.rows_skipped());
+        assert_eq!(seen, rows_read, "each row is told of once");
+        let values_ignored = reader.values_ignored();
+        Ok(Computed::Results(Box::new(Outcome {
+            results,
+            groups,
+            rows_read,
+            rows_skipped,
+            values_ignored,
+            content_hash: match pipeline.source.files().is_empty() {
+                true => 0,
+                false => content_hash(bytes_hash),
+            },
+        })))
+    }
+
+    /// The end of an attempt that was broken off.
+    fn interrupted(&self) -> Result<Computed, AttemptError> {
+        match self.until.is_some_and(|until| Instant::now() >= until) {
+            true => Err(AttemptError::Shard {
+                message: "it took longer than `run.timeout` allows".to_owned(),
+                transient: true,
+            }),
+            false => Ok(Computed::Superfluous),
+        }
+    }
+
+    /// An error of the query or of its results with the rows that it is about, if another attempt would meet it, too.
+    fn placed(
+        &self,
+        shard: Shard,
+        reader: &Mutex<ShardReader>,
+        error: AttemptError,
+    ) -> AttemptError {
+        let AttemptError::Shard {
+            message,
+            transient: false,
+        } = error
+        else {
+            return error;
+        };
+        let read = reader.lock().rows_read();
+        let blamed = Blame::new(self.pipeline, &self.interrupt).rows(shard);
+        let (rows, message) = blamed.unwrap_or((0..read, message));
+        let columns = self.pipeline.transform.source_columns();
+        let source = &self.pipeline.source;
+        let find = || place_of_rows(source, shard, columns, rows);
+        let place = source.reach().during(find);
+        AttemptError::lasting(format!("{place}: {message}"))
+    }
+
+    fn tell(&self, reader: &Mutex<ShardReader>, seen: &mut u64) {
+        let rows = reader.lock().rows_read();
+        if rows > *seen {
+            (self.rows_read)(rows - *seen);
+            *seen = rows;
+        }
+    }
+}
+
+/// A reader that can be asked for its counts afterwards.
+struct Batches(Arc<Mutex<ShardReader>>);
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.lock().next()
+    }
+}

@@ -1,0 +1,143 @@
+//! A job that is worked on: what is known of it, and where its results go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eciton_engine::{Error as EngineError, Store, StoreSchema};
+use parking_lot::Mutex;
+
+use super::pipeline::Pipeline;
+use super::planning;
+use crate::run::records::error::JobError;
+use crate::run::records::ledger::{Job, Ledger, damaged};
+use crate::run::records::needs;
+use crate::run::records::target;
+use crate::source::limits::SHARDS_PER_CHUNK;
+use crate::source::{Reach, Shard, Source, SourceError, shards};
+use crate::spec::limits::LEASE_MS_DEFAULT;
+
+/// What whoever works on a job has of it, by the plan of one moment: see [`OpenJob::retries`].
+pub(crate) struct OpenJob {
+    pub(crate) ledger: Ledger,
+    pub(crate) name: String,
+    pub(crate) job_number: u64,
+    /// How often the job had been retried when this was made.
+    pub(crate) retries: u32,
+    /// How its records are written.
+    pub(crate) layout: u32,
+    pub(crate) max_attempts: u32,
+    /// How long an attempt may take.
+    pub(crate) timeout: Option<Duration>,
+    /// Among the jobs of this process.
+    pub(crate) priority: i32,
+    pub(crate) lease_ms: u64,
+    /// How many shards it has.
+    pub(crate) total: u64,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) store: Store,
+    /// The chunk of shards that was asked for last.
+    chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
+}
+
+impl OpenJob {
+    /// Plans a job whose store is there.
+    ///
+    /// # Errors
+    /// [`JobError::Needs`] where this version does not know all of it; [`JobError::StoreGone`] where its store was
+    /// dropped; as [`source_of`]; [`JobError::Damaged`] where the plan cannot be; what the database refuses.
+    pub(crate) async fn new(
+        ledger: &Ledger,
+        name: &str,
+        job: &Job,
+        reach: &Reach,
+    ) -> Result<OpenJob, JobError> {
+        needs::check(name, job)?;
+        let source = source_of(ledger, name, job, reach).await?;
+        let pipeline = planning::plan(&job.spec, source)
+            .await?
+            .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
+        let results = target::open(ledger, name, job, &pipeline).await?;
+        let store = match pipeline.operands(job.state.number) {
+            Some(operands) => open_operands(ledger, name, operands).await?,
+            None => results,
+        };
+        let run = job.spec.run.unwrap_or_default();
+        Ok(OpenJob {
+            ledger: ledger.clone(),
+            name: name.to_owned(),
+            job_number: job.state.number,
+            retries: job.state.retries,
+            layout: job.state.layout,
+            max_attempts: run.max_attempts.max(1),
+            timeout: (run.timeout_ms > 0).then(|| Duration::from_millis(run.timeout_ms)),
+            priority: run.priority,
+            lease_ms: lease_ms(job),
+            total: job.plan.shards,
+            pipeline,
+            store,
+            chunk: Mutex::new(None),
+        })
+    }
+
+    /// A shard by its number.
+    pub(crate) async fn locate(&self, number: u64) -> Result<Shard, JobError> {
+        let wanted = number / SHARDS_PER_CHUNK as u64;
+        let known = self.chunk.lock().clone();
+        let chunk = match known {
+            Some((chunk, shards)) if chunk == wanted => shards,
+            _ => {
+                let chunk = self.ledger.shard_chunk(&self.name, wanted).await?;
+                let loaded = Arc::new(shards(&chunk)?);
+                *self.chunk.lock() = Some((wanted, Arc::clone(&loaded)));
+                loaded
+            }
+        };
+        let found = chunk.iter().find(|shard| shard.number == number);
+        found.copied().ok_or_else(|| {
+            let record = format!("chunk {wanted} of its shards");
+            damaged(&self.name, &record, "a shard is missing")
+        })
+    }
+}
+
+/// The source of a job; of one that was submitted over gRPC, read no further than `reach`.
+///
+/// # Errors
+/// [`JobError::Source`] where that excludes a file of such a job; what the database refuses.
+pub(crate) async fn source_of(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    reach: &Reach,
+) -> Result<Source, JobError> {
+    let source = ledger.source(name, job).await?;
+    if !job.plan.over_network {
+        return Ok(source);
+    }
+    if !reach.may_hold(source.files()) {
+        return Err(JobError::Source(SourceError::OutOfReach(reach.refusal())));
+    }
+    Ok(source.within(reach.clone()))
+}
+
+/// The store that takes the operands of shards, where that is not the store of the results.
+async fn open_operands(
+    ledger: &Ledger,
+    name: &str,
+    (store, schema): (String, StoreSchema),
+) -> Result<Store, JobError> {
+    match ledger.db.create_store(&store, schema).await {
+        Err(EngineError::StoreDiffers { .. }) => {
+            let detail = "another version of this program takes the query apart otherwise: expected that version, or the \
+                          job submitted anew with `--replace`";
+            let record = format!("the store `{store}` of its operands");
+            Err(damaged(name, &record, detail))
+        }
+        created => Ok(created?),
+    }
+}
+
+/// How long the lease of one of the job's shards runs.
+pub(crate) fn lease_ms(job: &Job) -> u64 {
+    job.spec.run.map_or(LEASE_MS_DEFAULT, |run| run.lease_ms)
+}

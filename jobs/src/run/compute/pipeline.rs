@@ -1,0 +1,160 @@
+//! What a job does to a shard, planned once.
+
+use eciton_engine::StoreSchema;
+use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
+use eciton_proto::v1::{JobSpec, Scope};
+
+use crate::aggregate::Aggregation;
+use crate::query::{Answer, Planned};
+use crate::source::Source;
+use crate::transform::Transform;
+use crate::upsert::Upsert;
+
+/// Source, transform and sink of a job, checked against each other.
+pub(crate) struct Pipeline {
+    pub(crate) source: Source,
+    pub(crate) transform: Transform,
+    pub(crate) sink: Sink,
+    pub(crate) store_name: String,
+}
+
+/// What becomes of the transform's rows.
+pub(crate) enum Sink {
+    Merge(Aggregation),
+    Upsert(Upsert),
+    /// The answer of the query over all shards.
+    Answer(Answer),
+}
+
+/// The store of a job's own that has the operands of its answer while it runs.
+pub(crate) fn operand_store(job_number: u64) -> String {
+    format!("_answer_{job_number}")
+}
+
+/// A key of the job file that does not fit the columns, and what was expected.
+#[derive(Clone, Debug)]
+pub(crate) struct Misfit {
+    pub(crate) key: String,
+    pub(crate) message: String,
+}
+
+impl Misfit {
+    fn new(key: impl Into<String>, message: impl ToString) -> Misfit {
+        Misfit {
+            key: key.into(),
+            message: message.to_string(),
+        }
+    }
+}
+
+impl Pipeline {
+    /// Plans a job over the columns that its source has. Reads and writes nothing.
+    pub(crate) fn plan(spec: &JobSpec, source: Source) -> Result<Pipeline, Misfit> {
+        let sql = match &spec.step {
+            None => None,
+            Some(Step::Transform(transform)) => Some(transform.sql.as_str()),
+            Some(Step::Command(_)) => {
+                return Err(Misfit::new("command", "not supported by this version"));
+            }
+        };
+        if let (Some(SinkSpec::Answer(answer)), Some(sql)) = (&spec.sink, sql) {
+            let planned = Answer::plan(sql, source.schema(), source.has_dates())
+                .map_err(|error| Misfit::new("transform.sql", error))?;
+            let Planned { rows, answer: sink } = planned;
+            return Ok(Pipeline {
+                source,
+                transform: rows,
+                sink: Sink::Answer(sink),
+                store_name: answer.store.clone(),
+            });
+        }
+        let transform = Transform::plan(sql, source.schema().clone())
+            .map_err(|error| Misfit::new("transform.sql", error))?;
+        let mut transform = transform.with_dates(source.has_dates());
+        let (sink, store_name) = match &spec.sink {
+            Some(SinkSpec::Merge(merge)) => {
+                let aggregate = |transform: &Transform| {
+                    Aggregation::plan(merge, transform.output_schema())
+                        .map_err(|error| Misfit::new(error.key(), error))
+                };
+                let read: Vec<usize> = aggregate(&transform)?.columns().collect();
+                transform = transform.reading(|column| read.contains(&column));
+                (Sink::Merge(aggregate(&transform)?), merge.store.clone())
+            }
+            Some(SinkSpec::Upsert(upsert)) => {
+                let planned = Upsert::plan(upsert, transform.output_schema())
+                    .map_err(|error| Misfit::new(error.key(), error))?;
+                (Sink::Upsert(planned), upsert.store.clone())
+            }
+            Some(SinkSpec::Answer(_)) | None => {
+                return Err(Misfit::new("merge", "expected [merge] or [upsert]"));
+            }
+        };
+        let columns = transform.source_columns();
+        if let Err((column, what)) = source.check_readable(columns) {
+            let message = format!("column `{column}`: not supported: {what}; leave it out");
+            return Err(Misfit::new("source.paths", message));
+        }
+        Ok(Pipeline {
+            source,
+            transform,
+            sink,
+            store_name,
+        })
+    }
+
+    /// Whether dates go into stores.
+    pub(crate) fn has_dates(&self) -> bool {
+        let has_more = match &self.sink {
+            Sink::Answer(answer) => answer.has_dates(),
+            Sink::Merge(_) | Sink::Upsert(_) => false,
+        };
+        has_more || self.transform.has_dates()
+    }
+
+    /// Checks that a job that is submitted now does not depend on where its shards are cut. A job that was recorded
+    /// before there was such a check goes on as it was.
+    pub(crate) fn check_scope(&self, spec: &JobSpec) -> Result<(), Misfit> {
+        let Some(Step::Transform(step)) = &spec.step else {
+            return Ok(());
+        };
+        match (step.scope(), &self.sink) {
+            (Scope::Shard, Sink::Answer(_)) => Err(Misfit::new(
+                "transform.scope",
+                "rows per shard need [merge] or [upsert]: expected one of them, or no `scope`, so that the query gives the \
+                 answer over the whole source",
+            )),
+            (Scope::Unspecified | Scope::Source, Sink::Merge(_) | Sink::Upsert(_)) => {
+                let free = self.transform.check_scope();
+                free.map_err(|error| Misfit::new("transform.sql", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The store that takes the operands of shards, where it is not that of the results.
+    pub(crate) fn operands(&self, job_number: u64) -> Option<(String, StoreSchema)> {
+        match &self.sink {
+            Sink::Answer(answer) => Some((operand_store(job_number), answer.operand_schema())),
+            Sink::Merge(_) | Sink::Upsert(_) => None,
+        }
+    }
+
+    /// What the store of the results must be.
+    pub(crate) fn store_schema(&self) -> StoreSchema {
+        match &self.sink {
+            Sink::Merge(aggregation) => aggregation.store_schema(),
+            Sink::Upsert(upsert) => upsert.store_schema(),
+            Sink::Answer(answer) => answer.layout().store_schema(),
+        }
+    }
+
+    /// The key of the job file that names the store.
+    pub(crate) fn store_key(&self) -> &'static str {
+        match &self.sink {
+            Sink::Merge(_) => "merge.store",
+            Sink::Upsert(_) => "upsert.store",
+            Sink::Answer(_) => "result.store",
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! The shards of a job that are still to be done, handed out to the workers of one process.
+//!
+//! Alone, a process does them in their order. Among others each goes through them in an order of its own, block by
+//! block, and leases what it is about to compute: a few at a time where shards are short, so that asking costs little,
+//! and never more than a moment's work. Once nothing is left that nobody is at, it waits for what others are at:
+//! it takes over what they let go of, and computes a second time what they are at for much longer than it takes here.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use eciton_engine::entropy::SystemEntropy;
+use eciton_proto::v1::{Outcome, ShardState};
+use parking_lot::Mutex;
+
+use super::claims::Claims;
+use super::shard_order::{Fresh, Open};
+use crate::run::records::error::JobError;
+use crate::run::records::ledger::Ledger;
+use crate::run::settle::backoff::due_in;
+
+/// Shards that are leased at the same time, at most.
+const AHEAD_MAX: usize = 256;
+/// How long the shards that are leased before they are begun take, at most, as far as one can tell.
+const AHEAD: Duration = Duration::from_millis(20);
+/// The same where a process is alone, and records which shards it is about to compute.
+const UPCOMING_MAX: usize = 1024;
+const UPCOMING: Duration = Duration::from_millis(100);
+/// Leases that are asked for at once, where others may have let go of some.
+const TOGETHER: usize = 16;
+/// How long a process waits before it looks again at what others are at, at first and at most.
+const LOOK_MIN: Duration = Duration::from_millis(20);
+const LOOK_MAX: Duration = Duration::from_millis(500);
+/// A shard at which another process is for so many times as long as one takes here is computed a second time.
+const AGAIN_TIMES: u32 = 3;
+
+/// Where a process gets its shards of one job from.
+pub(crate) struct Supply {
+    stock: Mutex<Stock>,
+    /// One worker at a time looks for more, for all that wait.
+    looking: tokio::sync::Mutex<Looks>,
+    /// Workers that wait for a shard.
+    waiting: AtomicUsize,
+    /// As [`RunOptions::patience`](crate::run::RunOptions::patience).
+    patience: Duration,
+}
+
+/// What there is to do.
+struct Stock {
+    /// Leased, and not begun.
+    ready: VecDeque<u64>,
+    /// When one of them was last begun, or leased.
+    moved: Instant,
+    /// Not looked at so far.
+    fresh: Fresh,
+    /// Failed before, and due then.
+    held_back: BTreeSet<(Instant, u64)>,
+    /// Others are at them.
+    elsewhere: Vec<Elsewhere>,
+    pace: Pace,
+}
+
+/// A shard that another process is at.
+#[derive(Clone, Copy, Debug)]
+struct Elsewhere {
+    shard: u64,
+    since: Instant,
+    /// Whether it was computed here a second time.
+    again: bool,
+}
+
+/// How long shards take here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// From beginning one to its results, about.
+    computed: Option<Duration>,
+    /// From beginning one to its commit, about.
+    settled: Option<Duration>,
+}
+
+/// When others were looked at.
+struct Looks {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+/// What a worker is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// This shard.
+    Shard(u64),
+    /// Ask again after so long.
+    Wait(Duration),
+    /// Nothing: all have ended, or are at work here.
+    Nothing,
+}
+
+/// A shard that turned out to have ended is told of here.
+pub(crate) type OnEnded<'a> = &'a (dyn Fn(u64) + Sync);
+
+impl Supply {
+    /// Of the shards that are open; in an order of its own where others may be at them.
+    pub(crate) fn new(open: Open, is_shared: bool, patience: Duration) -> Supply {
+        let fresh = match is_shared {
+            true => Fresh::in_own_order(open, &SystemEntropy),
+            false => Fresh::in_order(open),
+        };
+        Supply {
+            stock: Mutex::new(Stock {
+                ready: VecDeque::new(),
+                moved: Instant::now(),
+                fresh,
+                held_back: BTreeSet::new(),
+                elsewhere: Vec::new(),
+                pace: Pace::default(),
+            }),
+            looking: tokio::sync::Mutex::new(Looks {
+                last: None,
+                pause: LOOK_MIN,
+            }),
+            waiting: AtomicUsize::new(0),
+            patience,
+        }
+    }
+
+    /// Shards that were not begun here.
+    pub(crate) fn left(&self) -> usize {
+        let stock = self.stock.lock();
+        stock.ready.len() + stock.fresh.len()
+    }
+
+    /// The next shard, if there is one.
+    ///
+    /// # Errors
+    /// What reading the shards' records refuses.
+    pub(crate) async fn next(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: Option<&Claims>,
+        ended: OnEnded<'_>,
+    ) -> Result<Next, JobError> {
+        let Some(claims) = claims else {
+            return Ok(self.next_alone());
+        };
+        loop {
+            if let Some(shard) = self.stock.lock().begin_ready() {
+                return Ok(Next::Shard(shard));
+            }
+            let _waits = Waits::begin(&self.waiting);
+            let mut looks = self.looking.lock().await;
+            if !self.stock.lock().ready.is_empty() {
+                continue;
+            }
+            let (candidates, wait) = self.candidates();
+            if !candidates.is_empty() {
+                looks.pause = LOOK_MIN;
+                claims.look().await?;
+                self.lease(ledger, name, claims, candidates, ended).await?;
+                continue;
+            }
+            if self.stock.lock().elsewhere.is_empty() {
+                return Ok(wait.map_or(Next::Nothing, Next::Wait));
+            }
+            let pause = looks.pause;
+            let since = looks.last.map_or(pause, |last| last.elapsed());
+            let rest = pause.saturating_sub(since);
+            if !rest.is_zero() {
+                return Ok(Next::Wait(wait.map_or(rest, |wait| wait.min(rest))));
+            }
+            looks.last = Some(Instant::now());
+            claims.look().await?;
+            self.look_elsewhere(ledger, name, claims, ended).await?;
+            // Where one was let go of there are more: whoever was killed had several.
+            looks.pause = match self.stock.lock().ready.is_empty() {
+                true => (pause * 2).clamp(LOOK_MIN, LOOK_MAX),
+                false => Duration::ZERO,
+            };
+            assert!(looks.pause <= LOOK_MAX, "a pause of {:?}", looks.pause);
+        }
+    }
+
+    fn next_alone(&self) -> Next {
+        let now = Instant::now();
+        let mut stock = self.stock.lock();
+        if let Some(shard) = stock.ready.pop_front() {
+            return Next::Shard(shard);
+        }
+        match stock.held_back.first().copied() {
+            Some((due, shard)) if due <= now => {
+                stock.held_back.pop_first();
+                Next::Shard(shard)
+            }
+            first => match (stock.fresh.pop(), first) {
+                (Some(shard), _) => Next::Shard(shard),
+                (None, Some((due, _))) => Next::Wait(due - now),
+                (None, None) => Next::Nothing,
+            },
+        }
+    }
+
+    /// The shards that are handed out next: those that are leased, or, where a process is `alone`, those of the next
+    /// moment.
+    pub(crate) fn upcoming(&self, alone: bool) -> Vec<u64> {
+        let mut stock = self.stock.lock();
+        if alone {
+            let count = stock.pace.within(UPCOMING).min(UPCOMING_MAX);
+            while stock.ready.len() < count {
+                let Some(shard) = stock.fresh.pop() else {
+                    break;
+                };
+                stock.ready.push_back(shard);
+            }
+        }
+        stock.ready.iter().copied().collect()
+    }
+
+    /// Some shards that nobody may be at, and else how long to wait for one that failed before.
+    fn candidates(&self) -> (Vec<u64>, Option<Duration>) {
+        let now = Instant::now();
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let mut stock = self.stock.lock();
+        let count = stock.pace.ahead(waiting);
+        let mut candidates = Vec::with_capacity(count);
+        while candidates.len() < count {
+            match stock.held_back.first().copied() {
+                Some((due, shard)) if due <= now => {
+                    stock.held_back.pop_first();
+                    candidates.push(shard);
+                }
+                _ => break,
+            }
+        }
+        while candidates.len() < count {
+            let Some(shard) = stock.fresh.pop() else {
+                break;
+            };
+            candidates.push(shard);
+        }
+        assert!(
+            candidates.len() <= count,
+            "{} candidates, {count} were to be leased",
+            candidates.len()
+        );
+        // With room for more, whatever is due is among them.
+        let next = stock.held_back.first();
+        assert!(
+            candidates.len() == count || next.is_none_or(|(due, _)| *due > now),
+            "shard {next:?} is due and was left"
+        );
+        let wait = next.map(|(due, _)| due.saturating_duration_since(now));
+        (candidates, wait)
+    }
+
+    /// Leases what has not ended of some shards.
+    async fn lease(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: &Claims,
+        candidates: Vec<u64>,
+        ended: OnEnded<'_>,
+    ) -> Result<(), JobError> {
+        let snapshot = ledger.db.snapshot();
+        let mut open = Vec::with_capacity(candidates.len());
+        let mut later = Vec::new();
+        for shard in candidates {
+            let state = ledger.shard_seen(&snapshot, name, shard).await?;
+            match judge(&state) {
+                Standing::Ended => ended(shard),
+                Standing::Due => open.push(shard),
+                Standing::Later(wait) => later.push((Instant::now() + wait, shard)),
+            }
+        }
+        let taken = claims.take(&open).await;
+        assert_eq!(taken.len(), open.len(), "an answer for each shard");
+        let mut stock = self.stock.lock();
+        stock.moved = Instant::now();
+        stock.held_back.extend(later);
+        for (shard, taken) in open.into_iter().zip(taken) {
+            if taken {
+                stock.ready.push_back(shard);
+            } else {
+                // One that was computed here a second time, and did not end by that, is watched anew.
+                stock.elsewhere.retain(|watched| watched.shard != shard);
+                stock.elsewhere.push(Elsewhere {
+                    shard,
+                    since: Instant::now(),
+                    again: false,
+                });
+            }
+        }
+        debug_assert!(
+            {
+                let mut seen = HashSet::new();
+                stock.elsewhere.iter().all(|at| seen.insert(at.shard))
+            },
+            "a shard that others are at is watched twice: {:?}",
+            stock.elsewhere
+        );
+        Ok(())
+    }
+
+    /// Looks at what others are at: what has ended, what they have let go of, and what takes them too long.
+    async fn look_elsewhere(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: &Claims,
+        ended: OnEnded<'_>,
+    ) -> Result<(), JobError> {
+        let (watched, again_after) = {
+            let stock = self.stock.lock();
+            let again_after = stock.pace.again_after().max(self.patience);
+            (stock.elsewhere.clone(), again_after)
+        };
+        let snapshot = ledger.db.snapshot();
+        let (mut open, mut later, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        for watched in watched {
+            if watched.again {
+                // It is at work here: handed out again it would be computed twice by this process, and whoever is at it
+                // tells when it has ended.
+                rest.push(watched);
+                continue;
+            }
+            let state = ledger.shard_seen(&snapshot, name, watched.shard).await?;
+            match judge(&state) {
+                Standing::Ended => ended(watched.shard),
+                Standing::Due => open.push(watched),
+                Standing::Later(wait) => later.push((Instant::now() + wait, watched.shard)),
+            }
+        }
+        // Those that were watched for longest are taken over first; more than a moment's work is not.
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let count = self.stock.lock().pace.ahead(waiting).min(open.len());
+        let (mut ready, mut waiting) = (Vec::new(), Vec::new());
+        take_over(claims, &open[..count], &mut ready, &mut waiting).await;
+        let late = |watched: &Elsewhere| watched.since.elapsed() >= again_after;
+        let mut others = open.split_off(count);
+        // Before one is computed twice, whatever nobody is at any more is asked for.
+        if waiting.iter().chain(&others).any(late) {
+            let end = waiting.len() + AHEAD_MAX;
+            while ready.is_empty() && !others.is_empty() && waiting.len() < end {
+                let more = others.split_off(others.len().min(TOGETHER));
+                let asked = std::mem::replace(&mut others, more);
+                take_over(claims, &asked, &mut ready, &mut waiting).await;
+            }
+        }
+        let asked = waiting.len();
+        waiting.extend(others);
+        for watched in &mut waiting {
+            if late(watched) && ready.len() < count {
+                watched.again = claims.take_again(watched.shard).await;
+                if watched.again {
+                    tracing::debug!(job = name, shard = watched.shard, "computed a second time");
+                    ready.push(watched.shard);
+                }
+                watched.since = Instant::now();
+            }
+        }
+        // Who was asked for goes last, so that all are asked for in turn.
+        waiting.rotate_left(asked);
+        rest.extend(waiting);
+        let mut stock = self.stock.lock();
+        stock.moved = Instant::now();
+        stock.ready.extend(ready);
+        stock.held_back.extend(later);
+        // What has ended here meanwhile is not there any more.
+        let still: HashSet<u64> = stock
+            .elsewhere
+            .iter()
+            .map(|watched| watched.shard)
+            .collect();
+        rest.retain(|watched| still.contains(&watched.shard));
+        assert!(
+            rest.len() <= still.len(),
+            "{} shards are watched of {}",
+            rest.len(),
+            still.len()
+        );
+        stock.elsewhere = rest;
+        Ok(())
+    }
+
+    /// An attempt failed: the shard is due again after so long. Another process may take it earlier.
+    pub(crate) fn hold_back(&self, shard: u64, wait: Duration) {
+        self.stock
+            .lock()
+            .held_back
+            .insert((Instant::now() + wait, shard));
+    }
+
+    /// What was leased and not begun: it is nobody's from now on.
+    pub(crate) fn take_back(&self) -> Vec<u64> {
+        self.stock.lock().take_back()
+    }
+
+    /// What was leased and not begun, once no worker has come for it for so long: all are at shards that take longer than
+    /// was expected. Others may begin it, or whoever here comes first.
+    pub(crate) fn take_back_left(&self, for_long: Duration) -> Vec<u64> {
+        let mut stock = self.stock.lock();
+        match stock.moved.elapsed() >= for_long {
+            true => stock.take_back(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Shards that were begun and have to be computed again, those of them that have not ended.
+    pub(crate) fn again(&self, shards: &[u64]) {
+        self.stock.lock().fresh.put_back(shards);
+    }
+
+    /// How long the next shard takes to compute, as far as one can tell.
+    pub(crate) fn expected(&self) -> Option<Duration> {
+        self.stock.lock().pace.computed
+    }
+
+    /// A shard took so long to compute.
+    pub(crate) fn computed(&self, took: Duration) {
+        let mut stock = self.stock.lock();
+        let (before, now) = (stock.pace.computed, average(stock.pace.computed, took));
+        assert!(
+            now <= before.map_or(took, |before| before.max(took)),
+            "{now:?} on average, of {before:?} and {took:?}"
+        );
+        stock.pace.computed = Some(now);
+    }
+
+    /// A shard has ended, here so long after its beginning.
+    pub(crate) fn ended(&self, shard: u64, took: Option<Duration>) {
+        let mut stock = self.stock.lock();
+        if let Some(took) = took {
+            stock.pace.settled = Some(average(stock.pace.settled, took));
+        }
+        stock.elsewhere.retain(|watched| watched.shard != shard);
+    }
+}
+
+impl Stock {
+    fn begin_ready(&mut self) -> Option<u64> {
+        self.moved = Instant::now();
+        self.ready.pop_front()
+    }
+
+    fn take_back(&mut self) -> Vec<u64> {
+        let left = self.ready.len() + self.fresh.len();
+        let unbegun: Vec<u64> = self.ready.drain(..).collect();
+        self.fresh.put_back(&unbegun);
+        debug_assert!(
+            self.fresh.len() <= left,
+            "{} shards are left of {left}: {unbegun:?}",
+            self.fresh.len()
+        );
+        unbegun
+    }
+}
+
+impl Pace {
+    /// Shards of a moment's work, and one for each of so many workers that wait, at least one.
+    fn ahead(&self, waiting: usize) -> usize {
+        self.within(AHEAD).max(waiting).clamp(1, AHEAD_MAX)
+    }
+
+    /// Shards of so much time's work.
+    fn within(&self, time: Duration) -> usize {
+        let count = self
+            .computed
+            .map_or(1, |computed| time.as_nanos() / computed.as_nanos().max(1));
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// How long others may be at a shard before it is computed here, too.
+    fn again_after(&self) -> Duration {
+        self.settled.map_or(Duration::ZERO, |settled| {
+            settled.saturating_mul(AGAIN_TIMES)
+        })
+    }
+}
+
+/// Asks for the leases of shards that others were at: which are ready now, and which still have to be waited for.
+async fn take_over(
+    claims: &Claims,
+    asked: &[Elsewhere],
+    ready: &mut Vec<u64>,
+    waiting: &mut Vec<Elsewhere>,
+) {
+    let numbers: Vec<u64> = asked.iter().map(|watched| watched.shard).collect();
+    let taken = claims.take(&numbers).await;
+    assert_eq!(taken.len(), asked.len(), "an answer for each shard");
+    for (watched, taken) in asked.iter().zip(taken) {
+        match taken {
+            true => ready.push(watched.shard),
+            false => waiting.push(*watched),
+        }
+    }
+}
+
+/// A worker that waits, until this is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Waits<'_> {
+    fn begin(waiting: &AtomicUsize) -> Waits<'_> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A moving average that follows within some ten values.
+fn average(before: Option<Duration>, now: Duration) -> Duration {
+    before.map_or(now, |before| (before * 7 + now) / 8)
+}
+
+/// How a shard stands, by its record.
+enum Standing {
+    Ended,
+    Due,
+    Later(Duration),
+}
+
+fn judge(state: &ShardState) -> Standing {
+    match state.outcome() {
+        Outcome::Done | Outcome::Failed => Standing::Ended,
+        Outcome::Unspecified => due_in(state).map_or(Standing::Due, Standing::Later),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_shards_come_in_their_order_and_failed_ones_when_they_are_due() {
+        let mut open = Open::all(10);
+        for shard in (0..9).filter(|shard| ![3, 4].contains(shard)) {
+            open.remove(shard);
+        }
+        let supply = Supply::new(open, false, Duration::ZERO);
+        assert_eq!(supply.next_alone(), Next::Shard(3));
+        supply.hold_back(3, Duration::from_hours(1));
+        supply.hold_back(2, Duration::ZERO);
+        assert_eq!(supply.next_alone(), Next::Shard(2));
+        assert_eq!(supply.next_alone(), Next::Shard(4));
+        assert_eq!(supply.next_alone(), Next::Shard(9));
+        assert!(matches!(supply.next_alone(), Next::Wait(_)));
+        let empty = Supply::new(Open::all(0), false, Duration::ZERO);
+        assert_eq!(empty.next_alone(), Next::Nothing);
+    }
+
+    #[test]
+    fn short_shards_are_leased_many_at_a_time_and_long_ones_one_by_one() {
+        let of = |computed| Pace {
+            computed,
+            settled: None,
+        };
+        assert_eq!(of(None).ahead(0), 1);
+        assert_eq!(of(Some(Duration::from_secs(3))).ahead(1), 1);
+        assert_eq!(of(Some(Duration::from_millis(5))).ahead(1), 4);
+        assert_eq!(of(Some(Duration::from_nanos(1))).ahead(1), AHEAD_MAX);
+        assert_eq!(of(Some(Duration::ZERO)).ahead(1), AHEAD_MAX);
+        // Workers that wait begin theirs at once.
+        assert_eq!(of(None).ahead(9), 9);
+        assert_eq!(of(Some(Duration::from_secs(3))).ahead(1000), AHEAD_MAX);
+    }
+}

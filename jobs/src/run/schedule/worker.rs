@@ -1,0 +1,532 @@
+//! A worker: takes shards one after the other until there are none, on a thread of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eciton_engine::clock::{Clock, SystemClock};
+use eciton_engine::{Action, Error as EngineError, Transaction};
+use eciton_proto::v1::Outcome;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::claims::Claims;
+use super::doubt::{Doubted, Doubts};
+use super::health::Health;
+use super::permits::{Slot, Slots};
+use super::shard_queue::{Next, Supply};
+use super::stop::Stop;
+use crate::run::compute::attempt::{Attempt, AttemptError, Computed};
+use crate::run::compute::open::OpenJob;
+use crate::run::records::error::JobError;
+use crate::run::settle::backoff::backoff;
+use crate::run::settle::batch::Batch;
+use crate::run::settle::commit::{Admission, Failure};
+use crate::run::settle::observer::{Event, Observer};
+use crate::run::settle::pool::{Pool, Working};
+use crate::run::settle::session::OwnSession;
+use crate::source::Shard;
+use crate::transform::Interrupt;
+
+/// Repeated computations, within one attempt, of a shard whose results do not fit into memory and
+/// were lost with their transaction.
+const REPEATS_MAX: u32 = 4;
+/// How long a worker sleeps without looking whether its run has to end.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Tries of a change to a job's record.
+const CHANGE_TRIES_MAX: u32 = 1000;
+
+/// What all workers of a run share.
+pub(crate) struct Crew {
+    pub(crate) job: OpenJob,
+    pub(crate) supply: Supply,
+    /// What remembers that this process is at the job, should it die.
+    pub(crate) session: OwnSession,
+    /// `None` where nobody else works on the database.
+    pub(crate) claims: Option<Claims>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) runtime: Handle,
+    /// [`RESULTS_LEN_MAX`](crate::run::compute::results::RESULTS_LEN_MAX), less in tests.
+    pub(crate) results_len_max: usize,
+    /// How long computed shards wait for others to be committed with.
+    pub(crate) commit_interval: Duration,
+    /// What is shared with the workers of other jobs, if anything.
+    pub(crate) slots: Option<Slots>,
+    /// Whether this process gets anything done.
+    pub(crate) health: Health,
+    /// What this process doubts of the job's files.
+    pub(crate) doubts: Doubts,
+    /// Someone outside wants the run to end.
+    pub(crate) stop: Stop,
+    /// The run itself has to end, and why.
+    pub(crate) ending: Arc<Mutex<Option<Ending>>>,
+    /// Where workers leave what they have computed, to be committed together.
+    pub(crate) pool: Pool,
+    /// Shards that are not to be committed with others: they were in a batch that could not be committed as a whole.
+    pub(crate) alone: Mutex<HashSet<u64>>,
+    /// When shards at work were begun.
+    pub(crate) begun: Mutex<HashMap<u64, Instant>>,
+    /// Held while what has waited long enough is committed beside the workers.
+    pub(crate) flushing: Mutex<()>,
+}
+
+/// A crew works on its job, and speaks of it as its own.
+impl Deref for Crew {
+    type Target = OpenJob;
+
+    fn deref(&self) -> &OpenJob {
+        &self.job
+    }
+}
+
+/// Why a run ends before its shards do.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The job was cancelled.
+    Cancelled,
+    /// The job was retried: begin again with its new plan.
+    Changed,
+    /// The database failed.
+    Failed(JobError),
+}
+
+impl From<JobError> for Ending {
+    fn from(error: JobError) -> Ending {
+        Ending::Failed(error)
+    }
+}
+
+impl Crew {
+    /// Works until no shard is left or the run has to end. Blocks.
+    pub(crate) fn work(&self) {
+        loop {
+            let working = self.pool.begin();
+            let worked = self.fill(&working).and_then(|()| {
+                let (patience, len_max) = (self.commit_interval, self.results_len_max);
+                self.settle_all(working.end(patience, len_max))
+            });
+            if let Err(ending) = worked {
+                self.end_for(ending);
+            }
+            self.await_flush();
+            // What was lost with the last batch is there again.
+            if self.stop.is_requested() || self.is_ending() || self.supply.left() == 0 {
+                return;
+            }
+        }
+    }
+
+    fn fill(&self, working: &Working<'_>) -> Result<(), Ending> {
+        // What this worker has and what others have left; at once, or as soon as some of it is old enough.
+        let settle = |age_max| self.settle_all(working.leave(age_max, self.results_len_max));
+        let mut slot = None;
+        loop {
+            if self.stop.is_requested() || self.is_ending() {
+                break;
+            }
+            if let Some(pause) = self.health.aside() {
+                drop(slot.take());
+                settle(Duration::ZERO)?;
+                self.give_back();
+                self.sleep(pause);
+                continue;
+            }
+            if let Some(pause) = self.undoubt()? {
+                drop(slot.take());
+                settle(Duration::ZERO)?;
+                self.give_back();
+                self.sleep(pause);
+                continue;
+            }
+            if slot.as_ref().is_some_and(Slot::is_wanted) {
+                // What is leased is for others while other jobs go on here.
+                self.give_back();
+                slot = None;
+            }
+            if let (None, Some(slots)) = (&slot, &self.slots) {
+                slot = slots.now(self.priority);
+                if slot.is_none() {
+                    // What is computed does not wait for room.
+                    settle(Duration::ZERO)?;
+                    let next = slots.next(self.priority, &self.stop);
+                    slot = self.runtime.block_on(next);
+                }
+                if slot.is_none() {
+                    // Asked to stop.
+                    break;
+                }
+            }
+            match self.next_shard()? {
+                // At work here already, or computed and not committed yet.
+                Next::Shard(shard) if self.begun.lock().contains_key(&shard) => {}
+                Next::Shard(shard) => {
+                    self.observer.observe(&Event::ShardStarted { shard });
+                    let is_alone = self.alone.lock().remove(&shard);
+                    self.do_shard(shard, (!is_alone).then_some(working.batch()))?;
+                    // The next shard may take longer than what is computed is to wait.
+                    let expected = self.supply.expected();
+                    let is_long = expected.is_some_and(|expected| expected >= self.commit_interval);
+                    if is_long && self.commit_interval.is_zero() {
+                        settle(Duration::ZERO)?;
+                    } else if is_long {
+                        self.settle_all(working.hand_over(self.results_len_max))?;
+                    } else if working.is_due(self.commit_interval, self.results_len_max) {
+                        settle(self.commit_interval)?;
+                    }
+                }
+                Next::Wait(pause) => {
+                    drop(slot.take());
+                    settle(Duration::ZERO)?;
+                    // What was lost with it is there again.
+                    if self.supply.left() == 0 {
+                        self.sleep(pause);
+                    }
+                }
+                Next::Nothing => return Ok(()),
+            }
+        }
+        self.give_back();
+        Ok(())
+    }
+
+    fn next_shard(&self) -> Result<Next, JobError> {
+        let ended = |shard| {
+            self.ended(shard);
+            self.observer.observe(&Event::ShardDropped { shard });
+        };
+        let claims = self.claims.as_ref();
+        let next = self.supply.next(&self.ledger, &self.name, claims, &ended);
+        self.runtime.block_on(next)
+    }
+
+    /// Waits, or less long: until the run is asked to stop, or until it is time to look whether it has to end.
+    fn sleep(&self, pause: Duration) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
+                () = self.stop.requested() => {}
+            }
+        });
+    }
+
+    /// Gives back what is leased and not begun.
+    fn give_back(&self) {
+        let unbegun = self.supply.take_back();
+        if let Some(claims) = &self.claims {
+            let given_back = unbegun.into_iter().map(|shard| claims.give_back(shard));
+            self.runtime.block_on(futures::future::join_all(given_back));
+        }
+    }
+
+    /// The run has to end. The first reason is the one that is told.
+    pub(crate) fn end_for(&self, ending: Ending) {
+        let mut first = self.ending.lock();
+        let before = first.as_ref().map(std::mem::discriminant);
+        let kept = std::mem::discriminant(first.get_or_insert(ending));
+        assert!(
+            before.is_none_or(|before| before == kept),
+            "the first reason to end is the one that is told"
+        );
+    }
+
+    /// Whether the run has to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.lock().is_some()
+    }
+
+    /// Whether an attempt is to break off: it has taken too long, or the run ends.
+    fn interrupt(&self, until: Option<Instant>) -> Interrupt {
+        let (ending, stop) = (Arc::clone(&self.ending), self.stop.clone());
+        Arc::new(move || {
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            late || stop.is_overdue() || ending.lock().is_some()
+        })
+    }
+
+    /// A shard has ended, or another process has seen to that.
+    pub(crate) fn ended(&self, shard: u64) {
+        if let Some(claims) = &self.claims {
+            claims.end(shard);
+        }
+        let begun = self.begun.lock().remove(&shard);
+        let took = begun.map(|begun| begun.elapsed());
+        self.supply.ended(shard, took);
+    }
+
+    /// Computes a shard, again and again if need be, until it is in the batch or has ended.
+    fn do_shard(&self, number: u64, batch: Option<&Mutex<Batch>>) -> Result<(), Ending> {
+        let shard = self.runtime.block_on(self.locate(number))?;
+        self.begun.lock().insert(number, Instant::now());
+        let Some(care) = self.care_for(number)? else {
+            self.ended(number);
+            self.observer
+                .observe(&Event::ShardDropped { shard: number });
+            return Ok(());
+        };
+        // What is computed alone is committed before anything else begins: what comes then is not of its making.
+        let batch = batch.filter(|_| !care.is_alone());
+        let begun = Instant::now();
+        self.begun.lock().insert(number, begun);
+        let mut repeats = 0;
+        loop {
+            let error = match self.attempt(shard, batch) {
+                Ok(true) => {
+                    self.supply.computed(begun.elapsed());
+                    self.health.succeeded();
+                    self.doubts.computed();
+                    return Ok(());
+                }
+                Ok(false) if repeats < REPEATS_MAX => {
+                    repeats += 1;
+                    self.observer.observe(&Event::ResultsLost { shard: number });
+                    self.observer
+                        .observe(&Event::ShardStarted { shard: number });
+                    continue;
+                }
+                Ok(false) => (lost_too_often(), true),
+                Err(Stopped::Ending(ending)) => return Err(ending),
+                Err(Stopped::Overdue) => {
+                    self.begun.lock().remove(&number);
+                    if let Some(claims) = &self.claims {
+                        self.runtime.block_on(claims.give_back(number));
+                    }
+                    return Ok(());
+                }
+                Err(Stopped::Error { message, transient }) => (message, transient),
+                Err(Stopped::Source { message, transient }) => match self.doubt(shard, &message) {
+                    Doubted::GivenBack => {
+                        self.give_back_begun(number);
+                        return Ok(());
+                    }
+                    Doubted::Counts { transient: among } => (message, transient || among),
+                },
+            };
+            // What is computed does not wait for what has failed.
+            if let Some(batch) = batch {
+                let mut computed = std::mem::take(&mut *batch.lock());
+                self.settle(&mut computed)?;
+            }
+            self.fail(number, &error.0, error.1)?;
+            return match care.is_alone() {
+                true => self.unlist(),
+                false => Ok(()),
+            };
+        }
+    }
+
+    /// Gives a shard back that cannot be computed here now.
+    fn give_back_begun(&self, shard: u64) {
+        self.begun.lock().remove(&shard);
+        self.observer.observe(&Event::ShardGivenBack { shard });
+        self.supply.hold_back(shard, SLEEP_MAX);
+        if let Some(claims) = &self.claims {
+            self.runtime.block_on(claims.give_back(shard));
+        }
+    }
+
+    /// One attempt; `false` if it has to be made again without counting as one. Without a batch its
+    /// results are committed at once.
+    fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<bool, Stopped> {
+        let number = shard.number;
+        let until = self.timeout.map(|timeout| Instant::now() + timeout);
+        let attempt = Attempt {
+            pipeline: &self.pipeline,
+            job_number: self.job_number,
+            store: &self.store,
+            runtime: &self.runtime,
+            results_len_max: self.results_len_max,
+            until,
+            interrupt: self.interrupt(until),
+            rows_read: &|rows| {
+                self.observer.observe(&Event::RowsRead {
+                    shard: number,
+                    rows,
+                });
+            },
+            admit: &|| self.admit_overflow(number),
+        };
+        let spare = batch.and_then(|batch| batch.lock().spare());
+        let mut outcome = match attempt.compute(shard, spare)? {
+            Computed::Results(outcome) => *outcome,
+            // Given up since the run ends: that is no failure of the shard. The first reason is the one that counts.
+            Computed::Superfluous if self.is_ending() => {
+                return Err(Stopped::Ending(Ending::Changed));
+            }
+            Computed::Superfluous if self.stop.is_overdue() => return Err(Stopped::Overdue),
+            Computed::Superfluous => {
+                let admission = self
+                    .runtime
+                    .block_on(self.admit([number]))
+                    .map_err(AttemptError::Fatal)?;
+                return self.refused(&[number], admission);
+            }
+        };
+        let overflow = outcome.results.take_overflow();
+        match (overflow, batch) {
+            (Some(tx), _) => {
+                let mut alone = Batch::default();
+                alone.add(number, outcome);
+                let (shards, _) = alone.take();
+                assert_eq!(shards.len(), 1, "shard {number} was computed alone");
+                let committed = shards.first().map(|shard| self.commit_overflow(tx, shard));
+                match committed {
+                    Some(committed) => self.settled(&shards, self.runtime.block_on(committed)?),
+                    None => Ok(false),
+                }
+            }
+            (None, Some(batch)) => {
+                // One that has ended elsewhere meanwhile would have the whole batch computed again.
+                if !self.has_ended_elsewhere(number)? {
+                    batch.lock().add(number, outcome);
+                }
+                Ok(true)
+            }
+            (None, None) => {
+                let mut alone = Batch::default();
+                alone.add(number, outcome);
+                let (shards, operands) = alone.take();
+                assert_eq!(shards.len(), 1, "shard {number} was computed alone");
+                self.commit_batch(&shards, &operands?)
+            }
+        }
+    }
+
+    /// Whether another process has ended a shard that was computed here, as far as can be seen; it is done with then.
+    fn has_ended_elsewhere(&self, shard: u64) -> Result<bool, Stopped> {
+        let Some(claims) = &self.claims else {
+            return Ok(false);
+        };
+        let state = self.runtime.block_on(async {
+            claims.look().await?;
+            self.ledger.shard_now(&self.name, shard).await
+        });
+        let state = state.map_err(AttemptError::Fatal)?;
+        if state.outcome() == Outcome::Unspecified {
+            return Ok(false);
+        }
+        self.ended(shard);
+        self.observer.observe(&Event::ShardDropped { shard });
+        Ok(true)
+    }
+
+    fn admit_overflow(&self, shard: u64) -> Result<Option<Transaction>, AttemptError> {
+        match self
+            .runtime
+            .block_on(self.admit([shard]))
+            .map_err(AttemptError::Fatal)?
+        {
+            Admission::Open(tx) => Ok(Some(*tx)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Records a failed attempt. The shard has ended then, or is due again after a while, here or elsewhere.
+    fn fail(&self, shard: u64, error: &str, transient: bool) -> Result<(), Ending> {
+        let recorded = self.record_failure(shard, None, error, transient);
+        match self.runtime.block_on(recorded)? {
+            Failure::Final(attempts) => {
+                self.ended(shard);
+                self.observer.observe(&Event::ShardFailed {
+                    shard,
+                    attempts,
+                    error,
+                });
+            }
+            Failure::Again(attempt) => {
+                let wait = backoff(attempt);
+                self.observer.observe(&Event::AttemptFailed {
+                    shard,
+                    attempt,
+                    error,
+                    retry_in_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                });
+                self.begun.lock().remove(&shard);
+                match &self.claims {
+                    // Others come first: what failed here may succeed there.
+                    Some(claims) => {
+                        self.supply.hold_back(shard, wait * 3 / 2);
+                        self.runtime.block_on(claims.give_back(shard));
+                    }
+                    None => self.supply.hold_back(shard, wait),
+                }
+            }
+            Failure::NotAdmitted(admission) => {
+                let refused = self.refused(&[shard], admission);
+                refused.map_err(|stopped| match stopped {
+                    Stopped::Ending(ending) => ending,
+                    Stopped::Overdue => Ending::Changed,
+                    Stopped::Error { message, .. } | Stopped::Source { message, .. } => {
+                        Ending::Failed(JobError::Worker(message))
+                    }
+                })?;
+            }
+        }
+        if transient && let Some(pause) = self.health.failed() {
+            let seconds = pause.as_secs();
+            tracing::warn!(
+                job = self.name,
+                seconds,
+                error,
+                "every attempt here fails; this process takes no shard for a while"
+            );
+            self.observer.observe(&Event::PutAside { pause, error });
+        }
+        Ok(())
+    }
+}
+
+/// Why an attempt did not end well.
+pub(crate) enum Stopped {
+    /// The run has to end.
+    Ending(Ending),
+    /// The shard did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
+    Overdue,
+    /// The attempt failed.
+    Error { message: String, transient: bool },
+    /// The attempt failed, and may not in another process, which sees the file as it was recorded.
+    Source { message: String, transient: bool },
+}
+
+impl From<AttemptError> for Stopped {
+    fn from(error: AttemptError) -> Stopped {
+        match error {
+            AttemptError::Shard { message, transient } => Stopped::Error { message, transient },
+            AttemptError::Source(error) => Stopped::Source {
+                message: error.to_string(),
+                transient: error.is_transient(),
+            },
+            AttemptError::Fatal(error) => Stopped::Ending(Ending::Failed(error)),
+        }
+    }
+}
+
+fn lost_too_often() -> String {
+    format!(
+        "its results were lost {REPEATS_MAX} times, because other transactions came in between while \
+         it was computed; expected a smaller shard"
+    )
+}
+
+/// Milliseconds since the Unix epoch, for people.
+pub(crate) fn now_ms() -> i64 {
+    i64::try_from(SystemClock::new().wall_ms()).unwrap_or(i64::MAX)
+}
+
+/// Makes a change again and again while it loses against others. `None` from the change: it saw an
+/// old state, and wants another try.
+pub(crate) async fn retry_on_conflict<'a, T>(
+    change: impl Fn() -> BoxFuture<'a, Result<Option<T>, JobError>>,
+) -> Result<T, JobError> {
+    let mut lost = EngineError::Invalid("a change saw an old state".to_owned());
+    for _ in 0..CHANGE_TRIES_MAX {
+        match change().await {
+            Ok(Some(changed)) => return Ok(changed),
+            Ok(None) => {}
+            Err(JobError::Engine(error)) if error.action() == Action::Retry => lost = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(lost.into())
+}
