@@ -73,6 +73,17 @@
 //! [`RunOptions::commit_interval`], so that a commit is shared by all of them; where none comes by, because all are at
 //! shards that take long, the run itself commits what has waited so long. One worker looks for shards for all that wait.
 //! Of a job's shards a process keeps a bit each, and an order of blocks of them.
+//!
+//! # Rooms
+//! Modules import only from lower ranks:
+//!
+//! | rank | module | is |
+//! |---|---|---|
+//! | 4 | [`pull`], `api` | programs that compute shards elsewhere; what callers do with jobs |
+//! | 3 | `schedule` | which shard is computed next, by whom, and when |
+//! | 2 | `settle` | what becomes of computed shards and failed attempts |
+//! | 1 | `compute` | from a shard to its results, in memory |
+//! | 0 | `records` | what is stored about jobs |
 
 mod api;
 mod compute;
@@ -87,8 +98,8 @@ pub use api::outline::{Outline, OutlinedColumn, OutlinedFile};
 pub use api::remove::{Removal, Removed, remove};
 pub use api::replace::{Replaced, replace, replace_within};
 pub use api::retry::{Retried, retry, retry_within};
-pub use api::run::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
-pub use api::serve::{JOBS_AT_ONCE_MAX, ObserverOf, ServeOptions, serve};
+pub use api::run::run;
+pub use api::serve::{JOBS_AT_ONCE_MAX, ServeOptions, serve};
 pub use api::submit::{Checked, Submitted, check, preview, submit, submit_within};
 pub use api::view::{JobPage, PageOf, page, view};
 pub use api::work::{Work, work};
@@ -98,9 +109,10 @@ pub use records::error::{ExitCode, JobError};
 pub use records::status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailure, list, status};
 pub use schedule::health::Health;
 pub use schedule::leases::{LEASES_MAX, Leases};
+pub use schedule::options::{COMMIT_INTERVAL, PATIENCE, RunOptions};
 pub use schedule::permits::Slots;
 pub use schedule::stop::Stop;
-pub use settle::observer::{Event, Observer, Silent};
+pub use settle::observer::{Event, Observer, ObserverOf, Silent};
 pub use settle::report::{End, JobReport};
 
 #[cfg(test)]

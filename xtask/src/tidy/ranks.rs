@@ -1,31 +1,95 @@
-//! The ranks of the engine's modules: imports only go down. The table in `engine/src/lib.rs` is the
-//! rule, so that the rule and its documentation cannot differ.
+//! The ranks of modules: imports only go down. The table in the documentation of a tree's root is the rule, so that the
+//! rule and its documentation cannot differ.
 
 use std::collections::BTreeMap;
 
 use super::sources::Source;
 
-const ROOT: &str = "engine/src/lib.rs";
-const FOLDER: &str = "engine/src/";
+/// Modules that rank each other: those of a crate, or of one module of it.
+struct Tree {
+    /// The file with the table of ranks.
+    root: &'static str,
+    /// The folder of the modules, with its `/`.
+    folder: &'static str,
+    /// The path of the root module, with its `::`.
+    path: &'static str,
+}
 
-/// What does not hold.
+const fn tree(root: &'static str, folder: &'static str, path: &'static str) -> Tree {
+    Tree { root, folder, path }
+}
+
+/// Every tree with ranks. Where one lies within another, both hold.
+const TREES: [Tree; 8] = [
+    tree("engine/src/lib.rs", "engine/src/", "crate::"),
+    tree("jobs/src/run/mod.rs", "jobs/src/run/", "crate::run::"),
+    tree(
+        "jobs/src/run/api/mod.rs",
+        "jobs/src/run/api/",
+        "crate::run::api::",
+    ),
+    tree(
+        "jobs/src/run/compute/mod.rs",
+        "jobs/src/run/compute/",
+        "crate::run::compute::",
+    ),
+    tree(
+        "jobs/src/run/pull/mod.rs",
+        "jobs/src/run/pull/",
+        "crate::run::pull::",
+    ),
+    tree(
+        "jobs/src/run/records/mod.rs",
+        "jobs/src/run/records/",
+        "crate::run::records::",
+    ),
+    tree(
+        "jobs/src/run/schedule/mod.rs",
+        "jobs/src/run/schedule/",
+        "crate::run::schedule::",
+    ),
+    tree(
+        "jobs/src/run/settle/mod.rs",
+        "jobs/src/run/settle/",
+        "crate::run::settle::",
+    ),
+];
+
+/// Tests may look at everything.
+const TESTS: &str = "tests";
+
+/// Returns a line for each violation.
 pub(crate) fn check(files: &[Source]) -> Vec<String> {
-    let Some(root) = files.iter().find(|file| file.path == ROOT) else {
-        return vec![format!("{ROOT}: not found, it holds the table of ranks")];
-    };
-    let ranks = table(&root.text);
-    if ranks.is_empty() {
-        return vec![format!("{ROOT}: no table of ranks in its documentation")];
-    }
-    let mut found = unranked(&root.text, &ranks);
-    for file in files.iter().filter(|file| file.is_rust()) {
-        found.extend(file.path.strip_prefix(FOLDER).into_iter().flat_map(|path| {
-            upward(path, &file.text, &ranks)
+    TREES.iter().flat_map(|tree| tree.check(files)).collect()
+}
+
+impl Tree {
+    fn check(&self, files: &[Source]) -> Vec<String> {
+        let root = self.root;
+        let Some(file) = files.iter().find(|file| file.path == root) else {
+            return vec![format!("{root}: not found, it holds the table of ranks")];
+        };
+        let ranks = table(&file.text);
+        if ranks.is_empty() {
+            return vec![format!("{root}: no table of ranks in its documentation")];
+        }
+        let unranked = unranked(&file.text, &ranks);
+        let mut found: Vec<String> = unranked
+            .iter()
+            .map(|name| format!("{root}: module `{name}` has no rank"))
+            .collect();
+        for file in files.iter().filter(|file| file.is_rust()) {
+            let Some(path) = file.path.strip_prefix(self.folder) else {
+                continue;
+            };
+            let upward = upward(path, self.path, &file.text, &ranks);
+            let told = upward
                 .into_iter()
-                .map(|(line, what)| format!("{}:{line}: {what}", file.path))
-        }));
+                .map(|(line, what)| format!("{}:{line}: {what}", file.path));
+            found.extend(told);
+        }
+        found
     }
-    found
 }
 
 /// Module to rank, from lines like ``//! | 2 | [`log`] | slots |``.
@@ -50,27 +114,31 @@ fn table(root: &str) -> BTreeMap<String, u32> {
 
 /// Modules that the root declares and the table does not rank.
 fn unranked(root: &str, ranks: &BTreeMap<String, u32>) -> Vec<String> {
-    root.lines()
-        .filter_map(|line| {
-            let line = line
-                .trim_start_matches("pub ")
-                .trim_start_matches("pub(crate) ");
-            let name = line.strip_prefix("mod ")?.strip_suffix(';')?;
-            (!ranks.contains_key(name)).then(|| format!("{ROOT}: module `{name}` has no rank"))
-        })
-        .collect()
+    let names = root.lines().filter_map(|line| {
+        let line = line
+            .trim_start_matches("pub ")
+            .trim_start_matches("pub(crate) ");
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    let unranked = names.filter(|name| *name != TESTS && !ranks.contains_key(*name));
+    unranked.map(str::to_owned).collect()
 }
 
-/// Lines of the file at `path` (relative to the engine's sources) that name a module of its own
-/// rank or above.
-fn upward(path: &str, text: &str, ranks: &BTreeMap<String, u32>) -> Vec<(usize, String)> {
+/// Lines of the file at `path` (relative to the folder of its tree, whose root module has the path `tree`) that name a
+/// module of its own rank or above.
+fn upward(
+    path: &str,
+    tree: &str,
+    text: &str,
+    ranks: &BTreeMap<String, u32>,
+) -> Vec<(usize, String)> {
     let module = path.split(['/', '.']).next().unwrap_or_default();
     let Some(&own) = ranks.get(module) else {
         return Vec::new();
     };
     let code = without_comments(text);
     let mut found = Vec::new();
-    for (at, name) in crate_names(&code, depth(path)) {
+    for (at, name) in names_below(&code, tree, depth(path)) {
         let Some(&rank) = ranks.get(name) else {
             continue;
         };
@@ -85,7 +153,7 @@ fn upward(path: &str, text: &str, ranks: &BTreeMap<String, u32>) -> Vec<(usize, 
     found
 }
 
-/// How many `super::` lead from the file's module to the crate.
+/// How many `super::` lead from the file's module to the root of its tree.
 fn depth(path: &str) -> usize {
     let parts = path.split('/').count();
     if path.ends_with("/mod.rs") {
@@ -105,12 +173,12 @@ fn without_comments(text: &str) -> String {
     code
 }
 
-/// First path segments below the crate that the code names, with where: `crate::a`,
-/// `crate::{a, b::c}` and enough `super::` before `a`.
-fn crate_names(code: &str, depth: usize) -> Vec<(usize, &str)> {
+/// First path segments below the root module of a tree that the code names, with where: for the tree `crate::`
+/// `crate::a`, `crate::{a, b::c}` and enough `super::` before `a`.
+fn names_below<'a>(code: &'a str, tree: &str, depth: usize) -> Vec<(usize, &'a str)> {
     let mut names = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for (at, _) in code.match_indices(tree) {
+        let rest = &code[at + tree.len()..];
         let parts = if rest.starts_with('{') {
             braced(rest)
         } else {
@@ -178,10 +246,19 @@ mod tests {
     #[test]
     fn only_downward_imports_pass() {
         let ranks = table(TABLE);
-        assert!(upward("log/slot.rs", "use crate::{base::Name, storage};", &ranks).is_empty());
         assert!(
             upward(
                 "log/slot.rs",
+                "crate::",
+                "use crate::{base::Name, storage};",
+                &ranks
+            )
+            .is_empty()
+        );
+        assert!(
+            upward(
+                "log/slot.rs",
+                "crate::",
                 "/// see [`crate::log`]\nuse crate::log::x;",
                 &ranks
             )
@@ -189,6 +266,7 @@ mod tests {
         );
         let up = upward(
             "storage/mod.rs",
+            "crate::",
             "use crate::base;\nuse crate::{base::{a, b}, log};",
             &ranks,
         );
@@ -197,7 +275,13 @@ mod tests {
             [(2, "`storage` (rank 1) uses `log` (rank 2)".to_owned())]
         );
         assert_eq!(
-            upward("storage/mod.rs", "let x = crate::coord::x();", &ranks).len(),
+            upward(
+                "storage/mod.rs",
+                "crate::",
+                "let x = crate::coord::x();",
+                &ranks
+            )
+            .len(),
             1
         );
     }
@@ -206,10 +290,32 @@ mod tests {
     fn super_does_not_lead_around_the_ranks() {
         let ranks = table(TABLE);
         assert_eq!(
-            upward("base/ids.rs", "use super::super::log::x;", &ranks).len(),
+            upward(
+                "base/ids.rs",
+                "crate::",
+                "use super::super::log::x;",
+                &ranks
+            )
+            .len(),
             1
         );
-        assert_eq!(upward("base/mod.rs", "use super::log::x;", &ranks).len(), 1);
-        assert!(upward("base/ids.rs", "use super::log;", &ranks).is_empty());
+        assert_eq!(
+            upward("base/mod.rs", "crate::", "use super::log::x;", &ranks).len(),
+            1
+        );
+        assert!(upward("base/ids.rs", "crate::", "use super::log;", &ranks).is_empty());
+    }
+
+    #[test]
+    fn a_tree_may_lie_within_a_crate() {
+        let ranks = table(TABLE);
+        let tree = "crate::run::";
+        let of = |path, code| upward(path, tree, code, &ranks).len();
+        assert_eq!(of("base/ids.rs", "use crate::run::log::x;"), 1);
+        assert_eq!(of("base/ids.rs", "use super::super::log::x;"), 1);
+        assert_eq!(of("base.rs", "use super::log::x;"), 1);
+        assert_eq!(of("log/slot.rs", "use crate::run::{base, log};"), 0);
+        assert_eq!(of("base/ids.rs", "use crate::log::x;"), 0, "another tree's");
+        assert!(unranked("#[cfg(test)]\nmod tests;\n", &ranks).is_empty());
     }
 }

@@ -3,10 +3,10 @@
 use eciton_engine::{Db, Transaction};
 use futures::FutureExt;
 
+use crate::run::records::change::retry_on_conflict;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::{self, Ledger};
 use crate::run::records::target::{put_failed, writers};
-use crate::run::schedule::worker::retry_on_conflict;
 
 /// Drops a store with everything in it, durably; `false` if there was none. One that takes the results of a job is
 /// dropped by `force` only: in the same transaction its jobs fail, with the reason, whether or not they had ended.

@@ -1,7 +1,8 @@
 //! A job that is there already: whether it reads what its job file means now.
 
 use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Job, Ledger};
+use crate::run::records::job::Job;
+use crate::run::records::ledger::Ledger;
 use crate::run::records::status::phase_name;
 use crate::source::{FilesNow, Reach, files_now};
 use crate::spec::JobFile;

@@ -12,11 +12,12 @@ use eciton_proto::v1::{JobPhase, JobState};
 use futures::FutureExt;
 
 use crate::run::compute::pipeline::operand_store;
-use crate::run::records::error::JobError;
+use crate::run::records::change::retry_on_conflict;
+use crate::run::records::clock::now_ms;
+use crate::run::records::error::{JobError, named};
 use crate::run::records::ledger::{LAYOUT, Ledger};
 use crate::run::records::status::phase_name;
-use crate::run::records::target::{is_removed, named, number_of, writers};
-use crate::run::schedule::worker::{now_ms, retry_on_conflict};
+use crate::run::records::target::{is_removed, number_of, writers};
 
 /// Records that one transaction deletes, at most.
 const RECORDS_MAX: usize = 4096;

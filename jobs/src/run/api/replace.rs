@@ -11,10 +11,11 @@ use futures::FutureExt;
 
 use super::remove::{self, Removal, begin};
 use super::submit::{Checked, Submitted, check_within};
+use crate::run::records::change::retry_on_conflict;
 use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Job, Ledger};
+use crate::run::records::job::Job;
+use crate::run::records::ledger::Ledger;
 use crate::run::records::target::{is_gone, is_removed};
-use crate::run::schedule::worker::retry_on_conflict;
 use crate::source::{Reach, is_same_file};
 use crate::spec::{JobFile, fingerprint};
 

@@ -7,14 +7,15 @@ use eciton_proto::v1::{JobPhase, Outcome, ShardChunk};
 use futures::FutureExt;
 
 use crate::run::compute::open::source_of;
+use crate::run::records::change::retry_on_conflict;
 use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Job, Ledger};
+use crate::run::records::job::Job;
+use crate::run::records::ledger::Ledger;
 use crate::run::records::marks::kept_hash;
 use crate::run::records::needs;
 use crate::run::records::status::{JobStatus, phase_name, standing};
 use crate::run::records::tally::{Tally, addend};
 use crate::run::records::target;
-use crate::run::schedule::worker::retry_on_conflict;
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{KeptHash, Planned, Reach, Source, SourceError, mend, shards};
 

@@ -8,15 +8,16 @@ use eciton_engine::{Action, Db};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::run::{COMMIT_INTERVAL, PATIENCE, RunOptions, run};
+use super::run::run;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
 use crate::run::schedule::health::Health;
 use crate::run::schedule::job_queue::{Queue, Queued};
 use crate::run::schedule::leases::Leases;
+use crate::run::schedule::options::{COMMIT_INTERVAL, PATIENCE, RunOptions};
 use crate::run::schedule::permits::Slots;
 use crate::run::schedule::stop::Stop;
-use crate::run::settle::observer::Observer;
+use crate::run::settle::observer::{ObserverOf, Silent};
 use crate::run::settle::report::JobReport;
 use crate::source::Reach;
 
@@ -31,9 +32,6 @@ const IDLE: Duration = Duration::from_millis(500);
 const LOOKS_APART: Duration = Duration::from_millis(250);
 /// How long a job that cannot be run here is left to others.
 const ASIDE: Duration = Duration::from_secs(30);
-
-/// Makes who is told of a job, from its name.
-pub type ObserverOf = Arc<dyn Fn(&str) -> Arc<dyn Observer> + Send + Sync>;
 
 /// How jobs are served.
 #[derive(Clone)]
@@ -62,7 +60,7 @@ impl ServeOptions {
             health: Health::new(),
             commit_interval: COMMIT_INTERVAL,
             reach: Reach::anywhere(),
-            observer: Arc::new(|_| Arc::new(crate::run::settle::observer::Silent)),
+            observer: Arc::new(|_| Arc::new(Silent)),
             leases: Leases::new(),
             stop,
         }

@@ -10,12 +10,14 @@ use super::joined::warnings;
 use super::remove;
 use crate::run::compute::pipeline::{Misfit, Pipeline};
 use crate::run::compute::planning;
+use crate::run::records::change::retry_on_conflict;
+use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Job, LAYOUT, Ledger};
+use crate::run::records::job::Job;
+use crate::run::records::ledger::{LAYOUT, Ledger};
 use crate::run::records::needs;
 use crate::run::records::status::{phase_name, store_of};
 use crate::run::records::target::{self, is_removed};
-use crate::run::schedule::worker::{now_ms, retry_on_conflict};
 use crate::source::{self, Planned, Reach};
 use crate::spec::{JobFile, fingerprint};
 use crate::transform::only_output_of;
@@ -259,7 +261,7 @@ impl Checked {
         if let Some(store) = tx.store(&self.pipeline.store_name).await? {
             check_schema(store.schema(), &self.file, &self.pipeline)?;
         }
-        target::look(ledger, tx, &self.file, &self.pipeline).await?;
+        target::look(ledger, tx, &self.file, &self.pipeline.destination()).await?;
         Ok(())
     }
 }
@@ -382,7 +384,7 @@ impl Checked {
         registry.last_number += 1;
         let number = registry.last_number;
         ledger.put_registry(tx, &registry)?;
-        let results = target::claim(ledger, tx, file, pipeline).await?;
+        let results = target::claim(ledger, tx, file, &pipeline.destination()).await?;
         ledger.put_spec(tx, spec)?;
         ledger.put_plan(tx, &spec.name, &planned.plan)?;
         for (number, chunk) in (0u64..).zip(&planned.files) {

@@ -6,11 +6,11 @@ use eciton_proto::v1::{
     JobCounts, JobPhase, JobState, JobStatus, JobView, ShardFailure, ShardUnit,
 };
 
+use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
 use crate::run::records::status::failures;
 use crate::run::records::tally::{Tally, count};
-use crate::run::schedule::worker::now_ms;
 
 /// Jobs that are looked at for one page, however few of them are in the phases that are wanted.
 const LOOKS_MAX: usize = 10_000;

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use arrow::array::RecordBatch;
 
-use super::attempt::AttemptError;
+use super::error::AttemptError;
 use super::gather::Gathering;
 use super::pipeline::Pipeline;
 use crate::source::{Shard, SourceError, open_shard};

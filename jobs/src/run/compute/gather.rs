@@ -5,7 +5,7 @@ use eciton_engine::merge::Operand;
 use eciton_engine::{Key, Store, Transaction};
 use tokio::runtime::Handle;
 
-use super::attempt::AttemptError;
+use super::error::AttemptError;
 use super::pipeline::{Pipeline, Sink};
 use super::results::Results;
 use crate::aggregate::Aggregator;

@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 
 use super::pipeline::Pipeline;
 use super::planning;
-use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Job, Ledger, damaged};
+use crate::run::records::error::{JobError, damaged};
+use crate::run::records::job::Job;
+use crate::run::records::ledger::Ledger;
 use crate::run::records::needs;
 use crate::run::records::target;
 use crate::source::limits::SHARDS_PER_CHUNK;
@@ -56,7 +57,7 @@ impl OpenJob {
         let pipeline = planning::plan(&job.spec, source)
             .await?
             .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
-        let results = target::open(ledger, name, job, &pipeline).await?;
+        let results = target::open(ledger, name, job, &pipeline.destination()).await?;
         let store = match pipeline.operands(job.state.number) {
             Some(operands) => open_operands(ledger, name, operands).await?,
             None => results,

@@ -6,6 +6,7 @@ use eciton_proto::v1::{JobSpec, Scope};
 
 use crate::aggregate::Aggregation;
 use crate::query::{Answer, Planned};
+use crate::run::records::target::Destination;
 use crate::source::Source;
 use crate::transform::Transform;
 use crate::upsert::Upsert;
@@ -146,6 +147,15 @@ impl Pipeline {
             Sink::Merge(aggregation) => aggregation.store_schema(),
             Sink::Upsert(upsert) => upsert.store_schema(),
             Sink::Answer(answer) => answer.layout().store_schema(),
+        }
+    }
+
+    /// The store that takes the results.
+    pub(crate) fn destination(&self) -> Destination {
+        Destination {
+            store: self.store_name.clone(),
+            schema: self.store_schema(),
+            key: self.store_key(),
         }
     }
 

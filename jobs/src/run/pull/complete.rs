@@ -11,17 +11,16 @@ use eciton_proto::v1::{
     Outcome as ShardOutcome, RowsFormat,
 };
 use tokio::runtime::Handle;
-use tokio::task::JoinError;
 
 use super::desk::{PullDesk, lease_name};
-use super::error::PullError;
-use super::hold::lost;
+use super::error::{PullError, broken, lost};
 use super::jobs::{Found, PulledJob};
 use super::rows::{Decoder, RowsError};
 use super::streams::Place;
 use super::token::Token;
 use crate::run::JobError;
-use crate::run::compute::attempt::{AttemptError, Outcome};
+use crate::run::compute::attempt::Outcome;
+use crate::run::compute::error::AttemptError;
 use crate::run::compute::gather::{Gathering, Into};
 use crate::run::settle::batch::Batch;
 use crate::run::settle::commit::{Admission, Failure, Settled};
@@ -496,17 +495,6 @@ fn into<T>(job: &PulledJob, shard: u64, runtime: &Handle, work: impl FnOnce(&Int
     })
 }
 
-impl From<AttemptError> for PullError {
-    /// What is not the rows' fault.
-    fn from(error: AttemptError) -> PullError {
-        match error {
-            AttemptError::Shard { message, .. } => PullError::Unavailable(message),
-            AttemptError::Source(error) => PullError::Unavailable(error.to_string()),
-            AttemptError::Fatal(error) => PullError::Job(error),
-        }
-    }
-}
-
 /// Why rows are not of the file that was recorded, if it changed since it was handed out.
 async fn of_recorded_file(
     job: &Arc<PulledJob>,
@@ -549,10 +537,4 @@ fn refused(why: &str) -> CompleteResponse {
 /// At most so many bytes of a text.
 fn beginning(text: &str, len_max: usize) -> &str {
     &text[..text.floor_char_boundary(len_max)]
-}
-
-/// Work that broke off: a bug.
-#[allow(clippy::needless_pass_by_value, reason = "it is what joining gives")]
-pub(super) fn broken(error: JoinError) -> PullError {
-    PullError::Job(JobError::Worker(error.to_string()))
 }

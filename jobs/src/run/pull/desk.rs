@@ -20,13 +20,13 @@ use super::programs::Programs;
 use super::streams::Streams;
 use super::task::read_of;
 use super::token::{Decoded, LeaseKey, Token};
-use crate::run::api::serve::ObserverOf;
-use crate::run::records::ledger::{Ledger, damaged};
+use crate::run::records::error::damaged;
+use crate::run::records::ledger::Ledger;
 use crate::run::schedule::claims::{idle, prefix};
 use crate::run::schedule::job_queue::Queue;
 use crate::run::schedule::leases::{Holder, Leases, Place};
 use crate::run::settle::backoff::due_in;
-use crate::run::settle::observer::Event;
+use crate::run::settle::observer::{Event, ObserverOf};
 use crate::run::{JobError, Stop};
 use crate::source::Reach;
 

@@ -1,6 +1,10 @@
 //! Why a program's call was not answered.
 
+use tokio::task::JoinError;
+
+use super::token::Token;
 use crate::run::JobError;
+use crate::run::compute::error::AttemptError;
 
 /// Why a call came to nothing. Each says what the caller is to do, and nothing was counted as an attempt.
 #[derive(Debug, thiserror::Error)]
@@ -35,4 +39,29 @@ impl From<eciton_engine::Error> for PullError {
     fn from(error: eciton_engine::Error) -> PullError {
         PullError::Job(error.into())
     }
+}
+
+impl From<AttemptError> for PullError {
+    /// What is not the rows' fault.
+    fn from(error: AttemptError) -> PullError {
+        match error {
+            AttemptError::Shard { message, .. } => PullError::Unavailable(message),
+            AttemptError::Source(error) => PullError::Unavailable(error.to_string()),
+            AttemptError::Fatal(error) => PullError::Job(error),
+        }
+    }
+}
+
+/// Work that broke off: a bug.
+#[allow(clippy::needless_pass_by_value, reason = "it is what joining gives")]
+pub(super) fn broken(error: JoinError) -> PullError {
+    PullError::Job(JobError::Worker(error.to_string()))
+}
+
+/// The lease is another's by now.
+pub(super) fn lost(token: &Token) -> PullError {
+    PullError::Lost(format!(
+        "the lease of shard {} was lost or has ended; expected its rows to be dropped",
+        token.place.shard
+    ))
 }

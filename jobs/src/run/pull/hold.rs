@@ -6,7 +6,7 @@ use eciton_proto::limits::{ERROR_LEN_MAX, RENEW_LEASES_MAX};
 use eciton_proto::v1::{FailRequest, FailResponse, LeaseState, Outcome, RenewedLease};
 
 use super::desk::{PullDesk, lease_name};
-use super::error::PullError;
+use super::error::{PullError, broken, lost};
 use super::jobs::{Found, PulledJob};
 use super::token::Token;
 use crate::run::schedule::leases::Standing;
@@ -142,7 +142,7 @@ impl PullDesk {
     pub async fn fail(&self, request: FailRequest) -> Result<FailResponse, PullError> {
         let desk = self.clone();
         let failing = tokio::spawn(async move { desk.fail_to_its_end(&request).await });
-        failing.await.map_err(super::complete::broken)?
+        failing.await.map_err(broken)?
     }
 
     async fn fail_to_its_end(&self, request: &FailRequest) -> Result<FailResponse, PullError> {
@@ -220,12 +220,4 @@ impl PullDesk {
         });
         job.ended(token.place.shard).await;
     }
-}
-
-/// The lease is another's by now.
-pub(super) fn lost(token: &Token) -> PullError {
-    PullError::Lost(format!(
-        "the lease of shard {} was lost or has ended; expected its rows to be dropped",
-        token.place.shard
-    ))
 }

@@ -11,11 +11,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::rows::Wanted;
 use super::task::{step_of, task_job};
 use crate::run::JobError;
-use crate::run::api::run::{finish, start};
-use crate::run::api::serve::ObserverOf;
 use crate::run::compute::open::OpenJob;
 use crate::run::records::ledger::Ledger;
-use crate::run::settle::observer::Observer;
+use crate::run::settle::lifecycle::{finish, start};
+use crate::run::settle::observer::{Observer, ObserverOf};
 use crate::source::Reach;
 
 /// Jobs that are remembered at most.

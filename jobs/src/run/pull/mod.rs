@@ -17,6 +17,22 @@
 //! [`GROUPS_LEN_MAX`] bytes of groups and as many of operands, about, and what it has not decoded yet: at most one row
 //! or message of `ROW_LEN_MAX` bytes. Results beyond that go into the transaction, and then, if that loses against
 //! another one, the program has to send them again.
+//!
+//! # Files
+//! They import only from lower ranks:
+//!
+//! | rank | file | is |
+//! |---|---|---|
+//! | 5 | `complete` | taking the rows of a shard |
+//! | 5 | `hold` | holding leases, and ending attempts without rows |
+//! | 4 | `desk` | where programs take shards |
+//! | 3 | `jobs` | the jobs whose shards are handed out |
+//! | 2 | `rows` | decoding rows |
+//! | 2 | `streams` | which streams of rows are taken at a time |
+//! | 1 | `error` | why a program's call was not answered |
+//! | 0 | `programs` | the programs that were heard of |
+//! | 0 | `task` | jobs and shards as a program is told of them |
+//! | 0 | `token` | what a lease is called outside |
 
 mod complete;
 mod desk;

@@ -7,8 +7,8 @@ use eciton_proto::limits::WORKER_TEXT_LEN_MAX;
 use eciton_proto::v1::{Worker, WorkerInfo, WorkerJob, WorkerKind, WorkerState};
 use parking_lot::Mutex;
 
+use crate::run::records::clock::now_ms;
 use crate::run::schedule::leases::Holder;
-use crate::run::schedule::worker::now_ms;
 
 /// Programs that are remembered at most; who was heard of longest ago goes.
 const PROGRAMS_MAX: usize = 1024;

@@ -13,13 +13,12 @@ use eciton_proto::prost::Message;
 use eciton_proto::v1::{JobAge, JobState};
 use parking_lot::Mutex;
 
+use super::clock::now_ms;
 use super::error::JobError;
-use super::ledger::{Ledger, decode, key};
+use super::keys::{AGE, decode, key};
+use super::ledger::Ledger;
 use super::machine;
-use crate::run::schedule::worker::now_ms;
 
-/// The kind of its record.
-pub(crate) const AGE: &str = "age";
 /// Time between two records, at most, where a deadline rests on them.
 const RECORDS_APART: Duration = Duration::from_secs(5);
 /// Parts of a deadline after each of which the age is recorded.
@@ -116,6 +115,11 @@ impl Age {
     /// Whether the job has a deadline.
     pub(crate) fn has_deadline(&self) -> bool {
         self.records_apart.is_some()
+    }
+
+    /// Whether a job has been open for as long as it may be; 0: it has no deadline.
+    pub(crate) fn is_late(&self, deadline_ms: u64) -> bool {
+        deadline_ms > 0 && self.now().open_ms >= deadline_ms
     }
 
     /// Whether it is to be recorded now, for the deadline's sake.

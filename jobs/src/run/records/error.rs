@@ -5,6 +5,9 @@ use eciton_engine::Error as EngineError;
 use crate::source::SourceError;
 use crate::spec::SpecError;
 
+/// Jobs that a message names; it counts the others.
+const NAMED_MAX: usize = 3;
+
 /// Why a job could not be submitted, run or changed. [`JobError::exit_code`] says whose turn it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,7 +77,7 @@ pub enum JobError {
     #[error(
         "store `{store}` takes the results of {}; remove it with the job by `eciton job rm {} --with-results`, or drop \
          it with `--force`, after which the job has failed",
-        super::target::named(jobs),
+        named(jobs),
         jobs.first().map_or("", String::as_str)
     )]
     StoreInUse {
@@ -199,4 +202,28 @@ fn expected_one_of(names: &[String]) -> String {
         .map(|name| format!("`{name}`"))
         .collect();
     format!(": expected one of {}", shown.join(", "))
+}
+
+/// Names of jobs for a message, which is not long however many there are.
+pub(crate) fn named(jobs: &[String]) -> String {
+    let shown: Vec<String> = jobs
+        .iter()
+        .take(NAMED_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let what = if jobs.len() == 1 { "job" } else { "jobs" };
+    let shown = shown.join(", ");
+    match jobs.len().saturating_sub(NAMED_MAX) {
+        0 => format!("{what} {shown}"),
+        more => format!("{what} {shown} and {more} more"),
+    }
+}
+
+/// A record of a job that is not what was written.
+pub(crate) fn damaged(name: &str, record: &str, detail: &str) -> JobError {
+    JobError::Damaged {
+        name: name.to_owned(),
+        record: record.to_owned(),
+        detail: detail.to_owned(),
+    }
 }

@@ -12,29 +12,21 @@ use eciton_proto::v1::{
 };
 use futures::FutureExt;
 
-use super::age::AGE;
-use super::error::JobError;
+use super::change::retry_on_conflict;
+use super::error::{JobError, damaged};
+use super::job::Job;
+use super::keys::{
+    AGE, DOUBT, FILES, JOB, LEASE_KEY, PLAN, REGISTRY, SESSION, SHARD, SHARDS, SPEC, decode, key,
+    number_of,
+};
 use super::marks;
 use super::needs;
 use super::tally::{Tallies, Tally};
-use crate::run::schedule::worker::retry_on_conflict;
-use crate::run::settle::session::SESSION;
 use crate::source::Source;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The system store that everything about jobs is in.
 pub(crate) const STORE: &str = "_jobs";
-
-/// The kinds of records, which are the first fields of their keys.
-const REGISTRY: &str = "registry";
-const LEASE_KEY: &str = "lease_key";
-const JOB: &str = "job";
-const SPEC: &str = "spec";
-const PLAN: &str = "plan";
-const FILES: &str = "files";
-const SHARDS: &str = "shards";
-const SHARD: &str = "shard";
-const DOUBT: &str = "doubt";
 
 /// How the records of a job are laid out that is submitted now: see [`JobState`].
 pub(crate) const LAYOUT: u32 = marks::LAYOUT_NEEDS;
@@ -45,16 +37,6 @@ pub(crate) struct Ledger {
     pub(crate) db: Db,
     pub(crate) store: Store,
     pub(crate) tallies: Tallies,
-}
-
-/// A job as it was submitted, and its state.
-#[derive(Clone)]
-pub(crate) struct Job {
-    pub(crate) spec: JobSpec,
-    pub(crate) plan: Plan,
-    pub(crate) state: JobState,
-    /// The hash of the specification's bytes, as they are stored.
-    pub(crate) stored_hash: u128,
 }
 
 impl Ledger {
@@ -564,30 +546,6 @@ impl Ledger {
     }
 }
 
-pub(crate) fn key(kind: &str, name: &str, number: Option<u64>) -> Result<Key, JobError> {
-    let mut fields = vec![Datum::from(kind), Datum::from(name)];
-    fields.extend(number.map(Datum::from));
-    Ok(Key::from_datums(&fields)?)
-}
-
-/// The number that a key ends with.
-pub(crate) fn number_of(field: &[u8]) -> Option<u64> {
-    let field = Key::from_encoded(Bytes::copy_from_slice(field));
-    match field.fields().next() {
-        Some(Ok((Datum::Int(number), _))) => u64::try_from(number).ok(),
-        _ => None,
-    }
-}
-
-pub(crate) fn decode<M: Message + Default>(
-    name: &str,
-    kind: &str,
-    bytes: &[u8],
-) -> Result<M, JobError> {
-    M::decode(bytes)
-        .map_err(|error| damaged(name, &format!("a record `{kind}`"), &error.to_string()))
-}
-
 fn decode_shard(name: &str, record: &[u8]) -> Result<ShardState, JobError> {
     marks::decode(record).map_err(|error| damaged(name, "a record `shard`", &error.to_string()))
 }
@@ -603,12 +561,4 @@ fn decode_state(name: &str, bytes: &[u8]) -> Result<JobState, JobError> {
         return Err(damaged(name, "its record", &detail));
     }
     Ok(state)
-}
-
-pub(crate) fn damaged(name: &str, record: &str, detail: &str) -> JobError {
-    JobError::Damaged {
-        name: name.to_owned(),
-        record: record.to_owned(),
-        detail: detail.to_owned(),
-    }
 }

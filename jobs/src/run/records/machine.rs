@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::run::schedule::worker::now_ms;
+use super::clock::now_ms;
 
 /// Seconds by which two looks at one clock may differ: it is set a little, and both numbers are rounded.
 const CLOCK_SLACK: u32 = 5;

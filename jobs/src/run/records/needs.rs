@@ -15,8 +15,8 @@ use eciton_proto::v1::job_spec::Sink;
 use eciton_proto::v1::job_spec::Step;
 use eciton_proto::v1::{Format, JobSpec, JobState, OnError, Scope, Verify};
 
-use super::error::JobError;
-use super::ledger::{Job, damaged};
+use super::error::{JobError, damaged};
+use super::job::Job;
 use crate::spec::fingerprint;
 
 /// The key that lets results be added to those of others.

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::age::wall_ms;
 use super::error::JobError;
-use super::ledger::{Job, Ledger};
+use super::job::Job;
+use super::ledger::Ledger;
 use super::tally::{Tally, count};
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Source, shards};

@@ -8,8 +8,7 @@
 use eciton_engine::merge::{Column, Kind, Operand, Operator, State, States, read};
 use eciton_engine::{Datum, Db, Encoding, Error, Key, Snapshot, Store, StoreSchema, Transaction};
 
-use super::error::JobError;
-use super::ledger::damaged;
+use super::error::{JobError, damaged};
 
 /// The system store of the sums.
 const STORE: &str = "_tallies";

@@ -11,21 +11,30 @@
 //! a decision rests on is read by the transaction that records the job, so of two that are submitted at the same time
 //! one comes first, and the other one finds it.
 
-use eciton_engine::{Error as EngineError, ScanRange, Store, Transaction};
+use eciton_engine::Error as EngineError;
+use eciton_engine::{ScanRange, Store, StoreSchema, Transaction};
 use eciton_proto::limits::REASON_LEN_MAX;
 use eciton_proto::v1::{JobPhase, JobResults, JobState};
 use futures::FutureExt;
 
-use super::error::JobError;
-use super::ledger::{Job, Ledger};
+use super::change::retry_on_conflict;
+use super::clock::now_ms;
+use super::error::{JobError, named};
+use super::job::Job;
+use super::ledger::Ledger;
 use super::needs::adds_to_others;
 use super::tally::count;
-use crate::run::compute::pipeline::Pipeline;
-use crate::run::schedule::worker::{now_ms, retry_on_conflict};
 use crate::spec::{JobFile, SpecError};
 
-/// Jobs that a message names; it counts the others.
-const NAMED_MAX: usize = 3;
+/// The store that takes the results of a job, as its plan says.
+pub(crate) struct Destination {
+    /// Its name.
+    pub(crate) store: String,
+    /// What it must be.
+    pub(crate) schema: StoreSchema,
+    /// The key of the job file that names it.
+    pub(crate) key: &'static str,
+}
 
 /// The number of the store that a job writes to; `None` where it was not kept.
 pub(crate) fn number_of(state: &JobState) -> Option<u32> {
@@ -71,9 +80,9 @@ pub(crate) async fn look(
     ledger: Option<&Ledger>,
     tx: &mut Transaction,
     file: &JobFile,
-    pipeline: &Pipeline,
+    destination: &Destination,
 ) -> Result<Option<(Store, JobResults)>, JobError> {
-    let Some(store) = tx.store(&pipeline.store_name).await? else {
+    let Some(store) = tx.store(&destination.store).await? else {
         return Ok(None);
     };
     let adds = adds_to_others(file.spec());
@@ -82,7 +91,7 @@ pub(crate) async fn look(
         None => Vec::new(),
     };
     if !adds && !others.is_empty() {
-        return Err(taken(file, pipeline, &others).into());
+        return Err(taken(file, destination, &others).into());
     }
     let first = ScanRange {
         limit: Some(1),
@@ -101,7 +110,7 @@ pub(crate) async fn look(
         false => !tx.scan(&store, &first).await?.is_empty(),
     };
     if !adds && has_records {
-        return Err(left_behind(file, pipeline).into());
+        return Err(left_behind(file, destination).into());
     }
     let results = JobResults {
         store_number: store.id().0,
@@ -119,15 +128,16 @@ pub(crate) async fn claim(
     ledger: &Ledger,
     tx: &mut Transaction,
     file: &JobFile,
-    pipeline: &Pipeline,
+    destination: &Destination,
 ) -> Result<JobResults, JobError> {
-    let found = look(Some(ledger), tx, file, pipeline).await?;
-    let schema = pipeline.store_schema();
+    let found = look(Some(ledger), tx, file, destination).await?;
     // One that there is has to be equal.
-    let created = tx.create_store(&pipeline.store_name, &schema).await;
+    let created = tx
+        .create_store(&destination.store, &destination.schema)
+        .await;
     let created = created.map_err(|error| match error {
         EngineError::StoreDiffers { .. } | EngineError::Invalid(_) => {
-            JobError::from(file.error(pipeline.store_key(), error))
+            JobError::from(file.error(destination.key, error))
         }
         error => error.into(),
     })?;
@@ -144,8 +154,8 @@ pub(crate) async fn claim(
     Ok(results)
 }
 
-fn taken(file: &JobFile, pipeline: &Pipeline, others: &[String]) -> SpecError {
-    let (key, store) = (pipeline.store_key(), &pipeline.store_name);
+fn taken(file: &JobFile, destination: &Destination, others: &[String]) -> SpecError {
+    let (key, store) = (destination.key, &destination.store);
     assert!(!others.is_empty(), "store `{store}` is taken by somebody");
     let jobs = named(others);
     let first = &others[0];
@@ -159,8 +169,8 @@ fn taken(file: &JobFile, pipeline: &Pipeline, others: &[String]) -> SpecError {
     )
 }
 
-fn left_behind(file: &JobFile, pipeline: &Pipeline) -> SpecError {
-    let (key, store) = (pipeline.store_key(), &pipeline.store_name);
+fn left_behind(file: &JobFile, destination: &Destination) -> SpecError {
+    let (key, store) = (destination.key, &destination.store);
     file.error(
         key,
         format!(
@@ -181,21 +191,6 @@ fn both(key: &str) -> String {
     }
 }
 
-/// Names of jobs for a message, which is not long however many there are.
-pub(crate) fn named(jobs: &[String]) -> String {
-    let shown: Vec<String> = jobs
-        .iter()
-        .take(NAMED_MAX)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    let what = if jobs.len() == 1 { "job" } else { "jobs" };
-    let shown = shown.join(", ");
-    match jobs.len().saturating_sub(NAMED_MAX) {
-        0 => format!("{what} {shown}"),
-        more => format!("{what} {shown} and {more} more"),
-    }
-}
-
 /// The store of a job that somebody is about to work on, as it was when the job was recorded.
 ///
 /// # Errors
@@ -204,14 +199,14 @@ pub(crate) async fn open(
     ledger: &Ledger,
     name: &str,
     job: &Job,
-    pipeline: &Pipeline,
+    destination: &Destination,
 ) -> Result<Store, JobError> {
     let db = &ledger.db;
-    let found = db.store(&pipeline.store_name).await?;
+    let found = db.store(&destination.store).await?;
     let number = number_of(&job.state);
     if let Some(store) = &found
         && number.is_none_or(|number| number == store.id().0)
-        && *store.schema() == pipeline.store_schema()
+        && *store.schema() == destination.schema
     {
         return Ok(store.clone());
     }
@@ -220,8 +215,8 @@ pub(crate) async fn open(
         let snapshot = db.snapshot();
         let tally = ledger.tallies.seen(&snapshot, name, job.state.number);
         if count(tally.await?.done) == 0 {
-            let schema = pipeline.store_schema();
-            return Ok(db.create_store(&pipeline.store_name, schema).await?);
+            let schema = destination.schema.clone();
+            return Ok(db.create_store(&destination.store, schema).await?);
         }
     }
     fail(ledger, name, job.state.number).await?;

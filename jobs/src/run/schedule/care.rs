@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use eciton_proto::v1::Outcome;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::worker::{Crew, Ending};
+use super::context::{Crew, Ending};
 use crate::run::records::error::JobError;
-use crate::run::settle::observer::Event;
-use crate::run::settle::session::Killed;
+use crate::run::settle::session::{Killed, tell_killed};
 
 /// Held while a shard is computed: by all at once, or by the only one. Of a process there is one, whatever jobs it
 /// works on at whatever databases, since it dies as a whole.
@@ -92,22 +91,4 @@ impl Crew {
         }
         tell_killed(&*self.observer, killed);
     }
-}
-
-/// Tells of a shard of which a process died.
-pub(crate) fn tell_killed(observer: &dyn crate::run::settle::observer::Observer, killed: &Killed) {
-    let (shard, attempts, error) = (killed.shard, killed.attempts, killed.error.as_str());
-    observer.observe(&match killed.is_final {
-        true => Event::ShardFailed {
-            shard,
-            attempts,
-            error,
-        },
-        false => Event::AttemptFailed {
-            shard,
-            attempt: attempts,
-            error,
-            retry_in_ms: 0,
-        },
-    });
 }

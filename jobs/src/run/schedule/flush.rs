@@ -6,7 +6,7 @@ use eciton_engine::Key;
 use eciton_engine::merge::Operand;
 use eciton_proto::v1::Outcome;
 
-use super::worker::{Crew, Ending, Stopped};
+use super::context::{Crew, Ending, Stopped};
 use crate::run::records::error::JobError;
 use crate::run::settle::batch::{Batch, Ready, joined};
 use crate::run::settle::commit::{Admission, Settled};

@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use crate::run::api::run::{cancel_late, is_late};
 use crate::run::records::age::Age;
+use crate::run::records::cancel::cancel_late;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
 
@@ -133,7 +133,7 @@ impl Queue {
                 self.ages.insert(job.number, age);
                 continue;
             };
-            if is_late(age, job.deadline_ms) {
+            if age.is_late(job.deadline_ms) {
                 cancel_late(ledger, &job.name, job.deadline_ms).await?;
             } else if age.is_due() {
                 age.hear(&ledger.age(&job.name, &state).await?);

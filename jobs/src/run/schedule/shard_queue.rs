@@ -14,7 +14,7 @@ use eciton_proto::v1::{Outcome, ShardState};
 use parking_lot::Mutex;
 
 use super::claims::Claims;
-use super::shard_order::{Fresh, Open};
+use super::untried_shards::{Fresh, Open};
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
 use crate::run::settle::backoff::due_in;

@@ -1,32 +1,24 @@
 //! A worker: takes shards one after the other until there are none, on a thread of its own.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eciton_engine::clock::{Clock, SystemClock};
-use eciton_engine::{Action, Error as EngineError, Transaction};
+use eciton_engine::Transaction;
 use eciton_proto::v1::Outcome;
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
-use super::claims::Claims;
-use super::doubt::{Doubted, Doubts};
-use super::health::Health;
-use super::permits::{Slot, Slots};
-use super::shard_queue::{Next, Supply};
-use super::stop::Stop;
-use crate::run::compute::attempt::{Attempt, AttemptError, Computed};
-use crate::run::compute::open::OpenJob;
+use super::context::{Crew, Ending, Stopped};
+use super::doubts::Doubted;
+use super::permits::Slot;
+use super::shard_queue::Next;
+use crate::run::compute::attempt::{Attempt, Computed};
+use crate::run::compute::error::AttemptError;
 use crate::run::records::error::JobError;
 use crate::run::settle::backoff::backoff;
 use crate::run::settle::batch::Batch;
 use crate::run::settle::commit::{Admission, Failure};
-use crate::run::settle::observer::{Event, Observer};
-use crate::run::settle::pool::{Pool, Working};
-use crate::run::settle::session::OwnSession;
+use crate::run::settle::observer::Event;
+use crate::run::settle::pool::Working;
 use crate::source::Shard;
 use crate::transform::Interrupt;
 
@@ -35,69 +27,6 @@ use crate::transform::Interrupt;
 const REPEATS_MAX: u32 = 4;
 /// How long a worker sleeps without looking whether its run has to end.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// Tries of a change to a job's record.
-const CHANGE_TRIES_MAX: u32 = 1000;
-
-/// What all workers of a run share.
-pub(crate) struct Crew {
-    pub(crate) job: OpenJob,
-    pub(crate) supply: Supply,
-    /// What remembers that this process is at the job, should it die.
-    pub(crate) session: OwnSession,
-    /// `None` where nobody else works on the database.
-    pub(crate) claims: Option<Claims>,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) runtime: Handle,
-    /// [`RESULTS_LEN_MAX`](crate::run::compute::results::RESULTS_LEN_MAX), less in tests.
-    pub(crate) results_len_max: usize,
-    /// How long computed shards wait for others to be committed with.
-    pub(crate) commit_interval: Duration,
-    /// What is shared with the workers of other jobs, if anything.
-    pub(crate) slots: Option<Slots>,
-    /// Whether this process gets anything done.
-    pub(crate) health: Health,
-    /// What this process doubts of the job's files.
-    pub(crate) doubts: Doubts,
-    /// Someone outside wants the run to end.
-    pub(crate) stop: Stop,
-    /// The run itself has to end, and why.
-    pub(crate) ending: Arc<Mutex<Option<Ending>>>,
-    /// Where workers leave what they have computed, to be committed together.
-    pub(crate) pool: Pool,
-    /// Shards that are not to be committed with others: they were in a batch that could not be committed as a whole.
-    pub(crate) alone: Mutex<HashSet<u64>>,
-    /// When shards at work were begun.
-    pub(crate) begun: Mutex<HashMap<u64, Instant>>,
-    /// Held while what has waited long enough is committed beside the workers.
-    pub(crate) flushing: Mutex<()>,
-}
-
-/// A crew works on its job, and speaks of it as its own.
-impl Deref for Crew {
-    type Target = OpenJob;
-
-    fn deref(&self) -> &OpenJob {
-        &self.job
-    }
-}
-
-/// Why a run ends before its shards do.
-#[derive(Debug)]
-pub(crate) enum Ending {
-    /// The job was cancelled.
-    Cancelled,
-    /// The job was retried: begin again with its new plan.
-    Changed,
-    /// The database failed.
-    Failed(JobError),
-}
-
-impl From<JobError> for Ending {
-    fn from(error: JobError) -> Ending {
-        Ending::Failed(error)
-    }
-}
-
 impl Crew {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(crate) fn work(&self) {
@@ -220,22 +149,6 @@ impl Crew {
         }
     }
 
-    /// The run has to end. The first reason is the one that is told.
-    pub(crate) fn end_for(&self, ending: Ending) {
-        let mut first = self.ending.lock();
-        let before = first.as_ref().map(std::mem::discriminant);
-        let kept = std::mem::discriminant(first.get_or_insert(ending));
-        assert!(
-            before.is_none_or(|before| before == kept),
-            "the first reason to end is the one that is told"
-        );
-    }
-
-    /// Whether the run has to end.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.lock().is_some()
-    }
-
     /// Whether an attempt is to break off: it has taken too long, or the run ends.
     fn interrupt(&self, until: Option<Instant>) -> Interrupt {
         let (ending, stop) = (Arc::clone(&self.ending), self.stop.clone());
@@ -243,16 +156,6 @@ impl Crew {
             let late = until.is_some_and(|until| Instant::now() >= until);
             late || stop.is_overdue() || ending.lock().is_some()
         })
-    }
-
-    /// A shard has ended, or another process has seen to that.
-    pub(crate) fn ended(&self, shard: u64) {
-        if let Some(claims) = &self.claims {
-            claims.end(shard);
-        }
-        let begun = self.begun.lock().remove(&shard);
-        let took = begun.map(|begun| begun.elapsed());
-        self.supply.ended(shard, took);
     }
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
@@ -477,56 +380,9 @@ impl Crew {
     }
 }
 
-/// Why an attempt did not end well.
-pub(crate) enum Stopped {
-    /// The run has to end.
-    Ending(Ending),
-    /// The shard did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
-    Overdue,
-    /// The attempt failed.
-    Error { message: String, transient: bool },
-    /// The attempt failed, and may not in another process, which sees the file as it was recorded.
-    Source { message: String, transient: bool },
-}
-
-impl From<AttemptError> for Stopped {
-    fn from(error: AttemptError) -> Stopped {
-        match error {
-            AttemptError::Shard { message, transient } => Stopped::Error { message, transient },
-            AttemptError::Source(error) => Stopped::Source {
-                message: error.to_string(),
-                transient: error.is_transient(),
-            },
-            AttemptError::Fatal(error) => Stopped::Ending(Ending::Failed(error)),
-        }
-    }
-}
-
 fn lost_too_often() -> String {
     format!(
         "its results were lost {REPEATS_MAX} times, because other transactions came in between while \
          it was computed; expected a smaller shard"
     )
-}
-
-/// Milliseconds since the Unix epoch, for people.
-pub(crate) fn now_ms() -> i64 {
-    i64::try_from(SystemClock::new().wall_ms()).unwrap_or(i64::MAX)
-}
-
-/// Makes a change again and again while it loses against others. `None` from the change: it saw an
-/// old state, and wants another try.
-pub(crate) async fn retry_on_conflict<'a, T>(
-    change: impl Fn() -> BoxFuture<'a, Result<Option<T>, JobError>>,
-) -> Result<T, JobError> {
-    let mut lost = EngineError::Invalid("a change saw an old state".to_owned());
-    for _ in 0..CHANGE_TRIES_MAX {
-        match change().await {
-            Ok(Some(changed)) => return Ok(changed),
-            Ok(None) => {}
-            Err(JobError::Engine(error)) if error.action() == Action::Retry => lost = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(lost.into())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eciton_proto::v1::ShardState;
 
-use crate::run::schedule::worker::now_ms;
+use crate::run::records::clock::now_ms;
 
 /// Milliseconds before the second attempt; each further one waits twice as long.
 const BACKOFF_MS_MIN: u64 = 100;

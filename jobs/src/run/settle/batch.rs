@@ -10,7 +10,8 @@ use eciton_engine::Key;
 use eciton_engine::merge::Operand;
 
 use crate::aggregate::Aggregator;
-use crate::run::compute::attempt::{AttemptError, Outcome};
+use crate::run::compute::attempt::Outcome;
+use crate::run::compute::error::AttemptError;
 
 /// Shards of one commit: their records are read and written one by one.
 pub(crate) const BATCH_SHARDS_MAX: usize = 1024;

@@ -7,13 +7,13 @@ use eciton_engine::{Action, Error as EngineError, Key, Transaction};
 use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
 
 use super::batch::Ready;
-use crate::run::compute::attempt::AttemptError;
+use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
 use crate::run::compute::results::merge_all;
+use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
 use crate::run::records::tally::{Tally, addend};
 use crate::run::records::target;
-use crate::run::schedule::worker::now_ms;
 
 /// How often a commit that lost is tried again before the attempt counts as failed. Every loss means
 /// that someone else came further.

@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 use crate::query::MergedError;
 use crate::run::compute::pipeline;
 use crate::run::compute::planning;
-use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Job, Ledger, damaged};
+use crate::run::records::error::{JobError, damaged};
+use crate::run::records::job::Job;
+use crate::run::records::ledger::Ledger;
 use crate::transform::RunError;
 
 /// Batches of records that wait to be written.

@@ -1,5 +1,7 @@
 //! What a run tells while it goes on.
 
+use std::sync::Arc;
+
 use crate::run::records::status::ShardCounts;
 
 /// Something that happened. Shards are given by their numbers.
@@ -104,3 +106,6 @@ pub struct Silent;
 impl Observer for Silent {
     fn observe(&self, _event: &Event<'_>) {}
 }
+
+/// Makes who is told of a job, from its name.
+pub type ObserverOf = Arc<dyn Fn(&str) -> Arc<dyn Observer> + Send + Sync>;

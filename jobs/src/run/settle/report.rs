@@ -1,5 +1,7 @@
 //! How a run ended.
 
+use eciton_proto::v1::JobPhase;
+
 use crate::run::records::status::JobStatus;
 
 /// Why a run came to its end.
@@ -16,6 +18,16 @@ pub enum End {
 }
 
 impl End {
+    /// How a job in this phase has ended; `None` if it has not.
+    pub(crate) fn of(phase: JobPhase) -> Option<End> {
+        match phase {
+            JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => None,
+            JobPhase::Done => Some(End::Done),
+            JobPhase::Failed => Some(End::Failed),
+            JobPhase::Cancelled => Some(End::Cancelled),
+        }
+    }
+
     /// How a program that ran the job to this end exits: 0, 1, or 130 after it was asked to stop.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -30,15 +30,16 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::observer::{Event, Observer};
 use crate::run::records::age::Age;
+use crate::run::records::change::retry_on_conflict;
+use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
-use crate::run::records::ledger::{Ledger, decode, key, number_of};
+use crate::run::records::keys::{SESSION, decode, key, number_of};
+use crate::run::records::ledger::Ledger;
 use crate::run::records::machine;
 use crate::run::records::tally::Tally;
-use crate::run::schedule::worker::{now_ms, retry_on_conflict};
 
-/// The kind of its records.
-pub(crate) const SESSION: &str = "session";
 /// What `ShardState.suspected` counts to: more would make its record as long as one that is a hash.
 const SUSPECTED_MAX: u32 = 127;
 /// Parts of a lease after each of which a session beats.
@@ -99,6 +100,24 @@ pub(crate) struct Killed {
     pub(crate) error: String,
     /// It has failed for good.
     pub(crate) is_final: bool,
+}
+
+/// Tells of a shard of which a process died.
+pub(crate) fn tell_killed(observer: &dyn Observer, killed: &Killed) {
+    let (shard, attempts, error) = (killed.shard, killed.attempts, killed.error.as_str());
+    observer.observe(&match killed.is_final {
+        true => Event::ShardFailed {
+            shard,
+            attempts,
+            error,
+        },
+        false => Event::AttemptFailed {
+            shard,
+            attempt: attempts,
+            error,
+            retry_in_ms: 0,
+        },
+    });
 }
 
 /// The session of one run.

@@ -6,8 +6,8 @@ use eciton_engine::Db;
 use eciton_proto::v1::{JobAge, JobState};
 
 use super::support::*;
+use crate::run::records::clock::now_ms;
 use crate::run::records::ledger::Ledger;
-use crate::run::schedule::worker::now_ms;
 use crate::run::{End, ServeOptions, Stop, cancel, retry, run, serve, status, submit};
 
 const DAY_MS: i64 = 86_400_000;

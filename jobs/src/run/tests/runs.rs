@@ -9,8 +9,8 @@ use eciton_engine::{Key, StoreSchema};
 use parking_lot::Mutex;
 
 use super::support::*;
-use crate::run::api::run::crew;
 use crate::run::records::ledger::Ledger;
+use crate::run::schedule::context::crew;
 use crate::run::settle::commit::{Admission, Failure};
 use crate::run::{
     End, Event, ExitCode, JobError, Observer, RunOptions, cancel, list, retry, run, status, submit,

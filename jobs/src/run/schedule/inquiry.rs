@@ -9,18 +9,17 @@
 //! Questions and answers go through the database and need neither Redis nor clocks that agree. A process alone has nobody
 //! to ask: its shards fail at once.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::v1::SourceDoubt;
 use futures::FutureExt;
-use parking_lot::Mutex;
 
-use super::worker::{Crew, Ending, retry_on_conflict};
-use crate::run::api::run::ended;
+use super::context::{Crew, Ending};
+use super::doubts::{Doubted, Now};
+use crate::run::records::change::retry_on_conflict;
 use crate::run::records::error::JobError;
 use crate::run::settle::observer::Event;
+use crate::run::settle::report::End;
 use crate::source::{Shard, probe};
 
 /// How long others have to answer.
@@ -34,81 +33,6 @@ const ASIDE_MIN: Duration = Duration::from_secs(1);
 const ASIDE_MAX: Duration = Duration::from_mins(1);
 /// Files that one question names.
 const FILES_MAX: usize = 4096;
-
-/// What a process doubts of the files of one job.
-pub(crate) struct Doubts {
-    /// Tells its questions from those of others.
-    id: u64,
-    state: Mutex<State>,
-    /// Held by the worker that asks, for all of the process.
-    asking: Mutex<()>,
-}
-
-#[derive(Default)]
-struct State {
-    now: Now,
-    /// The last question.
-    question: u64,
-    /// How long it is put aside next.
-    pause: Duration,
-    /// Files that nobody else sees, and since when that is known.
-    nobody_sees: HashMap<u32, Instant>,
-    /// The files could be opened again, and no shard has been computed since.
-    is_back: bool,
-}
-
-#[derive(Clone, Default)]
-enum Now {
-    #[default]
-    Fine,
-    /// Files that are not fine, the first of them with the reason.
-    Asking {
-        files: Vec<u32>,
-        why: String,
-        /// `None` before the question is written.
-        since: Option<Instant>,
-    },
-    Aside {
-        files: Vec<u32>,
-        until: Instant,
-    },
-}
-
-/// What becomes of a shard whose file is not fine here.
-pub(crate) enum Doubted {
-    /// Others may do it: it is given back.
-    GivenBack,
-    /// The attempt counts; it may be repeated, or not.
-    Counts { transient: bool },
-}
-
-impl Default for Doubts {
-    fn default() -> Doubts {
-        let wide = SystemEntropy.next_u128().to_le_bytes();
-        Doubts {
-            id: wide
-                .first_chunk()
-                .map_or(0, |low| u64::from_le_bytes(*low) >> 1),
-            state: Mutex::default(),
-            asking: Mutex::default(),
-        }
-    }
-}
-
-impl Doubts {
-    /// A shard was computed here.
-    pub(crate) fn computed(&self) {
-        let mut state = self.state.lock();
-        if state.is_back {
-            state.is_back = false;
-            state.pause = Duration::ZERO;
-        }
-    }
-
-    fn is_fine(&self) -> bool {
-        matches!(self.state.lock().now, Now::Fine)
-    }
-}
 
 impl Crew {
     /// An attempt at a shard failed since its file is not fine here. Blocks.
@@ -338,7 +262,7 @@ impl Crew {
     async fn has_ended(&self) -> Result<bool, JobError> {
         self.ledger.db.catch_up().await?;
         let state = self.ledger.state_now(&self.name).await?;
-        Ok(state.is_none_or(|state| ended(state.phase()).is_some()))
+        Ok(state.is_none_or(|state| End::of(state.phase()).is_some()))
     }
 
     /// Answers what others ask about files that are fine here.

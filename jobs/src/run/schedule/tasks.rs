@@ -1,0 +1,141 @@
+//! What goes on beside the workers of a run: leases are prolonged, the job's record is looked at, what was computed is
+//! committed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eciton_proto::v1::{JobPhase, JobState};
+use tokio::sync::oneshot;
+
+use super::claims::RENEWALS;
+use super::context::{Crew, Ending};
+use crate::run::compute::open::lease_ms;
+use crate::run::records::cancel::cancel_late;
+use crate::run::records::error::JobError;
+use crate::run::records::job::Job;
+use crate::run::settle::report::End;
+
+/// How often a run looks at its job's record, at least.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+/// How often, at most.
+const LOOKS_APART_MIN: Duration = Duration::from_millis(10);
+/// How long a shard stays leased that nobody begins, while no worker comes for another one.
+const UNBEGUN_MAX: Duration = Duration::from_millis(200);
+/// How much longer than the commit interval what is computed waits for a worker to come by.
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
+
+/// Prolongs leases, and looks whether the job was cancelled or retried, or has come to its deadline, so that nobody
+/// computes for long what nobody wants.
+pub(crate) async fn watched(crew: Arc<Crew>, job: Job) {
+    let pause = Duration::from_millis(lease_ms(&job)) / RENEWALS;
+    let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
+    loop {
+        let open = Duration::from_millis(crew.session.age.now().open_ms);
+        let until_deadline = match deadline_ms {
+            0 => LOOKS_APART,
+            _ => Duration::from_millis(deadline_ms).saturating_sub(open) + LOOKS_APART_MIN,
+        };
+        tokio::time::sleep(pause.min(LOOKS_APART).min(until_deadline)).await;
+        if let Some(claims) = &crew.claims {
+            claims.renew_if_due().await;
+        }
+        let ending = match look(&crew, &job.state, deadline_ms).await {
+            Ok(ending) => ending,
+            Err(error) => Some(Ending::Failed(error)),
+        };
+        if let Some(ending) = ending {
+            crew.end_for(ending);
+            return;
+        }
+    }
+}
+
+/// Answers what other processes ask about the job's files. Not part of [`watched`]: looking at a file may hang.
+pub(crate) async fn answered(crew: Arc<Crew>) {
+    while crew.ledger.db.is_shared() {
+        tokio::time::sleep(LOOKS_APART).await;
+        if let Err(error) = crew.answer().await {
+            crew.end_for(Ending::Failed(error));
+            return;
+        }
+    }
+}
+
+/// Lets others have what was leased here and is not begun, while all workers are at shards that take longer than was
+/// expected: the end of a job does not wait for short shards behind a long one.
+pub(crate) async fn shared_out(crew: Arc<Crew>) {
+    let Some(claims) = &crew.claims else {
+        return;
+    };
+    loop {
+        tokio::time::sleep(UNBEGUN_MAX / 2).await;
+        let left = crew.supply.take_back_left(UNBEGUN_MAX);
+        futures::future::join_all(left.into_iter().map(|shard| claims.give_back(shard))).await;
+    }
+}
+
+/// Commits what was handed over, and what has waited for the commit interval where no worker comes to it, since all are
+/// at shards that take long. Until `is_over` tells, or nobody is there to tell.
+pub(crate) async fn flushed(crew: Arc<Crew>, mut is_over: oneshot::Receiver<()>) {
+    let interval = crew.commit_interval;
+    if interval.is_zero() {
+        // Nothing ever waits.
+        return;
+    }
+    loop {
+        let oldest = crew.pool.oldest();
+        // What is computed from now on is not due before that.
+        let wait = oldest.map_or(interval, |oldest| interval.saturating_sub(oldest.elapsed()));
+        let age_max = tokio::select! {
+            biased;
+            _ = &mut is_over => return,
+            () = crew.pool.handed_over() => Duration::ZERO,
+            () = tokio::time::sleep(wait + FLUSH_AFTER) => interval,
+        };
+        let is_due = |oldest: Instant| oldest.elapsed() >= age_max;
+        if !crew.pool.oldest().is_some_and(is_due) {
+            continue;
+        }
+        let flushing = Arc::clone(&crew);
+        if let Err(error) = tokio::task::spawn_blocking(move || flushing.flush(age_max)).await {
+            crew.end_for(Ending::Failed(JobError::Worker(error.to_string())));
+        }
+    }
+}
+
+/// Whether the job is still what this run works on.
+async fn look(
+    crew: &Crew,
+    before: &JobState,
+    deadline_ms: u64,
+) -> Result<Option<Ending>, JobError> {
+    if let Some(claims) = &crew.claims {
+        claims.look().await?;
+    }
+    let Some(now) = crew.ledger.state_now(&crew.name).await? else {
+        return Ok(Some(Ending::Cancelled));
+    };
+    if (now.number, now.retries) != (before.number, before.retries) {
+        return Ok(Some(Ending::Changed));
+    }
+    if now.phase() == JobPhase::Cancelled {
+        return Ok(Some(Ending::Cancelled));
+    }
+    if now.phase() == JobPhase::Failed && !now.reason.is_empty() {
+        // Its results are gone.
+        return Ok(Some(Ending::Changed));
+    }
+    if now.crashes > 0 {
+        crew.session.take_care();
+    }
+    let computes = !crew.begun.lock().is_empty();
+    crew.session.beat(computes).await?;
+    if crew.ledger.db.is_shared() {
+        crew.judge().await?;
+    }
+    if !crew.session.age.is_late(deadline_ms) || End::of(now.phase()).is_some() {
+        return Ok(None);
+    }
+    cancel_late(&crew.ledger, &crew.name, deadline_ms).await?;
+    Ok(Some(Ending::Cancelled))
+}
