@@ -40,7 +40,7 @@ impl Crew {
                 _others: AT_WORK.read(),
             }));
         }
-        let state = self.ledger.shard_now(&self.name, shard);
+        let state = self.job.ledger.shard_now(&self.job.name, shard);
         let state = self.runtime.block_on(state)?;
         if state.outcome() != Outcome::Unspecified {
             return Ok(None);

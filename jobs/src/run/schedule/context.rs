@@ -1,7 +1,6 @@
 //! What the workers of one run of a job share.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,15 +60,6 @@ pub(crate) struct Crew {
     pub(crate) begun: Mutex<HashMap<u64, Instant>>,
     /// Held while what has waited long enough is committed beside the workers.
     pub(crate) flushing: Mutex<()>,
-}
-
-/// A crew works on its job, and speaks of it as its own.
-impl Deref for Crew {
-    type Target = OpenJob;
-
-    fn deref(&self) -> &OpenJob {
-        &self.job
-    }
 }
 
 /// Why a run ends before its shards do.

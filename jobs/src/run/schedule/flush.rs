@@ -59,7 +59,7 @@ impl Crew {
         if is_looked_at {
             // What can be seen now need not lose later.
             self.runtime
-                .block_on(self.ledger.db.catch_up())
+                .block_on(self.job.ledger.db.catch_up())
                 .map_err(JobError::from)?;
         }
         let (taken, mut dropped) = (batches.len(), 0);
@@ -105,7 +105,7 @@ impl Crew {
     fn is_open(&self, batch: &Batch) -> Result<bool, JobError> {
         self.runtime.block_on(async {
             for shard in batch.numbers() {
-                let state = self.ledger.shard_now(&self.name, shard).await?;
+                let state = self.job.ledger.shard_now(&self.job.name, shard).await?;
                 if state.outcome() != Outcome::Unspecified {
                     return Ok(false);
                 }
@@ -120,7 +120,7 @@ impl Crew {
         shards: &[Ready],
         operands: &[(Key, Operand)],
     ) -> Result<bool, Stopped> {
-        let settled = self.runtime.block_on(self.commit(shards, operands))?;
+        let settled = self.runtime.block_on(self.job.commit(shards, operands))?;
         self.settled(shards, settled)
     }
 

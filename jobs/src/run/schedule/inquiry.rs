@@ -37,7 +37,7 @@ const FILES_MAX: usize = 4096;
 impl Crew {
     /// An attempt at a shard failed since its file is not fine here. Blocks.
     pub(crate) fn doubt(&self, shard: Shard, why: &str) -> Doubted {
-        if !self.ledger.db.is_shared() {
+        if !self.job.ledger.db.is_shared() {
             return Doubted::Counts { transient: false };
         }
         {
@@ -78,7 +78,7 @@ impl Crew {
 
     /// The files of the job that are not fine here. Blocks.
     fn faulty(&self) -> Vec<u32> {
-        let files = self.pipeline.source.files();
+        let files = self.job.pipeline.source.files();
         let numbered = (0_u32..).zip(files);
         let faulty = numbered.filter(|(_, file)| probe(file).is_err());
         faulty.map(|(number, _)| number).collect()
@@ -86,7 +86,7 @@ impl Crew {
 
     /// Whether one of some files is fine here; `true` of none. Blocks.
     fn sees(&self, files: &[u32], all: bool) -> bool {
-        let known = self.pipeline.source.files();
+        let known = self.job.pipeline.source.files();
         let mut fine = files.iter().map(|number| {
             let file = known.get(*number as usize);
             file.is_some_and(|file| probe(file).is_ok())
@@ -117,7 +117,11 @@ impl Crew {
                 since: None,
             } => {
                 self.ask(&files)?;
-                tracing::debug!(job = self.name, error = why, "asked whether others see it");
+                tracing::debug!(
+                    job = self.job.name,
+                    error = why,
+                    "asked whether others see it"
+                );
                 self.doubts.state.lock().now = Now::Asking {
                     files,
                     why,
@@ -153,7 +157,7 @@ impl Crew {
             };
             drop(state);
             tracing::warn!(
-                job = self.name,
+                job = self.job.name,
                 seconds = pause.as_secs(),
                 error = why,
                 "its files are not here as others see them; this process takes no shard of it for a while"
@@ -166,7 +170,7 @@ impl Crew {
             return Ok(Some(LOOKS_APART));
         }
         tracing::warn!(
-            job = self.name,
+            job = self.job.name,
             error = why,
             "nobody else sees its files as they were recorded either"
         );
@@ -190,7 +194,7 @@ impl Crew {
         if !left.is_zero() {
             return Ok(Some(left));
         }
-        let known = self.pipeline.source.files();
+        let known = self.job.pipeline.source.files();
         let first = files.iter().find_map(|number| {
             let file = known.get(*number as usize)?;
             probe(file).err()
@@ -220,7 +224,10 @@ impl Crew {
         state.now = Now::Fine;
         state.is_back = true;
         drop(state);
-        tracing::info!(job = self.name, "its files are here as they were recorded");
+        tracing::info!(
+            job = self.job.name,
+            "its files are here as they were recorded"
+        );
         self.observer.observe(&Event::SourceBack);
         None
     }
@@ -240,9 +247,10 @@ impl Crew {
         };
         let asked = retry_on_conflict(|| {
             async {
-                let mut tx = self.ledger.db.begin();
-                self.ledger
-                    .put_doubt(&mut tx, &self.name, self.doubts.id, &doubt)?;
+                let mut tx = self.job.ledger.db.begin();
+                self.job
+                    .ledger
+                    .put_doubt(&mut tx, &self.job.name, self.doubts.id, &doubt)?;
                 tx.commit().await?;
                 Ok(Some(()))
             }
@@ -252,16 +260,16 @@ impl Crew {
     }
 
     async fn is_answered(&self) -> Result<bool, JobError> {
-        self.ledger.db.catch_up().await?;
+        self.job.ledger.db.catch_up().await?;
         let question = self.doubts.state.lock().question;
-        let all = self.ledger.doubts(&self.name).await?;
+        let all = self.job.ledger.doubts(&self.job.name).await?;
         let own = all.into_iter().find(|(id, _)| *id == self.doubts.id);
         Ok(own.is_some_and(|(_, doubt)| doubt.answered >= question))
     }
 
     async fn has_ended(&self) -> Result<bool, JobError> {
-        self.ledger.db.catch_up().await?;
-        let state = self.ledger.state_now(&self.name).await?;
+        self.job.ledger.db.catch_up().await?;
+        let state = self.job.ledger.state_now(&self.job.name).await?;
         Ok(state.is_none_or(|state| End::of(state.phase()).is_some()))
     }
 
@@ -270,10 +278,10 @@ impl Crew {
     /// # Errors
     /// What the database refuses.
     pub(crate) async fn answer(self: &std::sync::Arc<Self>) -> Result<(), JobError> {
-        if !self.ledger.db.is_shared() || self.stop.is_requested() || !self.doubts.is_fine() {
+        if !self.job.ledger.db.is_shared() || self.stop.is_requested() || !self.doubts.is_fine() {
             return Ok(());
         }
-        for (id, doubt) in self.ledger.doubts(&self.name).await? {
+        for (id, doubt) in self.job.ledger.doubts(&self.job.name).await? {
             if id == self.doubts.id || doubt.answered >= doubt.question {
                 continue;
             }
@@ -289,14 +297,16 @@ impl Crew {
     }
 
     async fn answer_one(&self, id: u64, question: u64) -> Result<Option<()>, JobError> {
-        let mut tx = self.ledger.db.begin();
-        let found = self.ledger.doubt(&mut tx, &self.name, id).await?;
+        let mut tx = self.job.ledger.db.begin();
+        let found = self.job.ledger.doubt(&mut tx, &self.job.name, id).await?;
         if let Some(mut doubt) = found
             && doubt.question == question
             && doubt.answered < question
         {
             doubt.answered = question;
-            self.ledger.put_doubt(&mut tx, &self.name, id, &doubt)?;
+            self.job
+                .ledger
+                .put_doubt(&mut tx, &self.job.name, id, &doubt)?;
             tx.commit().await?;
         }
         Ok(Some(()))
@@ -312,9 +322,10 @@ impl Crew {
         }
         retry_on_conflict(|| {
             async {
-                let mut tx = self.ledger.db.begin();
-                self.ledger
-                    .remove_doubt(&mut tx, &self.name, self.doubts.id)?;
+                let mut tx = self.job.ledger.db.begin();
+                self.job
+                    .ledger
+                    .remove_doubt(&mut tx, &self.job.name, self.doubts.id)?;
                 tx.commit().await?;
                 Ok(Some(()))
             }

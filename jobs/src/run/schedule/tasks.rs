@@ -52,7 +52,7 @@ pub(crate) async fn watched(crew: Arc<Crew>, job: Job) {
 
 /// Answers what other processes ask about the job's files. Not part of [`watched`]: looking at a file may hang.
 pub(crate) async fn answered(crew: Arc<Crew>) {
-    while crew.ledger.db.is_shared() {
+    while crew.job.ledger.db.is_shared() {
         tokio::time::sleep(LOOKS_APART).await;
         if let Err(error) = crew.answer().await {
             crew.end_for(Ending::Failed(error));
@@ -112,7 +112,7 @@ async fn look(
     if let Some(claims) = &crew.claims {
         claims.look().await?;
     }
-    let Some(now) = crew.ledger.state_now(&crew.name).await? else {
+    let Some(now) = crew.job.ledger.state_now(&crew.job.name).await? else {
         return Ok(Some(Ending::Cancelled));
     };
     if (now.number, now.retries) != (before.number, before.retries) {
@@ -130,12 +130,12 @@ async fn look(
     }
     let computes = !crew.begun.lock().is_empty();
     crew.session.beat(computes).await?;
-    if crew.ledger.db.is_shared() {
+    if crew.job.ledger.db.is_shared() {
         crew.judge().await?;
     }
     if !crew.session.age.is_late(deadline_ms) || End::of(now.phase()).is_some() {
         return Ok(None);
     }
-    cancel_late(&crew.ledger, &crew.name, deadline_ms).await?;
+    cancel_late(&crew.job.ledger, &crew.job.name, deadline_ms).await?;
     Ok(Some(Ending::Cancelled))
 }

@@ -75,11 +75,11 @@ impl Crew {
                 slot = None;
             }
             if let (None, Some(slots)) = (&slot, &self.slots) {
-                slot = slots.now(self.priority);
+                slot = slots.now(self.job.priority);
                 if slot.is_none() {
                     // What is computed does not wait for room.
                     settle(Duration::ZERO)?;
-                    let next = slots.next(self.priority, &self.stop);
+                    let next = slots.next(self.job.priority, &self.stop);
                     slot = self.runtime.block_on(next);
                 }
                 if slot.is_none() {
@@ -126,7 +126,9 @@ impl Crew {
             self.observer.observe(&Event::ShardDropped { shard });
         };
         let claims = self.claims.as_ref();
-        let next = self.supply.next(&self.ledger, &self.name, claims, &ended);
+        let next = self
+            .supply
+            .next(&self.job.ledger, &self.job.name, claims, &ended);
         self.runtime.block_on(next)
     }
 
@@ -160,7 +162,7 @@ impl Crew {
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
     fn do_shard(&self, number: u64, batch: Option<&Mutex<Batch>>) -> Result<(), Ending> {
-        let shard = self.runtime.block_on(self.locate(number))?;
+        let shard = self.runtime.block_on(self.job.locate(number))?;
         self.begun.lock().insert(number, Instant::now());
         let Some(care) = self.care_for(number)? else {
             self.ended(number);
@@ -233,11 +235,11 @@ impl Crew {
     /// results are committed at once.
     fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<bool, Stopped> {
         let number = shard.number;
-        let until = self.timeout.map(|timeout| Instant::now() + timeout);
+        let until = self.job.timeout.map(|timeout| Instant::now() + timeout);
         let attempt = Attempt {
-            pipeline: &self.pipeline,
-            job_number: self.job_number,
-            store: &self.store,
+            pipeline: &self.job.pipeline,
+            job_number: self.job.job_number,
+            store: &self.job.store,
             runtime: &self.runtime,
             results_len_max: self.results_len_max,
             until,
@@ -261,7 +263,7 @@ impl Crew {
             Computed::Superfluous => {
                 let admission = self
                     .runtime
-                    .block_on(self.admit([number]))
+                    .block_on(self.job.admit([number]))
                     .map_err(AttemptError::Fatal)?;
                 return self.refused(&[number], admission);
             }
@@ -273,7 +275,9 @@ impl Crew {
                 alone.add(number, outcome);
                 let (shards, _) = alone.take();
                 assert_eq!(shards.len(), 1, "shard {number} was computed alone");
-                let committed = shards.first().map(|shard| self.commit_overflow(tx, shard));
+                let committed = shards
+                    .first()
+                    .map(|shard| self.job.commit_overflow(tx, shard));
                 match committed {
                     Some(committed) => self.settled(&shards, self.runtime.block_on(committed)?),
                     None => Ok(false),
@@ -303,7 +307,7 @@ impl Crew {
         };
         let state = self.runtime.block_on(async {
             claims.look().await?;
-            self.ledger.shard_now(&self.name, shard).await
+            self.job.ledger.shard_now(&self.job.name, shard).await
         });
         let state = state.map_err(AttemptError::Fatal)?;
         if state.outcome() == Outcome::Unspecified {
@@ -317,7 +321,7 @@ impl Crew {
     fn admit_overflow(&self, shard: u64) -> Result<Option<Transaction>, AttemptError> {
         match self
             .runtime
-            .block_on(self.admit([shard]))
+            .block_on(self.job.admit([shard]))
             .map_err(AttemptError::Fatal)?
         {
             Admission::Open(tx) => Ok(Some(*tx)),
@@ -327,7 +331,7 @@ impl Crew {
 
     /// Records a failed attempt. The shard has ended then, or is due again after a while, here or elsewhere.
     fn fail(&self, shard: u64, error: &str, transient: bool) -> Result<(), Ending> {
-        let recorded = self.record_failure(shard, None, error, transient);
+        let recorded = self.job.record_failure(shard, None, error, transient);
         match self.runtime.block_on(recorded)? {
             Failure::Final(attempts) => {
                 self.ended(shard);
@@ -369,7 +373,7 @@ impl Crew {
         if transient && let Some(pause) = self.health.failed() {
             let seconds = pause.as_secs();
             tracing::warn!(
-                job = self.name,
+                job = self.job.name,
                 seconds,
                 error,
                 "every attempt here fails; this process takes no shard for a while"

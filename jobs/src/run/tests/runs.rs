@@ -228,12 +228,18 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
     run(&db, "sums", stop_after(1, 1)).await.unwrap();
     let (ledger, job) = Ledger::with_job(&db, "sums").await.unwrap();
     let crew = crew(&ledger, "sums", &job, &options(1)).await.unwrap();
-    assert!(matches!(crew.admit([3]).await.unwrap(), Admission::Open(_)));
-    assert!(matches!(crew.admit([0]).await.unwrap(), Admission::Ended));
+    assert!(matches!(
+        crew.job.admit([3]).await.unwrap(),
+        Admission::Open(_)
+    ));
+    assert!(matches!(
+        crew.job.admit([0]).await.unwrap(),
+        Admission::Ended
+    ));
     assert_eq!(cancel(&db, "sums").await.unwrap().state, "cancelled");
     // Who is in the middle of a shard learns it at the commit.
     assert!(matches!(
-        crew.admit([3]).await.unwrap(),
+        crew.job.admit([3]).await.unwrap(),
         Admission::Cancelled
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
@@ -242,7 +248,10 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
     assert_eq!(cancel(&db, "sums").await.unwrap().state, "cancelled");
 
     retry(&db, "sums").await.unwrap();
-    assert!(matches!(crew.admit([3]).await.unwrap(), Admission::Changed));
+    assert!(matches!(
+        crew.job.admit([3]).await.unwrap(),
+        Admission::Changed
+    ));
     assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
     assert_eq!(records(&db, "by_carrier").await, expected);
     let error = cancel(&db, "sums").await.unwrap_err();
@@ -267,11 +276,11 @@ async fn a_shard_that_is_in_a_batch_twice_is_not_committed_with_it() {
     let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
     let crew = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
     assert!(matches!(
-        crew.admit([2, 3]).await.unwrap(),
+        crew.job.admit([2, 3]).await.unwrap(),
         Admission::Open(_)
     ));
     assert!(matches!(
-        crew.admit([2, 3, 2]).await.unwrap(),
+        crew.job.admit([2, 3, 2]).await.unwrap(),
         Admission::Ended
     ));
 }
@@ -287,18 +296,24 @@ async fn attempts_are_counted_until_they_are_used_up() {
     let crew1 = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
     for expected in [1, 2] {
         let failure = crew1
+            .job
             .record_failure(2, None, "the disk is away", true)
             .await
             .unwrap();
         assert!(matches!(failure, Failure::Again(attempt) if attempt == expected));
     }
     let failure = crew1
+        .job
         .record_failure(2, None, "the disk is away", true)
         .await
         .unwrap();
     assert!(matches!(failure, Failure::Final(3)));
     assert!(matches!(
-        crew1.record_failure(2, None, "again", true).await.unwrap(),
+        crew1
+            .job
+            .record_failure(2, None, "again", true)
+            .await
+            .unwrap(),
         Failure::NotAdmitted(Admission::Ended)
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
@@ -319,6 +334,7 @@ async fn attempts_are_counted_until_they_are_used_up() {
     let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
     let crew2 = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
     let failure = crew2
+        .job
         .record_failure(2, None, "the disk is away", true)
         .await
         .unwrap();
