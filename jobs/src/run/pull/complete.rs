@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use eciton_engine::Transaction;
-use eciton_proto::limits::{ERROR_LEN_MAX, ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
+use eciton_proto::limits::{ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
 use eciton_proto::v1::{
     CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, Compression, Format, JobPhase,
     Outcome as ShardOutcome, RowsFormat,
@@ -23,8 +23,10 @@ use crate::run::compute::attempt::Outcome;
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::gather::{Gathering, Into};
 use crate::run::settle::batch::Batch;
-use crate::run::settle::commit::{Admission, Failure, Settled};
+use crate::run::settle::commit::Admission;
+use crate::run::settle::failure::{Failure, bounded};
 use crate::run::settle::observer::Event;
+use crate::run::settle::settlement::Settlement;
 use crate::source::{check_read_by_others, compression, content_hash};
 
 /// Rows of a shard of which only a file tells how many it has. That many of every shard that a job may have can still be
@@ -259,61 +261,51 @@ impl Taken {
     async fn commit(
         &self,
         job: &PulledJob,
-        mut outcome: Outcome,
+        outcome: Outcome,
     ) -> Result<CompleteResponse, PullError> {
         if !self.desk.may_count(job, &self.token).await
             && !self.desk.has_ended(job, &self.token).await?
         {
             return Err(lost(&self.token));
         }
-        let overflow = outcome.results.take_overflow();
-        let mut alone = Batch::default();
-        alone.add(self.token.place.shard, outcome);
-        let (shards, operands) = alone.take();
-        assert_eq!(
-            shards.len(),
-            1,
-            "shard {} was computed alone",
-            self.token.place.shard
-        );
-        let Some(ready) = shards.first().copied() else {
-            return self.ended().await;
-        };
-        let settled = match (overflow, operands) {
-            (_, Err(error)) => Err(error),
-            (Some(tx), Ok(_)) => job.open.commit_overflow(tx, &ready).await,
-            (None, Ok(operands)) => job.open.commit(&shards, &operands).await,
-        };
-        match settled {
-            Ok(Settled::Done { conflicts }) => {
-                self.desk.0.leases.end(self.token.place, self.token.holder, None);
+        let shard = self.token.place.shard;
+        let settlement = job.open.settle(Batch::alone(shard, outcome)).await?;
+        match &settlement {
+            Settlement::Done { shards, conflicts } => {
+                self.desk
+                    .0
+                    .leases
+                    .end(self.token.place, self.token.holder, None);
                 self.desk.0.programs.ended(self.token.holder, true);
-                job.observer.observe(&Event::RowsRead {
-                    shard: ready.number,
-                    rows: ready.rows_read,
-                });
-                job.observer.observe(&Event::ShardDone {
-                    shard: ready.number,
-                    rows_read: ready.rows_read,
-                    rows_skipped: ready.rows_skipped,
-                    records_merged: ready.records_merged,
-                    conflicts,
-                });
-                job.ended(ready.number).await;
+                let (mut rows, mut records_merged) = (0, 0);
+                for shard in shards {
+                    rows += shard.rows_read;
+                    records_merged += shard.records_merged;
+                }
+                job.observer.observe(&Event::RowsRead { shard, rows });
+                settlement.tell(&*job.observer);
+                job.ended(shard).await;
                 Ok(CompleteResponse {
                     outcome: CompleteOutcome::Done.into(),
                     error: String::new(),
-                    records_merged: ready.records_merged,
-                    conflicts,
+                    records_merged,
+                    conflicts: *conflicts,
                 })
             }
-            Ok(Settled::NotAdmitted(_)) => self.ended().await,
-            Ok(Settled::ComputeAgain) => Err(PullError::Unavailable(
+            Settlement::Dropped { .. } | Settlement::Cancelled | Settlement::Changed => {
+                self.ended().await
+            }
+            Settlement::Again => Err(PullError::Unavailable(
                 "other transactions came in between, and the rows are too many to be kept; expected \
                  them to be sent again"
                     .to_owned(),
             )),
-            Err(error) => self.unfit(job, error).await,
+            Settlement::Failed {
+                message,
+                transient: false,
+            } => self.refuse(job, message).await,
+            // The rows may be sent again: no attempt has failed.
+            Settlement::Failed { message, .. } => Err(PullError::Unavailable(message.clone())),
         }
     }
 
@@ -334,19 +326,20 @@ impl Taken {
 
     /// The shard fails: the same rows never will be taken.
     async fn refuse(&self, job: &PulledJob, why: &str) -> Result<CompleteResponse, PullError> {
-        let why = beginning(why, ERROR_LEN_MAX);
+        let why = bounded(why);
         if !self.desk.may_count(job, &self.token).await {
             return self.ended().await;
         }
         let attempts = Some(self.token.attempts);
         let shard = self.token.place.shard;
         let recorded = job.open.record_failure(shard, attempts, why, false);
-        match recorded.await? {
-            Failure::Final(attempts) => {
-                self.desk.failed(job, &self.token, attempts, why).await;
+        let failure = recorded.await?;
+        match failure {
+            Failure::Final(_) => {
+                self.desk.failed(job, &self.token, &failure, why).await;
                 Ok(refused(why))
             }
-            Failure::Again(_) | Failure::NotAdmitted(_) => self.ended().await,
+            Failure::Again { .. } | Failure::NotAdmitted(_) => self.ended().await,
         }
     }
 
@@ -377,7 +370,7 @@ impl Taken {
             }),
             // By these rows, as far as can be told: the answer was lost.
             ShardOutcome::Failed if shard.attempts == token.attempts + 1 => {
-                Ok(refused(beginning(&shard.error, ERROR_LEN_MAX)))
+                Ok(refused(bounded(&shard.error)))
             }
             ShardOutcome::Unspecified if has_stopped => Err(stopped()),
             ShardOutcome::Failed | ShardOutcome::Unspecified => Err(lost(token)),
@@ -485,7 +478,7 @@ fn into<T>(job: &PulledJob, shard: u64, runtime: &Handle, work: impl FnOnce(&Int
         let admitted = runtime.block_on(job.open.admit([shard]));
         match admitted.map_err(AttemptError::Fatal)? {
             Admission::Open(tx) => Ok(Some(*tx)),
-            _ => Ok(None),
+            Admission::Refused(_) => Ok(None),
         }
     };
     work(&Into {
@@ -532,9 +525,4 @@ fn refused(why: &str) -> CompleteResponse {
         error: why.to_owned(),
         ..CompleteResponse::default()
     }
-}
-
-/// At most so many bytes of a text.
-fn beginning(text: &str, len_max: usize) -> &str {
-    &text[..text.floor_char_boundary(len_max)]
 }

@@ -10,9 +10,8 @@ use super::error::{PullError, broken, lost};
 use super::jobs::{Found, PulledJob};
 use super::token::Token;
 use crate::run::schedule::leases::Standing;
-use crate::run::settle::backoff::backoff;
-use crate::run::settle::commit::{Admission, Failure};
-use crate::run::settle::observer::Event;
+use crate::run::settle::commit::Refusal;
+use crate::run::settle::failure::Failure;
 
 impl PullDesk {
     /// Makes leases run anew from now: `Shards.Renew`. One answer for each token.
@@ -175,49 +174,46 @@ impl PullDesk {
                 request.transient,
             )
             .await?;
-        match failure {
+        match &failure {
             Failure::Final(attempts) => {
-                self.failed(&job, &token, attempts, error).await;
+                let attempts = *attempts;
+                self.failed(&job, &token, &failure, error).await;
                 Ok(FailResponse {
                     failed: true,
                     attempts,
                 })
             }
-            Failure::Again(attempt) => {
-                let wait = backoff(attempt);
-                let rests_until = Instant::now() + wait;
+            Failure::Again { wait, .. } => {
+                let rests_until = Instant::now() + *wait;
                 self.0
                     .leases
                     .end(token.place, token.holder, Some(rests_until));
                 self.0.programs.ended(token.holder, false);
                 self.0.db.release(&lease_name(token.place)).await;
-                job.observer.observe(&Event::AttemptFailed {
-                    shard: token.place.shard,
-                    attempt,
-                    error,
-                    retry_in_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                });
+                failure.tell(&*job.observer, token.place.shard, error);
                 Ok(FailResponse {
                     failed: false,
                     attempts: token.attempts + 1,
                 })
             }
-            Failure::NotAdmitted(Admission::Cancelled | Admission::Changed) => {
+            Failure::NotAdmitted(Refusal::Cancelled | Refusal::Changed) => {
                 Err(PullError::Stopped(name))
             }
-            Failure::NotAdmitted(_) => Err(lost(&token)),
+            Failure::NotAdmitted(Refusal::Ended) => Err(lost(&token)),
         }
     }
 
     /// A shard has failed for good.
-    pub(super) async fn failed(&self, job: &PulledJob, token: &Token, attempts: u32, error: &str) {
+    pub(super) async fn failed(
+        &self,
+        job: &PulledJob,
+        token: &Token,
+        failure: &Failure,
+        error: &str,
+    ) {
         self.0.leases.end(token.place, token.holder, None);
         self.0.programs.ended(token.holder, false);
-        job.observer.observe(&Event::ShardFailed {
-            shard: token.place.shard,
-            attempts,
-            error,
-        });
+        failure.tell(&*job.observer, token.place.shard, error);
         job.ended(token.place.shard).await;
     }
 }

@@ -107,27 +107,33 @@ impl Crew {
     }
 }
 
-/// Why an attempt did not end well.
-pub(crate) enum Stopped {
-    /// The run has to end.
-    Ending(Ending),
-    /// The shard did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
+/// What became of an attempt at a shard.
+#[derive(Debug)]
+pub(crate) enum Attempted {
+    /// The shard is in a batch, or has ended.
+    Over,
+    /// Its results are gone: it is to be made again, and does not count.
+    Again,
+    /// It failed.
+    Failed { message: String, transient: bool },
+    /// It failed, and may not in another process, which sees the file as it was recorded.
+    SourceFailed { message: String, transient: bool },
+    /// It did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
     Overdue,
-    /// The attempt failed.
-    Error { message: String, transient: bool },
-    /// The attempt failed, and may not in another process, which sees the file as it was recorded.
-    Source { message: String, transient: bool },
 }
 
-impl From<AttemptError> for Stopped {
-    fn from(error: AttemptError) -> Stopped {
+impl Attempted {
+    /// What an error makes of an attempt. One of the database ends the run.
+    pub(crate) fn of_error(error: AttemptError) -> Result<Attempted, Ending> {
         match error {
-            AttemptError::Shard { message, transient } => Stopped::Error { message, transient },
-            AttemptError::Source(error) => Stopped::Source {
+            AttemptError::Shard { message, transient } => {
+                Ok(Attempted::Failed { message, transient })
+            }
+            AttemptError::Source(error) => Ok(Attempted::SourceFailed {
                 message: error.to_string(),
                 transient: error.is_transient(),
-            },
-            AttemptError::Fatal(error) => Stopped::Ending(Ending::Failed(error)),
+            }),
+            AttemptError::Fatal(error) => Err(Ending::Failed(error)),
         }
     }
 }

@@ -1,16 +1,14 @@
-//! Committing what workers have computed, and what becomes of shards whose commit is refused.
+//! Handing what workers have computed over to be [settled](crate::run::settle::settlement).
 
 use std::time::Duration;
 
-use eciton_engine::Key;
-use eciton_engine::merge::Operand;
 use eciton_proto::v1::Outcome;
 
-use super::context::{Crew, Ending, Stopped};
+use super::context::{Attempted, Crew, Ending};
 use crate::run::records::error::JobError;
-use crate::run::settle::batch::{Batch, Ready, joined};
-use crate::run::settle::commit::{Admission, Settled};
+use crate::run::settle::batch::{Batch, joined};
 use crate::run::settle::observer::Event;
+use crate::run::settle::settlement::Settlement;
 
 impl Crew {
     /// Commits what has waited for so long, whatever the workers are at. Blocks.
@@ -30,26 +28,45 @@ impl Crew {
         drop(self.flushing.lock());
     }
 
+    /// Commits computed shards, and keeps the books of this run by what became of them.
+    pub(crate) fn settle(&self, batch: Batch) -> Result<Attempted, Ending> {
+        let settlement = self.runtime.block_on(self.job.settle(batch))?;
+        self.take(settlement)
+    }
+
+    /// Keeps the books of this run by what became of shards, and tells of it.
+    pub(crate) fn take(&self, settlement: Settlement) -> Result<Attempted, Ending> {
+        match &settlement {
+            Settlement::Done { shards, .. } => {
+                shards.iter().for_each(|shard| self.ended(shard.number));
+            }
+            Settlement::Dropped { shard } => self.ended(*shard),
+            _ => {}
+        }
+        settlement.tell(&*self.observer);
+        match settlement {
+            Settlement::Done { .. } | Settlement::Dropped { .. } => Ok(Attempted::Over),
+            Settlement::Again => Ok(Attempted::Again),
+            Settlement::Failed { message, transient } => {
+                Ok(Attempted::Failed { message, transient })
+            }
+            Settlement::Cancelled => Err(Ending::Cancelled),
+            Settlement::Changed => Err(Ending::Changed),
+        }
+    }
+
     /// Commits a batch. If that cannot be done as a whole, because one of its shards has ended elsewhere
     /// or has a result that no store takes, each shard is computed again, by whichever worker comes to it, and stands for
     /// itself.
-    pub(crate) fn settle(&self, batch: &mut Batch) -> Result<(), Ending> {
+    pub(crate) fn settle_batch(&self, batch: Batch) -> Result<(), Ending> {
         if batch.is_empty() {
             return Ok(());
         }
-        let (shards, operands) = batch.take();
-        assert!(!shards.is_empty(), "a batch that is not empty has shards");
-        let committed = operands
-            .map_err(Stopped::from)
-            .and_then(|operands| self.commit_batch(&shards, &operands));
-        match committed {
-            Ok(true) => Ok(()),
-            Err(Stopped::Ending(ending)) => Err(ending),
-            Ok(false) | Err(Stopped::Error { .. } | Stopped::Source { .. } | Stopped::Overdue) => {
-                self.again(shards.iter().map(|shard| shard.number));
-                Ok(())
-            }
+        let shards: Vec<u64> = batch.numbers().collect();
+        if !matches!(self.settle(batch)?, Attempted::Over) {
+            self.again(shards.into_iter());
         }
+        Ok(())
     }
 
     /// Commits what several workers have left: as one batch, without those of which others have ended a shard, or as
@@ -77,8 +94,8 @@ impl Crew {
             taken,
             "each batch is committed, or its shards are computed again"
         );
-        for mut together in joined(open, self.results_len_max) {
-            self.settle(&mut together)?;
+        for together in joined(open, self.results_len_max) {
+            self.settle_batch(together)?;
         }
         Ok(())
     }
@@ -112,53 +129,5 @@ impl Crew {
             }
             Ok(true)
         })
-    }
-
-    /// Whether the shards have ended; `false`: they have to be computed again.
-    pub(crate) fn commit_batch(
-        &self,
-        shards: &[Ready],
-        operands: &[(Key, Operand)],
-    ) -> Result<bool, Stopped> {
-        let settled = self.runtime.block_on(self.job.commit(shards, operands))?;
-        self.settled(shards, settled)
-    }
-
-    pub(crate) fn settled(&self, shards: &[Ready], settled: Settled) -> Result<bool, Stopped> {
-        match settled {
-            Settled::Done { conflicts } => {
-                for shard in shards {
-                    self.ended(shard.number);
-                    self.observer.observe(&Event::ShardDone {
-                        shard: shard.number,
-                        rows_read: shard.rows_read,
-                        rows_skipped: shard.rows_skipped,
-                        records_merged: shard.records_merged,
-                        conflicts,
-                    });
-                }
-                Ok(true)
-            }
-            Settled::NotAdmitted(admission) => {
-                let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
-                self.refused(&numbers, admission)
-            }
-            Settled::ComputeAgain => Ok(false),
-        }
-    }
-
-    /// What to do about shards that are not to be worked on; `false`: they are after all, or some are.
-    pub(crate) fn refused(&self, shards: &[u64], admission: Admission) -> Result<bool, Stopped> {
-        match (admission, shards) {
-            (Admission::Ended, [shard]) => {
-                self.ended(*shard);
-                self.observer
-                    .observe(&Event::ShardDropped { shard: *shard });
-                Ok(true)
-            }
-            (Admission::Ended | Admission::Open(_), _) => Ok(false),
-            (Admission::Cancelled, _) => Err(Stopped::Ending(Ending::Cancelled)),
-            (Admission::Changed, _) => Err(Stopped::Ending(Ending::Changed)),
-        }
     }
 }

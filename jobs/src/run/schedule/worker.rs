@@ -7,18 +7,19 @@ use eciton_engine::Transaction;
 use eciton_proto::v1::Outcome;
 use parking_lot::Mutex;
 
-use super::context::{Crew, Ending, Stopped};
+use super::context::{Attempted, Crew, Ending};
 use super::doubts::Doubted;
 use super::permits::Slot;
 use super::shard_queue::Next;
 use crate::run::compute::attempt::{Attempt, Computed};
 use crate::run::compute::error::AttemptError;
 use crate::run::records::error::JobError;
-use crate::run::settle::backoff::backoff;
 use crate::run::settle::batch::Batch;
-use crate::run::settle::commit::{Admission, Failure};
+use crate::run::settle::commit::Admission;
+use crate::run::settle::failure::{Failure, bounded};
 use crate::run::settle::observer::Event;
 use crate::run::settle::pool::Working;
+use crate::run::settle::settlement::Settlement;
 use crate::source::Shard;
 use crate::transform::Interrupt;
 
@@ -176,44 +177,45 @@ impl Crew {
         self.begun.lock().insert(number, begun);
         let mut repeats = 0;
         loop {
-            let error = match self.attempt(shard, batch) {
-                Ok(true) => {
+            let (message, transient) = match self.attempt(shard, batch)? {
+                Attempted::Over => {
                     self.supply.computed(begun.elapsed());
                     self.health.succeeded();
                     self.doubts.computed();
                     return Ok(());
                 }
-                Ok(false) if repeats < REPEATS_MAX => {
+                Attempted::Again if repeats < REPEATS_MAX => {
                     repeats += 1;
                     self.observer.observe(&Event::ResultsLost { shard: number });
                     self.observer
                         .observe(&Event::ShardStarted { shard: number });
                     continue;
                 }
-                Ok(false) => (lost_too_often(), true),
-                Err(Stopped::Ending(ending)) => return Err(ending),
-                Err(Stopped::Overdue) => {
+                Attempted::Again => (lost_too_often(), true),
+                Attempted::Overdue => {
                     self.begun.lock().remove(&number);
                     if let Some(claims) = &self.claims {
                         self.runtime.block_on(claims.give_back(number));
                     }
                     return Ok(());
                 }
-                Err(Stopped::Error { message, transient }) => (message, transient),
-                Err(Stopped::Source { message, transient }) => match self.doubt(shard, &message) {
-                    Doubted::GivenBack => {
-                        self.give_back_begun(number);
-                        return Ok(());
+                Attempted::Failed { message, transient } => (message, transient),
+                Attempted::SourceFailed { message, transient } => {
+                    match self.doubt(shard, &message) {
+                        Doubted::GivenBack => {
+                            self.give_back_begun(number);
+                            return Ok(());
+                        }
+                        Doubted::Counts { transient: among } => (message, transient || among),
                     }
-                    Doubted::Counts { transient: among } => (message, transient || among),
-                },
+                }
             };
             // What is computed does not wait for what has failed.
             if let Some(batch) = batch {
-                let mut computed = std::mem::take(&mut *batch.lock());
-                self.settle(&mut computed)?;
+                let computed = std::mem::take(&mut *batch.lock());
+                self.settle_batch(computed)?;
             }
-            self.fail(number, &error.0, error.1)?;
+            self.fail(number, &message, transient)?;
             return match care.is_alone() {
                 true => self.unlist(),
                 false => Ok(()),
@@ -231,9 +233,8 @@ impl Crew {
         }
     }
 
-    /// One attempt; `false` if it has to be made again without counting as one. Without a batch its
-    /// results are committed at once.
-    fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<bool, Stopped> {
+    /// One attempt. Without a batch its results are committed at once.
+    fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<Attempted, Ending> {
         let number = shard.number;
         let until = self.job.timeout.map(|timeout| Instant::now() + timeout);
         let attempt = Attempt {
@@ -253,55 +254,31 @@ impl Crew {
             admit: &|| self.admit_overflow(number),
         };
         let spare = batch.and_then(|batch| batch.lock().spare());
-        let mut outcome = match attempt.compute(shard, spare)? {
-            Computed::Results(outcome) => *outcome,
+        let outcome = match attempt.compute(shard, spare) {
+            Ok(Computed::Results(outcome)) => *outcome,
             // Given up since the run ends: that is no failure of the shard. The first reason is the one that counts.
-            Computed::Superfluous if self.is_ending() => {
-                return Err(Stopped::Ending(Ending::Changed));
+            Ok(Computed::Superfluous) if self.is_ending() => return Err(Ending::Changed),
+            Ok(Computed::Superfluous) if self.stop.is_overdue() => return Ok(Attempted::Overdue),
+            Ok(Computed::Superfluous) => {
+                let settlement = self.job.settle_given_up(number);
+                return self.take(self.runtime.block_on(settlement)?);
             }
-            Computed::Superfluous if self.stop.is_overdue() => return Err(Stopped::Overdue),
-            Computed::Superfluous => {
-                let admission = self
-                    .runtime
-                    .block_on(self.job.admit([number]))
-                    .map_err(AttemptError::Fatal)?;
-                return self.refused(&[number], admission);
-            }
+            Err(error) => return Attempted::of_error(error),
         };
-        let overflow = outcome.results.take_overflow();
-        match (overflow, batch) {
-            (Some(tx), _) => {
-                let mut alone = Batch::default();
-                alone.add(number, outcome);
-                let (shards, _) = alone.take();
-                assert_eq!(shards.len(), 1, "shard {number} was computed alone");
-                let committed = shards
-                    .first()
-                    .map(|shard| self.job.commit_overflow(tx, shard));
-                match committed {
-                    Some(committed) => self.settled(&shards, self.runtime.block_on(committed)?),
-                    None => Ok(false),
-                }
-            }
-            (None, Some(batch)) => {
+        match batch {
+            Some(batch) if !outcome.results.has_overflow() => {
                 // One that has ended elsewhere meanwhile would have the whole batch computed again.
                 if !self.has_ended_elsewhere(number)? {
                     batch.lock().add(number, outcome);
                 }
-                Ok(true)
+                Ok(Attempted::Over)
             }
-            (None, None) => {
-                let mut alone = Batch::default();
-                alone.add(number, outcome);
-                let (shards, operands) = alone.take();
-                assert_eq!(shards.len(), 1, "shard {number} was computed alone");
-                self.commit_batch(&shards, &operands?)
-            }
+            _ => self.settle(Batch::alone(number, outcome)),
         }
     }
 
     /// Whether another process has ended a shard that was computed here, as far as can be seen; it is done with then.
-    fn has_ended_elsewhere(&self, shard: u64) -> Result<bool, Stopped> {
+    fn has_ended_elsewhere(&self, shard: u64) -> Result<bool, JobError> {
         let Some(claims) = &self.claims else {
             return Ok(false);
         };
@@ -309,8 +286,7 @@ impl Crew {
             claims.look().await?;
             self.job.ledger.shard_now(&self.job.name, shard).await
         });
-        let state = state.map_err(AttemptError::Fatal)?;
-        if state.outcome() == Outcome::Unspecified {
+        if state?.outcome() == Outcome::Unspecified {
             return Ok(false);
         }
         self.ended(shard);
@@ -325,49 +301,34 @@ impl Crew {
             .map_err(AttemptError::Fatal)?
         {
             Admission::Open(tx) => Ok(Some(*tx)),
-            _ => Ok(None),
+            Admission::Refused(_) => Ok(None),
         }
     }
 
     /// Records a failed attempt. The shard has ended then, or is due again after a while, here or elsewhere.
     fn fail(&self, shard: u64, error: &str, transient: bool) -> Result<(), Ending> {
+        let error = bounded(error);
         let recorded = self.job.record_failure(shard, None, error, transient);
-        match self.runtime.block_on(recorded)? {
-            Failure::Final(attempts) => {
+        let failure = self.runtime.block_on(recorded)?;
+        match &failure {
+            Failure::Final(_) => {
                 self.ended(shard);
-                self.observer.observe(&Event::ShardFailed {
-                    shard,
-                    attempts,
-                    error,
-                });
+                failure.tell(&*self.observer, shard, error);
             }
-            Failure::Again(attempt) => {
-                let wait = backoff(attempt);
-                self.observer.observe(&Event::AttemptFailed {
-                    shard,
-                    attempt,
-                    error,
-                    retry_in_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                });
+            Failure::Again { wait, .. } => {
+                failure.tell(&*self.observer, shard, error);
                 self.begun.lock().remove(&shard);
                 match &self.claims {
                     // Others come first: what failed here may succeed there.
                     Some(claims) => {
-                        self.supply.hold_back(shard, wait * 3 / 2);
+                        self.supply.hold_back(shard, *wait * 3 / 2);
                         self.runtime.block_on(claims.give_back(shard));
                     }
-                    None => self.supply.hold_back(shard, wait),
+                    None => self.supply.hold_back(shard, *wait),
                 }
             }
-            Failure::NotAdmitted(admission) => {
-                let refused = self.refused(&[shard], admission);
-                refused.map_err(|stopped| match stopped {
-                    Stopped::Ending(ending) => ending,
-                    Stopped::Overdue => Ending::Changed,
-                    Stopped::Error { message, .. } | Stopped::Source { message, .. } => {
-                        Ending::Failed(JobError::Worker(message))
-                    }
-                })?;
+            Failure::NotAdmitted(refusal) => {
+                self.take(Settlement::of_refused(&[shard], *refusal))?;
             }
         }
         if transient && let Some(pause) = self.health.failed() {

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use eciton_engine::Key;
+use eciton_engine::Transaction;
 use eciton_engine::merge::Operand;
 
 use crate::aggregate::Aggregator;
@@ -17,7 +18,15 @@ use crate::run::compute::error::AttemptError;
 pub(crate) const BATCH_SHARDS_MAX: usize = 1024;
 
 /// What a commit merges.
-pub(crate) type Operands = Vec<(Key, Operand)>;
+type Operands = Vec<(Key, Operand)>;
+
+/// Results that can be committed.
+pub(super) enum Commitable {
+    /// In memory.
+    Operands(Operands),
+    /// In a transaction, since they do not fit into memory.
+    Overflow(Box<Transaction>),
+}
 
 /// A computed shard, without its results.
 #[derive(Clone, Copy, Debug)]
@@ -44,22 +53,39 @@ pub(crate) struct Batch {
     spare: Option<Box<Aggregator>>,
     operands: Vec<(Key, Operand)>,
     operands_len: usize,
+    /// The transaction that has results of the only shard, where they do not fit into memory.
+    overflow: Option<Box<Transaction>>,
     /// When the first shard came; `None` of an empty one.
     begun: Option<Instant>,
 }
 
 impl Batch {
-    /// Takes a shard whose results are all in memory.
+    /// A shard that stands for itself.
+    pub(crate) fn alone(shard: u64, outcome: Outcome) -> Batch {
+        let mut alone = Batch::default();
+        alone.add(shard, outcome);
+        assert_eq!(alone.shards(), 1, "shard {shard} was computed alone");
+        alone
+    }
+
+    /// Takes a shard; one whose results are not all in memory only if there is no other.
     pub(crate) fn add(&mut self, shard: u64, outcome: Outcome) {
         self.begun.get_or_insert_with(Instant::now);
         let Outcome {
-            results,
+            mut results,
             groups,
             rows_read,
             rows_skipped,
             values_ignored,
             content_hash,
         } = outcome;
+        let overflow = results.take_overflow();
+        assert!(
+            self.overflow.is_none() && (overflow.is_none() || self.shards.is_empty()),
+            "shard {shard} and {} others in one transaction",
+            self.shards.len()
+        );
+        self.overflow = overflow.map(Box::new);
         let mut records_merged = results.count();
         self.operands_len += results.len();
         self.operands.extend(results.into_kept());
@@ -101,6 +127,10 @@ impl Batch {
             *self = other;
             return;
         }
+        assert!(
+            self.overflow.is_none() && other.overflow.is_none(),
+            "a transaction has the results of one shard"
+        );
         self.begun = self.begun.min(other.begun);
         self.operands_len += other.operands_len;
         self.operands.extend(other.operands);
@@ -163,12 +193,13 @@ impl Batch {
         self.shards.is_empty()
     }
 
-    /// The shards, and their results as operands, of a key one or more. The batch is empty afterwards.
-    pub(crate) fn take(&mut self) -> (Vec<Ready>, Result<Operands, AttemptError>) {
+    /// The shards, and their results, of a key one operand or more. The batch is empty afterwards.
+    pub(super) fn take(&mut self) -> (Vec<Ready>, Result<Commitable, AttemptError>) {
         let Batch {
             shards,
             groups,
             mut operands,
+            overflow,
             ..
         } = std::mem::take(self);
         assert!(
@@ -176,13 +207,16 @@ impl Batch {
             "{} shards are left of a batch that was taken",
             self.shards.len()
         );
+        if let Some(tx) = overflow {
+            return (shards, Ok(Commitable::Overflow(tx)));
+        }
         if let Some(mut groups) = groups {
             match groups.take() {
                 Ok(taken) => operands.extend(taken),
                 Err(error) => return (shards, Err(error.into())),
             }
         }
-        (shards, Ok(operands))
+        (shards, Ok(Commitable::Operands(operands)))
     }
 
     /// A shard with so many bytes of results.

@@ -1,28 +1,36 @@
-//! The transactions that end an attempt.
+//! The transactions that end attempts well.
 
 use std::collections::HashSet;
 
+use eciton_engine::{Action, Key};
+use eciton_engine::Transaction;
 use eciton_engine::merge::Operand;
 use eciton_engine::{Action, Error as EngineError, Key, Transaction};
 use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
 
-use super::batch::Ready;
+use super::batch::{Commitable, Ready};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
 use crate::run::compute::results::merge_all;
-use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
 use crate::run::records::tally::{Tally, addend};
 use crate::run::records::target;
 
 /// How often a commit that lost is tried again before the attempt counts as failed. Every loss means
 /// that someone else came further.
-const COMMIT_TRIES_MAX: u32 = 1000;
+pub(super) const COMMIT_TRIES_MAX: u32 = 1000;
 
 /// Whether shards may still be worked on.
 pub(crate) enum Admission {
     /// They may: a transaction that has read that, and so commits only if it stays so.
     Open(Box<Transaction>),
+    /// They may not, or not together.
+    Refused(Refusal),
+}
+
+/// Why shards may not be worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
     /// One of them has ended, here or in another process, or is there twice: each has to stand for itself.
     Ended,
     /// The job was cancelled.
@@ -32,27 +40,17 @@ pub(crate) enum Admission {
     Changed,
 }
 
-/// What became of computed shards.
-pub(crate) enum Settled {
-    /// They are done, durably.
+/// What came of a commit.
+pub(super) enum Committed {
+    /// The shards are done, durably.
     Done {
         /// Commits that lost before.
         conflicts: u32,
     },
-    /// See [`Admission`].
-    NotAdmitted(Admission),
-    /// The commit lost and the results are gone with it: compute again.
-    ComputeAgain,
-}
-
-/// What became of a shard whose attempt failed.
-pub(crate) enum Failure {
-    /// It is tried again: this many attempts were made.
-    Again(u32),
-    /// It failed for good, after this many attempts.
-    Final(u32),
-    /// See [`Admission`].
-    NotAdmitted(Admission),
+    /// The shards may not be worked on.
+    NotAdmitted(Refusal),
+    /// The commit lost, and the results are gone with it.
+    Lost,
 }
 
 impl OpenJob {
@@ -63,56 +61,71 @@ impl OpenJob {
     ) -> Result<Admission, JobError> {
         let mut tx = self.ledger.db.begin();
         let Some(job) = self.ledger.job_state(&mut tx, &self.name).await? else {
-            return Ok(Admission::Cancelled);
+            return Ok(Admission::Refused(Refusal::Cancelled));
         };
         if job.phase() == JobPhase::Cancelled {
-            return Ok(Admission::Cancelled);
+            return Ok(Admission::Refused(Refusal::Cancelled));
         }
         // Another one of its name, or the same one with another plan.
         if job.number != self.job_number || job.retries != self.retries {
-            return Ok(Admission::Changed);
+            return Ok(Admission::Refused(Refusal::Changed));
         }
         // The store of these results, not another one of its name. Nothing is committed into one that was dropped.
         let found = tx.store(self.store.name()).await?;
         if found.is_none_or(|store| store.id() != self.store.id()) {
             target::fail(&self.ledger, &self.name, self.job_number).await?;
-            return Ok(Admission::Changed);
+            return Ok(Admission::Refused(Refusal::Changed));
         }
         let mut seen = HashSet::new();
         for shard in shards {
             // Twice in one transaction it would count twice: its mark is looked for before either is written.
             if !seen.insert(shard) {
-                return Ok(Admission::Ended);
+                return Ok(Admission::Refused(Refusal::Ended));
             }
             let state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
             if state.outcome() != ShardOutcome::Unspecified {
-                return Ok(Admission::Ended);
+                return Ok(Admission::Refused(Refusal::Ended));
             }
         }
         Ok(Admission::Open(Box::new(tx)))
     }
 
     /// Commits the results of shards together with their marks: all of them or none.
-    pub(crate) async fn commit(
+    pub(super) async fn commit(
+        &self,
+        shards: &[Ready],
+        results: Commitable,
+    ) -> Result<Committed, AttemptError> {
+        match results {
+            Commitable::Operands(operands) => self.commit_operands(shards, &operands).await,
+            Commitable::Overflow(tx) => self.commit_overflow(*tx, shards).await,
+        }
+    }
+
+    /// Commits results that are in memory, again and again while that loses against others.
+    async fn commit_operands(
         &self,
         shards: &[Ready],
         operands: &[(Key, Operand)],
-    ) -> Result<Settled, AttemptError> {
-        let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
+    ) -> Result<Committed, AttemptError> {
         assert!(
-            !numbers.is_empty(),
+            !shards.is_empty(),
             "{} operands of no shard",
             operands.len()
         );
+        let numbers: Vec<u64> = shards.iter().map(|shard| shard.number).collect();
         for conflicts in 0..COMMIT_TRIES_MAX {
-            let numbers = numbers.iter().copied();
-            let mut tx = match self.admit(numbers).await.map_err(AttemptError::Fatal)? {
+            let mut tx = match self
+                .admit(numbers.iter().copied())
+                .await
+                .map_err(AttemptError::Fatal)?
+            {
                 Admission::Open(tx) => *tx,
-                refused => return Ok(Settled::NotAdmitted(refused)),
+                Admission::Refused(why) => return Ok(Committed::NotAdmitted(why)),
             };
             merge_all(&mut tx, &self.store, operands).await?;
             if self.try_commit(tx, shards, conflicts).await? {
-                return Ok(Settled::Done { conflicts });
+                return Ok(Committed::Done { conflicts });
             }
         }
         Err(AttemptError::Shard {
@@ -121,16 +134,17 @@ impl OpenJob {
         })
     }
 
-    /// Commits a shard whose results lie in a transaction already.
-    pub(crate) async fn commit_overflow(
+    /// Commits a shard whose results lie in a transaction already, which is gone if that loses.
+    async fn commit_overflow(
         &self,
         tx: Transaction,
-        shard: &Ready,
-    ) -> Result<Settled, AttemptError> {
-        let won = self.try_commit(tx, std::slice::from_ref(shard), 0).await?;
+        shards: &[Ready],
+    ) -> Result<Committed, AttemptError> {
+        assert_eq!(shards.len(), 1, "a transaction has the results of a shard");
+        let won = self.try_commit(tx, shards, 0).await?;
         Ok(match won {
-            true => Settled::Done { conflicts: 0 },
-            false => Settled::ComputeAgain,
+            true => Committed::Done { conflicts: 0 },
+            false => Committed::Lost,
         })
     }
 
@@ -200,7 +214,8 @@ impl OpenJob {
         self.ledger.tallies.add(tx, self.job_number, &tally)
     }
 
-    fn put_state(
+    /// Writes the record of a shard.
+    pub(super) fn put_state(
         &self,
         tx: &mut Transaction,
         shard: u64,
@@ -208,49 +223,5 @@ impl OpenJob {
     ) -> Result<(), JobError> {
         let of = (self.name.as_str(), self.layout);
         self.ledger.put_shard_state(tx, of, shard, state)
-    }
-
-    /// Records that an attempt failed, and whether that was the last one. With `attempts`, only if so many were
-    /// counted before; else somebody else has ended this one, or this is said twice.
-    pub(crate) async fn record_failure(
-        &self,
-        shard: u64,
-        attempts: Option<u32>,
-        message: &str,
-        transient: bool,
-    ) -> Result<Failure, JobError> {
-        let mut lost = EngineError::Invalid("no try".to_owned());
-        for _ in 0..COMMIT_TRIES_MAX {
-            let mut tx = match self.admit([shard]).await? {
-                Admission::Open(tx) => *tx,
-                refused => return Ok(Failure::NotAdmitted(refused)),
-            };
-            let mut state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
-            if attempts.is_some_and(|attempts| attempts != state.attempts) {
-                return Ok(Failure::NotAdmitted(Admission::Ended));
-            }
-            state.attempts += 1;
-            let this_round = state.attempts.saturating_sub(state.attempts_before);
-            let last = !transient || this_round >= self.max_attempts;
-            if last {
-                state.set_outcome(ShardOutcome::Failed);
-            }
-            state.error = message.to_owned();
-            state.finished_ms = now_ms();
-            self.put_state(&mut tx, shard, &state)?;
-            let tally = Tally {
-                failed: i64::from(last),
-                attempts: 1,
-                ..Tally::default()
-            };
-            self.ledger.tallies.add(&mut tx, self.job_number, &tally)?;
-            match tx.commit().await {
-                Ok(_) if last => return Ok(Failure::Final(state.attempts)),
-                Ok(_) => return Ok(Failure::Again(this_round)),
-                Err(error) if error.action() == Action::Retry => lost = error,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(lost.into())
     }
 }

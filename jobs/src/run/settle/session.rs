@@ -30,15 +30,14 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::failure::count_failed;
 use super::observer::{Event, Observer};
 use crate::run::records::age::Age;
 use crate::run::records::change::retry_on_conflict;
-use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
 use crate::run::records::keys::{SESSION, decode, key, number_of};
 use crate::run::records::ledger::Ledger;
 use crate::run::records::machine;
-use crate::run::records::tally::Tally;
 
 /// What `ShardState.suspected` counts to: more would make its record as long as one that is a hash.
 const SUSPECTED_MAX: u32 = 127;
@@ -486,30 +485,19 @@ impl OwnSession {
             // That it was suspected before was right.
             let more = 1 + u32::from(state.killed == 0 && before > 0);
             state.killed += more;
-            state.attempts += more;
-            let this_round = state.attempts.saturating_sub(state.attempts_before);
-            let is_final = this_round >= self.max_attempts;
-            if is_final {
-                state.set_outcome(Outcome::Failed);
-            }
+            let counted = count_failed(&mut state, more, |made| made >= self.max_attempts);
             state.error = format!(
                 "the process that computed it died, in {} of {} attempts and at last with no other shard beside it: of \
                  too little memory, of too deep a stack, or killed from outside; expected a smaller shard or a simpler \
                  query",
                 state.killed, state.attempts
             );
-            state.finished_ms = now_ms();
-            let tally = Tally {
-                failed: i64::from(is_final),
-                attempts: i64::from(more),
-                ..Tally::default()
-            };
-            ledger.tallies.add(tx, job.number, &tally)?;
+            ledger.tallies.add(tx, job.number, &counted.tally)?;
             killed = Some(Killed {
                 shard: number,
-                attempts: this_round,
+                attempts: counted.this_round,
                 error: state.error.clone(),
-                is_final,
+                is_final: counted.is_final,
             });
         }
         assert!(

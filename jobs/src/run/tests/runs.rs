@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use super::support::*;
 use crate::run::records::ledger::Ledger;
 use crate::run::schedule::context::crew;
-use crate::run::settle::commit::{Admission, Failure};
+use crate::run::settle::commit::{Admission, Refusal};
+use crate::run::settle::failure::Failure;
 use crate::run::{
     End, Event, ExitCode, JobError, Observer, RunOptions, cancel, list, retry, run, status, submit,
 };
@@ -234,13 +235,13 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
     ));
     assert!(matches!(
         crew.job.admit([0]).await.unwrap(),
-        Admission::Ended
+        Admission::Refused(Refusal::Ended)
     ));
     assert_eq!(cancel(&db, "sums").await.unwrap().state, "cancelled");
     // Who is in the middle of a shard learns it at the commit.
     assert!(matches!(
         crew.job.admit([3]).await.unwrap(),
-        Admission::Cancelled
+        Admission::Refused(Refusal::Cancelled)
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
     assert_eq!((report.end, report.had_ended), (End::Cancelled, true));
@@ -250,7 +251,7 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
     retry(&db, "sums").await.unwrap();
     assert!(matches!(
         crew.job.admit([3]).await.unwrap(),
-        Admission::Changed
+        Admission::Refused(Refusal::Changed)
     ));
     assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
     assert_eq!(records(&db, "by_carrier").await, expected);
@@ -281,7 +282,7 @@ async fn a_shard_that_is_in_a_batch_twice_is_not_committed_with_it() {
     ));
     assert!(matches!(
         crew.job.admit([2, 3, 2]).await.unwrap(),
-        Admission::Ended
+        Admission::Refused(Refusal::Ended)
     ));
 }
 
@@ -300,7 +301,7 @@ async fn attempts_are_counted_until_they_are_used_up() {
             .record_failure(2, None, "the disk is away", true)
             .await
             .unwrap();
-        assert!(matches!(failure, Failure::Again(attempt) if attempt == expected));
+        assert!(matches!(failure, Failure::Again { attempt, .. } if attempt == expected));
     }
     let failure = crew1
         .job
@@ -314,7 +315,7 @@ async fn attempts_are_counted_until_they_are_used_up() {
             .record_failure(2, None, "again", true)
             .await
             .unwrap(),
-        Failure::NotAdmitted(Admission::Ended)
+        Failure::NotAdmitted(Refusal::Ended)
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
     assert_eq!((report.end, report.status.state), (End::Failed, "failed"));
@@ -338,7 +339,7 @@ async fn attempts_are_counted_until_they_are_used_up() {
         .record_failure(2, None, "the disk is away", true)
         .await
         .unwrap();
-    assert!(matches!(failure, Failure::Again(1)));
+    assert!(matches!(failure, Failure::Again { attempt: 1, .. }));
     let report = run(&db, "sums", options(1)).await.unwrap();
     assert_eq!(report.end, End::Done);
     assert_eq!(report.status.attempts, report.status.shards.total + 4);
