@@ -1,6 +1,7 @@
 //! What can go wrong with a job as a whole.
 
 use eciton_engine::Error as EngineError;
+use eciton_proto::limits::REASON_LEN_MAX;
 
 use crate::source::SourceError;
 use crate::spec::SpecError;
@@ -226,4 +227,9 @@ pub(crate) fn damaged(name: &str, record: &str, detail: &str) -> JobError {
         record: record.to_owned(),
         detail: detail.to_owned(),
     }
+}
+
+/// Why a job has ended, as it is kept and told: no more of it than a record and an answer take.
+pub(crate) fn bounded_reason(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_LEN_MAX)]
 }

@@ -13,13 +13,12 @@
 
 use eciton_engine::Error as EngineError;
 use eciton_engine::{ScanRange, Store, StoreSchema, Transaction};
-use eciton_proto::limits::REASON_LEN_MAX;
 use eciton_proto::v1::{JobPhase, JobResults, JobState};
 use futures::FutureExt;
 
 use super::change::retry_on_conflict;
 use super::clock::now_ms;
-use super::error::{JobError, named};
+use super::error::{JobError, bounded_reason, named};
 use super::job::Job;
 use super::ledger::Ledger;
 use super::needs::adds_to_others;
@@ -282,7 +281,7 @@ pub(crate) fn put_failed(
     if state.finished_ms == 0 {
         state.finished_ms = now_ms();
     }
-    reason[..reason.floor_char_boundary(REASON_LEN_MAX)].clone_into(&mut state.reason);
+    bounded_reason(reason).clone_into(&mut state.reason);
     ledger.put_job_state(tx, name, state)
 }
 

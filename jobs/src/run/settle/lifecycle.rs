@@ -10,7 +10,7 @@ use crate::run::compute::open::OpenJob;
 use crate::run::records::age::end_ms;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
-use crate::run::records::error::JobError;
+use crate::run::records::error::{JobError, bounded_reason};
 use crate::run::records::machine;
 use crate::run::records::tally::count;
 use crate::run::records::target;
@@ -124,7 +124,8 @@ async fn finish_once(
         if ledger.job_state(&mut tx, name).await?.as_ref() != Some(&state) {
             return Ok(None);
         }
-        state.reason = format!("the result cannot be computed: {reason}");
+        let reason = format!("the result cannot be computed: {reason}");
+        bounded_reason(&reason).clone_into(&mut state.reason);
         end = End::Failed;
     }
     let phase = match end {

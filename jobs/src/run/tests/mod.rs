@@ -6,6 +6,7 @@ mod dates;
 mod deaths;
 mod flushes;
 mod mending;
+mod messages;
 mod numbers;
 mod panics;
 mod plans;
