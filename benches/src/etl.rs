@@ -12,8 +12,10 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use eciton_compare::report::{Line, median};
-use eciton_engine::{Datum, Db, Options, ScanRange, merge};
-use eciton_jobs::run::{self, RunOptions, Silent, Stop};
+use eciton_engine::Datum;
+use eciton_engine::{Db, Options, ScanRange};
+use eciton_engine::merge;
+use eciton_jobs::run::{self, CancellationToken, RunOptions, Silent};
 use eciton_jobs::spec::JobFile;
 
 use crate::child::{self, Answer, Measured};
@@ -96,7 +98,7 @@ pub(crate) async fn ours(job: &str, db: &str) -> Result<Answer, String> {
     let options = RunOptions {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         observer: Arc::new(Silent),
-        stop: Stop::new(),
+        stop: CancellationToken::new(),
         ..RunOptions::default()
     };
     run::run(&db, &file.spec().name, options)

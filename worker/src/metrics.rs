@@ -245,7 +245,7 @@ impl Observer for JobMetrics {
             }
             Event::ResultsLost { shard } => self.broke_off(*shard, "lost"),
             Event::AttemptFailed { shard, .. } => self.broke_off(*shard, "failed"),
-            Event::PutAside { .. } => {
+            Event::Quarantined { .. } => {
                 counter!("eciton_worker_put_aside_total").increment(1);
             }
             // Another try begins it anew: the time here says nothing of the shard.

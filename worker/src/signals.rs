@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use eciton_jobs::run::Stop;
+use eciton_jobs::run::CancellationToken;
 use parking_lot::Mutex;
 
 use crate::failure::{CODE_SIGNAL, Failure};
@@ -72,7 +72,7 @@ impl First {
 ///
 /// # Errors
 /// Where the system has no more room for signal handlers.
-pub(crate) fn listen(stop: Stop, mut signals: Signals) -> First {
+pub(crate) fn listen(stop: CancellationToken, mut signals: Signals) -> First {
     let first = First::default();
     let came = first.clone();
     tokio::spawn(async move {
@@ -80,7 +80,7 @@ pub(crate) fn listen(stop: Stop, mut signals: Signals) -> First {
         let words = "stopping: the shards at work are finished; a second signal ends at once";
         // Whether or not anyone reads this, stopping goes on.
         writeln!(io::stderr(), "{words}").ok();
-        stop.request();
+        stop.cancel();
         signals.next().await;
         std::process::exit(i32::from(CODE_SIGNAL));
     });

@@ -110,10 +110,10 @@ pub use records::status::{FAILURES_SHOWN_MAX, JobStatus, ShardCounts, ShardFailu
 pub use schedule::health::Health;
 pub use schedule::leases::{LEASES_MAX, Leases};
 pub use schedule::options::{COMMIT_INTERVAL, PATIENCE, RunOptions};
-pub use schedule::permits::Slots;
-pub use schedule::stop::Stop;
+pub use schedule::permits::Permits;
 pub use settle::observer::{Event, Observer, ObserverOf, Silent};
 pub use settle::report::{End, JobReport};
+pub use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use eciton_engine::{Db, Error, ScanRange};
 use eciton_jobs::draft::looks_like_data;
 use eciton_jobs::run::{
-    self as jobs, Checked, End, JobReport, Leases, RunOptions, Stop, Submitted, Work,
+    self as jobs, CancellationToken, Checked, End, JobReport, Leases, RunOptions, Submitted, Work,
 };
 use eciton_jobs::source::Reach;
 use eciton_jobs::spec::JobFile;
@@ -190,7 +190,7 @@ pub(super) async fn to_the_end(
     name: &str,
     ending: &Ending<'_>,
 ) -> Result<(), Failure> {
-    let stop = Stop::within(SHARD_GRACE);
+    let stop = CancellationToken::new();
     signals::listen(stop.clone(), Signals::taken()?);
     let tracker = Arc::new(Tracker::default());
     let activity = Arc::new(Activity::default());
@@ -206,6 +206,7 @@ pub(super) async fn to_the_end(
         commit_interval,
         observer: activity.of(name, tracker.clone()),
         stop,
+        grace: Some(SHARD_GRACE),
         ..RunOptions::default()
     };
     let started = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eciton_engine::Db;
-use eciton_jobs::run::{self as jobs, Leases, ServeOptions, Stop};
+use eciton_jobs::run::{self as jobs, CancellationToken, Leases, ServeOptions};
 
 use crate::cli::{Global, Worker};
 use crate::database::{self, Absent};
@@ -42,7 +42,7 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     let listener = listen.as_ref().map(Listener::bind).transpose()?;
     reloads.extend(listener.iter().flat_map(Listener::reloads));
     reload::watch(reloads, Hangups::new()?);
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let first = signals::listen(stop.clone(), Signals::new()?);
     let drain = args.drain;
     let absent = match args.create {
@@ -97,8 +97,12 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
 
 /// After the stop: at once where the database is not open yet, and nothing was begun; else once draining and closing have
 /// taken too long.
-async fn gone(stop: &Stop, is_open: &AtomicBool, drain: Duration) -> Result<(), Failure> {
-    stop.requested().await;
+async fn gone(
+    stop: &CancellationToken,
+    is_open: &AtomicBool,
+    drain: Duration,
+) -> Result<(), Failure> {
+    stop.cancelled().await;
     if !is_open.load(Ordering::SeqCst) {
         return Ok(());
     }
@@ -117,7 +121,7 @@ fn too_long(drain: Duration) -> Failure {
 /// here nor at programs that pulled here.
 async fn work(db: &Db, slots: usize, options: &ServeOptions, peer: &Peer) -> Result<(), Failure> {
     match slots {
-        0 => options.stop.requested().await,
+        0 => options.stop.cancelled().await,
         _ => jobs::serve(db, options).await?,
     }
     peer.pulled().await;
@@ -125,7 +129,7 @@ async fn work(db: &Db, slots: usize, options: &ServeOptions, peer: &Peer) -> Res
 }
 
 /// Answers calls for the database, and says where.
-fn calls(listener: Listener, peer: &Peer, stop: &Stop) -> Result<Serving, Failure> {
+fn calls(listener: Listener, peer: &Peer, stop: &CancellationToken) -> Result<Serving, Failure> {
     let address = listener.address();
     let serving = listener.serve(peer.clone(), stop.clone())?;
     tracing::info!("listening on {address}");
@@ -133,7 +137,7 @@ fn calls(listener: Listener, peer: &Peer, stop: &Stop) -> Result<Serving, Failur
 }
 
 /// So long after the stop.
-async fn late(stop: &Stop, drain: Duration) {
-    stop.requested().await;
+async fn late(stop: &CancellationToken, drain: Duration) {
+    stop.cancelled().await;
     tokio::time::sleep(drain).await;
 }

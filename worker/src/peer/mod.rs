@@ -48,7 +48,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eciton_engine::{Action, Db};
 use eciton_jobs::run::pull::PullDesk;
-use eciton_jobs::run::{JobError, Leases, Observer, Stop};
+use eciton_jobs::run::{CancellationToken, JobError, Leases, Observer};
 use eciton_jobs::source::Reach;
 use futures::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore};
@@ -73,9 +73,9 @@ pub(crate) struct Peer(Arc<Inner>);
 struct Inner {
     db: Db,
     me: Me,
-    stop: Stop,
+    stop: CancellationToken,
     /// Requested when nothing is served any more in a moment.
-    leaving: Stop,
+    leaving: CancellationToken,
     activity: Arc<Activity>,
     /// Which files are read of jobs that come over gRPC.
     reach: Reach,
@@ -97,7 +97,7 @@ impl Peer {
         activity: Arc<Activity>,
         leases: Leases,
         reach: Reach,
-        stop: Stop,
+        stop: CancellationToken,
     ) -> Peer {
         let observer = Arc::new(|job: &str| Arc::new(JobMetrics::new(job)) as Arc<dyn Observer>);
         let desk = PullDesk::new(db, leases, observer, reach.clone(), stop.clone());
@@ -105,7 +105,7 @@ impl Peer {
             db: db.clone(),
             me: Me::new(address, slots),
             stop,
-            leaving: Stop::new(),
+            leaving: CancellationToken::new(),
             activity,
             reach,
             submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
@@ -129,12 +129,12 @@ impl Peer {
 
     /// Has watches end: nothing is served any more in a moment.
     fn leave(&self) {
-        self.0.leaving.request();
+        self.0.leaving.cancel();
     }
 
     /// Whether it is about to go: it takes nothing new.
     fn is_draining(&self) -> bool {
-        self.0.stop.is_requested()
+        self.0.stop.is_cancelled()
     }
 
     /// Reads, in a task of its own, from a state that has everything that was committed anywhere before.

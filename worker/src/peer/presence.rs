@@ -115,7 +115,7 @@ impl Peer {
                 // A few are counted each time they speak.
                 count_next = Instant::now() + pause.saturating_sub(SAID_APART);
             }
-            let draining = self.0.stop.requested();
+            let draining = self.0.stop.cancelled();
             tokio::select! {
                 () = tokio::time::sleep(SAID_APART) => {}
                 // Said at once, and then in turn.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eciton_jobs::run::Stop;
+use eciton_jobs::run::CancellationToken;
 use eciton_proto::FILE_DESCRIPTOR_SET;
 use eciton_proto::limits::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX};
 use eciton_proto::v1::shards_server::ShardsServer;
@@ -119,7 +119,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Failure::Work`] where what the services are described by is broken.
-    pub(crate) fn serve(self, peer: Peer, stop: Stop) -> Result<Serving, Failure> {
+    pub(crate) fn serve(self, peer: Peer, stop: CancellationToken) -> Result<Serving, Failure> {
         let health = HealthReporter::new();
         let access = self.access;
         let server = Server::builder()
@@ -127,7 +127,7 @@ impl Listener {
             .http2_keepalive_timeout(Some(self.bounds.answer_within))
             .max_concurrent_streams(CALLS_AT_ONCE_MAX);
         let router = services(server, &peer, &health, &access)?;
-        let ended = Stop::new();
+        let ended = CancellationToken::new();
         let end = ended.clone();
         let within = self.bounds.begin_within;
         let incoming = Connections::new(self.incoming, self.bounds);
@@ -139,7 +139,7 @@ impl Listener {
                     .await;
             }
             let draining = async move {
-                stop.requested().await;
+                stop.cancelled().await;
                 for service in SERVICES {
                     health
                         .set_service_status(service, ServingStatus::NotServing)
@@ -148,7 +148,7 @@ impl Listener {
             };
             let telling = tokio::spawn(draining);
             let served = router
-                .serve_with_incoming_shutdown(incoming, async move { end.requested().await })
+                .serve_with_incoming_shutdown(incoming, async move { end.cancelled().await })
                 .await;
             telling.abort();
             if let Err(error) = served {
@@ -203,14 +203,14 @@ fn services(
 pub(crate) struct Serving {
     peer: Peer,
     calls: JoinHandle<()>,
-    ended: Stop,
+    ended: CancellationToken,
 }
 
 impl Serving {
     /// Takes no more calls, has watches end, and waits a little for whatever is at work.
     pub(crate) async fn end(self) {
         self.peer.leave();
-        self.ended.request();
+        self.ended.cancel();
         let abort = self.calls.abort_handle();
         if tokio::time::timeout(END_WITHIN, self.calls).await.is_err() {
             tracing::warn!("calls that take longer are cut off");

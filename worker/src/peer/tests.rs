@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eciton_engine::{Db, Options};
-use eciton_jobs::run::{Leases, Stop};
+use eciton_jobs::run::{CancellationToken, Leases};
 use eciton_jobs::source::Reach;
 use eciton_proto::limits::{WORKER_LEN_MAX, WORKERS_PAGE_MAX};
 use eciton_proto::prost::Message;
@@ -62,7 +62,7 @@ async fn serve(bounds: Bounds) -> Served {
     };
     let listener = Listener::bind_within(&listen, bounds).unwrap();
     let address = listener.address();
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let activity = Arc::new(Activity::default());
     let peer = Peer::new(
         &db,

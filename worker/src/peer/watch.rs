@@ -87,7 +87,7 @@ impl Watcher {
             tokio::select! {
                 () = tokio::time::sleep(LOOKS_APART.min(self.interval)) => {}
                 () = newest.closed() => return,
-                () = self.peer.0.leaving.requested() => {
+                () = self.peer.0.leaving.cancelled() => {
                     newest.send(self.last().await).ok();
                     return;
                 }

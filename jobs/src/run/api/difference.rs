@@ -8,7 +8,7 @@ const SHOWN_LEN_MAX: usize = 60;
 
 /// The keys in which `new` differs from `old`, as a job file names them.
 pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
-    let mut found = Found(Vec::new());
+    let mut found = Differences(Vec::new());
     source(old, new, &mut found);
     match (&old.step, &new.step) {
         (Some(Step::Transform(old)), Some(Step::Transform(new))) => {
@@ -63,7 +63,7 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
     found.0
 }
 
-fn source(old: &JobSpec, new: &JobSpec, found: &mut Found) {
+fn source(old: &JobSpec, new: &JobSpec, found: &mut Differences) {
     let old = old.source.clone().unwrap_or_default();
     let new = new.source.clone().unwrap_or_default();
     found.compare("source.format", &old.format(), &new.format());
@@ -94,9 +94,9 @@ fn source(old: &JobSpec, new: &JobSpec, found: &mut Found) {
     found.compare("source.store", &old.store, &new.store);
 }
 
-struct Found(Vec<String>);
+struct Differences(Vec<String>);
 
-impl Found {
+impl Differences {
     fn compare<T: PartialEq + std::fmt::Debug>(&mut self, key: &str, old: &T, new: &T) {
         if old == new {
             return;

@@ -11,9 +11,9 @@ use crate::run::records::job::Job;
 use crate::run::records::ledger::Ledger;
 use crate::run::records::status::standing;
 use crate::run::records::target;
-use crate::run::schedule::context::{Crew, Ending, crew};
+use crate::run::schedule::context::{Ending, RunContext};
 use crate::run::schedule::options::RunOptions;
-use crate::run::schedule::tasks::{answered, flushed, shared_out, watched};
+use crate::run::schedule::tasks::{answered, cut_short, flushed, shared_out, watched};
 use crate::run::settle::lifecycle::{finish, start};
 use crate::run::settle::report::{End, JobReport};
 
@@ -63,7 +63,7 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
                     ended => ended?,
                 };
                 let Some(end) = end else { continue };
-                if end == End::Stopped && !options.stop.is_requested() {
+                if end == End::Stopped && !options.stop.is_cancelled() {
                     // Something is left after all.
                     continue;
                 }
@@ -90,60 +90,61 @@ async fn run_plan(
     job: &Job,
     options: &RunOptions,
 ) -> Result<Option<End>, JobError> {
-    let crew = Arc::new(crew(ledger, name, job, options).await?);
-    if !start(&crew.job, Some(&crew.session)).await? {
+    let context = Arc::new(RunContext::open(ledger, name, job, options).await?);
+    if !start(&context.job, Some(&context.session)).await? {
         return Ok(Some(End::Cancelled));
     }
-    let end = run_crew(ledger, name, job, options, &crew).await?;
-    crew.session.end(false).await?;
+    let end = run_with(ledger, name, job, options, &context).await?;
+    context.session.end(false).await?;
     Ok(end)
 }
 
 /// Works until the job ends, or the run.
-async fn run_crew(
+async fn run_with(
     ledger: &Ledger,
     name: &str,
     job: &Job,
     options: &RunOptions,
-    crew: &Arc<Crew>,
+    context: &Arc<RunContext>,
 ) -> Result<Option<End>, JobError> {
-    let _ends = Ends(Arc::clone(crew));
-    let left = crew.supply.left();
+    let _ends = EndOnDrop(Arc::clone(context));
+    let left = context.queue.left();
     let workers = options.workers.clamp(1, left.max(1));
     // A task of its own, which ends with this: see `serve`.
     let mut watch = JoinSet::new();
-    watch.spawn(watched(Arc::clone(crew), job.clone()));
-    watch.spawn(answered(Arc::clone(crew)));
-    watch.spawn(shared_out(Arc::clone(crew)));
+    watch.spawn(watched(Arc::clone(context), job.clone()));
+    watch.spawn(answered(Arc::clone(context)));
+    watch.spawn(shared_out(Arc::clone(context)));
+    watch.spawn(cut_short(Arc::clone(context), options.grace));
     let (over, is_over) = oneshot::channel();
     let mut flushes = JoinSet::new();
-    flushes.spawn(flushed(Arc::clone(crew), is_over));
+    flushes.spawn(flushed(Arc::clone(context), is_over));
     let mut threads = JoinSet::new();
     for _ in 0..workers {
-        let crew = Arc::clone(crew);
-        threads.spawn_blocking(move || crew.work());
+        let context = Arc::clone(context);
+        threads.spawn_blocking(move || context.work());
     }
     while let Some(joined) = threads.join_next().await {
         if let Err(error) = joined {
             // The others finish their shards first.
-            crew.end_for(Ending::Failed(JobError::Worker(error.to_string())));
+            context.end_for(Ending::Failed(JobError::Worker(error.to_string())));
         }
     }
     // A commit that has begun is part of the run.
     drop(over);
     flushes.join_all().await;
     watch.shutdown().await;
-    if let Err(error) = crew.withdraw_doubt().await {
+    if let Err(error) = context.withdraw_doubt().await {
         // It is answered, or left unanswered, and does no harm.
         tracing::debug!(job = name, %error, "a question about files stays");
     }
-    match crew.ending.lock().take() {
+    match context.ending.lock().take() {
         Some(Ending::Failed(error)) => return Err(error),
         Some(Ending::Cancelled) => return Ok(Some(End::Cancelled)),
         Some(Ending::Changed) => return Ok(None),
         None => {}
     }
-    let end = finish(&crew.job, Some(&crew.session)).await?;
+    let end = finish(&context.job, Some(&context.session)).await?;
     if end == End::Stopped && left == 0 && !was_retried(ledger, name, job).await? {
         return Err(damaged(
             name,
@@ -164,10 +165,10 @@ async fn was_retried(ledger: &Ledger, name: &str, job: &Job) -> Result<bool, Job
     Ok(now.is_none_or(|now| now.retries != job.state.retries))
 }
 
-/// Ends the work of a crew when it is dropped. Threads that compute are not ended with the future that waits for them.
-struct Ends(Arc<Crew>);
+/// Ends a run when it is dropped. Threads that compute are not ended with the future that waits for them.
+struct EndOnDrop(Arc<RunContext>);
 
-impl Drop for Ends {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.end_for(Ending::Changed);
     }

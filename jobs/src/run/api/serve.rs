@@ -15,11 +15,11 @@ use crate::run::schedule::health::Health;
 use crate::run::schedule::job_queue::{Queue, Queued};
 use crate::run::schedule::leases::Leases;
 use crate::run::schedule::options::{COMMIT_INTERVAL, PATIENCE, RunOptions};
-use crate::run::schedule::permits::Slots;
-use crate::run::schedule::stop::Stop;
+use crate::run::schedule::permits::Permits;
 use crate::run::settle::observer::{ObserverOf, Silent};
 use crate::run::settle::report::JobReport;
 use crate::source::Reach;
+use tokio_util::sync::CancellationToken;
 
 /// Jobs that one process works on at the same time: those of the largest priorities, and among equals the oldest, until
 /// others of them have their turn. Up to twice as many where these have nothing to do for all slots.
@@ -49,12 +49,12 @@ pub struct ServeOptions {
     /// Who else of this process takes shards: see [`Leases`].
     pub leases: Leases,
     /// Ends serving: no new shards, those at work finish and commit.
-    pub stop: Stop,
+    pub stop: CancellationToken,
 }
 
 impl ServeOptions {
     /// Serves with so many slots until `stop`, and tells nobody.
-    pub fn new(slots: usize, stop: Stop) -> ServeOptions {
+    pub fn new(slots: usize, stop: CancellationToken) -> ServeOptions {
         ServeOptions {
             slots,
             health: Health::new(),
@@ -78,7 +78,7 @@ impl ServeOptions {
 /// # Errors
 /// [`JobError::Engine`] if the database fails: what was committed stays, and whoever serves it next goes on.
 pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
-    let slots = Slots::new(options.slots);
+    let permits = Permits::new(options.slots);
     let mut queue = Queue::default();
     let mut at_work: HashMap<String, AtWork> = HashMap::new();
     let mut aside: HashMap<String, Instant> = HashMap::new();
@@ -89,14 +89,11 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
     // for it has to come further.
     let mut runs = JoinSet::new();
     loop {
-        if options.stop.is_requested() {
+        if options.stop.is_cancelled() {
             if runs.is_empty() {
                 return Ok(());
             }
-            // Each has a stop of its own.
-            for run in at_work.values() {
-                run.stop.request();
-            }
+            // Their tokens are children of this one.
         } else {
             aside.retain(|_, until| *until > Instant::now());
             let mut open = open_jobs(db, &mut queue, |name| at_work.contains_key(name)).await?;
@@ -106,7 +103,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 queue.had_turn(whose_turn_is_over(&open));
             }
             // Where all shards of the most urgent jobs are at work elsewhere, or wait, others have the slots.
-            if !slots.has_free() {
+            if !permits.has_free() {
                 all_busy = Instant::now();
             }
             let is_idle = all_busy.elapsed() >= IDLE && at_work.len() >= places;
@@ -123,10 +120,10 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 if at_work.contains_key(&name) || at_work.len() >= 3 * JOBS_AT_ONCE_MAX {
                     continue;
                 }
-                let stop = Stop::new();
+                let stop = options.stop.child_token();
                 let run_options = RunOptions {
                     workers: options.slots,
-                    slots: Some(slots.clone()),
+                    permits: Some(permits.clone()),
                     health: options.health.clone(),
                     patience: PATIENCE,
                     leases: Some(options.leases.clone()),
@@ -134,6 +131,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     reach: options.reach.clone(),
                     observer: (options.observer)(&name),
                     stop: stop.clone(),
+                    grace: None,
                 };
                 let priority = job.priority;
                 at_work.insert(name.clone(), AtWork { stop, priority });
@@ -155,14 +153,14 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 }
             }
             () = tokio::time::sleep(LOOKS_APART) => {}
-            () = options.stop.requested(), if !options.stop.is_requested() => {}
+            () = options.stop.cancelled(), if !options.stop.is_cancelled() => {}
         }
     }
 }
 
 /// A job that is worked on here.
 struct AtWork {
-    stop: Stop,
+    stop: CancellationToken,
     priority: i32,
 }
 
@@ -181,7 +179,7 @@ fn make_room(at_work: &HashMap<String, AtWork>, placed: &[Queued], places: usize
     let is_placed = |name: &str| placed.iter().any(|job| job.name == name);
     let going = at_work
         .values()
-        .filter(|run| run.stop.is_requested())
+        .filter(|run| run.stop.is_cancelled())
         .count();
     let coming = placed
         .iter()
@@ -191,14 +189,14 @@ fn make_room(at_work: &HashMap<String, AtWork>, placed: &[Queued], places: usize
     let excess = (staying + coming).saturating_sub(places);
     let mut displaced: Vec<&AtWork> = at_work
         .iter()
-        .filter(|(name, run)| !is_placed(name) && !run.stop.is_requested())
+        .filter(|(name, run)| !is_placed(name) && !run.stop.is_cancelled())
         .map(|(_, run)| run)
         .collect();
     displaced.sort_by_key(|run| run.priority);
     displaced
         .iter()
         .take(excess)
-        .for_each(|run| run.stop.request());
+        .for_each(|run| run.stop.cancel());
 }
 
 /// The jobs that have not ended, the most urgent first; those that others have submitted a moment ago may be missing.
@@ -248,7 +246,7 @@ mod tests {
 
     fn at_work(names: &[(&str, i32)]) -> HashMap<String, AtWork> {
         let run = |(name, priority): &(&str, i32)| {
-            let stop = Stop::new();
+            let stop = CancellationToken::new();
             let priority = *priority;
             ((*name).to_owned(), AtWork { stop, priority })
         };
@@ -265,7 +263,7 @@ mod tests {
         let placed: Vec<Queued> = names.iter().map(|name| queued(name, -1)).collect();
         make_room(&runs, &placed, JOBS_AT_ONCE_MAX);
         let stopped = |runs: &HashMap<String, AtWork>| {
-            runs.values().filter(|run| run.stop.is_requested()).count()
+            runs.values().filter(|run| run.stop.is_cancelled()).count()
         };
         assert_eq!(stopped(&runs), 0);
         // A more urgent one takes the last one's.

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use super::difference::differences;
 use super::joined::warnings;
 use super::remove;
-use crate::run::compute::pipeline::{Misfit, Pipeline};
+use crate::run::compute::pipeline::{JobMisfit, Pipeline};
 use crate::run::compute::planning;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
@@ -94,7 +94,7 @@ fn with_dates(mut planned: Planned, pipeline: &Pipeline) -> Planned {
 fn fitted(
     spec: &JobSpec,
     planned: Planned,
-) -> Result<Result<(Planned, Pipeline), Misfit>, JobError> {
+) -> Result<Result<(Planned, Pipeline), JobMisfit>, JobError> {
     let plan = |planned: &Planned| {
         let source = planned.source(spec.source.clone().unwrap_or_default())?;
         Ok::<_, JobError>(Pipeline::plan(spec, source))

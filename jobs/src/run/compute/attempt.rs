@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::blame::Blame;
 use super::error::AttemptError;
-use super::gather::{Gathering, Into};
+use super::gather::{Gathering, OverflowSink};
 use super::pipeline::Pipeline;
 use super::results::Results;
 use crate::aggregate::Aggregator;
@@ -20,13 +20,13 @@ use crate::transform::{Interrupt, RunError};
 /// What came of an attempt.
 pub(crate) enum Computed {
     /// The shard's results, which no one has seen yet.
-    Results(Box<Outcome>),
+    Results(Box<ShardResults>),
     /// In the middle it turned out that the shard is not to be computed any more.
     Superfluous,
 }
 
 /// A computed shard.
-pub(crate) struct Outcome {
+pub(crate) struct ShardResults {
     /// Results that have become operands.
     pub(crate) results: Results,
     /// Results that have not.
@@ -93,14 +93,14 @@ impl Attempt<'_> {
         let pipeline = self.pipeline;
         let reader = open_shard(&pipeline.source, shard, pipeline.transform.source_columns())?;
         let reader = Arc::new(Mutex::new(reader));
-        let batches = Box::new(Batches(Arc::clone(&reader)));
+        let batches = Box::new(SharedReader(Arc::clone(&reader)));
         let mut gathering = Gathering::new(
             pipeline,
             (self.job_number, shard.number),
             spare,
             (usize::MAX, self.results_len_max),
         );
-        let into = Into {
+        let into = OverflowSink {
             store: self.store,
             runtime: self.runtime,
             admit: self.admit,
@@ -137,7 +137,7 @@ impl Attempt<'_> {
         let (rows_read, rows_skipped) = (reader.rows_read(), reader.rows_skipped());
         assert_eq!(seen, rows_read, "each row is told of once");
         let values_ignored = reader.values_ignored();
-        Ok(Computed::Results(Box::new(Outcome {
+        Ok(Computed::Results(Box::new(ShardResults {
             results,
             groups,
             rows_read,
@@ -195,9 +195,9 @@ impl Attempt<'_> {
 }
 
 /// A reader that can be asked for its counts afterwards.
-struct Batches(Arc<Mutex<ShardReader>>);
+struct SharedReader(Arc<Mutex<ShardReader>>);
 
-impl Iterator for Batches {
+impl Iterator for SharedReader {
     type Item = Result<RecordBatch, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -22,9 +22,9 @@ pub(crate) struct Blame<'a> {
 
 /// What came of some rows.
 enum Verdict {
-    Innocent,
+    Valid,
     /// With the words of their error.
-    Guilty(String),
+    Invalid(String),
     /// Nobody can wait for it.
     Unknown,
 }
@@ -47,9 +47,9 @@ impl<'a> Blame<'a> {
         let mut before = 0;
         for batch in reader {
             let batch = batch.ok()?;
-            match self.judge(&batch) {
-                Verdict::Innocent => before += batch.num_rows() as u64,
-                Verdict::Guilty(message) => {
+            match self.validate(&batch) {
+                Verdict::Valid => before += batch.num_rows() as u64,
+                Verdict::Invalid(message) => {
                     let (rows, message) = self.narrowed(&batch, message);
                     let row = |row: usize| before + row as u64;
                     return Some((row(rows.start)..row(rows.end), message));
@@ -64,16 +64,16 @@ impl<'a> Blame<'a> {
         let (mut from, mut len) = (0, batch.num_rows());
         while len > 1 {
             let left = len / 2;
-            let mut judged = |from, len| match self.judge(&batch.slice(from, len)) {
-                Verdict::Guilty(narrower) => {
+            let mut validated = |from, len| match self.validate(&batch.slice(from, len)) {
+                Verdict::Invalid(narrower) => {
                     message = narrower;
                     true
                 }
-                Verdict::Innocent | Verdict::Unknown => false,
+                Verdict::Valid | Verdict::Unknown => false,
             };
-            if judged(from, left) {
+            if validated(from, left) {
                 len = left;
-            } else if judged(from + left, len - left) {
+            } else if validated(from + left, len - left) {
                 (from, len) = (from + left, len - left);
             } else {
                 break;
@@ -92,7 +92,7 @@ impl<'a> Blame<'a> {
         (from..from + len, message)
     }
 
-    fn judge(&self, batch: &RecordBatch) -> Verdict {
+    fn validate(&self, batch: &RecordBatch) -> Verdict {
         let batches: BatchIter<SourceError> = Box::new(std::iter::once(Ok(batch.clone())));
         let Ok(output) = self.pipeline.transform.run(batches, self.interrupt) else {
             return Verdict::Unknown;
@@ -108,10 +108,10 @@ impl<'a> Blame<'a> {
                 Some(AttemptError::Shard {
                     message,
                     transient: false,
-                }) => return Verdict::Guilty(message),
+                }) => return Verdict::Invalid(message),
                 Some(_) => return Verdict::Unknown,
             }
         }
-        Verdict::Innocent
+        Verdict::Valid
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Gathering {
 pub(crate) type Gathered = (Results, Option<Box<Aggregator>>);
 
 /// Where results go that do not fit into memory.
-pub(crate) struct Into<'a> {
+pub(crate) struct OverflowSink<'a> {
     pub(crate) store: &'a Store,
     pub(crate) runtime: &'a Handle,
     /// Begins the transaction for them; `None` if the shard need not be computed any more.
@@ -75,7 +75,7 @@ impl Gathering {
     pub(crate) fn push(
         &mut self,
         batch: &RecordBatch,
-        into: &Into<'_>,
+        into: &OverflowSink<'_>,
     ) -> Result<bool, AttemptError> {
         self.accumulator.push(batch)?;
         if self.accumulator.is_full(self.groups_len_max) {
@@ -87,7 +87,7 @@ impl Gathering {
 
     /// The results, those that are operands and those that are not yet; `None` if the shard need not be computed any
     /// more. Blocks.
-    pub(crate) fn end(mut self, into: &Into<'_>) -> Result<Option<Gathered>, AttemptError> {
+    pub(crate) fn end(mut self, into: &OverflowSink<'_>) -> Result<Option<Gathered>, AttemptError> {
         match self.accumulator {
             Accumulator::Merge(groups) if !self.results.has_overflow() => {
                 Ok(Some((self.results, Some(groups))))
@@ -103,7 +103,7 @@ impl Gathering {
     fn add(
         &mut self,
         operands: Vec<(Key, Operand)>,
-        into: &Into<'_>,
+        into: &OverflowSink<'_>,
     ) -> Result<bool, AttemptError> {
         let admit = || (into.admit)();
         self.results.add(operands, into.store, into.runtime, admit)

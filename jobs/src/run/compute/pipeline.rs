@@ -34,14 +34,14 @@ pub(crate) fn operand_store(job_number: u64) -> String {
 
 /// A key of the job file that does not fit the columns, and what was expected.
 #[derive(Clone, Debug)]
-pub(crate) struct Misfit {
+pub(crate) struct JobMisfit {
     pub(crate) key: String,
     pub(crate) message: String,
 }
 
-impl Misfit {
-    fn new(key: impl Into<String>, message: impl ToString) -> Misfit {
-        Misfit {
+impl JobMisfit {
+    fn new(key: impl Into<String>, message: impl ToString) -> JobMisfit {
+        JobMisfit {
             key: key.into(),
             message: message.to_string(),
         }
@@ -50,17 +50,17 @@ impl Misfit {
 
 impl Pipeline {
     /// Plans a job over the columns that its source has. Reads and writes nothing.
-    pub(crate) fn plan(spec: &JobSpec, source: Source) -> Result<Pipeline, Misfit> {
+    pub(crate) fn plan(spec: &JobSpec, source: Source) -> Result<Pipeline, JobMisfit> {
         let sql = match &spec.step {
             None => None,
             Some(Step::Transform(transform)) => Some(transform.sql.as_str()),
             Some(Step::Command(_)) => {
-                return Err(Misfit::new("command", "not supported by this version"));
+                return Err(JobMisfit::new("command", "not supported by this version"));
             }
         };
         if let (Some(SinkSpec::Answer(answer)), Some(sql)) = (&spec.sink, sql) {
             let planned = Answer::plan(sql, source.schema(), source.has_dates())
-                .map_err(|error| Misfit::new("transform.sql", error))?;
+                .map_err(|error| JobMisfit::new("transform.sql", error))?;
             let Planned { rows, answer: sink } = planned;
             return Ok(Pipeline {
                 source,
@@ -70,13 +70,13 @@ impl Pipeline {
             });
         }
         let transform = Transform::plan(sql, source.schema().clone())
-            .map_err(|error| Misfit::new("transform.sql", error))?;
+            .map_err(|error| JobMisfit::new("transform.sql", error))?;
         let mut transform = transform.with_dates(source.has_dates());
         let (sink, store_name) = match &spec.sink {
             Some(SinkSpec::Merge(merge)) => {
                 let aggregate = |transform: &Transform| {
                     Aggregation::plan(merge, transform.output_schema())
-                        .map_err(|error| Misfit::new(error.key(), error))
+                        .map_err(|error| JobMisfit::new(error.key(), error))
                 };
                 let read: Vec<usize> = aggregate(&transform)?.columns().collect();
                 transform = transform.reading(|column| read.contains(&column));
@@ -84,17 +84,17 @@ impl Pipeline {
             }
             Some(SinkSpec::Upsert(upsert)) => {
                 let planned = Upsert::plan(upsert, transform.output_schema())
-                    .map_err(|error| Misfit::new(error.key(), error))?;
+                    .map_err(|error| JobMisfit::new(error.key(), error))?;
                 (Sink::Upsert(planned), upsert.store.clone())
             }
             Some(SinkSpec::Answer(_)) | None => {
-                return Err(Misfit::new("merge", "expected [merge] or [upsert]"));
+                return Err(JobMisfit::new("merge", "expected [merge] or [upsert]"));
             }
         };
         let columns = transform.source_columns();
         if let Err((column, what)) = source.check_readable(columns) {
             let message = format!("column `{column}`: not supported: {what}; leave it out");
-            return Err(Misfit::new("source.paths", message));
+            return Err(JobMisfit::new("source.paths", message));
         }
         Ok(Pipeline {
             source,
@@ -115,19 +115,19 @@ impl Pipeline {
 
     /// Checks that a job that is submitted now does not depend on where its shards are cut. A job that was recorded
     /// before there was such a check goes on as it was.
-    pub(crate) fn check_scope(&self, spec: &JobSpec) -> Result<(), Misfit> {
+    pub(crate) fn check_scope(&self, spec: &JobSpec) -> Result<(), JobMisfit> {
         let Some(Step::Transform(step)) = &spec.step else {
             return Ok(());
         };
         match (step.scope(), &self.sink) {
-            (Scope::Shard, Sink::Answer(_)) => Err(Misfit::new(
+            (Scope::Shard, Sink::Answer(_)) => Err(JobMisfit::new(
                 "transform.scope",
                 "rows per shard need [merge] or [upsert]: expected one of them, or no `scope`, so that the query gives the \
                  answer over the whole source",
             )),
             (Scope::Unspecified | Scope::Source, Sink::Merge(_) | Sink::Upsert(_)) => {
                 let free = self.transform.check_scope();
-                free.map_err(|error| Misfit::new("transform.sql", error))
+                free.map_err(|error| JobMisfit::new("transform.sql", error))
             }
             _ => Ok(()),
         }

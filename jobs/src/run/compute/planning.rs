@@ -10,7 +10,7 @@ use std::time::Duration;
 use eciton_proto::v1::JobSpec;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::pipeline::{Misfit, Pipeline};
+use super::pipeline::{JobMisfit, Pipeline};
 use crate::run::records::error::JobError;
 use crate::source::Source;
 
@@ -31,7 +31,7 @@ static PLACES: LazyLock<Arc<Semaphore>> =
 pub(crate) async fn plan(
     spec: &JobSpec,
     source: Source,
-) -> Result<Result<Pipeline, Misfit>, JobError> {
+) -> Result<Result<Pipeline, JobMisfit>, JobError> {
     let spec = spec.clone();
     bounded_by_time(move || Ok(Pipeline::plan(&spec, source))).await
 }
@@ -41,10 +41,10 @@ pub(crate) async fn plan(
 /// # Errors
 /// As [`plan`], and those of the work.
 pub(crate) async fn bounded_by_time<T: Send + 'static>(
-    work: impl FnOnce() -> Result<Result<T, Misfit>, JobError> + Send + 'static,
-) -> Result<Result<T, Misfit>, JobError> {
+    work: impl FnOnce() -> Result<Result<T, JobMisfit>, JobError> + Send + 'static,
+) -> Result<Result<T, JobMisfit>, JobError> {
     bounded(PLANNING_TIME_MAX, work).await?.unwrap_or_else(|| {
-        Ok(Err(Misfit {
+        Ok(Err(JobMisfit {
             key: "transform.sql".to_owned(),
             message: format!(
                 "planning the query took longer than {} s; expected a smaller one",

@@ -14,14 +14,14 @@ use tokio::runtime::Handle;
 
 use super::desk::{PullDesk, lease_name};
 use super::error::{PullError, broken, lost};
-use super::jobs::{Found, PulledJob};
+use super::jobs::{FoundJob, PulledJob};
 use super::rows::{Decoder, RowsError};
-use super::streams::Place;
+use super::streams::StreamPlace;
 use super::token::Token;
 use crate::run::JobError;
-use crate::run::compute::attempt::Outcome;
+use crate::run::compute::attempt::ShardResults;
 use crate::run::compute::error::AttemptError;
-use crate::run::compute::gather::{Gathering, Into};
+use crate::run::compute::gather::{Gathering, OverflowSink};
 use crate::run::settle::batch::Batch;
 use crate::run::settle::commit::Admission;
 use crate::run::settle::failure::{Failure, bounded};
@@ -41,17 +41,17 @@ const RENEWALS: u32 = 3;
 
 /// A shard whose rows come: `Shards.Complete`. Dropped before its end it counts for nothing.
 pub struct Completion {
-    shard: Taken,
+    shard: PulledShard,
     /// `None` while a block is being decoded.
     intake: Option<Box<Intake>>,
     waiting: BytesMut,
     rows_len: u64,
     held: Instant,
-    place: Place,
+    place: StreamPlace,
 }
 
 /// The shard that is to be ended, without its rows.
-struct Taken {
+struct PulledShard {
     desk: PullDesk,
     token: Token,
     name: String,
@@ -84,8 +84,8 @@ impl PullDesk {
         self.look().await?;
         let (name, found) = self.job_of(&token).await?;
         let job = match found {
-            Found::Open(job) if job.open.retries == token.place.retries => Some(job),
-            Found::Ended => None,
+            FoundJob::Open(job) if job.open.retries == token.shard_id.retries => Some(job),
+            FoundJob::Ended => None,
             _ => return Err(PullError::Stopped(name)),
         };
         if let Some(job) = &job
@@ -98,7 +98,7 @@ impl PullDesk {
             .as_ref()
             .map(|job| Box::new(Intake::new(job, &token, format)));
         Ok(Completion {
-            shard: Taken {
+            shard: PulledShard {
                 desk: self.clone(),
                 token,
                 name,
@@ -113,7 +113,10 @@ impl PullDesk {
     }
 
     async fn has_ended(&self, job: &PulledJob, token: &Token) -> Result<bool, PullError> {
-        let state = job.open.ledger.shard_now(&job.open.name, token.place.shard);
+        let state = job
+            .open
+            .ledger
+            .shard_now(&job.open.name, token.shard_id.shard);
         Ok(state.await?.outcome() != ShardOutcome::Unspecified)
     }
 }
@@ -177,7 +180,7 @@ impl Completion {
         let (Some(job), Some(mut intake)) = (self.shard.job.clone(), self.intake.take()) else {
             return Ok(());
         };
-        let (shard, runtime) = (self.shard.token.place.shard, Handle::current());
+        let (shard, runtime) = (self.shard.token.shard_id.shard, Handle::current());
         let decoding = tokio::task::spawn_blocking(move || {
             let is_wanted = intake.take(&job, shard, &block, is_last, &runtime)?;
             Ok::<_, PullError>(is_wanted.then_some(intake))
@@ -220,7 +223,7 @@ impl Completion {
             let what = "`rows_skipped` is set, and the job lets no record be left out";
             return Err(PullError::Invalid(what.to_owned()));
         }
-        let (shard, runtime) = (self.shard.token.place.shard, Handle::current());
+        let (shard, runtime) = (self.shard.token.shard_id.shard, Handle::current());
         let rows_max = rows_max(&job, shard).await?;
         if end.rows_read.saturating_add(end.rows_skipped) > rows_max {
             let (read, skipped) = (end.rows_read, end.rows_skipped);
@@ -245,7 +248,7 @@ impl Completion {
         if let Some(changed) = of_recorded_file(&job, shard, hash).await? {
             return self.shard.refuse(&job, &changed).await;
         }
-        let outcome = Outcome {
+        let outcome = ShardResults {
             results,
             groups,
             rows_read: end.rows_read,
@@ -257,25 +260,25 @@ impl Completion {
     }
 }
 
-impl Taken {
+impl PulledShard {
     async fn commit(
         &self,
         job: &PulledJob,
-        outcome: Outcome,
+        outcome: ShardResults,
     ) -> Result<CompleteResponse, PullError> {
         if !self.desk.may_count(job, &self.token).await
             && !self.desk.has_ended(job, &self.token).await?
         {
             return Err(lost(&self.token));
         }
-        let shard = self.token.place.shard;
+        let shard = self.token.shard_id.shard;
         let settlement = job.open.settle(Batch::alone(shard, outcome)).await?;
         match &settlement {
             Settlement::Done { shards, conflicts } => {
                 self.desk
                     .0
                     .leases
-                    .end(self.token.place, self.token.holder, None);
+                    .end(self.token.shard_id, self.token.holder, None);
                 self.desk.0.programs.ended(self.token.holder, true);
                 let (mut rows, mut records_merged) = (0, 0);
                 for shard in shards {
@@ -331,7 +334,7 @@ impl Taken {
             return self.ended().await;
         }
         let attempts = Some(self.token.attempts);
-        let shard = self.token.place.shard;
+        let shard = self.token.shard_id.shard;
         let recorded = job.open.record_failure(shard, attempts, why, false);
         let failure = recorded.await?;
         match failure {
@@ -353,7 +356,7 @@ impl Taken {
         let Some(job) = ledger.state_now(&self.name).await? else {
             return Err(stopped());
         };
-        if (job.number, job.retries) != (token.place.job, token.place.retries) {
+        if (job.number, job.retries) != (token.shard_id.job, token.shard_id.retries) {
             return Err(stopped());
         }
         let has_stopped = match job.phase() {
@@ -362,7 +365,7 @@ impl Taken {
             JobPhase::Failed => !job.reason.is_empty(),
             _ => false,
         };
-        let shard = ledger.shard_now(&self.name, token.place.shard).await?;
+        let shard = ledger.shard_now(&self.name, token.shard_id.shard).await?;
         let outcome = match shard.outcome() {
             ShardOutcome::Done => Ok(CompleteResponse {
                 outcome: CompleteOutcome::AlreadyDone.into(),
@@ -375,14 +378,14 @@ impl Taken {
             ShardOutcome::Unspecified if has_stopped => Err(stopped()),
             ShardOutcome::Failed | ShardOutcome::Unspecified => Err(lost(token)),
         };
-        if desk.0.leases.end(token.place, token.holder, None) {
-            desk.0.db.release(&lease_name(token.place)).await;
+        if desk.0.leases.end(token.shard_id, token.holder, None) {
+            desk.0.db.release(&lease_name(token.shard_id)).await;
         }
         desk.0.programs.ended(token.holder, false);
         if let Some(job) = &self.job
             && outcome.is_ok()
         {
-            let shard = token.place.shard;
+            let shard = token.shard_id.shard;
             job.observer.observe(&Event::ShardDropped { shard });
             job.ended(shard).await;
         }
@@ -394,7 +397,7 @@ impl Intake {
     fn new(job: &PulledJob, token: &Token, format: RowsFormat) -> Intake {
         let gathering = Gathering::new(
             &job.open.pipeline,
-            (job.open.job_number, token.place.shard),
+            (job.open.job_number, token.shard_id.shard),
             None,
             (GROUPS_LEN_MAX, GROUPS_LEN_MAX),
         );
@@ -473,7 +476,12 @@ async fn rows_max(job: &PulledJob, number: u64) -> Result<u64, PullError> {
 }
 
 /// Calls `work` with where results go that do not fit into memory. Blocks.
-fn into<T>(job: &PulledJob, shard: u64, runtime: &Handle, work: impl FnOnce(&Into<'_>) -> T) -> T {
+fn into<T>(
+    job: &PulledJob,
+    shard: u64,
+    runtime: &Handle,
+    work: impl FnOnce(&OverflowSink<'_>) -> T,
+) -> T {
     let admit = || -> Result<Option<Transaction>, AttemptError> {
         let admitted = runtime.block_on(job.open.admit([shard]));
         match admitted.map_err(AttemptError::Fatal)? {
@@ -481,7 +489,7 @@ fn into<T>(job: &PulledJob, shard: u64, runtime: &Handle, work: impl FnOnce(&Int
             Admission::Refused(_) => Ok(None),
         }
     };
-    work(&Into {
+    work(&OverflowSink {
         store: &job.open.store,
         runtime,
         admit: &admit,

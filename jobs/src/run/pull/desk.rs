@@ -15,19 +15,19 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::error::PullError;
-use super::jobs::{Found, Jobs, PulledJob};
+use super::jobs::{FoundJob, Jobs, PulledJob};
 use super::programs::Programs;
 use super::streams::Streams;
 use super::task::read_of;
-use super::token::{Decoded, LeaseKey, Token};
+use super::token::{DecodedToken, LeaseKey, Token};
 use crate::run::records::error::damaged;
 use crate::run::records::ledger::Ledger;
 use crate::run::schedule::claims::{idle, prefix};
 use crate::run::schedule::job_queue::Queue;
-use crate::run::schedule::leases::{Holder, Leases, Place};
+use crate::run::schedule::leases::{LeaseHolder, Leases, ShardId};
 use crate::run::settle::backoff::due_in;
 use crate::run::settle::observer::{Event, ObserverOf};
-use crate::run::{JobError, Stop};
+use crate::run::{CancellationToken, JobError};
 use crate::source::Reach;
 
 /// What others have committed is looked at so often at most, and who waits for a task looks so often for one.
@@ -41,14 +41,14 @@ const TASK_LEN_MAX: usize = 64 * 1024;
 
 /// Hands shards of the open jobs of a database to programs, and takes what they made of them. Cheap to clone.
 #[derive(Clone)]
-pub struct PullDesk(pub(super) Arc<Inner>);
+pub struct PullDesk(pub(super) Arc<DeskState>);
 
-pub(super) struct Inner {
+pub(super) struct DeskState {
     pub(super) db: Db,
     pub(super) leases: Leases,
     observer: ObserverOf,
     reach: Reach,
-    stop: Stop,
+    stop: CancellationToken,
     /// Names this peer in tokens.
     pub(super) peer: u64,
     /// What tokens are made and checked with, once it was needed.
@@ -71,7 +71,7 @@ impl PullDesk {
         leases: Leases,
         observer: ObserverOf,
         reach: Reach,
-        stop: Stop,
+        stop: CancellationToken,
     ) -> PullDesk {
         let low = |wide: u128| {
             let bytes = wide.to_le_bytes();
@@ -79,7 +79,7 @@ impl PullDesk {
                 .first_chunk()
                 .map_or(0, |low| u64::from_le_bytes(*low))
         };
-        PullDesk(Arc::new(Inner {
+        PullDesk(Arc::new(DeskState {
             db: db.clone(),
             leases,
             observer,
@@ -106,7 +106,7 @@ impl PullDesk {
         let wait_ms = request.wait_ms.min(PULL_WAIT_MS_MAX);
         let until = Instant::now() + Duration::from_millis(wait_ms.into());
         loop {
-            if self.0.stop.is_requested() {
+            if self.0.stop.is_cancelled() {
                 let why = "this peer drains: it gives no more tasks; expected another peer";
                 return Err(PullError::Unavailable(why.to_owned()));
             }
@@ -118,7 +118,7 @@ impl PullDesk {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOKS_APART.min(left)) => {}
-                () = self.0.stop.requested() => {}
+                () = self.0.stop.cancelled() => {}
             }
         }
     }
@@ -147,11 +147,11 @@ impl PullDesk {
             }
             let found = self.find(&ledger, &name).await;
             let job = match found {
-                Ok(Found::Open(job)) => job,
-                Ok(Found::Missing) if is_named => {
+                Ok(FoundJob::Open(job)) => job,
+                Ok(FoundJob::Missing) if is_named => {
                     return Err(missing(&name, ledger.names().await?));
                 }
-                Ok(Found::Ended | Found::Cancelled) if is_named => {
+                Ok(FoundJob::Ended | FoundJob::Cancelled) if is_named => {
                     answer.ended.push(name);
                     continue;
                 }
@@ -239,17 +239,17 @@ impl PullDesk {
             if tasks.len() >= enough || len_max < TASK_LEN_MAX {
                 break;
             }
-            let place = Place {
+            let shard_id = ShardId {
                 job: job.open.job_number,
                 retries: job.open.retries,
                 shard,
             };
-            let holder = Holder::new();
+            let holder = LeaseHolder::new();
             let until = Instant::now() + Duration::from_millis(job.open.lease_ms);
-            if !self.0.leases.take(place, holder, Some(until)) {
+            if !self.0.leases.take(shard_id, holder, Some(until)) {
                 continue;
             }
-            match self.prepare(job, place, holder).await {
+            match self.prepare(job, shard_id, holder).await {
                 Ok(Ok(task)) => {
                     len_max = len_max.saturating_sub(task.encoded_len() + 8);
                     let name = &job.open.name;
@@ -258,10 +258,10 @@ impl PullDesk {
                     tasks.push(task);
                 }
                 Ok(Err(rests_until)) => {
-                    self.0.leases.end(place, holder, rests_until);
+                    self.0.leases.end(shard_id, holder, rests_until);
                 }
                 Err(error) => {
-                    self.0.leases.end(place, holder, None);
+                    self.0.leases.end(shard_id, holder, None);
                     return Err(error);
                 }
             }
@@ -278,42 +278,42 @@ impl PullDesk {
     async fn prepare(
         &self,
         job: &PulledJob,
-        place: Place,
-        holder: Holder,
+        shard_id: ShardId,
+        holder: LeaseHolder,
     ) -> Result<Result<TaskSpec, Option<Instant>>, PullError> {
         let open = &job.open;
-        if !self.0.db.lease(&lease_name(place), open.lease_ms).await {
+        if !self.0.db.lease(&lease_name(shard_id), open.lease_ms).await {
             return Ok(Err(None));
         }
         // Afterwards what others had committed a moment before can be read.
         self.look().await?;
-        let state = open.ledger.shard_now(&open.name, place.shard).await?;
+        let state = open.ledger.shard_now(&open.name, shard_id.shard).await?;
         if state.outcome() != Outcome::Unspecified {
-            job.ended(place.shard).await;
+            job.ended(shard_id.shard).await;
             return Ok(Err(None));
         }
         if let Some(wait) = due_in(&state) {
-            self.0.db.release(&lease_name(place)).await;
+            self.0.db.release(&lease_name(shard_id)).await;
             return Ok(Err(Some(Instant::now() + wait)));
         }
-        let shard = open.locate(place.shard).await?;
+        let shard = open.locate(shard_id.shard).await?;
         let read = match read_of(&open.pipeline.source, shard).await {
             Ok(read) => read,
             Err(error) => {
-                tracing::warn!(job = open.name, shard = place.shard, %error, "cannot be handed out; left to others");
-                self.0.db.release(&lease_name(place)).await;
+                tracing::warn!(job = open.name, shard = shard_id.shard, %error, "cannot be handed out; left to others");
+                self.0.db.release(&lease_name(shard_id)).await;
                 return Ok(Err(Some(Instant::now() + ASIDE)));
             }
         };
         let token = Token {
-            place,
+            shard_id,
             attempts: state.attempts,
             holder,
             peer: self.0.peer,
         };
         Ok(Ok(TaskSpec {
             job: open.name.clone(),
-            shard: place.shard,
+            shard: shard_id.shard,
             attempt: state.attempts.saturating_sub(state.attempts_before) + 1,
             token: token.encode(self.key(&open.ledger).await?),
             lease_ms: open.lease_ms,
@@ -340,8 +340,8 @@ impl PullDesk {
         Ok(())
     }
 
-    async fn find(&self, ledger: &Ledger, name: &str) -> Result<Found, JobError> {
-        let Inner {
+    async fn find(&self, ledger: &Ledger, name: &str) -> Result<FoundJob, JobError> {
+        let DeskState {
             jobs,
             observer,
             reach,
@@ -351,26 +351,26 @@ impl PullDesk {
     }
 
     /// The job of a token, by its name and as far as it is worked on.
-    pub(super) async fn job_of(&self, token: &Token) -> Result<(String, Found), PullError> {
+    pub(super) async fn job_of(&self, token: &Token) -> Result<(String, FoundJob), PullError> {
         let unknown = || PullError::Invalid("a token of a job that is not there".to_owned());
         let ledger = Ledger::find(&self.0.db).await?.ok_or_else(unknown)?;
-        let Some(name) = self.0.jobs.name(&ledger, token.place.job).await? else {
+        let Some(name) = self.0.jobs.name(&ledger, token.shard_id.job).await? else {
             // A removed job had a number that was given out.
             let registry = ledger.registry(&mut self.0.db.begin()).await?;
-            if token.place.job == 0 || token.place.job > registry.last_number {
+            if token.shard_id.job == 0 || token.shard_id.job > registry.last_number {
                 return Err(unknown());
             }
-            return Ok((format!("number {}", token.place.job), Found::Missing));
+            return Ok((format!("number {}", token.shard_id.job), FoundJob::Missing));
         };
         // It may be gone, and another one may have its name.
         let state = ledger.state_now(&name).await?;
-        if state.is_none_or(|state| state.number != token.place.job) {
-            return Ok((name, Found::Missing));
+        if state.is_none_or(|state| state.number != token.shard_id.job) {
+            return Ok((name, FoundJob::Missing));
         }
         let found = self.find(&ledger, &name).await?;
         let is_another =
-            matches!(&found, Found::Open(job) if job.open.job_number != token.place.job);
-        Ok((name, if is_another { Found::Missing } else { found }))
+            matches!(&found, FoundJob::Open(job) if job.open.job_number != token.shard_id.job);
+        Ok((name, if is_another { FoundJob::Missing } else { found }))
     }
 
     /// What tokens of the database are made and checked with.
@@ -402,9 +402,9 @@ impl PullDesk {
             }
         };
         match Token::decode(bytes, key) {
-            Decoded::Token(token) => Ok(Some(token)),
-            Decoded::Old => Ok(None),
-            Decoded::Unknown => Err(unknown()),
+            DecodedToken::Token(token) => Ok(Some(token)),
+            DecodedToken::Old => Ok(None),
+            DecodedToken::Unknown => Err(unknown()),
         }
     }
 
@@ -520,6 +520,10 @@ fn nothing(mut answer: PullResponse, pause: Duration) -> PullResponse {
 }
 
 /// What the lease of a shard is called between processes.
-pub(super) fn lease_name(place: Place) -> String {
-    format!("{}/{}", prefix((place.job, place.retries)), place.shard)
+pub(super) fn lease_name(shard_id: ShardId) -> String {
+    format!(
+        "{}/{}",
+        prefix((shard_id.job, shard_id.retries)),
+        shard_id.shard
+    )
 }

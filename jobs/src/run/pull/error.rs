@@ -62,6 +62,6 @@ pub(super) fn broken(error: JoinError) -> PullError {
 pub(super) fn lost(token: &Token) -> PullError {
     PullError::Lost(format!(
         "the lease of shard {} was lost or has ended; expected its rows to be dropped",
-        token.place.shard
+        token.shard_id.shard
     ))
 }

@@ -7,10 +7,10 @@ use eciton_proto::v1::{FailRequest, FailResponse, LeaseState, Outcome, RenewedLe
 
 use super::desk::{PullDesk, lease_name};
 use super::error::{PullError, broken, lost};
-use super::jobs::{Found, PulledJob};
+use super::jobs::{FoundJob, PulledJob};
 use super::token::Token;
-use crate::run::schedule::leases::Standing;
-use crate::run::settle::commit::Refusal;
+use crate::run::schedule::leases::LeaseStanding;
+use crate::run::settle::commit::AdmissionRefusal;
 use crate::run::settle::failure::Failure;
 
 impl PullDesk {
@@ -48,18 +48,21 @@ impl PullDesk {
     async fn renew_one(
         &self,
         token: &Token,
-        found: &Found,
+        found: &FoundJob,
     ) -> Result<(LeaseState, u64), PullError> {
         let job = match found {
-            Found::Open(job) if job.open.retries == token.place.retries => job,
-            Found::Ended => return Ok((LeaseState::Ended, 0)),
-            Found::Open(_) | Found::Cancelled | Found::Missing => {
+            FoundJob::Open(job) if job.open.retries == token.shard_id.retries => job,
+            FoundJob::Ended => return Ok((LeaseState::Ended, 0)),
+            FoundJob::Open(_) | FoundJob::Cancelled | FoundJob::Missing => {
                 return Ok((LeaseState::Stopped, 0));
             }
         };
-        let shard = job.open.ledger.shard_now(&job.open.name, token.place.shard);
+        let shard = job
+            .open
+            .ledger
+            .shard_now(&job.open.name, token.shard_id.shard);
         if shard.await?.outcome() != Outcome::Unspecified {
-            job.ended(token.place.shard).await;
+            job.ended(token.shard_id.shard).await;
             return Ok((LeaseState::Ended, 0));
         }
         match self.hold(job, token).await {
@@ -70,19 +73,26 @@ impl PullDesk {
 
     /// Makes one lease run anew; `false` if somebody else has the shard, or it was given back.
     pub(super) async fn hold(&self, job: &PulledJob, token: &Token) -> bool {
-        let Token { place, holder, .. } = *token;
+        let Token {
+            shard_id, holder, ..
+        } = *token;
         let is_ours = token.peer == self.0.peer;
-        match self.0.leases.standing(place, holder) {
-            Standing::Lost => return false,
-            Standing::Unknown if is_ours => return false,
-            Standing::Held | Standing::RanOut | Standing::Unknown => {}
+        match self.0.leases.standing(shard_id, holder) {
+            LeaseStanding::Lost => return false,
+            LeaseStanding::Unknown if is_ours => return false,
+            LeaseStanding::Held | LeaseStanding::RanOut | LeaseStanding::Unknown => {}
         }
         let until = Instant::now() + Duration::from_millis(job.open.lease_ms);
-        if !self.0.leases.take(place, holder, Some(until)) {
+        if !self.0.leases.take(shard_id, holder, Some(until)) {
             return false;
         }
-        if !self.0.db.lease(&lease_name(place), job.open.lease_ms).await {
-            self.0.leases.lose(place, holder);
+        if !self
+            .0
+            .db
+            .lease(&lease_name(shard_id), job.open.lease_ms)
+            .await
+        {
+            self.0.leases.lose(shard_id, holder);
             return false;
         }
         self.0.programs.held(holder, &job.open.name, until);
@@ -92,10 +102,10 @@ impl PullDesk {
     /// Whether what was computed under a lease may still count, as far as can be told here. A lease that another peer
     /// gave is one that ran out, and what is between processes still names that peer: then the commit alone decides.
     pub(super) async fn may_count(&self, job: &PulledJob, token: &Token) -> bool {
-        match self.0.leases.standing(token.place, token.holder) {
-            Standing::Held | Standing::Unknown => true,
-            Standing::RanOut => self.hold(job, token).await,
-            Standing::Lost => false,
+        match self.0.leases.standing(token.shard_id, token.holder) {
+            LeaseStanding::Held | LeaseStanding::Unknown => true,
+            LeaseStanding::RanOut => self.hold(job, token).await,
+            LeaseStanding::Lost => false,
         }
     }
 
@@ -105,8 +115,8 @@ impl PullDesk {
     /// [`PullError::Invalid`] for too many tokens or one that no peer gave: nothing is given back then.
     pub async fn release(&self, tokens: &[Vec<u8>]) -> Result<(), PullError> {
         for token in self.tokens(tokens).await?.into_iter().flatten() {
-            if self.0.leases.end(token.place, token.holder, None) {
-                self.0.db.release(&lease_name(token.place)).await;
+            if self.0.leases.end(token.shard_id, token.holder, None) {
+                self.0.db.release(&lease_name(token.shard_id)).await;
             }
             self.0.programs.ended(token.holder, false);
         }
@@ -155,11 +165,12 @@ impl PullDesk {
         self.look().await?;
         let (name, found) = self.job_of(&token).await?;
         let job = match found {
-            Found::Open(job) if job.open.retries == token.place.retries => job,
-            Found::Ended => return Err(lost(&token)),
+            FoundJob::Open(job) if job.open.retries == token.shard_id.retries => job,
+            FoundJob::Ended => return Err(lost(&token)),
             _ => return Err(PullError::Stopped(name)),
         };
-        let is_ended = self.0.leases.standing(token.place, token.holder) == Standing::Unknown
+        let is_ended = self.0.leases.standing(token.shard_id, token.holder)
+            == LeaseStanding::Unknown
             && token.peer == self.0.peer;
         if is_ended || !self.may_count(&job, &token).await {
             return Err(lost(&token));
@@ -168,7 +179,7 @@ impl PullDesk {
         let failure = job
             .open
             .record_failure(
-                token.place.shard,
+                token.shard_id.shard,
                 Some(token.attempts),
                 error,
                 request.transient,
@@ -187,19 +198,19 @@ impl PullDesk {
                 let rests_until = Instant::now() + *wait;
                 self.0
                     .leases
-                    .end(token.place, token.holder, Some(rests_until));
+                    .end(token.shard_id, token.holder, Some(rests_until));
                 self.0.programs.ended(token.holder, false);
-                self.0.db.release(&lease_name(token.place)).await;
-                failure.tell(&*job.observer, token.place.shard, error);
+                self.0.db.release(&lease_name(token.shard_id)).await;
+                failure.tell(&*job.observer, token.shard_id.shard, error);
                 Ok(FailResponse {
                     failed: false,
                     attempts: token.attempts + 1,
                 })
             }
-            Failure::NotAdmitted(Refusal::Cancelled | Refusal::Changed) => {
+            Failure::NotAdmitted(AdmissionRefusal::Cancelled | AdmissionRefusal::Changed) => {
                 Err(PullError::Stopped(name))
             }
-            Failure::NotAdmitted(Refusal::Ended) => Err(lost(&token)),
+            Failure::NotAdmitted(AdmissionRefusal::Ended) => Err(lost(&token)),
         }
     }
 
@@ -211,9 +222,9 @@ impl PullDesk {
         failure: &Failure,
         error: &str,
     ) {
-        self.0.leases.end(token.place, token.holder, None);
+        self.0.leases.end(token.shard_id, token.holder, None);
         self.0.programs.ended(token.holder, false);
-        failure.tell(&*job.observer, token.place.shard, error);
-        job.ended(token.place.shard).await;
+        failure.tell(&*job.observer, token.shard_id.shard, error);
+        job.ended(token.shard_id.shard).await;
     }
 }

@@ -25,7 +25,7 @@ const LOOKS_APART: Duration = Duration::from_millis(500);
 const LOOKS_APART_FACTOR: u32 = 10;
 
 /// A job by name, as it stands now.
-pub(super) enum Found {
+pub(super) enum FoundJob {
     /// There is none.
     Missing,
     /// It has ended.
@@ -45,11 +45,11 @@ pub(super) struct PulledJob {
     pub(super) skips: bool,
     pub(super) wanted: Wanted,
     pub(super) observer: Arc<dyn Observer>,
-    shards: Mutex<Shards>,
+    shards: Mutex<EndedShards>,
 }
 
 /// Which shards are known to have ended: all that have not are still to be done, as far as is known.
-struct Shards {
+struct EndedShards {
     /// A bit each.
     ended: Vec<u64>,
     left: u64,
@@ -60,10 +60,10 @@ struct Shards {
     looking_took: Duration,
 }
 
-impl Shards {
-    fn new(total: u64) -> Shards {
+impl EndedShards {
+    fn new(total: u64) -> EndedShards {
         let words = usize::try_from(total.div_ceil(64)).unwrap_or(0);
-        Shards {
+        EndedShards {
             ended: vec![0; words],
             left: total,
             total,
@@ -187,13 +187,13 @@ impl Jobs {
         name: &str,
         observer: &ObserverOf,
         reach: &Reach,
-    ) -> Result<Found, JobError> {
+    ) -> Result<FoundJob, JobError> {
         let Some(state) = ledger.state_now(name).await? else {
-            return Ok(Found::Missing);
+            return Ok(FoundJob::Missing);
         };
         match state.phase() {
-            JobPhase::Done | JobPhase::Failed => return Ok(Found::Ended),
-            JobPhase::Cancelled => return Ok(Found::Cancelled),
+            JobPhase::Done | JobPhase::Failed => return Ok(FoundJob::Ended),
+            JobPhase::Cancelled => return Ok(FoundJob::Cancelled),
             JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {}
         }
         let known = |number| {
@@ -201,21 +201,21 @@ impl Jobs {
             found.filter(|job| job.open.retries == state.retries)
         };
         if let Some(job) = known(state.number) {
-            return Ok(Found::Open(job));
+            return Ok(FoundJob::Open(job));
         }
         let _planning = self.planning.lock().await;
         if let Some(job) = known(state.number) {
-            return Ok(Found::Open(job));
+            return Ok(FoundJob::Open(job));
         }
         let Some(job) = ledger.job(name).await? else {
-            return Ok(Found::Missing);
+            return Ok(FoundJob::Missing);
         };
         let open = match OpenJob::new(ledger, name, &job, reach).await {
-            Err(JobError::StoreGone { .. }) => return Ok(Found::Ended),
+            Err(JobError::StoreGone { .. }) => return Ok(FoundJob::Ended),
             opened => opened?,
         };
         if !start(&open, None).await? {
-            return Ok(Found::Cancelled);
+            return Ok(FoundJob::Cancelled);
         }
         let pulled = Arc::new(PulledJob {
             told: task_job(&open, &job.spec),
@@ -223,7 +223,7 @@ impl Jobs {
             skips: open.pipeline.source.spec().on_error() == OnError::Skip,
             wanted: Wanted::new(open.pipeline.transform.output_schema()),
             observer: observer(name),
-            shards: Mutex::new(Shards::new(open.total)),
+            shards: Mutex::new(EndedShards::new(open.total)),
             open,
         });
         pulled.look().await?;
@@ -236,7 +236,7 @@ impl Jobs {
         }
         known.insert(pulled.open.job_number, Arc::clone(&pulled));
         assert!(known.len() <= JOBS_MAX, "{} jobs are known", known.len());
-        Ok(Found::Open(pulled))
+        Ok(FoundJob::Open(pulled))
     }
 
     /// Forgets the jobs that have ended. A token of one is still known by its number.
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn candidates_come_in_turn_and_without_what_has_ended() {
-        let mut shards = Shards::new(130);
+        let mut shards = EndedShards::new(130);
         assert_eq!(shards.candidates(2), [0, 1]);
         assert_eq!(shards.candidates(2), [2, 3]);
         (4..129).for_each(|shard| shards.end(shard));
@@ -292,6 +292,6 @@ mod tests {
         (0..130).for_each(|shard| shards.end(shard));
         assert_eq!((shards.left, shards.candidates(9).len()), (0, 0));
         shards.end(1000);
-        assert_eq!(Shards::new(0).candidates(1), [0_u64; 0]);
+        assert_eq!(EndedShards::new(0).candidates(1), [0_u64; 0]);
     }
 }

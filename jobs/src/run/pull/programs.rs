@@ -8,7 +8,7 @@ use eciton_proto::v1::{Worker, WorkerInfo, WorkerJob, WorkerKind, WorkerState};
 use parking_lot::Mutex;
 
 use crate::run::records::clock::now_ms;
-use crate::run::schedule::leases::Holder;
+use crate::run::schedule::leases::LeaseHolder;
 
 /// Programs that are remembered at most; who was heard of longest ago goes.
 const PROGRAMS_MAX: usize = 1024;
@@ -17,18 +17,18 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Who pulls here.
 #[derive(Default)]
-pub(super) struct Programs(Mutex<Inner>);
+pub(super) struct Programs(Mutex<ProgramTable>);
 
 #[derive(Default)]
-struct Inner {
+struct ProgramTable {
     next: u64,
     /// By their numbers here.
     programs: BTreeMap<u64, Program>,
     numbers: HashMap<(String, String), u64>,
     /// Whose a lease is.
-    holders: HashMap<Holder, u64>,
+    holders: HashMap<LeaseHolder, u64>,
     /// Leases of programs that do not say who they are.
-    unnamed: HashMap<Holder, Lease>,
+    unnamed: HashMap<LeaseHolder, Lease>,
 }
 
 /// A lease that a program was given.
@@ -44,7 +44,7 @@ struct Program {
     seen_ms: i64,
     seen: Instant,
     shards_done: u64,
-    leases: HashMap<Holder, Lease>,
+    leases: HashMap<LeaseHolder, Lease>,
 }
 
 impl Programs {
@@ -79,7 +79,7 @@ impl Programs {
     }
 
     /// It was given a lease of a shard of a job.
-    pub(super) fn took(&self, number: Option<u64>, holder: Holder, job: &str, until: Instant) {
+    pub(super) fn took(&self, number: Option<u64>, holder: LeaseHolder, job: &str, until: Instant) {
         let job = job.to_owned();
         let lease = Lease { job, until };
         let mut inner = self.0.lock();
@@ -94,7 +94,7 @@ impl Programs {
     }
 
     /// It holds on to a lease, which another peer may have given.
-    pub(super) fn held(&self, holder: Holder, job: &str, until: Instant) {
+    pub(super) fn held(&self, holder: LeaseHolder, job: &str, until: Instant) {
         let job = job.to_owned();
         let lease = Lease { job, until };
         let mut inner = self.0.lock();
@@ -110,7 +110,7 @@ impl Programs {
     }
 
     /// A lease has ended, perhaps with the shard done.
-    pub(super) fn ended(&self, holder: Holder, is_done: bool) {
+    pub(super) fn ended(&self, holder: LeaseHolder, is_done: bool) {
         let mut inner = self.0.lock();
         if let Some(program) = inner.of(holder) {
             program.hear();
@@ -180,7 +180,7 @@ fn id(peer: u64, number: u64, name: &str) -> String {
     id
 }
 
-impl Inner {
+impl ProgramTable {
     /// What is remembered hangs together.
     fn check(&self) {
         assert!(
@@ -195,7 +195,7 @@ impl Inner {
         );
     }
 
-    fn of(&mut self, holder: Holder) -> Option<&mut Program> {
+    fn of(&mut self, holder: LeaseHolder) -> Option<&mut Program> {
         let number = self.holders.get(&holder)?;
         self.programs.get_mut(number)
     }
@@ -265,7 +265,7 @@ mod tests {
         let one = programs.heard_of(Some(&info("one")));
         assert_eq!(programs.heard_of(Some(&info("one"))), one);
         assert_ne!(programs.heard_of(Some(&info("two"))), one);
-        let (first, second) = (Holder::new(), Holder::new());
+        let (first, second) = (LeaseHolder::new(), LeaseHolder::new());
         let late = Instant::now() + Duration::from_hours(1);
         programs.took(one, first, "a", late);
         programs.took(one, second, "a", late);
@@ -301,7 +301,7 @@ mod tests {
     fn shards_of_programs_without_a_name_are_counted() {
         let programs = Programs::default();
         let late = Instant::now() + Duration::from_hours(1);
-        let [first, second, elsewhere, over] = std::array::from_fn(|_| Holder::new());
+        let [first, second, elsewhere, over] = std::array::from_fn(|_| LeaseHolder::new());
         programs.took(None, first, "a", late);
         programs.took(None, second, "b", late);
         programs.took(None, over, "a", Instant::now());

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::PullError;
-use crate::run::schedule::leases::Holder;
+use crate::run::schedule::leases::LeaseHolder;
 
 /// Streams whose rows are taken at the same time.
 pub const COMPLETES_MAX: usize = 32;
@@ -25,29 +25,29 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Places for streams.
 pub(super) struct Streams {
     room: Arc<Semaphore>,
-    taken: Mutex<HashMap<Holder, Taken>>,
+    taken: Mutex<HashMap<LeaseHolder, OpenStream>>,
 }
 
 /// A stream that has a place.
-struct Taken {
+struct OpenStream {
     since: Instant,
     /// Bytes that came.
     len: u64,
-    out: Arc<Out>,
+    out: Arc<Eviction>,
 }
 
 /// Tells a stream that it has lost its place.
 #[derive(Default)]
-struct Out {
+struct Eviction {
     why: Mutex<Option<&'static str>>,
     told: Notify,
 }
 
 /// A place, until it is dropped.
-pub(super) struct Place {
+pub(super) struct StreamPlace {
     streams: Arc<Streams>,
-    holder: Holder,
-    out: Arc<Out>,
+    holder: LeaseHolder,
+    out: Arc<Eviction>,
     since: Instant,
     _room: OwnedSemaphorePermit,
 }
@@ -64,7 +64,10 @@ impl Streams {
     ///
     /// # Errors
     /// [`PullError::Unavailable`] where this peer ends.
-    pub(super) async fn place(self: &Arc<Streams>, holder: Holder) -> Result<Place, PullError> {
+    pub(super) async fn place(
+        self: &Arc<Streams>,
+        holder: LeaseHolder,
+    ) -> Result<StreamPlace, PullError> {
         self.put_out(holder, "another stream of the same lease has begun");
         let mut waiting = Box::pin(Arc::clone(&self.room).acquire_owned());
         let room = loop {
@@ -75,8 +78,8 @@ impl Streams {
             }
         };
         let room = room.map_err(|_| PullError::Unavailable("this peer ends".to_owned()))?;
-        let (out, since) = (Arc::new(Out::default()), Instant::now());
-        let taken = Taken {
+        let (out, since) = (Arc::new(Eviction::default()), Instant::now());
+        let taken = OpenStream {
             since,
             len: 0,
             out: Arc::clone(&out),
@@ -94,7 +97,7 @@ impl Streams {
                 .out
                 .tell("another stream of the same lease has begun");
         }
-        Ok(Place {
+        Ok(StreamPlace {
             streams: Arc::clone(self),
             holder,
             out,
@@ -103,7 +106,7 @@ impl Streams {
         })
     }
 
-    fn put_out(&self, holder: Holder, why: &'static str) {
+    fn put_out(&self, holder: LeaseHolder, why: &'static str) {
         if let Some(taken) = self.taken.lock().remove(&holder) {
             taken.out.tell(why);
         }
@@ -124,7 +127,7 @@ impl Streams {
     }
 }
 
-impl Taken {
+impl OpenStream {
     /// Bytes a second; of one that has just begun no less than it needs.
     fn rate(&self) -> u64 {
         let age = self.since.elapsed();
@@ -136,14 +139,14 @@ impl Taken {
     }
 }
 
-impl Out {
+impl Eviction {
     fn tell(&self, why: &'static str) {
         self.why.lock().get_or_insert(why);
         self.told.notify_one();
     }
 }
 
-impl Place {
+impl StreamPlace {
     /// So many bytes came.
     pub(super) fn came(&self, len: usize) {
         if let Some(taken) = self.streams.taken.lock().get_mut(&self.holder)
@@ -174,10 +177,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPlace {
     fn drop(&mut self) {
         let mut taken = self.streams.taken.lock();
-        let is_own = |taken: &Taken| Arc::ptr_eq(&taken.out, &self.out);
+        let is_own = |taken: &OpenStream| Arc::ptr_eq(&taken.out, &self.out);
         if taken.get(&self.holder).is_some_and(is_own) {
             taken.remove(&self.holder);
         }
@@ -196,12 +199,12 @@ mod tests {
         let streams = Streams::new();
         let mut places = Vec::new();
         for n in 0..COMPLETES_MAX {
-            let place = streams.place(Holder(n as u128)).await.unwrap();
+            let place = streams.place(LeaseHolder(n as u128)).await.unwrap();
             place.came(10 << 20);
             places.push(place);
         }
         // All are quick: whoever comes waits.
-        let late = streams.place(Holder(99));
+        let late = streams.place(LeaseHolder(99));
         let late = tokio::time::timeout(Duration::from_millis(1), late).await;
         assert!(late.is_err());
         let begun = Instant::now().checked_sub(2 * GRACE).unwrap();
@@ -214,10 +217,10 @@ mod tests {
             COMPLETES_MAX,
             "they are quick enough"
         );
-        streams.taken.lock().get_mut(&Holder(7)).unwrap().len = 100;
+        streams.taken.lock().get_mut(&LeaseHolder(7)).unwrap().len = 100;
         let coming = tokio::spawn({
             let streams = Arc::clone(&streams);
-            async move { streams.place(Holder(99)).await }
+            async move { streams.place(LeaseHolder(99)).await }
         });
         let slow = places.remove(7);
         assert!(matches!(slow.lost().await, PullError::Slow(_)));
@@ -233,8 +236,8 @@ mod tests {
     #[tokio::test]
     async fn a_lease_has_one_stream() {
         let streams = Streams::new();
-        let first = streams.place(Holder(1)).await.unwrap();
-        let second = streams.place(Holder(1)).await.unwrap();
+        let first = streams.place(LeaseHolder(1)).await.unwrap();
+        let second = streams.place(LeaseHolder(1)).await.unwrap();
         assert!(matches!(first.lost().await, PullError::Slow(_)));
         drop(first);
         assert!(second.lost().now_or_never().is_none());

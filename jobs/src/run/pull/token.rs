@@ -8,7 +8,7 @@ use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 use eciton_proto::limits::LEASE_TOKEN_LEN_MAX;
 use ring::hmac;
 
-use crate::run::schedule::leases::{Holder, Place};
+use crate::run::schedule::leases::{LeaseHolder, ShardId};
 
 /// The layout of the bytes.
 const VERSION: u8 = 2;
@@ -54,7 +54,7 @@ impl LeaseKey {
 
 /// What some bytes that are to be a token are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decoded {
+pub(super) enum DecodedToken {
     /// A token that a peer of this database gave.
     Token(Token),
     /// One of an earlier version: its lease has been lost.
@@ -66,10 +66,10 @@ pub(super) enum Decoded {
 /// Names a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    pub(super) place: Place,
+    pub(super) shard_id: ShardId,
     /// Attempts at the shard that were counted when the lease was given.
     pub(super) attempts: u32,
-    pub(super) holder: Holder,
+    pub(super) holder: LeaseHolder,
     /// Which peer gave it.
     pub(super) peer: u64,
 }
@@ -79,9 +79,9 @@ impl Token {
     pub(super) fn encode(&self, key: &LeaseKey) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LEN);
         bytes.push(VERSION);
-        bytes.extend(self.place.job.to_be_bytes());
-        bytes.extend(self.place.retries.to_be_bytes());
-        bytes.extend(self.place.shard.to_be_bytes());
+        bytes.extend(self.shard_id.job.to_be_bytes());
+        bytes.extend(self.shard_id.retries.to_be_bytes());
+        bytes.extend(self.shard_id.shard.to_be_bytes());
         bytes.extend(self.attempts.to_be_bytes());
         bytes.extend(self.holder.0.to_be_bytes());
         bytes.extend(self.peer.to_be_bytes());
@@ -97,18 +97,18 @@ impl Token {
     }
 
     /// What some bytes are. How long that takes says nothing of the right code.
-    pub(super) fn decode(bytes: &[u8], key: &LeaseKey) -> Decoded {
+    pub(super) fn decode(bytes: &[u8], key: &LeaseKey) -> DecodedToken {
         if bytes.first() == Some(&OLD.0) && bytes.len() == OLD.1 {
-            return Decoded::Old;
+            return DecodedToken::Old;
         }
         let Some((body, code)) = bytes.split_at_checked(BODY_LEN) else {
-            return Decoded::Unknown;
+            return DecodedToken::Unknown;
         };
         // Of another length it is never the code.
         if hmac::verify(&key.key, &key.said(body), code).is_err() {
-            return Decoded::Unknown;
+            return DecodedToken::Unknown;
         }
-        Token::read(body).map_or(Decoded::Unknown, Decoded::Token)
+        Token::read(body).map_or(DecodedToken::Unknown, DecodedToken::Token)
     }
 
     fn read(body: &[u8]) -> Option<Token> {
@@ -120,13 +120,13 @@ impl Token {
         let (holder, rest) = rest.split_first_chunk()?;
         let (peer, _) = rest.split_first_chunk()?;
         let token = Token {
-            place: Place {
+            shard_id: ShardId {
                 job: u64::from_be_bytes(*job),
                 retries: u32::from_be_bytes(*retries),
                 shard: u64::from_be_bytes(*shard),
             },
             attempts: u32::from_be_bytes(*attempts),
-            holder: Holder(u128::from_be_bytes(*holder)),
+            holder: LeaseHolder(u128::from_be_bytes(*holder)),
             peer: u64::from_be_bytes(*peer),
         };
         (version == VERSION).then_some(token)
@@ -144,20 +144,20 @@ mod tests {
         let key = LeaseKey::new(&kept, 5).unwrap();
         assert!(LeaseKey::new(&kept[1..], 5).is_none());
         let token = Token {
-            place: Place {
+            shard_id: ShardId {
                 job: 7,
                 retries: 1,
                 shard: u64::MAX - 3,
             },
             attempts: 2,
-            holder: Holder(9 << 100),
+            holder: LeaseHolder(9 << 100),
             peer: 11,
         };
         let bytes = token.encode(&key);
         assert_eq!(bytes.len(), LEN);
-        assert_eq!(Token::decode(&bytes, &key), Decoded::Token(token));
+        assert_eq!(Token::decode(&bytes, &key), DecodedToken::Token(token));
         let unknown = |bytes: &[u8], key: &LeaseKey| {
-            assert_eq!(Token::decode(bytes, key), Decoded::Unknown);
+            assert_eq!(Token::decode(bytes, key), DecodedToken::Unknown);
         };
         unknown(&bytes, &LeaseKey::new(&kept, 6).unwrap());
         unknown(&bytes, &LeaseKey::new(&LeaseKey::draw(), 5).unwrap());
@@ -177,8 +177,8 @@ mod tests {
         let mut old = vec![1];
         old.extend([0; BODY_LEN - 1]);
         old.extend(xxhash_rust::xxh3::xxh3_64_with_seed(&old, 5).to_be_bytes());
-        assert_eq!(Token::decode(&old, &key), Decoded::Old);
+        assert_eq!(Token::decode(&old, &key), DecodedToken::Old);
         old.push(0);
-        assert_eq!(Token::decode(&old, &key), Decoded::Unknown);
+        assert_eq!(Token::decode(&old, &key), DecodedToken::Unknown);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use eciton_proto::v1::Outcome;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::context::{Crew, Ending};
+use super::context::{Ending, RunContext};
 use crate::run::records::error::JobError;
 use crate::run::settle::session::{Killed, tell_killed};
 
@@ -31,7 +31,7 @@ impl Care {
     }
 }
 
-impl Crew {
+impl RunContext {
     /// Waits until a shard may be computed, and records that it is about to be where somebody has to know. Blocks.
     /// `None` if it has ended meanwhile.
     pub(crate) fn care_for(&self, shard: u64) -> Result<Option<Care>, Ending> {
@@ -59,7 +59,7 @@ impl Crew {
         };
         if !self.session.lists(shard) {
             let next = || {
-                let upcoming = self.supply.upcoming(self.claims.is_none());
+                let upcoming = self.queue.upcoming(self.claims.is_none());
                 let mut shards: HashSet<u64> = upcoming.into_iter().collect();
                 shards.extend(self.begun.lock().keys());
                 shards.insert(shard);
@@ -78,8 +78,8 @@ impl Crew {
     }
 
     /// Looks whether others have died at the job.
-    pub(crate) async fn judge(&self) -> Result<(), JobError> {
-        for killed in self.session.judge().await? {
+    pub(crate) async fn count_deaths(&self) -> Result<(), JobError> {
+        for killed in self.session.count_deaths().await? {
             self.tell_killed(&killed);
         }
         Ok(())

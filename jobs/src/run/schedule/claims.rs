@@ -11,7 +11,7 @@ use eciton_engine::{Db, Result};
 use futures::future::join_all;
 use parking_lot::Mutex;
 
-use super::leases::{Holder, Leases, Place};
+use super::leases::{LeaseHolder, Leases, ShardId};
 
 /// Parts of a lease after each of which it is prolonged.
 pub(crate) const RENEWALS: u32 = 3;
@@ -30,25 +30,25 @@ pub(crate) struct Claims {
     /// What the names of leases begin with.
     prefix: String,
     lease: Duration,
-    shards: Mutex<Shards>,
+    shards: Mutex<LeasedShards>,
     looked: Mutex<Option<Instant>>,
     renewed: Mutex<Instant>,
     /// Who else of this process may be at a shard, if anybody.
     among: Option<Leases>,
     job: (u64, u32),
-    holder: Holder,
+    holder: LeaseHolder,
 }
 
 /// What becomes of the leases.
 #[derive(Default)]
-struct Shards {
+struct LeasedShards {
     /// They are to be prolonged.
     held: BTreeSet<u64>,
     /// They are being given back, so many times: whoever of this process took one now would lose the lease with that.
     leaving: BTreeMap<u64, u32>,
 }
 
-impl Shards {
+impl LeasedShards {
     fn leave(&mut self, shard: u64) {
         *self.leaving.entry(shard).or_default() += 1;
     }
@@ -90,7 +90,7 @@ impl Claims {
             prefix: prefix(job),
             among: among.cloned(),
             job,
-            holder: Holder::new(),
+            holder: LeaseHolder::new(),
             lease: Duration::from_millis(lease_ms),
             shards: Mutex::default(),
             looked: Mutex::default(),
@@ -131,7 +131,7 @@ impl Claims {
         if self.shards.lock().leaving.contains_key(&shard) {
             return false;
         }
-        let is_free = |among: &Leases| among.take(self.place(shard), self.holder, None);
+        let is_free = |among: &Leases| among.take(self.shard_id(shard), self.holder, None);
         if !self.among.as_ref().is_none_or(is_free) {
             return false;
         }
@@ -146,13 +146,13 @@ impl Claims {
 
     fn let_go(&self, shard: u64) {
         if let Some(among) = &self.among {
-            among.end(self.place(shard), self.holder, None);
+            among.end(self.shard_id(shard), self.holder, None);
         }
     }
 
-    fn place(&self, shard: u64) -> Place {
+    fn shard_id(&self, shard: u64) -> ShardId {
         let (job, retries) = self.job;
-        Place {
+        ShardId {
             job,
             retries,
             shard,

@@ -12,10 +12,9 @@ use super::claims::Claims;
 use super::doubts::Doubts;
 use super::health::Health;
 use super::options::RunOptions;
-use super::permits::Slots;
-use super::shard_queue::Supply;
-use super::stop::Stop;
-use super::untried_shards::Open;
+use super::permits::Permits;
+use super::shard_queue::ShardQueue;
+use super::untried_shards::OpenShards;
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
 use crate::run::compute::results::RESULTS_LEN_MAX;
@@ -27,11 +26,12 @@ use crate::run::records::status::ShardCounts;
 use crate::run::settle::observer::{Event, Observer};
 use crate::run::settle::pool::Pool;
 use crate::run::settle::session::{OwnSession, tell_killed};
+use tokio_util::sync::CancellationToken;
 
 /// What all workers of a run share.
-pub(crate) struct Crew {
+pub(crate) struct RunContext {
     pub(crate) job: OpenJob,
-    pub(crate) supply: Supply,
+    pub(crate) queue: ShardQueue,
     /// What remembers that this process is at the job, should it die.
     pub(crate) session: OwnSession,
     /// `None` where nobody else works on the database.
@@ -43,13 +43,15 @@ pub(crate) struct Crew {
     /// How long computed shards wait for others to be committed with.
     pub(crate) commit_interval: Duration,
     /// What is shared with the workers of other jobs, if anything.
-    pub(crate) slots: Option<Slots>,
+    pub(crate) permits: Option<Permits>,
     /// Whether this process gets anything done.
     pub(crate) health: Health,
     /// What this process doubts of the job's files.
     pub(crate) doubts: Doubts,
     /// Someone outside wants the run to end.
-    pub(crate) stop: Stop,
+    pub(crate) stop: CancellationToken,
+    /// Cancelled once shards at work have had their time after `stop`: they are to break off.
+    pub(crate) overdue: CancellationToken,
     /// The run itself has to end, and why.
     pub(crate) ending: Arc<Mutex<Option<Ending>>>,
     /// Where workers leave what they have computed, to be committed together.
@@ -79,7 +81,78 @@ impl From<JobError> for Ending {
     }
 }
 
-impl Crew {
+impl RunContext {
+    /// Plans the job and finds what is left of it to do.
+    pub(crate) async fn open(
+        ledger: &Ledger,
+        name: &str,
+        job: &Job,
+        options: &RunOptions,
+    ) -> Result<RunContext, JobError> {
+        let planned = OpenJob::new(ledger, name, job, &options.reach).await?;
+        let total = job.plan.shards;
+        let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
+        let age = Age::new(ledger.age(name, &job.state).await?, true, deadline_ms);
+        let bounds = (
+            planned.max_attempts,
+            Duration::from_millis(planned.lease_ms),
+        );
+        let session = OwnSession::new(ledger, name, &job.state, bounds, age);
+        // Before shards are looked at: some may end by this.
+        for killed in session.count_deaths().await? {
+            tell_killed(&*options.observer, &killed);
+        }
+        let mut open = OpenShards::all(total);
+        let (mut done, mut failed) = (0, 0);
+        ledger
+            .each_shard(name, |number, state| {
+                match state.outcome() {
+                    Outcome::Unspecified => return true,
+                    Outcome::Done => done += 1,
+                    Outcome::Failed => failed += 1,
+                }
+                open.remove(number);
+                true
+            })
+            .await?;
+        options.observer.observe(&Event::Started {
+            shards: ShardCounts {
+                total,
+                done,
+                failed,
+                running: 0,
+                pending: total.saturating_sub(done + failed),
+            },
+        });
+        let number = (job.state.number, job.state.retries);
+        let claims = Claims::new(
+            &ledger.db,
+            number,
+            planned.lease_ms,
+            options.leases.as_ref(),
+        );
+        Ok(RunContext {
+            job: planned,
+            session,
+            queue: ShardQueue::new(open, ledger.db.is_shared(), options.patience),
+            claims,
+            observer: Arc::clone(&options.observer),
+            runtime: Handle::current(),
+            results_len_max: RESULTS_LEN_MAX,
+            commit_interval: options.commit_interval,
+            permits: options.permits.clone(),
+            health: options.health.clone(),
+            doubts: Doubts::default(),
+            stop: options.stop.clone(),
+            overdue: CancellationToken::new(),
+            ending: Arc::default(),
+            pool: Pool::default(),
+            alone: Mutex::default(),
+            begun: Mutex::default(),
+            flushing: Mutex::default(),
+        })
+    }
+
     /// The run has to end. The first reason is the one that is told.
     pub(crate) fn end_for(&self, ending: Ending) {
         let mut first = self.ending.lock();
@@ -103,7 +176,7 @@ impl Crew {
         }
         let begun = self.begun.lock().remove(&shard);
         let took = begun.map(|begun| begun.elapsed());
-        self.supply.ended(shard, took);
+        self.queue.ended(shard, took);
     }
 }
 
@@ -136,74 +209,4 @@ impl Attempted {
             AttemptError::Fatal(error) => Err(Ending::Failed(error)),
         }
     }
-}
-
-/// Plans the job and finds what is left of it to do.
-pub(crate) async fn crew(
-    ledger: &Ledger,
-    name: &str,
-    job: &Job,
-    options: &RunOptions,
-) -> Result<Crew, JobError> {
-    let planned = OpenJob::new(ledger, name, job, &options.reach).await?;
-    let total = job.plan.shards;
-    let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
-    let age = Age::new(ledger.age(name, &job.state).await?, true, deadline_ms);
-    let bounds = (
-        planned.max_attempts,
-        Duration::from_millis(planned.lease_ms),
-    );
-    let session = OwnSession::new(ledger, name, &job.state, bounds, age);
-    // Before shards are looked at: some may end by this.
-    for killed in session.judge().await? {
-        tell_killed(&*options.observer, &killed);
-    }
-    let mut open = Open::all(total);
-    let (mut done, mut failed) = (0, 0);
-    ledger
-        .each_shard(name, |number, state| {
-            match state.outcome() {
-                Outcome::Unspecified => return true,
-                Outcome::Done => done += 1,
-                Outcome::Failed => failed += 1,
-            }
-            open.remove(number);
-            true
-        })
-        .await?;
-    options.observer.observe(&Event::Started {
-        shards: ShardCounts {
-            total,
-            done,
-            failed,
-            running: 0,
-            pending: total.saturating_sub(done + failed),
-        },
-    });
-    let number = (job.state.number, job.state.retries);
-    let claims = Claims::new(
-        &ledger.db,
-        number,
-        planned.lease_ms,
-        options.leases.as_ref(),
-    );
-    Ok(Crew {
-        job: planned,
-        session,
-        supply: Supply::new(open, ledger.db.is_shared(), options.patience),
-        claims,
-        observer: Arc::clone(&options.observer),
-        runtime: Handle::current(),
-        results_len_max: RESULTS_LEN_MAX,
-        commit_interval: options.commit_interval,
-        slots: options.slots.clone(),
-        health: options.health.clone(),
-        doubts: Doubts::default(),
-        stop: options.stop.clone(),
-        ending: Arc::default(),
-        pool: Pool::default(),
-        alone: Mutex::default(),
-        begun: Mutex::default(),
-        flushing: Mutex::default(),
-    })
 }

@@ -10,18 +10,18 @@ use parking_lot::Mutex;
 pub(crate) struct Doubts {
     /// Tells its questions from those of others.
     pub(crate) id: u64,
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<DoubtState>,
     /// Held by the worker that asks, for all of the process.
     pub(crate) asking: Mutex<()>,
 }
 
 /// What is doubted now, and what is known of earlier doubts.
 #[derive(Default)]
-pub(crate) struct State {
-    pub(crate) now: Now,
+pub(crate) struct DoubtState {
+    pub(crate) now: DoubtPhase,
     /// The last question.
     pub(crate) question: u64,
-    /// How long it is put aside next.
+    /// How long it is quarantined next.
     pub(crate) pause: Duration,
     /// Files that nobody else sees, and since when that is known.
     pub(crate) nobody_sees: HashMap<u32, Instant>,
@@ -31,7 +31,7 @@ pub(crate) struct State {
 
 /// What is doubted now.
 #[derive(Clone, Default)]
-pub(crate) enum Now {
+pub(crate) enum DoubtPhase {
     /// Nothing.
     #[default]
     Fine,
@@ -43,7 +43,7 @@ pub(crate) enum Now {
         since: Option<Instant>,
     },
     /// This process takes no shard of the job.
-    Aside { files: Vec<u32>, until: Instant },
+    Quarantined { files: Vec<u32>, until: Instant },
 }
 
 /// What becomes of a shard whose file is not fine here.
@@ -79,6 +79,6 @@ impl Doubts {
 
     /// Whether nothing is doubted.
     pub(crate) fn is_fine(&self) -> bool {
-        matches!(self.state.lock().now, Now::Fine)
+        matches!(self.state.lock().now, DoubtPhase::Fine)
     }
 }

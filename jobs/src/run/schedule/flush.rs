@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use eciton_proto::v1::Outcome;
 
-use super::context::{Attempted, Crew, Ending};
+use super::context::{Attempted, Ending, RunContext};
 use crate::run::records::error::JobError;
 use crate::run::settle::batch::{Batch, joined};
 use crate::run::settle::observer::Event;
 use crate::run::settle::settlement::Settlement;
 
-impl Crew {
+impl RunContext {
     /// Commits what has waited for so long, whatever the workers are at. Blocks.
     pub(crate) fn flush(&self, age_max: Duration) {
         let _flushes = self.flushing.lock();
@@ -115,7 +115,7 @@ impl Crew {
         for shard in &shards {
             self.observer.observe(&Event::ResultsLost { shard: *shard });
         }
-        self.supply.again(&shards);
+        self.queue.again(&shards);
     }
 
     /// Whether no shard of a batch has ended, as far as can be seen.

@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Failures in a row after which a process is put aside.
+/// Failures in a row after which a process is quarantined.
 const FAILURES_MAX: u32 = 4;
-/// How long it is put aside at first; each further failure doubles it.
-const ASIDE_MIN: Duration = Duration::from_secs(1);
-/// How long it is put aside, at most.
-const ASIDE_MAX: Duration = Duration::from_mins(1);
+/// How long it is quarantined at first; each further failure doubles it.
+const QUARANTINE_MIN: Duration = Duration::from_secs(1);
+/// How long it is quarantined, at most.
+const QUARANTINE_MAX: Duration = Duration::from_mins(1);
 
 /// How it went lately, for all jobs of a process together; shared by clones.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<State>>);
+pub struct Health(Arc<Mutex<FailureStreak>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct FailureStreak {
     failures: u32,
     until: Option<Instant>,
 }
@@ -33,7 +33,7 @@ impl Health {
     }
 
     /// How long this process takes no shard yet; `None`: it does.
-    pub fn aside(&self) -> Option<Duration> {
+    pub fn quarantine(&self) -> Option<Duration> {
         let until = self.0.lock().until?;
         let left = until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
@@ -43,24 +43,24 @@ impl Health {
     pub(crate) fn succeeded(&self) {
         let mut state = self.0.lock();
         if state.failures > 0 {
-            *state = State::default();
+            *state = FailureStreak::default();
         }
         assert!(
             state.until.is_none(),
-            "aside until {:?} without a failure",
+            "quarantined until {:?} without a failure",
             state.until
         );
     }
 
-    /// An attempt failed that might succeed elsewhere. Gives for how long this process is put aside, if it is.
+    /// An attempt failed that might succeed elsewhere. Gives for how long this process is quarantined, if it is.
     pub(crate) fn failed(&self) -> Option<Duration> {
         let mut state = self.0.lock();
         state.failures = state.failures.saturating_add(1);
         let beyond = state.failures.checked_sub(FAILURES_MAX)?;
-        let pause = (ASIDE_MIN * 2u32.pow(beyond.min(16))).min(ASIDE_MAX);
+        let pause = (QUARANTINE_MIN * 2u32.pow(beyond.min(16))).min(QUARANTINE_MAX);
         assert!(
-            (ASIDE_MIN..=ASIDE_MAX).contains(&pause),
-            "aside for {pause:?} after {} failures",
+            (QUARANTINE_MIN..=QUARANTINE_MAX).contains(&pause),
+            "quarantined for {pause:?} after {} failures",
             state.failures
         );
         state.until = Some(Instant::now() + pause);
@@ -73,21 +73,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_fails_everything_is_put_aside_until_something_succeeds() {
+    fn who_fails_everything_is_quarantined_until_something_succeeds() {
         let health = Health::new();
         for _ in 1..FAILURES_MAX {
             assert_eq!(health.failed(), None);
-            assert_eq!(health.aside(), None);
+            assert_eq!(health.quarantine(), None);
         }
-        assert_eq!(health.failed(), Some(ASIDE_MIN));
-        assert!(health.aside().is_some());
-        assert_eq!(health.failed(), Some(2 * ASIDE_MIN));
+        assert_eq!(health.failed(), Some(QUARANTINE_MIN));
+        assert!(health.quarantine().is_some());
+        assert_eq!(health.failed(), Some(2 * QUARANTINE_MIN));
         health.succeeded();
-        assert_eq!(health.aside(), None);
+        assert_eq!(health.quarantine(), None);
         assert_eq!(health.failed(), None, "it begins anew");
         for _ in 0..100 {
             health.failed();
         }
-        assert_eq!(health.failed(), Some(ASIDE_MAX));
+        assert_eq!(health.failed(), Some(QUARANTINE_MAX));
     }
 }

@@ -3,7 +3,7 @@
 //! Where several processes work on a job, one of them may lack its files, or have a stale copy: a mount that is not there
 //! yet. That is no failure of the shard. The process gives the shard back, without an attempt being counted, and asks
 //! the others in a record of the job. Whoever works on the job and sees one of the files as it was recorded answers. After
-//! an answer the process is put aside for this job, and for no other, and looks at the file again from time to time. If
+//! an answer the process is quarantined for this job, and for no other, and looks at the file again from time to time. If
 //! nobody answers within [`ANSWER_WITHIN`], the file is so for all, and the shards of it fail.
 //!
 //! Questions and answers go through the database and need neither Redis nor clocks that agree. A process alone has nobody
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use eciton_proto::v1::SourceDoubt;
 use futures::FutureExt;
 
-use super::context::{Crew, Ending};
-use super::doubts::{Doubted, Now};
+use super::context::{Ending, RunContext};
+use super::doubts::{DoubtPhase, Doubted};
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::error::JobError;
 use crate::run::settle::observer::Event;
@@ -28,13 +28,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const LOOKS_APART: Duration = Duration::from_millis(250);
 /// How long the absence of an answer holds.
 const NOBODY_FOR: Duration = Duration::from_mins(1);
-/// How long a process is put aside for a job, at first and at most; each time twice as long.
-const ASIDE_MIN: Duration = Duration::from_secs(1);
-const ASIDE_MAX: Duration = Duration::from_mins(1);
+/// How long a process is quarantined for a job, at first and at most; each time twice as long.
+const QUARANTINE_MIN: Duration = Duration::from_secs(1);
+const QUARANTINE_MAX: Duration = Duration::from_mins(1);
 /// Files that one question names.
 const FILES_MAX: usize = 4096;
 
-impl Crew {
+impl RunContext {
     /// An attempt at a shard failed since its file is not fine here. Blocks.
     pub(crate) fn doubt(&self, shard: Shard, why: &str) -> Doubted {
         if !self.job.ledger.db.is_shared() {
@@ -51,7 +51,7 @@ impl Crew {
                 state.is_back = false;
                 return Doubted::Counts { transient: true };
             }
-            if !matches!(state.now, Now::Fine) {
+            if !matches!(state.now, DoubtPhase::Fine) {
                 return Doubted::GivenBack;
             }
         }
@@ -66,8 +66,8 @@ impl Crew {
             shard.file
         );
         let mut state = self.doubts.state.lock();
-        if matches!(state.now, Now::Fine) {
-            state.now = Now::Asking {
+        if matches!(state.now, DoubtPhase::Fine) {
+            state.now = DoubtPhase::Asking {
                 files,
                 why: why.to_owned(),
                 since: None,
@@ -110,8 +110,8 @@ impl Crew {
         };
         let now = self.doubts.state.lock().now.clone();
         match now {
-            Now::Fine => Ok(None),
-            Now::Asking {
+            DoubtPhase::Fine => Ok(None),
+            DoubtPhase::Asking {
                 files,
                 why,
                 since: None,
@@ -122,19 +122,19 @@ impl Crew {
                     error = why,
                     "asked whether others see it"
                 );
-                self.doubts.state.lock().now = Now::Asking {
+                self.doubts.state.lock().now = DoubtPhase::Asking {
                     files,
                     why,
                     since: Some(Instant::now()),
                 };
                 Ok(Some(LOOKS_APART))
             }
-            Now::Asking {
+            DoubtPhase::Asking {
                 files,
                 why,
                 since: Some(since),
             } => self.await_answer(files, &why, since),
-            Now::Aside { files, until } => self.stay_aside(files, until),
+            DoubtPhase::Quarantined { files, until } => self.stay_quarantined(files, until),
         }
     }
 
@@ -149,9 +149,9 @@ impl Crew {
         }
         if self.runtime.block_on(self.is_answered())? {
             let mut state = self.doubts.state.lock();
-            state.pause = (state.pause * 2).clamp(ASIDE_MIN, ASIDE_MAX);
+            state.pause = (state.pause * 2).clamp(QUARANTINE_MIN, QUARANTINE_MAX);
             let pause = state.pause;
-            state.now = Now::Aside {
+            state.now = DoubtPhase::Quarantined {
                 files,
                 until: Instant::now() + pause,
             };
@@ -177,16 +177,20 @@ impl Crew {
         let mut state = self.doubts.state.lock();
         let now = Instant::now();
         state.nobody_sees = files.into_iter().map(|file| (file, now)).collect();
-        state.now = Now::Fine;
+        state.now = DoubtPhase::Fine;
         drop(state);
         self.observer.observe(&Event::SourceBack);
         Ok(None)
     }
 
-    fn stay_aside(&self, files: Vec<u32>, until: Instant) -> Result<Option<Duration>, Ending> {
+    fn stay_quarantined(
+        &self,
+        files: Vec<u32>,
+        until: Instant,
+    ) -> Result<Option<Duration>, Ending> {
         if self.runtime.block_on(self.has_ended())? {
             // Whoever asks for a shard now finds that there is none.
-            self.doubts.state.lock().now = Now::Fine;
+            self.doubts.state.lock().now = DoubtPhase::Fine;
             self.observer.observe(&Event::SourceBack);
             return Ok(None);
         }
@@ -202,7 +206,7 @@ impl Crew {
         match first {
             None => Ok(self.back()),
             Some(error) => {
-                self.doubts.state.lock().now = Now::Asking {
+                self.doubts.state.lock().now = DoubtPhase::Asking {
                     files,
                     why: error.to_string(),
                     since: None,
@@ -217,11 +221,11 @@ impl Crew {
         let mut state = self.doubts.state.lock();
         let (question, pause) = (state.question, state.pause);
         assert!(
-            !matches!(state.now, Now::Fine),
+            !matches!(state.now, DoubtPhase::Fine),
             "nothing was doubted after question {question}"
         );
-        assert!(pause <= ASIDE_MAX, "aside for {pause:?}");
-        state.now = Now::Fine;
+        assert!(pause <= QUARANTINE_MAX, "quarantined for {pause:?}");
+        state.now = DoubtPhase::Fine;
         state.is_back = true;
         drop(state);
         tracing::info!(
@@ -278,16 +282,16 @@ impl Crew {
     /// # Errors
     /// What the database refuses.
     pub(crate) async fn answer(self: &std::sync::Arc<Self>) -> Result<(), JobError> {
-        if !self.job.ledger.db.is_shared() || self.stop.is_requested() || !self.doubts.is_fine() {
+        if !self.job.ledger.db.is_shared() || self.stop.is_cancelled() || !self.doubts.is_fine() {
             return Ok(());
         }
         for (id, doubt) in self.job.ledger.doubts(&self.job.name).await? {
             if id == self.doubts.id || doubt.answered >= doubt.question {
                 continue;
             }
-            let crew = std::sync::Arc::clone(self);
+            let context = std::sync::Arc::clone(self);
             let files = doubt.files.clone();
-            let sees = tokio::task::spawn_blocking(move || crew.sees(&files, false)).await;
+            let sees = tokio::task::spawn_blocking(move || context.sees(&files, false)).await;
             if !sees.map_err(|error| JobError::Worker(error.to_string()))? {
                 continue;
             }

@@ -16,11 +16,11 @@ pub const LEASES_MAX: usize = 65_536;
 /// The leases of one process at one database, shared by clones. Whoever serves jobs and whoever hands tasks to other
 /// programs are given the same.
 #[derive(Clone, Debug, Default)]
-pub struct Leases(Arc<Mutex<HashMap<Place, Held>>>);
+pub struct Leases(Arc<Mutex<HashMap<ShardId, HeldLease>>>);
 
 /// A shard of a job, as the job was after so many retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct ShardId {
     pub(crate) job: u64,
     pub(crate) retries: u32,
     pub(crate) shard: u64,
@@ -28,26 +28,26 @@ pub(crate) struct Place {
 
 /// Names a holder: a name that nobody else draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Holder(pub(crate) u128);
+pub(crate) struct LeaseHolder(pub(crate) u128);
 
-impl Holder {
-    pub(crate) fn new() -> Holder {
-        Holder(SystemEntropy.next_u128())
+impl LeaseHolder {
+    pub(crate) fn new() -> LeaseHolder {
+        LeaseHolder(SystemEntropy.next_u128())
     }
 }
 
 /// Whoever holds something in another process.
-const ELSEWHERE: Holder = Holder(0);
+const ELSEWHERE: LeaseHolder = LeaseHolder(0);
 
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct HeldLease {
     /// `None`: nobody is to take the shard.
-    by: Option<Holder>,
+    by: Option<LeaseHolder>,
     /// `None`: until it is let go of.
     until: Option<Instant>,
 }
 
-impl Held {
+impl HeldLease {
     fn is_over(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
@@ -55,7 +55,7 @@ impl Held {
 
 /// How a lease stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum LeaseStanding {
     /// It runs.
     Held,
     /// It ran out, and nobody else has taken the shard.
@@ -73,10 +73,10 @@ impl Leases {
     }
 
     /// Takes a shard that nobody is at, or prolongs its lease, until a moment or until it is let go of.
-    pub(crate) fn take(&self, place: Place, by: Holder, until: Option<Instant>) -> bool {
+    pub(crate) fn take(&self, shard_id: ShardId, by: LeaseHolder, until: Option<Instant>) -> bool {
         let now = Instant::now();
         let mut table = self.0.lock();
-        let held = table.get(&place);
+        let held = table.get(&shard_id);
         if held.is_some_and(|held| held.by != Some(by) && !held.is_over(now)) {
             return false;
         }
@@ -87,11 +87,11 @@ impl Leases {
             }
         }
         let by = Some(by);
-        let before = table.insert(place, Held { by, until });
+        let before = table.insert(shard_id, HeldLease { by, until });
         assert!(
             before.is_none_or(|held| held.by == by || held.is_over(now)),
             "shard {} is taken from {before:?}",
-            place.shard
+            shard_id.shard
         );
         let count = table.len();
         assert!(count <= LEASES_MAX, "{count} leases");
@@ -99,53 +99,60 @@ impl Leases {
     }
 
     /// How a holder's lease stands.
-    pub(crate) fn standing(&self, place: Place, by: Holder) -> Standing {
-        match self.0.lock().get(&place) {
-            Some(held) if held.by == Some(by) && held.is_over(Instant::now()) => Standing::RanOut,
-            Some(held) if held.by == Some(by) => Standing::Held,
-            Some(Held { by: Some(_), .. }) => Standing::Lost,
-            Some(Held { by: None, .. }) | None => Standing::Unknown,
+    pub(crate) fn standing(&self, shard_id: ShardId, by: LeaseHolder) -> LeaseStanding {
+        match self.0.lock().get(&shard_id) {
+            Some(held) if held.by == Some(by) && held.is_over(Instant::now()) => {
+                LeaseStanding::RanOut
+            }
+            Some(held) if held.by == Some(by) => LeaseStanding::Held,
+            Some(HeldLease { by: Some(_), .. }) => LeaseStanding::Lost,
+            Some(HeldLease { by: None, .. }) | None => LeaseStanding::Unknown,
         }
     }
 
     /// Lets go of a shard, if this is who has it. With a moment nobody takes it before that.
-    pub(crate) fn end(&self, place: Place, by: Holder, rests_until: Option<Instant>) -> bool {
+    pub(crate) fn end(
+        &self,
+        shard_id: ShardId,
+        by: LeaseHolder,
+        rests_until: Option<Instant>,
+    ) -> bool {
         let mut table = self.0.lock();
-        if table.get(&place).is_none_or(|held| held.by != Some(by)) {
+        if table.get(&shard_id).is_none_or(|held| held.by != Some(by)) {
             return false;
         }
         match rests_until {
             Some(_) => table.insert(
-                place,
-                Held {
+                shard_id,
+                HeldLease {
                     by: None,
                     until: rests_until,
                 },
             ),
-            None => table.remove(&place),
+            None => table.remove(&shard_id),
         };
-        let held = table.get(&place).and_then(|held| held.by);
-        assert_eq!(held, None, "shard {} was let go of", place.shard);
+        let held = table.get(&shard_id).and_then(|held| held.by);
+        assert_eq!(held, None, "shard {} was let go of", shard_id.shard);
         assert!(table.len() <= LEASES_MAX, "{} leases", table.len());
         true
     }
 
     /// Somebody of another process has taken a shard from this holder. Anybody here may take it, once that one lets go.
-    pub(crate) fn lose(&self, place: Place, by: Holder) {
+    pub(crate) fn lose(&self, shard_id: ShardId, by: LeaseHolder) {
         let mut table = self.0.lock();
-        if let Some(held) = table.get_mut(&place).filter(|held| held.by == Some(by)) {
+        if let Some(held) = table.get_mut(&shard_id).filter(|held| held.by == Some(by)) {
             held.by = Some(ELSEWHERE);
             held.until = Some(Instant::now());
             assert!(
                 held.is_over(Instant::now()),
                 "shard {} was lost and cannot be taken: {held:?}",
-                place.shard
+                shard_id.shard
             );
         }
     }
 
     /// Lets go of whatever this holder has.
-    pub(crate) fn end_all(&self, by: Holder) {
+    pub(crate) fn end_all(&self, by: LeaseHolder) {
         self.0.lock().retain(|_, held| held.by != Some(by));
     }
 
@@ -153,7 +160,8 @@ impl Leases {
     pub(crate) fn running(&self) -> usize {
         let now = Instant::now();
         let table = self.0.lock();
-        let runs = |held: &&Held| held.by.is_some() && held.until.is_some_and(|until| until > now);
+        let runs =
+            |held: &&HeldLease| held.by.is_some() && held.until.is_some_and(|until| until > now);
         table.values().filter(runs).count()
     }
 
@@ -162,7 +170,7 @@ impl Leases {
         let now = Instant::now();
         let table = self.0.lock();
         let is_ours =
-            |held: &&Held| held.by.is_some_and(|by| by != ELSEWHERE) && !held.is_over(now);
+            |held: &&HeldLease| held.by.is_some_and(|by| by != ELSEWHERE) && !held.is_over(now);
         table.values().filter(is_ours).count()
     }
 }
@@ -173,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    const PLACE: Place = Place {
+    const SHARD_ID: ShardId = ShardId {
         job: 1,
         retries: 0,
         shard: 2,
@@ -187,54 +195,54 @@ mod tests {
     #[test]
     fn one_has_a_shard_until_it_is_over_or_let_go_of() {
         let leases = Leases::new();
-        let (one, other) = (Holder::new(), Holder::new());
-        assert!(leases.take(PLACE, one, late()) && leases.take(PLACE, one, late()));
-        assert!(!leases.take(PLACE, other, None));
+        let (one, other) = (LeaseHolder::new(), LeaseHolder::new());
+        assert!(leases.take(SHARD_ID, one, late()) && leases.take(SHARD_ID, one, late()));
+        assert!(!leases.take(SHARD_ID, other, None));
         assert_eq!(leases.running(), 1);
-        assert_eq!(leases.standing(PLACE, one), Standing::Held);
-        assert_eq!(leases.standing(PLACE, other), Standing::Lost);
-        assert!(!leases.end(PLACE, other, None) && leases.end(PLACE, one, None));
-        assert_eq!(leases.standing(PLACE, one), Standing::Unknown);
-        assert!(leases.take(PLACE, one, Some(Instant::now())));
-        assert_eq!(leases.standing(PLACE, one), Standing::RanOut);
-        assert!(leases.take(PLACE, other, None));
-        assert_eq!(leases.standing(PLACE, one), Standing::Lost);
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::Held);
+        assert_eq!(leases.standing(SHARD_ID, other), LeaseStanding::Lost);
+        assert!(!leases.end(SHARD_ID, other, None) && leases.end(SHARD_ID, one, None));
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::Unknown);
+        assert!(leases.take(SHARD_ID, one, Some(Instant::now())));
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::RanOut);
+        assert!(leases.take(SHARD_ID, other, None));
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::Lost);
         assert_eq!(leases.running(), 0, "it does not end by itself");
         assert_eq!(leases.held(), 1, "and is held");
         leases.end_all(other);
         assert_eq!(leases.held(), 0);
-        assert!(leases.take(PLACE, one, late()));
-        leases.lose(PLACE, other);
-        assert_eq!(leases.standing(PLACE, one), Standing::Held);
-        leases.lose(PLACE, one);
-        assert_eq!(leases.standing(PLACE, one), Standing::Lost);
+        assert!(leases.take(SHARD_ID, one, late()));
+        leases.lose(SHARD_ID, other);
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::Held);
+        leases.lose(SHARD_ID, one);
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::Lost);
         assert_eq!(leases.held(), 0, "another process has it");
-        assert!(leases.take(PLACE, other, late()));
+        assert!(leases.take(SHARD_ID, other, late()));
         assert_eq!(leases.held(), 1);
     }
 
     #[test]
     fn a_shard_that_rests_is_nobodys() {
         let leases = Leases::new();
-        let (one, other) = (Holder::new(), Holder::new());
-        assert!(leases.take(PLACE, one, late()));
-        assert!(leases.end(PLACE, one, late()));
-        assert!(!leases.take(PLACE, one, late()) && !leases.take(PLACE, other, None));
-        assert_eq!(leases.standing(PLACE, one), Standing::Unknown);
+        let (one, other) = (LeaseHolder::new(), LeaseHolder::new());
+        assert!(leases.take(SHARD_ID, one, late()));
+        assert!(leases.end(SHARD_ID, one, late()));
+        assert!(!leases.take(SHARD_ID, one, late()) && !leases.take(SHARD_ID, other, None));
+        assert_eq!(leases.standing(SHARD_ID, one), LeaseStanding::Unknown);
         assert_eq!(leases.running(), 0);
     }
 
     #[test]
     fn leases_are_bounded_and_those_that_are_over_make_room() {
         let leases = Leases::new();
-        let by = Holder::new();
-        let place = |shard| Place { shard, ..PLACE };
+        let by = LeaseHolder::new();
+        let shard_id = |shard| ShardId { shard, ..SHARD_ID };
         let over = Some(Instant::now());
-        assert!(leases.take(place(0), by, over));
+        assert!(leases.take(shard_id(0), by, over));
         for shard in 1..LEASES_MAX as u64 {
-            assert!(leases.take(place(shard), by, None));
+            assert!(leases.take(shard_id(shard), by, None));
         }
-        assert!(leases.take(place(LEASES_MAX as u64), by, None));
-        assert!(!leases.take(place(LEASES_MAX as u64 + 1), by, None));
+        assert!(leases.take(shard_id(LEASES_MAX as u64), by, None));
+        assert!(!leases.take(shard_id(LEASES_MAX as u64 + 1), by, None));
     }
 }

@@ -21,7 +21,6 @@
 //! | 0 | `health` | whether this process gets anything done |
 //! | 0 | `job_queue` | open jobs in the order in which they are worked on |
 //! | 0 | `leases` | who of this process is at which shard |
-//! | 0 | `stop` | asking a run to come to its end |
 //! | 0 | `untried_shards` | shards that were not handed out so far, in order |
 
 pub(crate) mod care;
@@ -36,7 +35,6 @@ pub(crate) mod leases;
 pub(crate) mod options;
 pub(crate) mod permits;
 pub(crate) mod shard_queue;
-pub(crate) mod stop;
 pub(crate) mod tasks;
 pub(crate) mod untried_shards;
 pub(crate) mod worker;

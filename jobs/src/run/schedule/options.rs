@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::health::Health;
 use super::leases::Leases;
-use super::permits::Slots;
-use super::stop::Stop;
+use super::permits::Permits;
 use crate::run::settle::observer::{Observer, Silent};
 use crate::source::Reach;
+use tokio_util::sync::CancellationToken;
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
 /// a killed process has to compute again.
@@ -23,7 +23,7 @@ pub struct RunOptions {
     /// Shards computed at the same time, each on a thread of its own; at least 1.
     pub workers: usize,
     /// What the workers of several runs have to share, if anything: each shard takes room there.
-    pub slots: Option<Slots>,
+    pub permits: Option<Permits>,
     /// Whether this process gets anything done, of all runs together.
     pub health: Health,
     /// Who else of this process takes shards, if anybody does: see [`Leases`].
@@ -38,8 +38,11 @@ pub struct RunOptions {
     pub reach: Reach,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
-    /// Ends the run early: no new shards, those at work finish and commit.
-    pub stop: Stop,
+    /// Ends the run early: no new shards, those at work finish and commit, or break off if that takes longer than
+    /// [`RunOptions::grace`].
+    pub stop: CancellationToken,
+    /// How long shards at work may take once [`RunOptions::stop`] is cancelled. `None`: as long as they like.
+    pub grace: Option<Duration>,
 }
 
 impl Default for RunOptions {
@@ -47,14 +50,15 @@ impl Default for RunOptions {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         RunOptions {
             workers,
-            slots: None,
+            permits: None,
             health: Health::new(),
             leases: None,
             patience: PATIENCE,
             commit_interval: COMMIT_INTERVAL,
             reach: Reach::anywhere(),
             observer: Arc::new(Silent),
-            stop: Stop::new(),
+            stop: CancellationToken::new(),
+            grace: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use eciton_proto::v1::{Outcome, ShardState};
 use parking_lot::Mutex;
 
 use super::claims::Claims;
-use super::untried_shards::{Fresh, Open};
+use super::untried_shards::{OpenShards, UntriedShards};
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
 use crate::run::settle::backoff::due_in;
@@ -35,10 +35,10 @@ const LOOK_MAX: Duration = Duration::from_millis(500);
 const AGAIN_TIMES: u32 = 3;
 
 /// Where a process gets its shards of one job from.
-pub(crate) struct Supply {
-    stock: Mutex<Stock>,
+pub(crate) struct ShardQueue {
+    queued: Mutex<QueuedShards>,
     /// One worker at a time looks for more, for all that wait.
-    looking: tokio::sync::Mutex<Looks>,
+    looking: tokio::sync::Mutex<Polling>,
     /// Workers that wait for a shard.
     waiting: AtomicUsize,
     /// As [`RunOptions::patience`](crate::run::RunOptions::patience).
@@ -46,23 +46,23 @@ pub(crate) struct Supply {
 }
 
 /// What there is to do.
-struct Stock {
+struct QueuedShards {
     /// Leased, and not begun.
     ready: VecDeque<u64>,
     /// When one of them was last begun, or leased.
     moved: Instant,
     /// Not looked at so far.
-    fresh: Fresh,
+    untried: UntriedShards,
     /// Failed before, and due then.
     held_back: BTreeSet<(Instant, u64)>,
     /// Others are at them.
-    elsewhere: Vec<Elsewhere>,
-    pace: Pace,
+    elsewhere: Vec<WatchedShard>,
+    times: ShardTimes,
 }
 
 /// A shard that another process is at.
 #[derive(Clone, Copy, Debug)]
-struct Elsewhere {
+struct WatchedShard {
     shard: u64,
     since: Instant,
     /// Whether it was computed here a second time.
@@ -71,7 +71,7 @@ struct Elsewhere {
 
 /// How long shards take here.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pace {
+struct ShardTimes {
     /// From beginning one to its results, about.
     computed: Option<Duration>,
     /// From beginning one to its commit, about.
@@ -79,14 +79,14 @@ struct Pace {
 }
 
 /// When others were looked at.
-struct Looks {
+struct Polling {
     last: Option<Instant>,
     pause: Duration,
 }
 
 /// What a worker is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextShard {
     /// This shard.
     Shard(u64),
     /// Ask again after so long.
@@ -98,23 +98,23 @@ pub(crate) enum Next {
 /// A shard that turned out to have ended is told of here.
 pub(crate) type OnEnded<'a> = &'a (dyn Fn(u64) + Sync);
 
-impl Supply {
+impl ShardQueue {
     /// Of the shards that are open; in an order of its own where others may be at them.
-    pub(crate) fn new(open: Open, is_shared: bool, patience: Duration) -> Supply {
-        let fresh = match is_shared {
-            true => Fresh::in_own_order(open, &SystemEntropy),
-            false => Fresh::in_order(open),
+    pub(crate) fn new(open: OpenShards, is_shared: bool, patience: Duration) -> ShardQueue {
+        let untried = match is_shared {
+            true => UntriedShards::in_own_order(open, &SystemEntropy),
+            false => UntriedShards::in_order(open),
         };
-        Supply {
-            stock: Mutex::new(Stock {
+        ShardQueue {
+            queued: Mutex::new(QueuedShards {
                 ready: VecDeque::new(),
                 moved: Instant::now(),
-                fresh,
+                untried,
                 held_back: BTreeSet::new(),
                 elsewhere: Vec::new(),
-                pace: Pace::default(),
+                times: ShardTimes::default(),
             }),
-            looking: tokio::sync::Mutex::new(Looks {
+            looking: tokio::sync::Mutex::new(Polling {
                 last: None,
                 pause: LOOK_MIN,
             }),
@@ -125,8 +125,8 @@ impl Supply {
 
     /// Shards that were not begun here.
     pub(crate) fn left(&self) -> usize {
-        let stock = self.stock.lock();
-        stock.ready.len() + stock.fresh.len()
+        let queued = self.queued.lock();
+        queued.ready.len() + queued.untried.len()
     }
 
     /// The next shard, if there is one.
@@ -139,62 +139,62 @@ impl Supply {
         name: &str,
         claims: Option<&Claims>,
         ended: OnEnded<'_>,
-    ) -> Result<Next, JobError> {
+    ) -> Result<NextShard, JobError> {
         let Some(claims) = claims else {
             return Ok(self.next_alone());
         };
         loop {
-            if let Some(shard) = self.stock.lock().begin_ready() {
-                return Ok(Next::Shard(shard));
+            if let Some(shard) = self.queued.lock().begin_ready() {
+                return Ok(NextShard::Shard(shard));
             }
-            let _waits = Waits::begin(&self.waiting);
-            let mut looks = self.looking.lock().await;
-            if !self.stock.lock().ready.is_empty() {
+            let _waits = WaitingWorker::begin(&self.waiting);
+            let mut polling = self.looking.lock().await;
+            if !self.queued.lock().ready.is_empty() {
                 continue;
             }
             let (candidates, wait) = self.candidates();
             if !candidates.is_empty() {
-                looks.pause = LOOK_MIN;
+                polling.pause = LOOK_MIN;
                 claims.look().await?;
                 self.lease(ledger, name, claims, candidates, ended).await?;
                 continue;
             }
-            if self.stock.lock().elsewhere.is_empty() {
-                return Ok(wait.map_or(Next::Nothing, Next::Wait));
+            if self.queued.lock().elsewhere.is_empty() {
+                return Ok(wait.map_or(NextShard::Nothing, NextShard::Wait));
             }
-            let pause = looks.pause;
-            let since = looks.last.map_or(pause, |last| last.elapsed());
+            let pause = polling.pause;
+            let since = polling.last.map_or(pause, |last| last.elapsed());
             let rest = pause.saturating_sub(since);
             if !rest.is_zero() {
-                return Ok(Next::Wait(wait.map_or(rest, |wait| wait.min(rest))));
+                return Ok(NextShard::Wait(wait.map_or(rest, |wait| wait.min(rest))));
             }
-            looks.last = Some(Instant::now());
+            polling.last = Some(Instant::now());
             claims.look().await?;
             self.look_elsewhere(ledger, name, claims, ended).await?;
             // Where one was let go of there are more: whoever was killed had several.
-            looks.pause = match self.stock.lock().ready.is_empty() {
+            polling.pause = match self.queued.lock().ready.is_empty() {
                 true => (pause * 2).clamp(LOOK_MIN, LOOK_MAX),
                 false => Duration::ZERO,
             };
-            assert!(looks.pause <= LOOK_MAX, "a pause of {:?}", looks.pause);
+            assert!(polling.pause <= LOOK_MAX, "a pause of {:?}", polling.pause);
         }
     }
 
-    fn next_alone(&self) -> Next {
+    fn next_alone(&self) -> NextShard {
         let now = Instant::now();
-        let mut stock = self.stock.lock();
-        if let Some(shard) = stock.ready.pop_front() {
-            return Next::Shard(shard);
+        let mut queued = self.queued.lock();
+        if let Some(shard) = queued.ready.pop_front() {
+            return NextShard::Shard(shard);
         }
-        match stock.held_back.first().copied() {
+        match queued.held_back.first().copied() {
             Some((due, shard)) if due <= now => {
-                stock.held_back.pop_first();
-                Next::Shard(shard)
+                queued.held_back.pop_first();
+                NextShard::Shard(shard)
             }
-            first => match (stock.fresh.pop(), first) {
-                (Some(shard), _) => Next::Shard(shard),
-                (None, Some((due, _))) => Next::Wait(due - now),
-                (None, None) => Next::Nothing,
+            first => match (queued.untried.pop(), first) {
+                (Some(shard), _) => NextShard::Shard(shard),
+                (None, Some((due, _))) => NextShard::Wait(due - now),
+                (None, None) => NextShard::Nothing,
             },
         }
     }
@@ -202,37 +202,37 @@ impl Supply {
     /// The shards that are handed out next: those that are leased, or, where a process is `alone`, those of the next
     /// moment.
     pub(crate) fn upcoming(&self, alone: bool) -> Vec<u64> {
-        let mut stock = self.stock.lock();
+        let mut queued = self.queued.lock();
         if alone {
-            let count = stock.pace.within(UPCOMING).min(UPCOMING_MAX);
-            while stock.ready.len() < count {
-                let Some(shard) = stock.fresh.pop() else {
+            let count = queued.times.within(UPCOMING).min(UPCOMING_MAX);
+            while queued.ready.len() < count {
+                let Some(shard) = queued.untried.pop() else {
                     break;
                 };
-                stock.ready.push_back(shard);
+                queued.ready.push_back(shard);
             }
         }
-        stock.ready.iter().copied().collect()
+        queued.ready.iter().copied().collect()
     }
 
     /// Some shards that nobody may be at, and else how long to wait for one that failed before.
     fn candidates(&self) -> (Vec<u64>, Option<Duration>) {
         let now = Instant::now();
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let mut stock = self.stock.lock();
-        let count = stock.pace.ahead(waiting);
+        let mut queued = self.queued.lock();
+        let count = queued.times.ahead(waiting);
         let mut candidates = Vec::with_capacity(count);
         while candidates.len() < count {
-            match stock.held_back.first().copied() {
+            match queued.held_back.first().copied() {
                 Some((due, shard)) if due <= now => {
-                    stock.held_back.pop_first();
+                    queued.held_back.pop_first();
                     candidates.push(shard);
                 }
                 _ => break,
             }
         }
         while candidates.len() < count {
-            let Some(shard) = stock.fresh.pop() else {
+            let Some(shard) = queued.untried.pop() else {
                 break;
             };
             candidates.push(shard);
@@ -243,7 +243,7 @@ impl Supply {
             candidates.len()
         );
         // With room for more, whatever is due is among them.
-        let next = stock.held_back.first();
+        let next = queued.held_back.first();
         assert!(
             candidates.len() == count || next.is_none_or(|(due, _)| *due > now),
             "shard {next:?} is due and was left"
@@ -266,24 +266,24 @@ impl Supply {
         let mut later = Vec::new();
         for shard in candidates {
             let state = ledger.shard_seen(&snapshot, name, shard).await?;
-            match judge(&state) {
-                Standing::Ended => ended(shard),
-                Standing::Due => open.push(shard),
-                Standing::Later(wait) => later.push((Instant::now() + wait, shard)),
+            match readiness(&state) {
+                Readiness::Ended => ended(shard),
+                Readiness::Due => open.push(shard),
+                Readiness::Later(wait) => later.push((Instant::now() + wait, shard)),
             }
         }
         let taken = claims.take(&open).await;
         assert_eq!(taken.len(), open.len(), "an answer for each shard");
-        let mut stock = self.stock.lock();
-        stock.moved = Instant::now();
-        stock.held_back.extend(later);
+        let mut queued = self.queued.lock();
+        queued.moved = Instant::now();
+        queued.held_back.extend(later);
         for (shard, taken) in open.into_iter().zip(taken) {
             if taken {
-                stock.ready.push_back(shard);
+                queued.ready.push_back(shard);
             } else {
                 // One that was computed here a second time, and did not end by that, is watched anew.
-                stock.elsewhere.retain(|watched| watched.shard != shard);
-                stock.elsewhere.push(Elsewhere {
+                queued.elsewhere.retain(|watched| watched.shard != shard);
+                queued.elsewhere.push(WatchedShard {
                     shard,
                     since: Instant::now(),
                     again: false,
@@ -293,10 +293,10 @@ impl Supply {
         debug_assert!(
             {
                 let mut seen = HashSet::new();
-                stock.elsewhere.iter().all(|at| seen.insert(at.shard))
+                queued.elsewhere.iter().all(|at| seen.insert(at.shard))
             },
             "a shard that others are at is watched twice: {:?}",
-            stock.elsewhere
+            queued.elsewhere
         );
         Ok(())
     }
@@ -310,9 +310,9 @@ impl Supply {
         ended: OnEnded<'_>,
     ) -> Result<(), JobError> {
         let (watched, again_after) = {
-            let stock = self.stock.lock();
-            let again_after = stock.pace.again_after().max(self.patience);
-            (stock.elsewhere.clone(), again_after)
+            let queued = self.queued.lock();
+            let again_after = queued.times.again_after().max(self.patience);
+            (queued.elsewhere.clone(), again_after)
         };
         let snapshot = ledger.db.snapshot();
         let (mut open, mut later, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -324,18 +324,18 @@ impl Supply {
                 continue;
             }
             let state = ledger.shard_seen(&snapshot, name, watched.shard).await?;
-            match judge(&state) {
-                Standing::Ended => ended(watched.shard),
-                Standing::Due => open.push(watched),
-                Standing::Later(wait) => later.push((Instant::now() + wait, watched.shard)),
+            match readiness(&state) {
+                Readiness::Ended => ended(watched.shard),
+                Readiness::Due => open.push(watched),
+                Readiness::Later(wait) => later.push((Instant::now() + wait, watched.shard)),
             }
         }
         // Those that were watched for longest are taken over first; more than a moment's work is not.
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let count = self.stock.lock().pace.ahead(waiting).min(open.len());
+        let count = self.queued.lock().times.ahead(waiting).min(open.len());
         let (mut ready, mut waiting) = (Vec::new(), Vec::new());
         take_over(claims, &open[..count], &mut ready, &mut waiting).await;
-        let late = |watched: &Elsewhere| watched.since.elapsed() >= again_after;
+        let late = |watched: &WatchedShard| watched.since.elapsed() >= again_after;
         let mut others = open.split_off(count);
         // Before one is computed twice, whatever nobody is at any more is asked for.
         if waiting.iter().chain(&others).any(late) {
@@ -361,12 +361,12 @@ impl Supply {
         // Who was asked for goes last, so that all are asked for in turn.
         waiting.rotate_left(asked);
         rest.extend(waiting);
-        let mut stock = self.stock.lock();
-        stock.moved = Instant::now();
-        stock.ready.extend(ready);
-        stock.held_back.extend(later);
+        let mut queued = self.queued.lock();
+        queued.moved = Instant::now();
+        queued.ready.extend(ready);
+        queued.held_back.extend(later);
         // What has ended here meanwhile is not there any more.
-        let still: HashSet<u64> = stock
+        let still: HashSet<u64> = queued
             .elsewhere
             .iter()
             .map(|watched| watched.shard)
@@ -378,13 +378,13 @@ impl Supply {
             rest.len(),
             still.len()
         );
-        stock.elsewhere = rest;
+        queued.elsewhere = rest;
         Ok(())
     }
 
     /// An attempt failed: the shard is due again after so long. Another process may take it earlier.
     pub(crate) fn hold_back(&self, shard: u64, wait: Duration) {
-        self.stock
+        self.queued
             .lock()
             .held_back
             .insert((Instant::now() + wait, shard));
@@ -392,70 +392,70 @@ impl Supply {
 
     /// What was leased and not begun: it is nobody's from now on.
     pub(crate) fn take_back(&self) -> Vec<u64> {
-        self.stock.lock().take_back()
+        self.queued.lock().take_back()
     }
 
     /// What was leased and not begun, once no worker has come for it for so long: all are at shards that take longer than
     /// was expected. Others may begin it, or whoever here comes first.
     pub(crate) fn take_back_left(&self, for_long: Duration) -> Vec<u64> {
-        let mut stock = self.stock.lock();
-        match stock.moved.elapsed() >= for_long {
-            true => stock.take_back(),
+        let mut queued = self.queued.lock();
+        match queued.moved.elapsed() >= for_long {
+            true => queued.take_back(),
             false => Vec::new(),
         }
     }
 
     /// Shards that were begun and have to be computed again, those of them that have not ended.
     pub(crate) fn again(&self, shards: &[u64]) {
-        self.stock.lock().fresh.put_back(shards);
+        self.queued.lock().untried.put_back(shards);
     }
 
     /// How long the next shard takes to compute, as far as one can tell.
     pub(crate) fn expected(&self) -> Option<Duration> {
-        self.stock.lock().pace.computed
+        self.queued.lock().times.computed
     }
 
     /// A shard took so long to compute.
     pub(crate) fn computed(&self, took: Duration) {
-        let mut stock = self.stock.lock();
-        let (before, now) = (stock.pace.computed, average(stock.pace.computed, took));
+        let mut queued = self.queued.lock();
+        let (before, now) = (queued.times.computed, average(queued.times.computed, took));
         assert!(
             now <= before.map_or(took, |before| before.max(took)),
             "{now:?} on average, of {before:?} and {took:?}"
         );
-        stock.pace.computed = Some(now);
+        queued.times.computed = Some(now);
     }
 
     /// A shard has ended, here so long after its beginning.
     pub(crate) fn ended(&self, shard: u64, took: Option<Duration>) {
-        let mut stock = self.stock.lock();
+        let mut queued = self.queued.lock();
         if let Some(took) = took {
-            stock.pace.settled = Some(average(stock.pace.settled, took));
+            queued.times.settled = Some(average(queued.times.settled, took));
         }
-        stock.elsewhere.retain(|watched| watched.shard != shard);
+        queued.elsewhere.retain(|watched| watched.shard != shard);
     }
 }
 
-impl Stock {
+impl QueuedShards {
     fn begin_ready(&mut self) -> Option<u64> {
         self.moved = Instant::now();
         self.ready.pop_front()
     }
 
     fn take_back(&mut self) -> Vec<u64> {
-        let left = self.ready.len() + self.fresh.len();
+        let left = self.ready.len() + self.untried.len();
         let unbegun: Vec<u64> = self.ready.drain(..).collect();
-        self.fresh.put_back(&unbegun);
+        self.untried.put_back(&unbegun);
         debug_assert!(
-            self.fresh.len() <= left,
+            self.untried.len() <= left,
             "{} shards are left of {left}: {unbegun:?}",
-            self.fresh.len()
+            self.untried.len()
         );
         unbegun
     }
 }
 
-impl Pace {
+impl ShardTimes {
     /// Shards of a moment's work, and one for each of so many workers that wait, at least one.
     fn ahead(&self, waiting: usize) -> usize {
         self.within(AHEAD).max(waiting).clamp(1, AHEAD_MAX)
@@ -480,9 +480,9 @@ impl Pace {
 /// Asks for the leases of shards that others were at: which are ready now, and which still have to be waited for.
 async fn take_over(
     claims: &Claims,
-    asked: &[Elsewhere],
+    asked: &[WatchedShard],
     ready: &mut Vec<u64>,
-    waiting: &mut Vec<Elsewhere>,
+    waiting: &mut Vec<WatchedShard>,
 ) {
     let numbers: Vec<u64> = asked.iter().map(|watched| watched.shard).collect();
     let taken = claims.take(&numbers).await;
@@ -496,16 +496,16 @@ async fn take_over(
 }
 
 /// A worker that waits, until this is dropped.
-struct Waits<'a>(&'a AtomicUsize);
+struct WaitingWorker<'a>(&'a AtomicUsize);
 
-impl Waits<'_> {
-    fn begin(waiting: &AtomicUsize) -> Waits<'_> {
+impl WaitingWorker<'_> {
+    fn begin(waiting: &AtomicUsize) -> WaitingWorker<'_> {
         waiting.fetch_add(1, Ordering::Relaxed);
-        Waits(waiting)
+        WaitingWorker(waiting)
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for WaitingWorker<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -517,16 +517,16 @@ fn average(before: Option<Duration>, now: Duration) -> Duration {
 }
 
 /// How a shard stands, by its record.
-enum Standing {
+enum Readiness {
     Ended,
     Due,
     Later(Duration),
 }
 
-fn judge(state: &ShardState) -> Standing {
+fn readiness(state: &ShardState) -> Readiness {
     match state.outcome() {
-        Outcome::Done | Outcome::Failed => Standing::Ended,
-        Outcome::Unspecified => due_in(state).map_or(Standing::Due, Standing::Later),
+        Outcome::Done | Outcome::Failed => Readiness::Ended,
+        Outcome::Unspecified => due_in(state).map_or(Readiness::Due, Readiness::Later),
     }
 }
 
@@ -536,25 +536,25 @@ mod tests {
 
     #[test]
     fn alone_shards_come_in_their_order_and_failed_ones_when_they_are_due() {
-        let mut open = Open::all(10);
+        let mut open = OpenShards::all(10);
         for shard in (0..9).filter(|shard| ![3, 4].contains(shard)) {
             open.remove(shard);
         }
-        let supply = Supply::new(open, false, Duration::ZERO);
-        assert_eq!(supply.next_alone(), Next::Shard(3));
-        supply.hold_back(3, Duration::from_hours(1));
-        supply.hold_back(2, Duration::ZERO);
-        assert_eq!(supply.next_alone(), Next::Shard(2));
-        assert_eq!(supply.next_alone(), Next::Shard(4));
-        assert_eq!(supply.next_alone(), Next::Shard(9));
-        assert!(matches!(supply.next_alone(), Next::Wait(_)));
-        let empty = Supply::new(Open::all(0), false, Duration::ZERO);
-        assert_eq!(empty.next_alone(), Next::Nothing);
+        let queue = ShardQueue::new(open, false, Duration::ZERO);
+        assert_eq!(queue.next_alone(), NextShard::Shard(3));
+        queue.hold_back(3, Duration::from_hours(1));
+        queue.hold_back(2, Duration::ZERO);
+        assert_eq!(queue.next_alone(), NextShard::Shard(2));
+        assert_eq!(queue.next_alone(), NextShard::Shard(4));
+        assert_eq!(queue.next_alone(), NextShard::Shard(9));
+        assert!(matches!(queue.next_alone(), NextShard::Wait(_)));
+        let empty = ShardQueue::new(OpenShards::all(0), false, Duration::ZERO);
+        assert_eq!(empty.next_alone(), NextShard::Nothing);
     }
 
     #[test]
     fn short_shards_are_leased_many_at_a_time_and_long_ones_one_by_one() {
-        let of = |computed| Pace {
+        let of = |computed| ShardTimes {
             computed,
             settled: None,
         };

@@ -8,7 +8,7 @@ use eciton_proto::v1::{JobPhase, JobState};
 use tokio::sync::oneshot;
 
 use super::claims::RENEWALS;
-use super::context::{Crew, Ending};
+use super::context::{Ending, RunContext};
 use crate::run::compute::open::lease_ms;
 use crate::run::records::cancel::cancel_late;
 use crate::run::records::error::JobError;
@@ -26,36 +26,46 @@ const FLUSH_AFTER: Duration = Duration::from_millis(10);
 
 /// Prolongs leases, and looks whether the job was cancelled or retried, or has come to its deadline, so that nobody
 /// computes for long what nobody wants.
-pub(crate) async fn watched(crew: Arc<Crew>, job: Job) {
+pub(crate) async fn watched(context: Arc<RunContext>, job: Job) {
     let pause = Duration::from_millis(lease_ms(&job)) / RENEWALS;
     let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
     loop {
-        let open = Duration::from_millis(crew.session.age.now().open_ms);
+        let open = Duration::from_millis(context.session.age.now().open_ms);
         let until_deadline = match deadline_ms {
             0 => LOOKS_APART,
             _ => Duration::from_millis(deadline_ms).saturating_sub(open) + LOOKS_APART_MIN,
         };
         tokio::time::sleep(pause.min(LOOKS_APART).min(until_deadline)).await;
-        if let Some(claims) = &crew.claims {
+        if let Some(claims) = &context.claims {
             claims.renew_if_due().await;
         }
-        let ending = match look(&crew, &job.state, deadline_ms).await {
+        let ending = match look(&context, &job.state, deadline_ms).await {
             Ok(ending) => ending,
             Err(error) => Some(Ending::Failed(error)),
         };
         if let Some(ending) = ending {
-            crew.end_for(ending);
+            context.end_for(ending);
             return;
         }
     }
 }
 
+/// Has shards at work break off that take longer than they may after the run was asked to stop.
+pub(crate) async fn cut_short(context: Arc<RunContext>, grace: Option<Duration>) {
+    let Some(grace) = grace else {
+        return;
+    };
+    context.stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+    context.overdue.cancel();
+}
+
 /// Answers what other processes ask about the job's files. Not part of [`watched`]: looking at a file may hang.
-pub(crate) async fn answered(crew: Arc<Crew>) {
-    while crew.job.ledger.db.is_shared() {
+pub(crate) async fn answered(context: Arc<RunContext>) {
+    while context.job.ledger.db.is_shared() {
         tokio::time::sleep(LOOKS_APART).await;
-        if let Err(error) = crew.answer().await {
-            crew.end_for(Ending::Failed(error));
+        if let Err(error) = context.answer().await {
+            context.end_for(Ending::Failed(error));
             return;
         }
     }
@@ -63,56 +73,56 @@ pub(crate) async fn answered(crew: Arc<Crew>) {
 
 /// Lets others have what was leased here and is not begun, while all workers are at shards that take longer than was
 /// expected: the end of a job does not wait for short shards behind a long one.
-pub(crate) async fn shared_out(crew: Arc<Crew>) {
-    let Some(claims) = &crew.claims else {
+pub(crate) async fn shared_out(context: Arc<RunContext>) {
+    let Some(claims) = &context.claims else {
         return;
     };
     loop {
         tokio::time::sleep(UNBEGUN_MAX / 2).await;
-        let left = crew.supply.take_back_left(UNBEGUN_MAX);
+        let left = context.queue.take_back_left(UNBEGUN_MAX);
         futures::future::join_all(left.into_iter().map(|shard| claims.give_back(shard))).await;
     }
 }
 
 /// Commits what was handed over, and what has waited for the commit interval where no worker comes to it, since all are
 /// at shards that take long. Until `is_over` tells, or nobody is there to tell.
-pub(crate) async fn flushed(crew: Arc<Crew>, mut is_over: oneshot::Receiver<()>) {
-    let interval = crew.commit_interval;
+pub(crate) async fn flushed(context: Arc<RunContext>, mut is_over: oneshot::Receiver<()>) {
+    let interval = context.commit_interval;
     if interval.is_zero() {
         // Nothing ever waits.
         return;
     }
     loop {
-        let oldest = crew.pool.oldest();
+        let oldest = context.pool.oldest();
         // What is computed from now on is not due before that.
         let wait = oldest.map_or(interval, |oldest| interval.saturating_sub(oldest.elapsed()));
         let age_max = tokio::select! {
             biased;
             _ = &mut is_over => return,
-            () = crew.pool.handed_over() => Duration::ZERO,
+            () = context.pool.handed_over() => Duration::ZERO,
             () = tokio::time::sleep(wait + FLUSH_AFTER) => interval,
         };
         let is_due = |oldest: Instant| oldest.elapsed() >= age_max;
-        if !crew.pool.oldest().is_some_and(is_due) {
+        if !context.pool.oldest().is_some_and(is_due) {
             continue;
         }
-        let flushing = Arc::clone(&crew);
+        let flushing = Arc::clone(&context);
         if let Err(error) = tokio::task::spawn_blocking(move || flushing.flush(age_max)).await {
-            crew.end_for(Ending::Failed(JobError::Worker(error.to_string())));
+            context.end_for(Ending::Failed(JobError::Worker(error.to_string())));
         }
     }
 }
 
 /// Whether the job is still what this run works on.
 async fn look(
-    crew: &Crew,
+    context: &RunContext,
     before: &JobState,
     deadline_ms: u64,
 ) -> Result<Option<Ending>, JobError> {
-    if let Some(claims) = &crew.claims {
+    if let Some(claims) = &context.claims {
         claims.look().await?;
     }
-    let Some(now) = crew.job.ledger.state_now(&crew.job.name).await? else {
+    let Some(now) = context.job.ledger.state_now(&context.job.name).await? else {
         return Ok(Some(Ending::Cancelled));
     };
     if (now.number, now.retries) != (before.number, before.retries) {
@@ -126,16 +136,16 @@ async fn look(
         return Ok(Some(Ending::Changed));
     }
     if now.crashes > 0 {
-        crew.session.take_care();
+        context.session.take_care();
     }
-    let computes = !crew.begun.lock().is_empty();
-    crew.session.beat(computes).await?;
-    if crew.job.ledger.db.is_shared() {
-        crew.judge().await?;
+    let computes = !context.begun.lock().is_empty();
+    context.session.beat(computes).await?;
+    if context.job.ledger.db.is_shared() {
+        context.count_deaths().await?;
     }
-    if !crew.session.age.is_late(deadline_ms) || End::of(now.phase()).is_some() {
+    if !context.session.age.is_late(deadline_ms) || End::of(now.phase()).is_some() {
         return Ok(None);
     }
-    cancel_late(&crew.job.ledger, &crew.job.name, deadline_ms).await?;
+    cancel_late(&context.job.ledger, &context.job.name, deadline_ms).await?;
     Ok(Some(Ending::Cancelled))
 }

@@ -14,15 +14,15 @@ const WORD: u64 = 64;
 
 /// Shards that have not ended, as far as is known.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub(crate) struct OpenShards {
     /// Of shard `n`, bit `n % WORD` of word `n / WORD`.
     words: Vec<u64>,
     count: u64,
 }
 
-impl Open {
+impl OpenShards {
     /// So many shards, from 0 on.
-    pub(crate) fn all(total: u64) -> Open {
+    pub(crate) fn all(total: u64) -> OpenShards {
         let word = |first: u64| match total - first {
             rest if rest < WORD => (1 << rest) - 1,
             _ => u64::MAX,
@@ -31,7 +31,7 @@ impl Open {
         let words: Vec<u64> = firsts.map(word).collect();
         let bits: u64 = words.iter().map(|word| u64::from(word.count_ones())).sum();
         assert_eq!(bits, total, "a bit a shard");
-        Open {
+        OpenShards {
             words,
             count: total,
         }
@@ -71,10 +71,10 @@ impl Open {
 
 /// Shards, each of which is handed out once.
 #[derive(Debug)]
-pub(crate) struct Fresh {
+pub(crate) struct UntriedShards {
     /// These come first, the next one last.
     back: Vec<u64>,
-    open: Open,
+    open: OpenShards,
     /// Shards in a block.
     block: u64,
     /// Blocks with open shards that were not begun, the next one last.
@@ -83,14 +83,14 @@ pub(crate) struct Fresh {
     begun: (u64, u64),
 }
 
-impl Fresh {
+impl UntriedShards {
     /// In their order.
-    pub(crate) fn in_order(open: Open) -> Fresh {
+    pub(crate) fn in_order(open: OpenShards) -> UntriedShards {
         let block = (open.count / BLOCKS_MIN).clamp(1, BLOCK_MAX);
         let blocks = (0..open.total().div_ceil(block)).rev();
         let has_open = |n: &u64| open.first_in(n * block, (n + 1) * block).is_some();
         let blocks = blocks.filter(has_open);
-        Fresh {
+        UntriedShards {
             blocks: blocks.filter_map(|n| u32::try_from(n).ok()).collect(),
             back: Vec::new(),
             block,
@@ -100,21 +100,21 @@ impl Fresh {
     }
 
     /// Block by block, the blocks in a drawn order, so that processes do not ask for the same ones.
-    pub(crate) fn in_own_order(open: Open, entropy: &dyn Entropy) -> Fresh {
-        let mut fresh = Fresh::in_order(open);
-        let count = fresh.blocks.len();
-        for last in (1..fresh.blocks.len()).rev() {
+    pub(crate) fn in_own_order(open: OpenShards, entropy: &dyn Entropy) -> UntriedShards {
+        let mut untried = UntriedShards::in_order(open);
+        let count = untried.blocks.len();
+        for last in (1..untried.blocks.len()).rev() {
             let chosen = entropy.next_u128() % (last as u128 + 1);
-            fresh
+            untried
                 .blocks
                 .swap(last, usize::try_from(chosen).unwrap_or(last));
         }
         assert_eq!(
-            fresh.blocks.len(),
+            untried.blocks.len(),
             count,
             "the same blocks in another order"
         );
-        fresh
+        untried
     }
 
     /// How many there are.
@@ -161,22 +161,22 @@ mod tests {
 
     use super::*;
 
-    fn drain(mut fresh: Fresh) -> Vec<u64> {
+    fn drain(mut untried: UntriedShards) -> Vec<u64> {
         let mut shards = Vec::new();
         loop {
-            let len = fresh.len();
-            let Some(shard) = fresh.pop() else {
+            let len = untried.len();
+            let Some(shard) = untried.pop() else {
                 assert_eq!(len, 0);
                 return shards;
             };
-            assert_eq!(fresh.len(), len - 1);
+            assert_eq!(untried.len(), len - 1);
             shards.push(shard);
         }
     }
 
     /// All but those of which it says so.
-    fn open(total: u64, has_ended: impl Fn(u64) -> bool) -> Open {
-        let mut open = Open::all(total);
+    fn open(total: u64, has_ended: impl Fn(u64) -> bool) -> OpenShards {
+        let mut open = OpenShards::all(total);
         for shard in (0..total).filter(|shard| has_ended(*shard)) {
             open.remove(shard);
             open.remove(shard);
@@ -192,8 +192,8 @@ mod tests {
             for every in [1, 2, 7, 1000] {
                 let has_ended = |shard| shard % every == every / 2;
                 let left: Vec<u64> = (0..total).filter(|shard| !has_ended(*shard)).collect();
-                assert_eq!(drain(Fresh::in_order(open(total, has_ended))), left);
-                let mut own = drain(Fresh::in_own_order(
+                assert_eq!(drain(UntriedShards::in_order(open(total, has_ended))), left);
+                let mut own = drain(UntriedShards::in_own_order(
                     open(total, has_ended),
                     &SeededEntropy::new(7),
                 ));
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn an_order_of_its_own_keeps_neighbours_together() {
-        let shards = drain(Fresh::in_own_order(
-            Open::all(100_000),
+        let shards = drain(UntriedShards::in_own_order(
+            OpenShards::all(100_000),
             &SeededEntropy::new(7),
         ));
         let neighbours = shards.windows(2).filter(|two| two[0] + 1 == two[1]).count();
@@ -216,13 +216,13 @@ mod tests {
 
     #[test]
     fn what_is_put_back_comes_next() {
-        let mut fresh = Fresh::in_order(Open::all(4));
+        let mut untried = UntriedShards::in_order(OpenShards::all(4));
         assert_eq!(
-            (fresh.pop(), fresh.pop(), fresh.pop()),
+            (untried.pop(), untried.pop(), untried.pop()),
             (Some(0), Some(1), Some(2))
         );
-        fresh.put_back(&[0, 2]);
-        assert_eq!(fresh.len(), 3);
-        assert_eq!(drain(fresh), [0, 2, 3]);
+        untried.put_back(&[0, 2]);
+        assert_eq!(untried.len(), 3);
+        assert_eq!(drain(untried), [0, 2, 3]);
     }
 }

@@ -7,10 +7,10 @@ use eciton_engine::Transaction;
 use eciton_proto::v1::Outcome;
 use parking_lot::Mutex;
 
-use super::context::{Attempted, Crew, Ending};
+use super::context::{Attempted, Ending, RunContext};
 use super::doubts::Doubted;
-use super::permits::Slot;
-use super::shard_queue::Next;
+use super::permits::Permit;
+use super::shard_queue::NextShard;
 use crate::run::compute::attempt::{Attempt, Computed};
 use crate::run::compute::error::AttemptError;
 use crate::run::records::error::JobError;
@@ -28,7 +28,7 @@ use crate::transform::Interrupt;
 const REPEATS_MAX: u32 = 4;
 /// How long a worker sleeps without looking whether its run has to end.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-impl Crew {
+impl RunContext {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(crate) fn work(&self) {
         loop {
@@ -42,7 +42,7 @@ impl Crew {
             }
             self.await_flush();
             // What was lost with the last batch is there again.
-            if self.stop.is_requested() || self.is_ending() || self.supply.left() == 0 {
+            if self.stop.is_cancelled() || self.is_ending() || self.queue.left() == 0 {
                 return;
             }
         }
@@ -51,52 +51,52 @@ impl Crew {
     fn fill(&self, working: &Working<'_>) -> Result<(), Ending> {
         // What this worker has and what others have left; at once, or as soon as some of it is old enough.
         let settle = |age_max| self.settle_all(working.leave(age_max, self.results_len_max));
-        let mut slot = None;
+        let mut permit = None;
         loop {
-            if self.stop.is_requested() || self.is_ending() {
+            if self.stop.is_cancelled() || self.is_ending() {
                 break;
             }
-            if let Some(pause) = self.health.aside() {
-                drop(slot.take());
+            if let Some(pause) = self.health.quarantine() {
+                drop(permit.take());
                 settle(Duration::ZERO)?;
                 self.give_back();
                 self.sleep(pause);
                 continue;
             }
             if let Some(pause) = self.undoubt()? {
-                drop(slot.take());
+                drop(permit.take());
                 settle(Duration::ZERO)?;
                 self.give_back();
                 self.sleep(pause);
                 continue;
             }
-            if slot.as_ref().is_some_and(Slot::is_wanted) {
+            if permit.as_ref().is_some_and(Permit::is_wanted) {
                 // What is leased is for others while other jobs go on here.
                 self.give_back();
-                slot = None;
+                permit = None;
             }
-            if let (None, Some(slots)) = (&slot, &self.slots) {
-                slot = slots.now(self.job.priority);
-                if slot.is_none() {
+            if let (None, Some(permits)) = (&permit, &self.permits) {
+                permit = permits.now(self.job.priority);
+                if permit.is_none() {
                     // What is computed does not wait for room.
                     settle(Duration::ZERO)?;
-                    let next = slots.next(self.job.priority, &self.stop);
-                    slot = self.runtime.block_on(next);
+                    let next = permits.next(self.job.priority, &self.stop);
+                    permit = self.runtime.block_on(next);
                 }
-                if slot.is_none() {
+                if permit.is_none() {
                     // Asked to stop.
                     break;
                 }
             }
             match self.next_shard()? {
                 // At work here already, or computed and not committed yet.
-                Next::Shard(shard) if self.begun.lock().contains_key(&shard) => {}
-                Next::Shard(shard) => {
+                NextShard::Shard(shard) if self.begun.lock().contains_key(&shard) => {}
+                NextShard::Shard(shard) => {
                     self.observer.observe(&Event::ShardStarted { shard });
                     let is_alone = self.alone.lock().remove(&shard);
                     self.do_shard(shard, (!is_alone).then_some(working.batch()))?;
                     // The next shard may take longer than what is computed is to wait.
-                    let expected = self.supply.expected();
+                    let expected = self.queue.expected();
                     let is_long = expected.is_some_and(|expected| expected >= self.commit_interval);
                     if is_long && self.commit_interval.is_zero() {
                         settle(Duration::ZERO)?;
@@ -106,29 +106,29 @@ impl Crew {
                         settle(self.commit_interval)?;
                     }
                 }
-                Next::Wait(pause) => {
-                    drop(slot.take());
+                NextShard::Wait(pause) => {
+                    drop(permit.take());
                     settle(Duration::ZERO)?;
                     // What was lost with it is there again.
-                    if self.supply.left() == 0 {
+                    if self.queue.left() == 0 {
                         self.sleep(pause);
                     }
                 }
-                Next::Nothing => return Ok(()),
+                NextShard::Nothing => return Ok(()),
             }
         }
         self.give_back();
         Ok(())
     }
 
-    fn next_shard(&self) -> Result<Next, JobError> {
+    fn next_shard(&self) -> Result<NextShard, JobError> {
         let ended = |shard| {
             self.ended(shard);
             self.observer.observe(&Event::ShardDropped { shard });
         };
         let claims = self.claims.as_ref();
         let next = self
-            .supply
+            .queue
             .next(&self.job.ledger, &self.job.name, claims, &ended);
         self.runtime.block_on(next)
     }
@@ -138,14 +138,14 @@ impl Crew {
         self.runtime.block_on(async {
             tokio::select! {
                 () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
-                () = self.stop.requested() => {}
+                () = self.stop.cancelled() => {}
             }
         });
     }
 
     /// Gives back what is leased and not begun.
     fn give_back(&self) {
-        let unbegun = self.supply.take_back();
+        let unbegun = self.queue.take_back();
         if let Some(claims) = &self.claims {
             let given_back = unbegun.into_iter().map(|shard| claims.give_back(shard));
             self.runtime.block_on(futures::future::join_all(given_back));
@@ -154,10 +154,10 @@ impl Crew {
 
     /// Whether an attempt is to break off: it has taken too long, or the run ends.
     fn interrupt(&self, until: Option<Instant>) -> Interrupt {
-        let (ending, stop) = (Arc::clone(&self.ending), self.stop.clone());
+        let (ending, overdue) = (Arc::clone(&self.ending), self.overdue.clone());
         Arc::new(move || {
             let late = until.is_some_and(|until| Instant::now() >= until);
-            late || stop.is_overdue() || ending.lock().is_some()
+            late || overdue.is_cancelled() || ending.lock().is_some()
         })
     }
 
@@ -179,7 +179,7 @@ impl Crew {
         loop {
             let (message, transient) = match self.attempt(shard, batch)? {
                 Attempted::Over => {
-                    self.supply.computed(begun.elapsed());
+                    self.queue.computed(begun.elapsed());
                     self.health.succeeded();
                     self.doubts.computed();
                     return Ok(());
@@ -227,7 +227,7 @@ impl Crew {
     fn give_back_begun(&self, shard: u64) {
         self.begun.lock().remove(&shard);
         self.observer.observe(&Event::ShardGivenBack { shard });
-        self.supply.hold_back(shard, SLEEP_MAX);
+        self.queue.hold_back(shard, SLEEP_MAX);
         if let Some(claims) = &self.claims {
             self.runtime.block_on(claims.give_back(shard));
         }
@@ -258,7 +258,9 @@ impl Crew {
             Ok(Computed::Results(outcome)) => *outcome,
             // Given up since the run ends: that is no failure of the shard. The first reason is the one that counts.
             Ok(Computed::Superfluous) if self.is_ending() => return Err(Ending::Changed),
-            Ok(Computed::Superfluous) if self.stop.is_overdue() => return Ok(Attempted::Overdue),
+            Ok(Computed::Superfluous) if self.overdue.is_cancelled() => {
+                return Ok(Attempted::Overdue);
+            }
             Ok(Computed::Superfluous) => {
                 let settlement = self.job.settle_given_up(number);
                 return self.take(self.runtime.block_on(settlement)?);
@@ -321,10 +323,10 @@ impl Crew {
                 match &self.claims {
                     // Others come first: what failed here may succeed there.
                     Some(claims) => {
-                        self.supply.hold_back(shard, *wait * 3 / 2);
+                        self.queue.hold_back(shard, *wait * 3 / 2);
                         self.runtime.block_on(claims.give_back(shard));
                     }
-                    None => self.supply.hold_back(shard, *wait),
+                    None => self.queue.hold_back(shard, *wait),
                 }
             }
             Failure::NotAdmitted(refusal) => {
@@ -339,7 +341,7 @@ impl Crew {
                 error,
                 "every attempt here fails; this process takes no shard for a while"
             );
-            self.observer.observe(&Event::PutAside { pause, error });
+            self.observer.observe(&Event::Quarantined { pause, error });
         }
         Ok(())
     }

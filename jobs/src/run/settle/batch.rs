@@ -11,26 +11,26 @@ use eciton_engine::Transaction;
 use eciton_engine::merge::Operand;
 
 use crate::aggregate::Aggregator;
-use crate::run::compute::attempt::Outcome;
+use crate::run::compute::attempt::ShardResults;
 use crate::run::compute::error::AttemptError;
 
 /// Shards of one commit: their records are read and written one by one.
 pub(crate) const BATCH_SHARDS_MAX: usize = 1024;
 
 /// What a commit merges.
-type Operands = Vec<(Key, Operand)>;
+type CommitOperands = Vec<(Key, Operand)>;
 
 /// Results that can be committed.
 pub(super) enum Commitable {
     /// In memory.
-    Operands(Operands),
+    Operands(CommitOperands),
     /// In a transaction, since they do not fit into memory.
     Overflow(Box<Transaction>),
 }
 
 /// A computed shard, without its results.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ready {
+pub(crate) struct ComputedShard {
     pub(crate) number: u64,
     pub(crate) rows_read: u64,
     pub(crate) rows_skipped: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Ready {
 /// Computed shards and their results, which no one has seen yet.
 #[derive(Default)]
 pub(crate) struct Batch {
-    shards: Vec<Ready>,
+    shards: Vec<ComputedShard>,
     /// Results that are no operands yet.
     groups: Option<Box<Aggregator>>,
     /// An empty aggregator whose memory the next shard may have.
@@ -61,7 +61,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// A shard that stands for itself.
-    pub(crate) fn alone(shard: u64, outcome: Outcome) -> Batch {
+    pub(crate) fn alone(shard: u64, outcome: ShardResults) -> Batch {
         let mut alone = Batch::default();
         alone.add(shard, outcome);
         assert_eq!(alone.shards(), 1, "shard {shard} was computed alone");
@@ -69,9 +69,9 @@ impl Batch {
     }
 
     /// Takes a shard; one whose results are not all in memory only if there is no other.
-    pub(crate) fn add(&mut self, shard: u64, outcome: Outcome) {
+    pub(crate) fn add(&mut self, shard: u64, outcome: ShardResults) {
         self.begun.get_or_insert_with(Instant::now);
-        let Outcome {
+        let ShardResults {
             mut results,
             groups,
             rows_read,
@@ -101,7 +101,7 @@ impl Batch {
             };
             records_merged += new as u64;
         }
-        self.shards.push(Ready {
+        self.shards.push(ComputedShard {
             number: shard,
             rows_read,
             rows_skipped,
@@ -194,7 +194,7 @@ impl Batch {
     }
 
     /// The shards, and their results, of a key one operand or more. The batch is empty afterwards.
-    pub(super) fn take(&mut self) -> (Vec<Ready>, Result<Commitable, AttemptError>) {
+    pub(super) fn take(&mut self) -> (Vec<ComputedShard>, Result<Commitable, AttemptError>) {
         let Batch {
             shards,
             groups,
@@ -222,7 +222,7 @@ impl Batch {
     /// A shard with so many bytes of results.
     #[cfg(test)]
     pub(crate) fn of(shard: u64, len: usize) -> Batch {
-        let ready = Ready {
+        let ready = ComputedShard {
             number: shard,
             rows_read: 0,
             rows_skipped: 0,

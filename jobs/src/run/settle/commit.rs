@@ -8,7 +8,7 @@ use eciton_engine::merge::Operand;
 use eciton_engine::{Action, Error as EngineError, Key, Transaction};
 use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
 
-use super::batch::{Commitable, Ready};
+use super::batch::{Commitable, ComputedShard};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
 use crate::run::compute::results::merge_all;
@@ -25,12 +25,12 @@ pub(crate) enum Admission {
     /// They may: a transaction that has read that, and so commits only if it stays so.
     Open(Box<Transaction>),
     /// They may not, or not together.
-    Refused(Refusal),
+    Refused(AdmissionRefusal),
 }
 
 /// Why shards may not be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum AdmissionRefusal {
     /// One of them has ended, here or in another process, or is there twice: each has to stand for itself.
     Ended,
     /// The job was cancelled.
@@ -48,7 +48,7 @@ pub(super) enum Committed {
         conflicts: u32,
     },
     /// The shards may not be worked on.
-    NotAdmitted(Refusal),
+    NotAdmitted(AdmissionRefusal),
     /// The commit lost, and the results are gone with it.
     Lost,
 }
@@ -61,30 +61,30 @@ impl OpenJob {
     ) -> Result<Admission, JobError> {
         let mut tx = self.ledger.db.begin();
         let Some(job) = self.ledger.job_state(&mut tx, &self.name).await? else {
-            return Ok(Admission::Refused(Refusal::Cancelled));
+            return Ok(Admission::Refused(AdmissionRefusal::Cancelled));
         };
         if job.phase() == JobPhase::Cancelled {
-            return Ok(Admission::Refused(Refusal::Cancelled));
+            return Ok(Admission::Refused(AdmissionRefusal::Cancelled));
         }
         // Another one of its name, or the same one with another plan.
         if job.number != self.job_number || job.retries != self.retries {
-            return Ok(Admission::Refused(Refusal::Changed));
+            return Ok(Admission::Refused(AdmissionRefusal::Changed));
         }
         // The store of these results, not another one of its name. Nothing is committed into one that was dropped.
         let found = tx.store(self.store.name()).await?;
         if found.is_none_or(|store| store.id() != self.store.id()) {
             target::fail(&self.ledger, &self.name, self.job_number).await?;
-            return Ok(Admission::Refused(Refusal::Changed));
+            return Ok(Admission::Refused(AdmissionRefusal::Changed));
         }
         let mut seen = HashSet::new();
         for shard in shards {
             // Twice in one transaction it would count twice: its mark is looked for before either is written.
             if !seen.insert(shard) {
-                return Ok(Admission::Refused(Refusal::Ended));
+                return Ok(Admission::Refused(AdmissionRefusal::Ended));
             }
             let state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
             if state.outcome() != ShardOutcome::Unspecified {
-                return Ok(Admission::Refused(Refusal::Ended));
+                return Ok(Admission::Refused(AdmissionRefusal::Ended));
             }
         }
         Ok(Admission::Open(Box::new(tx)))
@@ -93,7 +93,7 @@ impl OpenJob {
     /// Commits the results of shards together with their marks: all of them or none.
     pub(super) async fn commit(
         &self,
-        shards: &[Ready],
+        shards: &[ComputedShard],
         results: Commitable,
     ) -> Result<Committed, AttemptError> {
         match results {
@@ -105,7 +105,7 @@ impl OpenJob {
     /// Commits results that are in memory, again and again while that loses against others.
     async fn commit_operands(
         &self,
-        shards: &[Ready],
+        shards: &[ComputedShard],
         operands: &[(Key, Operand)],
     ) -> Result<Committed, AttemptError> {
         assert!(
@@ -138,7 +138,7 @@ impl OpenJob {
     async fn commit_overflow(
         &self,
         tx: Transaction,
-        shards: &[Ready],
+        shards: &[ComputedShard],
     ) -> Result<Committed, AttemptError> {
         assert_eq!(shards.len(), 1, "a transaction has the results of a shard");
         let won = self.try_commit(tx, shards, 0).await?;
@@ -152,7 +152,7 @@ impl OpenJob {
     async fn try_commit(
         &self,
         mut tx: Transaction,
-        shards: &[Ready],
+        shards: &[ComputedShard],
         conflicts: u32,
     ) -> Result<bool, AttemptError> {
         self.mark(&mut tx, shards, conflicts)
@@ -169,7 +169,7 @@ impl OpenJob {
     async fn mark(
         &self,
         tx: &mut Transaction,
-        shards: &[Ready],
+        shards: &[ComputedShard],
         conflicts: u32,
     ) -> Result<(), JobError> {
         let mut tally = Tally {

@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 2;
 const RELIEF_INTERVAL: usize = 4096;
 
 /// Why there is no answer.
-enum Failed {
+enum NoAnswer {
     /// The query or its operands: the job fails with this reason.
     Lasting(String),
     /// The database: another try may succeed.
@@ -48,8 +48,8 @@ pub(crate) async fn conclude(
     }
     match write(ledger, name, &job, tx).await {
         Ok(()) => Ok(None),
-        Err(Failed::Lasting(reason)) => Ok(Some(reason)),
-        Err(Failed::Now(error)) => Err(error),
+        Err(NoAnswer::Lasting(reason)) => Ok(Some(reason)),
+        Err(NoAnswer::Now(error)) => Err(error),
     }
 }
 
@@ -61,12 +61,17 @@ pub(crate) async fn forget(ledger: &Ledger, name: &str, number: u64) {
     }
 }
 
-async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> Result<(), Failed> {
-    let source = ledger.source(name, job).await.map_err(Failed::Now)?;
+async fn write(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    tx: &mut Transaction,
+) -> Result<(), NoAnswer> {
+    let source = ledger.source(name, job).await.map_err(NoAnswer::Now)?;
     let planned = planning::plan(&job.spec, source)
         .await
-        .map_err(Failed::Now)?
-        .map_err(|misfit| Failed::Now(damaged(name, &misfit.key, &misfit.message)))?;
+        .map_err(NoAnswer::Now)?
+        .map_err(|misfit| NoAnswer::Now(damaged(name, &misfit.key, &misfit.message)))?;
     let pipeline::Sink::Answer(answer) = &planned.sink else {
         return Ok(());
     };
@@ -98,7 +103,7 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
                 false
             }
         })?;
-        refused.map_or(Ok(rows), |refused| Err(Failed::Lasting(refused)))
+        refused.map_or(Ok(rows), |refused| Err(NoAnswer::Lasting(refused)))
     });
     let mut written = 0_u64;
     while let Some(records) = records.recv().await {
@@ -111,59 +116,59 @@ async fn write(ledger: &Ledger, name: &str, job: &Job, tx: &mut Transaction) -> 
         }
     }
     let ended = work.await;
-    let broken = |error| Failed::Lasting(format!("computing the result broke off: {error}"));
+    let broken = |error| NoAnswer::Lasting(format!("computing the result broke off: {error}"));
     let rows = ended.map_err(broken)??;
     assert_eq!(written, rows, "records of `{name}` and rows of its answer");
     Ok(())
 }
 
-fn missing(name: &str, store: &str) -> Failed {
-    Failed::Now(damaged(name, &format!("its store `{store}`"), "it is gone"))
+fn missing(name: &str, store: &str) -> NoAnswer {
+    NoAnswer::Now(damaged(name, &format!("its store `{store}`"), "it is gone"))
 }
 
 /// The answer is whole only in a store that has nothing else.
-async fn is_empty(store: &Store, tx: &mut Transaction) -> Result<(), Failed> {
+async fn is_empty(store: &Store, tx: &mut Transaction) -> Result<(), NoAnswer> {
     let first = ScanRange {
         limit: Some(1),
         ..ScanRange::all()
     };
     match tx.scan(store, &first).await?.is_empty() {
         true => Ok(()),
-        false => Err(Failed::Lasting(format!(
+        false => Err(NoAnswer::Lasting(format!(
             "store `{}` has records that are not this job's: drop it, or name another one in [result]",
             store.name()
         ))),
     }
 }
 
-impl From<eciton_engine::Error> for Failed {
-    fn from(error: eciton_engine::Error) -> Failed {
-        Failed::Now(error.into())
+impl From<eciton_engine::base::Error> for NoAnswer {
+    fn from(error: eciton_engine::base::Error) -> NoAnswer {
+        NoAnswer::Now(error.into())
     }
 }
 
-impl From<crate::transform::TransformError> for Failed {
-    fn from(error: crate::transform::TransformError) -> Failed {
+impl From<crate::transform::TransformError> for NoAnswer {
+    fn from(error: crate::transform::TransformError) -> NoAnswer {
         RunError::Transform(error).into()
     }
 }
 
-impl From<RunError<MergedError>> for Failed {
-    fn from(error: RunError<MergedError>) -> Failed {
+impl From<RunError<MergedError>> for NoAnswer {
+    fn from(error: RunError<MergedError>) -> NoAnswer {
         use eciton_engine::Error;
         match error {
             // A sum beyond 64 bits is what the query asks for.
             RunError::Source(MergedError::Engine(error @ Error::Overflow { .. })) => {
-                Failed::Lasting(error.to_string())
+                NoAnswer::Lasting(error.to_string())
             }
-            RunError::Source(MergedError::Engine(error)) => Failed::Now(error.into()),
+            RunError::Source(MergedError::Engine(error)) => NoAnswer::Now(error.into()),
             RunError::Source(error @ (MergedError::Beyond { .. } | MergedError::Arrow(_))) => {
-                Failed::Lasting(error.to_string())
+                NoAnswer::Lasting(error.to_string())
             }
             RunError::Interrupted => {
-                Failed::Lasting("computing the result was broken off".to_owned())
+                NoAnswer::Lasting("computing the result was broken off".to_owned())
             }
-            RunError::Transform(error) => Failed::Lasting(
+            RunError::Transform(error) => NoAnswer::Lasting(
                 error
                     .to_string()
                     .replace("the rows of this shard", "the merged rows"),

@@ -7,7 +7,7 @@ use eciton_proto::limits::ERROR_LEN_MAX;
 use eciton_proto::v1::{Outcome, ShardState};
 
 use super::backoff::backoff;
-use super::commit::{Admission, COMMIT_TRIES_MAX, Refusal};
+use super::commit::{Admission, AdmissionRefusal, COMMIT_TRIES_MAX};
 use super::observer::{Event, Observer};
 use crate::run::compute::open::OpenJob;
 use crate::run::records::clock::now_ms;
@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     /// It failed for good, after this many attempts.
     Final(u32),
     /// The shard may not be worked on.
-    NotAdmitted(Refusal),
+    NotAdmitted(AdmissionRefusal),
 }
 
 impl Failure {
@@ -56,7 +56,7 @@ pub(crate) fn bounded(error: &str) -> &str {
 }
 
 /// Failed attempts that were counted in the record of a shard.
-pub(super) struct Counted {
+pub(super) struct CountedFailure {
     /// Attempts since the last retry.
     pub(super) this_round: u32,
     /// No further attempt is made.
@@ -71,7 +71,7 @@ pub(super) fn count_failed(
     state: &mut ShardState,
     more: u32,
     is_final: impl FnOnce(u32) -> bool,
-) -> Counted {
+) -> CountedFailure {
     debug_assert!(
         state.outcome() == Outcome::Unspecified,
         "it has ended: {state:?}"
@@ -84,7 +84,7 @@ pub(super) fn count_failed(
         state.set_outcome(Outcome::Failed);
     }
     state.finished_ms = now_ms();
-    Counted {
+    CountedFailure {
         this_round,
         is_final,
         tally: Tally {
@@ -117,7 +117,7 @@ impl OpenJob {
             };
             let mut state = self.ledger.shard_state(&mut tx, &self.name, shard).await?;
             if attempts.is_some_and(|attempts| attempts != state.attempts) {
-                return Ok(Failure::NotAdmitted(Refusal::Ended));
+                return Ok(Failure::NotAdmitted(AdmissionRefusal::Ended));
             }
             let is_final = |this_round| !transient || this_round >= self.max_attempts;
             let counted = count_failed(&mut state, 1, is_final);

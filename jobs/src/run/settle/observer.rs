@@ -61,7 +61,7 @@ pub enum Event<'a> {
         retry_in_ms: u64,
     },
     /// Too many attempts have failed here in a row: this process takes no shard for a while.
-    PutAside {
+    Quarantined {
         /// How long.
         pause: std::time::Duration,
         /// Why the last attempt failed.

@@ -27,14 +27,14 @@ const ALONE_LEN_MIN: usize = 256 << 10;
 /// Where workers leave their batches.
 #[derive(Default)]
 pub(crate) struct Pool {
-    left: Mutex<Left>,
+    left: Mutex<LeftBatches>,
     changed: Condvar,
     /// Something was handed over.
     handed_over: Notify,
 }
 
 #[derive(Default)]
-struct Left {
+struct LeftBatches {
     /// Workers that still compute: what each has computed since it last left something. Locked after this, and by
     /// its worker without it.
     working: Vec<Arc<Mutex<Batch>>>,
@@ -179,7 +179,7 @@ impl Working<'_> {
         drop(left);
         drop(self);
         let mut left = pool.left.lock();
-        let waits = |left: &mut Left| left.rounds == round && !left.working.is_empty();
+        let waits = |left: &mut LeftBatches| left.rounds == round && !left.working.is_empty();
         pool.changed.wait_while_for(&mut left, waits, patience);
         assert!(left.rounds >= round, "round {} after {round}", left.rounds);
         if left.rounds != round {
@@ -190,7 +190,7 @@ impl Working<'_> {
     }
 }
 
-impl Left {
+impl LeftBatches {
     fn is_due(&self, age_max: Duration) -> bool {
         self.begun.is_some_and(|begun| begun.elapsed() >= age_max)
     }

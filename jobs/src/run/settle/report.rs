@@ -13,7 +13,7 @@ pub enum End {
     Failed,
     /// The job was cancelled.
     Cancelled,
-    /// It was [asked to stop](crate::run::Stop). What is not done yet goes on with the next run.
+    /// It was [asked to stop](crate::run::CancellationToken). What is not done yet goes on with the next run.
     Stopped,
 }
 

@@ -134,21 +134,21 @@ pub(crate) struct OwnSession {
     is_unsure: AtomicBool,
     /// How long the job has been open.
     pub(crate) age: Age,
-    record: AsyncMutex<Record>,
+    record: AsyncMutex<SessionRecord>,
     /// Shards that the record names.
     listed: Mutex<HashSet<u64>>,
     /// Sessions of processes elsewhere, as they were when they changed last, and when that was seen.
-    others: Mutex<HashMap<u64, Other>>,
+    others: Mutex<HashMap<u64, OtherSession>>,
 }
 
 /// What is written of it.
-struct Record {
+struct SessionRecord {
     session: Session,
     is_there: bool,
     beaten: Instant,
 }
 
-struct Other {
+struct OtherSession {
     session: Session,
     since: Instant,
     /// It has been seen to change, so that it lives.
@@ -156,8 +156,8 @@ struct Other {
 }
 
 /// How a session stands.
-enum Standing {
-    Lives,
+enum Liveness {
+    Alive,
     Dead,
     /// It cannot be told yet.
     Unknown,
@@ -196,7 +196,7 @@ impl OwnSession {
             is_careful: AtomicBool::new(state.crashes > 0),
             is_unsure: AtomicBool::new(false),
             age,
-            record: AsyncMutex::new(Record {
+            record: AsyncMutex::new(SessionRecord {
                 session: Session {
                     number: state.number,
                     place: machine::place(),
@@ -293,7 +293,7 @@ impl OwnSession {
         Ok(())
     }
 
-    async fn write(&self, record: &mut Record, with_age: bool) -> Result<(), JobError> {
+    async fn write(&self, record: &mut SessionRecord, with_age: bool) -> Result<(), JobError> {
         record.session.beat += 1;
         record.beaten = Instant::now();
         let session = &record.session;
@@ -346,7 +346,7 @@ impl OwnSession {
 
     /// Looks at the sessions of others: counts those that died, and takes care where it cannot be told. Gives the shards
     /// that this counted as an attempt of.
-    pub(crate) async fn judge(&self) -> Result<Vec<Killed>, JobError> {
+    pub(crate) async fn count_deaths(&self) -> Result<Vec<Killed>, JobError> {
         let mut sessions = self.ledger.sessions(&self.name).await?;
         // In the order in which one process after the other dies: first over several shards, then over one alone.
         sessions.sort_by_key(|(_, session)| session.alone);
@@ -354,10 +354,10 @@ impl OwnSession {
         self.others.lock().retain(|id, _| there.contains(id));
         let (mut killed, mut is_unsure) = (Vec::new(), false);
         for (id, session) in sessions {
-            match self.standing(id, &session) {
-                Standing::Lives => {}
-                Standing::Unknown => is_unsure = true,
-                Standing::Dead => {
+            match self.liveness(id, &session) {
+                Liveness::Alive => {}
+                Liveness::Unknown => is_unsure = true,
+                Liveness::Dead => {
                     let counts = !ENDED.lock().contains(&id);
                     killed.extend(self.count(id, &session, counts).await?);
                     ENDED.lock().remove(&id);
@@ -371,37 +371,37 @@ impl OwnSession {
         Ok(killed)
     }
 
-    fn standing(&self, id: u64, session: &Session) -> Standing {
+    fn liveness(&self, id: u64, session: &Session) -> Liveness {
         if OWN.lock().contains(&id) {
-            return Standing::Lives;
+            return Liveness::Alive;
         }
         if !self.is_shared {
-            return Standing::Dead;
+            return Liveness::Dead;
         }
         if session.place != 0 && session.place == machine::place() {
             return match machine::began(session.pid) {
-                Some(began) if began == session.pid_start => Standing::Lives,
-                _ => Standing::Dead,
+                Some(began) if began == session.pid_start => Liveness::Alive,
+                _ => Liveness::Dead,
             };
         }
         let now = Instant::now();
         let mut others = self.others.lock();
-        let other = others.entry(id).or_insert_with(|| Other {
+        let other = others.entry(id).or_insert_with(|| OtherSession {
             session: session.clone(),
             since: now,
             has_changed: false,
         });
         if other.session != *session {
-            *other = Other {
+            *other = OtherSession {
                 session: session.clone(),
                 since: now,
                 has_changed: true,
             };
         }
         match now.duration_since(other.since) {
-            silent if silent >= self.lease + self.lease / BEATS => Standing::Dead,
-            _ if other.has_changed => Standing::Lives,
-            _ => Standing::Unknown,
+            silent if silent >= self.lease + self.lease / BEATS => Liveness::Dead,
+            _ if other.has_changed => Liveness::Alive,
+            _ => Liveness::Unknown,
         }
     }
 

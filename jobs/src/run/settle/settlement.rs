@@ -11,8 +11,8 @@
 //!
 //! Callers only keep their own books by what they are told: a thread its leases and its queue, a desk its tokens.
 
-use super::batch::{Batch, Ready};
-use super::commit::{Admission, Committed, Refusal};
+use super::batch::{Batch, ComputedShard};
+use super::commit::{Admission, AdmissionRefusal, Committed};
 use super::observer::{Event, Observer};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
@@ -24,7 +24,7 @@ pub(crate) enum Settlement {
     /// They are done, durably.
     Done {
         /// The shards.
-        shards: Vec<Ready>,
+        shards: Vec<ComputedShard>,
         /// Commits that lost before.
         conflicts: u32,
     },
@@ -50,16 +50,16 @@ pub(crate) enum Settlement {
 
 impl Settlement {
     /// What follows for shards that may not be worked on.
-    pub(crate) fn of_refused(shards: &[u64], refusal: Refusal) -> Settlement {
+    pub(crate) fn of_refused(shards: &[u64], refusal: AdmissionRefusal) -> Settlement {
         match (refusal, shards) {
-            (Refusal::Ended, [shard]) => Settlement::Dropped { shard: *shard },
-            (Refusal::Ended, _) => Settlement::Again,
-            (Refusal::Cancelled, _) => Settlement::Cancelled,
-            (Refusal::Changed, _) => Settlement::Changed,
+            (AdmissionRefusal::Ended, [shard]) => Settlement::Dropped { shard: *shard },
+            (AdmissionRefusal::Ended, _) => Settlement::Again,
+            (AdmissionRefusal::Cancelled, _) => Settlement::Cancelled,
+            (AdmissionRefusal::Changed, _) => Settlement::Changed,
         }
     }
 
-    fn of_error(shards: &[Ready], error: AttemptError) -> Result<Settlement, JobError> {
+    fn of_error(shards: &[ComputedShard], error: AttemptError) -> Result<Settlement, JobError> {
         let (message, transient) = match error {
             AttemptError::Fatal(error) => return Err(error),
             AttemptError::Shard { message, transient } => (message, transient),

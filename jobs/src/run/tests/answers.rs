@@ -44,14 +44,14 @@ const SMALL: How = How {
 
 /// A folder with the same rows plain and compressed.
 struct Table {
-    place: Place,
+    place: JobFolder,
     schema: &'static str,
 }
 
 impl Table {
     /// Of files, each CSV with a header.
     fn new(files: &[String], schema: &'static str) -> Table {
-        let place = Place::new();
+        let place = JobFolder::new();
         for (number, text) in files.iter().enumerate() {
             place.write(&format!("{number}.csv"), text);
             let file =

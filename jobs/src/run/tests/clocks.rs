@@ -8,7 +8,7 @@ use eciton_proto::v1::{JobAge, JobState};
 use super::support::*;
 use crate::run::records::clock::now_ms;
 use crate::run::records::ledger::Ledger;
-use crate::run::{End, ServeOptions, Stop, cancel, retry, run, serve, status, submit};
+use crate::run::{CancellationToken, End, ServeOptions, cancel, retry, run, serve, status, submit};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -43,7 +43,7 @@ async fn as_written_elsewhere(db: &Db, change: impl Fn(&mut JobState)) {
 async fn a_job_that_another_clock_submitted_days_ago_or_ahead_is_within_its_deadline() {
     for days in [-30, -1, 1, 30] {
         let db = memory_db().await;
-        submit(&db, &Place::new().job(JOB)).await.unwrap();
+        submit(&db, &JobFolder::new().job(JOB)).await.unwrap();
         let submitted_ms = now_ms() + days * DAY_MS;
         as_written_elsewhere(&db, |state| state.submitted_ms = submitted_ms).await;
         let report = run(&db, "range", options(1)).await.unwrap();
@@ -62,7 +62,7 @@ async fn a_job_that_another_clock_submitted_days_ago_or_ahead_is_within_its_dead
 async fn a_job_that_another_clock_began_took_as_long_as_was_measured() {
     for days in [-30, 30] {
         let db = memory_db().await;
-        submit(&db, &Place::new().job(JOB)).await.unwrap();
+        submit(&db, &JobFolder::new().job(JOB)).await.unwrap();
         let stopped = run(&db, "range", stop_after(5, 1)).await.unwrap();
         assert_eq!(stopped.end, End::Stopped);
         as_written_elsewhere(&db, |state| {
@@ -84,7 +84,10 @@ async fn what_others_have_recorded_counts_against_a_deadline() {
     let text = JOB
         .replace("shard_len = 1", "shard_len = 1_000_000_000")
         .replace("to = 20", "to = 40_000_000_000");
-    let name = submit(&db, &Place::new().job(&text)).await.unwrap().name;
+    let name = submit(&db, &JobFolder::new().job(&text))
+        .await
+        .unwrap()
+        .name;
     let ledger = Ledger::find(&db).await.unwrap().unwrap();
     let state = ledger.state_now(&name).await.unwrap().unwrap();
     let mut tx = db.begin();
@@ -113,7 +116,7 @@ async fn what_others_have_recorded_counts_against_a_deadline() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_waits_comes_to_its_deadline() {
     let db = memory_db().await;
-    let place = Place::new();
+    let place = JobFolder::new();
     let long = JOB
         .replace("to = 20", "to = 40_000_000_000")
         .replace("shard_len = 1", "shard_len = 1_000_000_000")
@@ -126,7 +129,7 @@ async fn a_job_that_waits_comes_to_its_deadline() {
     }
     let waits = long.replace("\"1h\"", "\"300ms\"");
     submit(&db, &place.job(&waits)).await.unwrap();
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let options = ServeOptions::new(1, stop.clone());
     let serving = tokio::spawn({
         let db = db.clone();
@@ -140,6 +143,6 @@ async fn a_job_that_waits_comes_to_its_deadline() {
     for n in 0..crate::run::JOBS_AT_ONCE_MAX {
         cancel(&db, &format!("urgent{n}")).await.unwrap();
     }
-    stop.request();
+    stop.cancel();
     serving.await.unwrap().unwrap();
 }

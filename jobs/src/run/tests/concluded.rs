@@ -13,14 +13,14 @@ use super::shared::process;
 use super::support::*;
 use crate::run::pull::{PullDesk, PullError};
 use crate::run::records::ledger::Ledger;
-use crate::run::{End, JobError, Leases, Silent, Stop, run, status, submit};
+use crate::run::{CancellationToken, End, JobError, Leases, Silent, run, status, submit};
 use crate::source::Reach;
 use crate::spec::{JobFile, fingerprint};
 
 const NAME: &str = "answer";
 
 /// A job that asks for the groups of [`SUM_JOB`].
-fn job(place: &Place, sql: &str) -> JobFile {
+fn job(place: &JobFolder, sql: &str) -> JobFile {
     place.job(&format!(
         "name = \"{NAME}\"\n[source]\nformat = \"csv\"\npaths = [\"*.csv\"]\nshard_size = \"1KiB\"\n\
          [transform]\nsql = '''{sql}'''\n"
@@ -43,7 +43,7 @@ async fn found(db: &Db) -> BTreeMap<String, String> {
 
 #[tokio::test]
 async fn an_answer_is_there_when_the_job_is_done_and_not_before() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(2000);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -63,7 +63,7 @@ async fn an_answer_is_there_when_the_job_is_done_and_not_before() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn processes_share_a_job_and_one_writes_its_answer() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(2000);
     place.write("flights.csv", text);
     let bus: Arc<dyn eciton_engine::coord::Bus> =
@@ -97,7 +97,7 @@ async fn fails(db: &Db, job: &JobFile, words: &str) {
 
 #[tokio::test]
 async fn a_rest_that_fails_fails_the_job() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let sql = "SELECT carrier, 1 / (count(*) - count(*)) AS x FROM source GROUP BY carrier";
     fails(&memory_db().await, &job(&place, sql), "ivide by zero").await;
@@ -107,7 +107,7 @@ async fn a_rest_that_fails_fails_the_job() {
 
 #[tokio::test]
 async fn records_that_come_while_a_job_runs_are_not_mixed_with_its_answer() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     submit(&db, &job(&place, GROUPS)).await.unwrap();
@@ -129,7 +129,7 @@ async fn records_that_come_while_a_job_runs_are_not_mixed_with_its_answer() {
 
 #[tokio::test]
 async fn operands_of_another_version_are_not_added_to() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     let submitted = submit(&db, &job(&place, GROUPS)).await.unwrap();
@@ -146,7 +146,7 @@ async fn operands_of_another_version_are_not_added_to() {
 
 #[tokio::test]
 async fn a_job_that_was_recorded_before_there_was_a_scope_goes_on() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     let per_shard = SUM_JOB
@@ -179,12 +179,18 @@ async fn a_job_that_was_recorded_before_there_was_a_scope_goes_on() {
 
 #[tokio::test]
 async fn programs_are_given_no_shards_of_an_answer() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     submit(&db, &job(&place, GROUPS)).await.unwrap();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, Reach::anywhere(), Stop::new());
+    let desk = PullDesk::new(
+        &db,
+        Leases::new(),
+        observer,
+        Reach::anywhere(),
+        CancellationToken::new(),
+    );
     let request = PullRequest {
         tasks_max: 4,
         ..PullRequest::default()

@@ -58,7 +58,7 @@ async fn attempt(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_anywhere_leave_the_results_of_an_undisturbed_run() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(4000);
     place.write("flights.csv", text);
     let mut crashes = 0;
@@ -71,7 +71,7 @@ async fn crashes_anywhere_leave_the_results_of_an_undisturbed_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_do_not_change_which_upsert_stays() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let mut text = "id,row\n".to_owned();
     for row in 0..1200 {
         writeln!(text, "{},{row}", row * 17 % 50).unwrap();

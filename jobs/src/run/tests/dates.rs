@@ -6,7 +6,7 @@ use eciton_engine::{Datum, Db, Key};
 use eciton_proto::prost::Message;
 use eciton_proto::v1::Plan;
 
-use super::support::{Place, memory_db, options, records};
+use super::support::{JobFolder, memory_db, options, records};
 use crate::run::{End, run, submit};
 
 const ROWS: &str = "k,day,at,v\na,2024-02-29,2024-02-29T10:00:00,1\nb,1969-12-31,2024-03-01T00:00:00,2\n\
@@ -60,7 +60,7 @@ const JOBS_OF_BEFORE: [(&str, &str); 3] = [
 ];
 
 async fn results(jobs: &[(&str, &str)], is_of_before: bool) -> String {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("d.csv", ROWS);
     let db = memory_db().await;
     let mut all = String::new();
@@ -133,7 +133,7 @@ async fn jobs_from_before_there_were_dates_go_on_with_moments() {
 
 #[tokio::test]
 async fn a_job_without_dates_is_for_versions_that_know_none() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("d.csv", ROWS);
     let db = memory_db().await;
     let rest =

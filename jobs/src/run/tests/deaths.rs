@@ -31,7 +31,7 @@ rows = "count()"
 {more}
 "#
     );
-    submit(db, &Place::new().job(&text)).await.unwrap().name
+    submit(db, &JobFolder::new().job(&text)).await.unwrap().name
 }
 
 async fn ledger(db: &Db) -> Ledger {
@@ -166,7 +166,7 @@ impl Observer for RetriesOnce {
 /// It called the job damaged, and left it to others for a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_run_that_finds_all_ended_while_they_are_retried_begins_anew() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, _) = flights(100);
     place.write("a.csv", text + "AA,late\n");
     let db = memory_db().await;

@@ -41,14 +41,14 @@ fn expected() -> BTreeMap<String, String> {
 
 /// The last shard of each worker waits until it is let go; counts those that wait, and results that are lost.
 #[derive(Default)]
-struct Gate {
+struct CommitGate {
     is_open: AtomicBool,
     waiting: AtomicU64,
     lost: AtomicU64,
     done: AtomicU64,
 }
 
-impl Observer for Gate {
+impl Observer for CommitGate {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::RowsRead { shard, .. } if *shard >= SHARDS - WORKERS => {
@@ -69,9 +69,9 @@ impl Observer for Gate {
 }
 
 /// Opens it also when the test fails: the workers would wait for ever.
-struct Opens(Arc<Gate>);
+struct OpensWhen(Arc<CommitGate>);
 
-impl Drop for Opens {
+impl Drop for OpensWhen {
     fn drop(&mut self) {
         self.0.is_open.store(true, Ordering::SeqCst);
     }
@@ -81,9 +81,9 @@ impl Drop for Opens {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_are_committed_while_every_worker_is_at_a_long_shard() {
     let db = memory_db().await;
-    submit(&db, &Place::new().job(&job())).await.unwrap();
-    let gate = Arc::new(Gate::default());
-    let opens = Opens(Arc::clone(&gate));
+    submit(&db, &JobFolder::new().job(&job())).await.unwrap();
+    let gate = Arc::new(CommitGate::default());
+    let opens = OpensWhen(Arc::clone(&gate));
     let options = RunOptions {
         commit_interval: Duration::from_millis(300),
         observer: gate.clone(),
@@ -114,9 +114,9 @@ async fn results_are_committed_while_every_worker_is_at_a_long_shard() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_lost_beside_the_workers_is_computed_again() {
     let db = memory_db().await;
-    submit(&db, &Place::new().job(&job())).await.unwrap();
-    let gate = Arc::new(Gate::default());
-    let opens = Opens(Arc::clone(&gate));
+    submit(&db, &JobFolder::new().job(&job())).await.unwrap();
+    let gate = Arc::new(CommitGate::default());
+    let opens = OpensWhen(Arc::clone(&gate));
     let options = RunOptions {
         commit_interval: Duration::from_secs(2),
         observer: gate.clone(),
@@ -179,7 +179,7 @@ impl Observer for HoldsUp {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_does_not_wait_for_the_commit_of_a_long_shard() {
     let db = memory_db().await;
-    submit(&db, &Place::new().job(&job())).await.unwrap();
+    submit(&db, &JobFolder::new().job(&job())).await.unwrap();
     let observer = Arc::new(HoldsUp::default());
     let options = RunOptions {
         // Every shard takes longer.

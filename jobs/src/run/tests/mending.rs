@@ -78,7 +78,7 @@ fn job_text() -> String {
 
 #[tokio::test]
 async fn malformed_records_fail_their_shards_alone_and_can_be_mended() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let broken = [100, 300, 301, 520];
     let path = place.write("flights.csv", text(&lines(&broken)));
     let db = memory_db().await;
@@ -131,7 +131,7 @@ async fn malformed_records_fail_their_shards_alone_and_can_be_mended() {
 
 #[tokio::test]
 async fn a_change_elsewhere_is_refused_with_the_files_name() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let path = place.write("flights.csv", text(&lines(&[300])));
     let other = place.write("other.csv", text(&lines(&[])));
     let db = memory_db().await;
@@ -173,7 +173,7 @@ async fn a_change_elsewhere_is_refused_with_the_files_name() {
 /// It would stay done at a place that the new plan cuts anew, and its rows would count twice or not at all.
 #[tokio::test]
 async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let broken = text(&lines(&[100]));
     let path = place.write("flights.csv", &broken);
     let db = memory_db().await;
@@ -214,7 +214,7 @@ async fn a_retry_that_cuts_anew_loses_against_a_shard_that_ends_meanwhile() {
 
 #[tokio::test]
 async fn a_file_that_is_gone_fails_its_shards_and_comes_back() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let path = place.write("flights.csv", text(&lines(&[])));
     let db = memory_db().await;
     submit(&db, &place.job(&job_text())).await.unwrap();
@@ -250,7 +250,7 @@ fn parquet(groups: &[Vec<String>]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_mended_row_group_is_read_again_alone() {
-    let place = Place::new();
+    let place = JobFolder::new();
     // Each row group is longer than the 1 KiB of a shard.
     let good: [Vec<String>; 3] = [0, 1, 2].map(|group| {
         (0..400)
@@ -296,7 +296,7 @@ async fn a_mended_row_group_is_read_again_alone() {
 
 #[tokio::test]
 async fn skipped_records_are_counted() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", text(&lines(&[3, 4, 500])));
     let db = memory_db().await;
     let job = job_text().replace("[source.schema]", "on_error = \"skip\"\n[source.schema]");

@@ -10,7 +10,7 @@ use crate::run::{End, run, status};
 /// open, and workers tried it again for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_whose_error_is_longer_than_a_record_fails_and_so_does_its_job() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("a.csv", "k,text\n1,2013-01-01T00:00:00Z\n");
     let long = "x".repeat(VALUE_LEN_MAX + 1);
     place.write("b.csv", format!("k,text\n2,{long}\n"));
@@ -45,7 +45,7 @@ key = ["k"]
 /// The record that ends the job was refused, and so on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_reason_is_longer_than_a_record_fails() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     let sql = format!(

@@ -12,7 +12,8 @@ use crate::run::pull::{PullDesk, PullError};
 use crate::run::records::ledger::Ledger;
 use crate::run::records::tally::Tally;
 use crate::run::{
-    End, Leases, Observer, PageOf, Silent, Stop, cancel, list, page, run, status, submit, view,
+    CancellationToken, End, Leases, Observer, PageOf, Silent, cancel, list, page, run, status,
+    submit, view,
 };
 use crate::source::Reach;
 
@@ -38,9 +39,17 @@ rows = "count()"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_beyond_what_a_shard_has_are_refused() {
     let db = memory_db().await;
-    submit(&db, &Place::new().job(&job("range"))).await.unwrap();
+    submit(&db, &JobFolder::new().job(&job("range")))
+        .await
+        .unwrap();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, Reach::anywhere(), Stop::new());
+    let desk = PullDesk::new(
+        &db,
+        Leases::new(),
+        observer,
+        Reach::anywhere(),
+        CancellationToken::new(),
+    );
     let request = PullRequest {
         tasks_max: 1,
         ..PullRequest::default()
@@ -81,7 +90,9 @@ async fn counts_beyond_what_a_shard_has_are_refused() {
 async fn sums_that_are_too_large_hide_nothing_and_stop_nothing() {
     let db = memory_db().await;
     for name in ["a", "b", "c"] {
-        submit(&db, &Place::new().job(&job(name))).await.unwrap();
+        submit(&db, &JobFolder::new().job(&job(name)))
+            .await
+            .unwrap();
     }
     let ledger = Ledger::find(&db).await.unwrap().unwrap();
     for name in ["b", "c"] {

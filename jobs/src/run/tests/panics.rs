@@ -16,7 +16,7 @@ impl Observer for Panics {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_fails_its_shard_alone() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(500);
     place.write("a.csv", text);
     let db = memory_db().await;

@@ -5,7 +5,7 @@ use crate::run::{End, check, run};
 
 #[tokio::test]
 async fn without_a_query_only_the_columns_that_merge_are_read() {
-    let place = Place::new();
+    let place = JobFolder::new();
     // The last row has no number where nobody looks.
     place.write(
         "a.csv",
@@ -28,7 +28,7 @@ async fn without_a_query_only_the_columns_that_merge_are_read() {
 
 #[tokio::test]
 async fn a_checked_job_is_recorded_by_the_plan_of_its_check() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(500);
     place.write("a.csv", text);
     let job = place.job(SUM_JOB);

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 
 use super::support::*;
 use crate::run::pull::PullDesk;
-use crate::run::{Event, Leases, Observer, ServeOptions, Silent, Stop, serve, status, submit};
+use crate::run::{
+    CancellationToken, Event, Leases, Observer, ServeOptions, Silent, serve, status, submit,
+};
 use crate::source::Reach;
 
 async fn submitted(db: &Db, name: &str, shards: u64, priority: i32) {
@@ -29,7 +31,7 @@ rows = "count()"
 priority = {priority}
 "#
     );
-    submit(db, &Place::new().job(&text)).await.unwrap();
+    submit(db, &JobFolder::new().job(&text)).await.unwrap();
 }
 
 /// The jobs whose shards begin, in order.
@@ -48,7 +50,7 @@ impl Observer for Of {
 
 /// Serves until these jobs are done, and gives the jobs whose shards began, in order.
 async fn served(db: &Db, slots: usize, jobs: &[&str]) -> Vec<String> {
-    let (stop, begun) = (Stop::new(), Begun::default());
+    let (stop, begun) = (CancellationToken::new(), Begun::default());
     let told = begun.clone();
     let options = ServeOptions {
         observer: Arc::new(move |job: &str| {
@@ -69,7 +71,7 @@ async fn served(db: &Db, slots: usize, jobs: &[&str]) -> Vec<String> {
         true
     })
     .await;
-    stop.request();
+    stop.cancel();
     serving.await.unwrap().unwrap();
     let begun = begun.0.lock();
     begun.clone()
@@ -112,7 +114,7 @@ async fn one_that_comes_later_takes_the_place_of_a_less_urgent_one() {
     for n in 0..20 {
         submitted(&db, &format!("low{n}"), 100_000, -1).await;
     }
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let options = ServeOptions::new(2, stop.clone());
     let serving = tokio::spawn({
         let db = db.clone();
@@ -127,7 +129,7 @@ async fn one_that_comes_later_takes_the_place_of_a_less_urgent_one() {
         status(&db, "high").await.unwrap().unwrap().state == "done"
     })
     .await;
-    stop.request();
+    stop.cancel();
     serving.await.unwrap().unwrap();
 }
 
@@ -140,7 +142,13 @@ async fn programs_get_the_most_urgent_and_of_equals_each_in_turn() {
     submitted(&db, "two", 10, 3).await;
     submitted(&db, "high", 2, 7).await;
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn Observer>);
-    let desk = PullDesk::new(&db, Leases::new(), observer, Reach::anywhere(), Stop::new());
+    let desk = PullDesk::new(
+        &db,
+        Leases::new(),
+        observer,
+        Reach::anywhere(),
+        CancellationToken::new(),
+    );
     let request = PullRequest {
         tasks_max: 1,
         ..PullRequest::default()

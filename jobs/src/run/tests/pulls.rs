@@ -16,13 +16,20 @@ use eciton_proto::v1::{
 use super::support::*;
 use crate::run::pull::{PullDesk, PullError};
 use crate::run::{
-    End, JobError, Leases, ServeOptions, Silent, Stop, cancel, retry, run, serve, status, submit,
+    CancellationToken, End, JobError, Leases, ServeOptions, Silent, cancel, retry, run, serve,
+    status, submit,
 };
 use crate::source::Reach;
 
 fn desk(db: &Db, leases: &Leases) -> PullDesk {
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
-    PullDesk::new(db, leases.clone(), observer, Reach::anywhere(), Stop::new())
+    PullDesk::new(
+        db,
+        leases.clone(),
+        observer,
+        Reach::anywhere(),
+        CancellationToken::new(),
+    )
 }
 
 fn request(tasks_max: u32) -> PullRequest {
@@ -143,8 +150,8 @@ async fn renew(desk: &PullDesk, task: &TaskSpec) -> LeaseState {
 async fn submitted(
     rows: u64,
     run: &str,
-) -> (Place, Db, std::collections::BTreeMap<String, String>) {
-    let place = Place::new();
+) -> (JobFolder, Db, std::collections::BTreeMap<String, String>) {
+    let place = JobFolder::new();
     let (text, expected) = flights(rows);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -469,7 +476,7 @@ async fn a_token_that_was_made_elsewhere_ends_no_shard() {
         Leases::new(),
         Arc::new(|_| Arc::new(Silent)),
         Reach::anywhere(),
-        Stop::new(),
+        CancellationToken::new(),
     );
     let done = complete(&other, &task).await.unwrap();
     assert_eq!(done.outcome(), CompleteOutcome::Done);
@@ -533,7 +540,7 @@ async fn nothing_counts_after_a_cancellation_or_a_retry() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_are_held_to_their_limits_and_filters() {
     let (_place, db, _) = submitted(400, "").await;
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let observer = Arc::new(|_: &str| Arc::new(Silent) as Arc<dyn crate::run::Observer>);
     let desk = PullDesk::new(
         &db,
@@ -592,7 +599,7 @@ async fn requests_are_held_to_their_limits_and_filters() {
         desk.release(&tokens).await,
         Err(PullError::Invalid(_))
     ));
-    stop.request();
+    stop.cancel();
     assert!(matches!(
         asked(request(1)).await,
         Err(PullError::Unavailable(_))
@@ -608,7 +615,7 @@ async fn programs_and_slots_share_a_job() {
     let (_place, db, expected) = submitted(6000, "[run]\nlease = \"1s\"\n").await;
     let leases = Leases::new();
     let desk = desk(&db, &leases);
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let options = ServeOptions {
         leases: leases.clone(),
         commit_interval: Duration::ZERO,
@@ -655,7 +662,7 @@ async fn programs_and_slots_share_a_job() {
     for program in programs {
         done += program.await.unwrap();
     }
-    stop.request();
+    stop.cancel();
     serving.await.unwrap().unwrap();
     assert!(done > 0);
     let found = status(&db, "sums").await.unwrap().unwrap();

@@ -61,7 +61,7 @@ async fn mark(db: &Db, shards: std::ops::Range<u64>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_removed_job_is_left_but_its_results() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(300);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -92,7 +92,7 @@ async fn nothing_of_a_removed_job_is_left_but_its_results() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_running_job_is_removed_by_force_and_its_workers_drop_what_they_have() {
     for is_there_again in [false, true] {
-        let place = Place::new();
+        let place = JobFolder::new();
         let (text, expected) = flights(1000);
         place.write("flights.csv", text);
         let db = memory_db().await;
@@ -139,7 +139,7 @@ async fn a_removal_that_was_interrupted_goes_on() {
     const SHARDS: u64 = 9000;
     for goes_on_by_submitting in [false, true] {
         let db = memory_db().await;
-        let place = Place::new();
+        let place = JobFolder::new();
         let job = place.job(&numbers(SHARDS));
         submit(&db, &job).await.unwrap();
         mark(&db, 0..SHARDS).await;
@@ -177,7 +177,7 @@ async fn a_removal_that_was_interrupted_goes_on() {
 /// Results that are not the job's alone stay.
 #[tokio::test]
 async fn results_of_others_are_never_removed_with_those_of_a_job() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     submit_and_run(&db, &place.job(SUM_JOB), 1).await;
@@ -205,7 +205,7 @@ async fn results_of_others_are_never_removed_with_those_of_a_job() {
 /// A store that was dropped and created anew is not the job's.
 #[tokio::test]
 async fn another_store_of_the_same_name_stays() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     submit_and_run(&db, &place.job(SUM_JOB), 1).await;

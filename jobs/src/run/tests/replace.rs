@@ -31,7 +31,7 @@ async fn replaced(db: &Db, job: &JobFile) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_specification_takes_the_place_of_the_one_that_was_there() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(300).0);
     let db = memory_db().await;
     let (old, new) = (place.job(SUM_JOB), place.job(&other()));
@@ -55,7 +55,7 @@ async fn another_specification_takes_the_place_of_the_one_that_was_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_failed_and_one_whose_files_changed_are_run_anew() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let typed = SUM_JOB.replace(
         "[transform]",
@@ -86,7 +86,7 @@ async fn a_job_that_failed_and_one_whose_files_changed_are_run_anew() {
 /// Whoever is at the old job commits nothing any more; the results are those of the new one alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn workers_at_the_old_job_drop_what_they_have() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(1000).0);
     let db = memory_db().await;
     let new = place.job(&SUM_JOB.replace(
@@ -112,7 +112,7 @@ async fn workers_at_the_old_job_drop_what_they_have() {
 /// Killed after its first transaction, which is the only one that others can see half of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replacement_that_was_interrupted_goes_on() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(1000).0);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
@@ -140,7 +140,7 @@ async fn a_replacement_that_was_interrupted_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_replaced_stays_as_it_is() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     submit_and_run(&db, &place.job(SUM_JOB), 1).await;

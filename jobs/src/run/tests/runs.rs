@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::support::*;
 use crate::run::records::ledger::Ledger;
-use crate::run::schedule::context::crew;
-use crate::run::settle::commit::{Admission, Refusal};
+use crate::run::schedule::context::RunContext;
+use crate::run::settle::commit::{Admission, AdmissionRefusal};
 use crate::run::settle::failure::Failure;
 use crate::run::{
     End, Event, ExitCode, JobError, Observer, RunOptions, cancel, list, retry, run, status, submit,
@@ -19,7 +19,7 @@ use crate::run::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_number_of_workers_gives_the_same_answer() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(2000);
     place.write("flights.csv", text);
     for workers in [1, 2, 8] {
@@ -56,7 +56,7 @@ async fn any_number_of_workers_gives_the_same_answer() {
 
 #[tokio::test]
 async fn a_finished_job_is_left_as_it_is() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     let job = place.job(SUM_JOB);
@@ -78,7 +78,7 @@ async fn a_finished_job_is_left_as_it_is() {
 
 #[tokio::test]
 async fn another_specification_of_the_same_name_is_refused() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(10).0);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
@@ -95,7 +95,7 @@ async fn another_specification_of_the_same_name_is_refused() {
 
 #[tokio::test]
 async fn a_job_that_does_not_fit_writes_nothing() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(10).0);
     let db = memory_db().await;
     let taken = StoreSchema::default();
@@ -159,7 +159,7 @@ async fn a_job_that_does_not_fit_writes_nothing() {
 
 #[tokio::test]
 async fn unknown_jobs_are_named_with_the_known_ones() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(10).0);
     let db = memory_db().await;
     assert_eq!(status(&db, "sums").await.unwrap(), None);
@@ -183,7 +183,7 @@ async fn unknown_jobs_are_named_with_the_known_ones() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_job_goes_on() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(2000);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -203,7 +203,7 @@ async fn a_stopped_job_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_runs_at_once_share_a_job() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(3000);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -221,27 +221,29 @@ async fn two_runs_at_once_share_a_job() {
 
 #[tokio::test]
 async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(500);
     place.write("flights.csv", text);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
     run(&db, "sums", stop_after(1, 1)).await.unwrap();
     let (ledger, job) = Ledger::with_job(&db, "sums").await.unwrap();
-    let crew = crew(&ledger, "sums", &job, &options(1)).await.unwrap();
+    let context = RunContext::open(&ledger, "sums", &job, &options(1))
+        .await
+        .unwrap();
     assert!(matches!(
-        crew.job.admit([3]).await.unwrap(),
+        context.job.admit([3]).await.unwrap(),
         Admission::Open(_)
     ));
     assert!(matches!(
-        crew.job.admit([0]).await.unwrap(),
-        Admission::Refused(Refusal::Ended)
+        context.job.admit([0]).await.unwrap(),
+        Admission::Refused(AdmissionRefusal::Ended)
     ));
     assert_eq!(cancel(&db, "sums").await.unwrap().state, "cancelled");
     // Who is in the middle of a shard learns it at the commit.
     assert!(matches!(
-        crew.job.admit([3]).await.unwrap(),
-        Admission::Refused(Refusal::Cancelled)
+        context.job.admit([3]).await.unwrap(),
+        Admission::Refused(AdmissionRefusal::Cancelled)
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
     assert_eq!((report.end, report.had_ended), (End::Cancelled, true));
@@ -250,8 +252,8 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
 
     retry(&db, "sums").await.unwrap();
     assert!(matches!(
-        crew.job.admit([3]).await.unwrap(),
-        Admission::Refused(Refusal::Changed)
+        context.job.admit([3]).await.unwrap(),
+        Admission::Refused(AdmissionRefusal::Changed)
     ));
     assert_eq!(run(&db, "sums", options(1)).await.unwrap().end, End::Done);
     assert_eq!(records(&db, "by_carrier").await, expected);
@@ -270,52 +272,56 @@ async fn a_cancelled_job_takes_nothing_until_it_is_retried() {
 /// A straggler that was handed out a second time, and then taken over, could come into one batch twice.
 #[tokio::test]
 async fn a_shard_that_is_in_a_batch_twice_is_not_committed_with_it() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
     let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
-    let crew = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
+    let context = RunContext::open(&ledger, "sums", &found, &options(1))
+        .await
+        .unwrap();
     assert!(matches!(
-        crew.job.admit([2, 3]).await.unwrap(),
+        context.job.admit([2, 3]).await.unwrap(),
         Admission::Open(_)
     ));
     assert!(matches!(
-        crew.job.admit([2, 3, 2]).await.unwrap(),
-        Admission::Refused(Refusal::Ended)
+        context.job.admit([2, 3, 2]).await.unwrap(),
+        Admission::Refused(AdmissionRefusal::Ended)
     ));
 }
 
 #[tokio::test]
 async fn attempts_are_counted_until_they_are_used_up() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     let job = place.job(&format!("{SUM_JOB}[run]\nmax_attempts = 3\n"));
     submit(&db, &job).await.unwrap();
     let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
-    let crew1 = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
+    let context1 = RunContext::open(&ledger, "sums", &found, &options(1))
+        .await
+        .unwrap();
     for expected in [1, 2] {
-        let failure = crew1
+        let failure = context1
             .job
             .record_failure(2, None, "the disk is away", true)
             .await
             .unwrap();
         assert!(matches!(failure, Failure::Again { attempt, .. } if attempt == expected));
     }
-    let failure = crew1
+    let failure = context1
         .job
         .record_failure(2, None, "the disk is away", true)
         .await
         .unwrap();
     assert!(matches!(failure, Failure::Final(3)));
     assert!(matches!(
-        crew1
+        context1
             .job
             .record_failure(2, None, "again", true)
             .await
             .unwrap(),
-        Failure::NotAdmitted(Refusal::Ended)
+        Failure::NotAdmitted(AdmissionRefusal::Ended)
     ));
     let report = run(&db, "sums", options(1)).await.unwrap();
     assert_eq!((report.end, report.status.state), (End::Failed, "failed"));
@@ -333,8 +339,10 @@ async fn attempts_are_counted_until_they_are_used_up() {
     // A retry gives it all its attempts again, and keeps counting.
     assert_eq!(retry(&db, "sums").await.unwrap().shards, 1);
     let (ledger, found) = Ledger::with_job(&db, "sums").await.unwrap();
-    let crew2 = crew(&ledger, "sums", &found, &options(1)).await.unwrap();
-    let failure = crew2
+    let context2 = RunContext::open(&ledger, "sums", &found, &options(1))
+        .await
+        .unwrap();
+    let failure = context2
         .job
         .record_failure(2, None, "the disk is away", true)
         .await
@@ -347,7 +355,7 @@ async fn attempts_are_counted_until_they_are_used_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_upserts_the_last_row_in_source_order_stays() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let mut expected = BTreeMap::new();
     for file in 0..3 {
         let mut text = "id,file,row,at\n".to_owned();
@@ -394,19 +402,21 @@ async fn of_upserts_the_last_row_in_source_order_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_beyond_memory_go_into_the_transaction() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(1000);
     place.write("flights.csv", text);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
     let (ledger, job) = Ledger::with_job(&db, "sums").await.unwrap();
-    let mut small = crew(&ledger, "sums", &job, &options(1)).await.unwrap();
+    let mut small = RunContext::open(&ledger, "sums", &job, &options(1))
+        .await
+        .unwrap();
     small.results_len_max = 1;
     let small = Arc::new(small);
     let workers: Vec<_> = (0..3)
         .map(|_| {
-            let crew = Arc::clone(&small);
-            tokio::task::spawn_blocking(move || crew.work())
+            let context = Arc::clone(&small);
+            tokio::task::spawn_blocking(move || context.work())
         })
         .collect();
     for worker in workers {
@@ -420,7 +430,7 @@ async fn results_beyond_memory_go_into_the_transaction() {
 /// All workers of two runs compute all shards before they commit any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_batches_with_the_same_shards_one_is_committed() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(1000);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -432,13 +442,17 @@ async fn of_batches_with_the_same_shards_one_is_committed() {
     };
     let mut workers = Vec::new();
     for _ in 0..2 {
-        let crew = Arc::new(crew(&ledger, "sums", &job, &patient).await.unwrap());
-        assert!(crew.supply.left() > 2, "several shards in a batch");
+        let context = Arc::new(
+            RunContext::open(&ledger, "sums", &job, &patient)
+                .await
+                .unwrap(),
+        );
+        assert!(context.queue.left() > 2, "several shards in a batch");
         for _ in 0..2 {
-            let crew = Arc::clone(&crew);
+            let context = Arc::clone(&context);
             workers.push(tokio::task::spawn_blocking(move || {
-                crew.work();
-                assert!(crew.ending.lock().is_none());
+                context.work();
+                assert!(context.ending.lock().is_none());
             }));
         }
     }
@@ -453,7 +467,7 @@ async fn of_batches_with_the_same_shards_one_is_committed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_result_that_no_store_takes_fails_its_own_shard_only() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let half = "x".repeat(VALUE_LEN_MAX / 2 + 1);
     place.write("a.csv", "k,a,b\n1,p,q\n");
     place.write("b.csv", format!("k,a,b\n2,{half},{half}\n"));
@@ -492,7 +506,7 @@ n = "count()"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_is_a_source() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let db = memory_db().await;
     let job = place.job(
         r#"
@@ -549,7 +563,7 @@ async fn events_tell_the_whole_story() {
             });
         }
     }
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("a.csv", "carrier,delay\nAA,1\nUA,2\nAA,3\n");
     place.write("b.csv", "carrier,delay\nAA,x\n");
     let job = SUM_JOB.replace(

@@ -2,12 +2,12 @@
 
 use super::support::*;
 use crate::run::records::ledger::Ledger;
-use crate::run::{JobError, ServeOptions, Stop, serve, status, submit};
+use crate::run::{CancellationToken, JobError, ServeOptions, serve, status, submit};
 
 /// It ended every worker of the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_record_is_damaged_stops_no_other() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(500);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -23,7 +23,7 @@ async fn a_job_whose_record_is_damaged_stops_no_other() {
     state.layout = u32::MAX;
     ledger.put_job_state(&mut tx, "other", &state).unwrap();
     tx.commit().await.unwrap();
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let options = ServeOptions::new(1, stop.clone());
     let serving = tokio::spawn({
         let db = db.clone();
@@ -33,7 +33,7 @@ async fn a_job_whose_record_is_damaged_stops_no_other() {
         serving.is_finished() || status(&db, "sums").await.unwrap().unwrap().state == "done"
     })
     .await;
-    stop.request();
+    stop.cancel();
     serving.await.unwrap().unwrap();
     assert_eq!(records(&db, "by_carrier").await, expected);
     let refused = status(&db, "other").await.unwrap_err();

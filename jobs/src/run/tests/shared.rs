@@ -45,7 +45,7 @@ impl Observer for RowsRead {
 
 /// Runs a job in all of them at once; how many rows they read together.
 async fn run_in_all(bus: Arc<dyn Bus>) -> u64 {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(ROWS);
     place.write("flights.csv", text);
     let storage = MemoryStorage::new();

@@ -10,8 +10,8 @@ use eciton_proto::v1::{PullRequest, RowsFormat};
 use super::shared::process;
 use super::support::*;
 use crate::run::{
-    End, ExitCode, JobError, Leases, Removal, Silent, Stop, cancel, drop_store, list, preview,
-    remove, retry, run, status, submit,
+    CancellationToken, End, ExitCode, JobError, Leases, Removal, Silent, cancel, drop_store, list,
+    preview, remove, retry, run, status, submit,
 };
 use crate::source::Reach;
 
@@ -30,7 +30,7 @@ fn doubled(once: &str) -> Vec<i64> {
 
 #[tokio::test]
 async fn results_of_two_jobs_are_added_only_where_that_is_said() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(300);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -83,7 +83,7 @@ async fn results_of_two_jobs_are_added_only_where_that_is_said() {
 
 #[tokio::test]
 async fn a_store_that_holds_what_no_job_wrote_takes_results_only_where_that_is_said() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("rows.csv", "id,v\n1,a\n");
     let db = memory_db().await;
     let job = place.job(UPSERT_JOB);
@@ -109,7 +109,7 @@ async fn a_store_that_holds_what_no_job_wrote_takes_results_only_where_that_is_s
 /// Whoever comes second finds the first, in this process and in another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_jobs_that_are_submitted_at_the_same_time_one_gets_the_store() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(10).0);
     let bus: Arc<dyn Bus> = Arc::new(Board::new(Environment::default().clock));
     for round in 0..12 {
@@ -139,7 +139,7 @@ async fn of_two_jobs_that_are_submitted_at_the_same_time_one_gets_the_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_store_was_dropped_fails() {
     for is_there_again in [false, true] {
-        let place = Place::new();
+        let place = JobFolder::new();
         place.write("flights.csv", flights(1000).0);
         let db = memory_db().await;
         submit(&db, &place.job(SUM_JOB)).await.unwrap();
@@ -179,7 +179,7 @@ async fn a_job_whose_store_was_dropped_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_committed_into_a_store_that_is_dropped_meanwhile() {
     for is_there_again in [false, true] {
-        let place = Place::new();
+        let place = JobFolder::new();
         place.write("flights.csv", flights(1000).0);
         let db = memory_db().await;
         submit(&db, &place.job(SUM_JOB)).await.unwrap();
@@ -207,7 +207,7 @@ async fn nothing_is_committed_into_a_store_that_is_dropped_meanwhile() {
 /// A job that is done has results; where they are gone it is not done any more.
 #[tokio::test]
 async fn a_finished_job_whose_store_was_dropped_has_failed() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     let job = place.job(SUM_JOB);
@@ -221,7 +221,7 @@ async fn a_finished_job_whose_store_was_dropped_has_failed() {
 
 #[tokio::test]
 async fn a_store_with_results_is_dropped_by_force_only_and_its_jobs_say_so() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     submit_and_run(&db, &place.job(SUM_JOB), 1).await;
@@ -250,7 +250,7 @@ async fn a_store_with_results_is_dropped_by_force_only_and_its_jobs_say_so() {
 /// Programs that pull get no more tasks, and what they send counts nowhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_programs_compute_fails_with_its_store() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     submit(&db, &place.job(SUM_JOB)).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_job_that_programs_compute_fails_with_its_store() {
         Leases::new(),
         observer,
         Reach::anywhere(),
-        Stop::new(),
+        CancellationToken::new(),
     );
     let request = PullRequest {
         tasks_max: 2,

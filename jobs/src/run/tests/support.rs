@@ -8,15 +8,15 @@ use eciton_engine::storage::MemoryStorage;
 use eciton_engine::{Db, Environment, Options, Result as EngineResult, ScanRange, merge};
 use tempfile::TempDir;
 
-use crate::run::{Event, JobReport, Observer, RunOptions, Stop, run, submit};
+use crate::run::{CancellationToken, Event, JobReport, Observer, RunOptions, run, submit};
 use crate::spec::JobFile;
 
 /// A folder with job files and sources.
-pub(super) struct Place(pub(super) TempDir);
+pub(super) struct JobFolder(pub(super) TempDir);
 
-impl Place {
-    pub(super) fn new() -> Place {
-        Place(tempfile::tempdir().unwrap())
+impl JobFolder {
+    pub(super) fn new() -> JobFolder {
+        JobFolder(tempfile::tempdir().unwrap())
     }
 
     pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
@@ -128,20 +128,20 @@ pub(super) async fn submit_and_run(db: &Db, job: &JobFile, workers: usize) -> Jo
 /// Asks the run to stop once so many shards are done.
 pub(super) struct StopAfter {
     pub(super) left: std::sync::atomic::AtomicU64,
-    pub(super) stop: Stop,
+    pub(super) stop: CancellationToken,
 }
 
 impl Observer for StopAfter {
     fn observe(&self, event: &Event<'_>) {
         let ended = matches!(event, Event::ShardDone { .. } | Event::ShardFailed { .. });
         if ended && self.left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
-            self.stop.request();
+            self.stop.cancel();
         }
     }
 }
 
 pub(super) fn stop_after(shards: u64, workers: usize) -> RunOptions {
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let observer = StopAfter {
         left: shards.into(),
         stop: stop.clone(),

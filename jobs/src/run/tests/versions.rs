@@ -9,7 +9,7 @@ use super::support::*;
 
 use crate::run::records::marks::{LAYOUT_HASHES, LAYOUT_NEEDS};
 use crate::run::{
-    End, JobError, ServeOptions, Stop, cancel, list, retry, run, serve, status, submit,
+    CancellationToken, End, JobError, ServeOptions, cancel, list, retry, run, serve, status, submit,
 };
 use crate::spec::fingerprint;
 
@@ -39,12 +39,12 @@ async fn get(db: &Db, kind: &str, name: &str) -> Vec<u8> {
 
 /// A database with the job, and its state to be changed.
 async fn submitted() -> (
-    Place,
+    JobFolder,
     Db,
     JobState,
     std::collections::BTreeMap<String, String>,
 ) {
-    let place = Place::new();
+    let place = JobFolder::new();
     let (text, expected) = flights(300);
     place.write("flights.csv", text);
     let db = memory_db().await;
@@ -177,7 +177,7 @@ async fn a_job_with_what_is_not_known_is_left_to_others_by_name() {
             let refused = submit(&db, &place.job(SUM_JOB)).await.unwrap_err();
             assert!(matches!(refused, JobError::Differs { .. }), "{refused}");
         }
-        let stop = Stop::new();
+        let stop = CancellationToken::new();
         let options = ServeOptions::new(1, stop.clone());
         let serving = tokio::spawn({
             let db = db.clone();
@@ -187,7 +187,7 @@ async fn a_job_with_what_is_not_known_is_left_to_others_by_name() {
             serving.is_finished() || status(&db, "another").await.unwrap().unwrap().state == "done"
         })
         .await;
-        stop.request();
+        stop.cancel();
         serving.await.unwrap().unwrap();
         assert_eq!(records(&db, "another").await, expected);
         assert!(records(&db, "by_carrier").await.is_empty(), "{later:?}");
@@ -210,7 +210,7 @@ async fn a_specification_that_was_altered_is_damaged() {
 /// A key that says what was meant before it existed changes nothing about what a job is.
 #[tokio::test]
 async fn what_is_new_and_says_nothing_encodes_to_nothing() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let said = SUM_JOB.replace("key = [", "into_existing = false\nkey = [");
     let (plain, said) = (place.job(SUM_JOB), place.job(&said));
     assert_eq!(fingerprint(plain.spec()), fingerprint(said.spec()));

@@ -8,7 +8,7 @@ use crate::source::Reach;
 /// Each view has what it says, and agrees with `status`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn views_agree_with_the_status() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(500).0);
     let db = memory_db().await;
     let absent = view(&db, "sums", JobView::Basic).await.unwrap_err();
@@ -55,7 +55,7 @@ async fn views_agree_with_the_status() {
 
 #[tokio::test]
 async fn a_preview_writes_nothing() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(100).0);
     let db = memory_db().await;
     let job = place.job(SUM_JOB);
@@ -81,7 +81,7 @@ async fn a_preview_writes_nothing() {
 /// Every job is on exactly one page, in the order of the names, whatever the filter and the length of a page.
 #[tokio::test]
 async fn pages_have_every_job_once() {
-    let place = Place::new();
+    let place = JobFolder::new();
     place.write("flights.csv", flights(10).0);
     let db = memory_db().await;
     let of = PageOf {

@@ -54,7 +54,7 @@ rows = "count()"
 "#,
         SHARDS * 1000
     );
-    let submitted = submit(&db, &Place::new().job(&job)).await.unwrap();
+    let submitted = submit(&db, &JobFolder::new().job(&job)).await.unwrap();
     let observer = Arc::new(FirstDone::default());
     let options = RunOptions {
         commit_interval: Duration::from_millis(1),
@@ -86,7 +86,7 @@ key = ["i"]
 [merge.values]
 rows = "count()"
 "#;
-    let submitted = submit(&db, &Place::new().job(text)).await.unwrap();
+    let submitted = submit(&db, &JobFolder::new().job(text)).await.unwrap();
     let run_one = || {
         let (db, name) = (db.clone(), submitted.name.clone());
         let options = RunOptions {

@@ -16,25 +16,25 @@ use crate::source::members;
 /// Bytes of lines that make one batch, about.
 const BATCH_LEN_MAX: usize = 4 * 1024 * 1024;
 
-/// Lines, one object a row.
+/// Lines of JSON, one object a row.
 #[derive(Default)]
-pub(in crate::run::pull) struct Lines {
+pub(in crate::run::pull) struct JsonLines {
     /// The beginning of a line.
     pending: Vec<u8>,
     /// Lines before it.
     rows: u64,
-    batch: Batch,
+    batch: LineBatch,
 }
 
 /// Rows on their way into a batch: a list of values for each column.
 #[derive(Default)]
-struct Batch {
+struct LineBatch {
     columns: Vec<Vec<Value>>,
     rows: usize,
     len: usize,
 }
 
-impl Lines {
+impl JsonLines {
     pub(super) fn take(
         &mut self,
         wanted: &Wanted,
@@ -122,7 +122,7 @@ impl Lines {
     }
 
     fn flush(&mut self, wanted: &Wanted, push: &mut Push<'_>) -> Result<(), RowsError> {
-        let Batch { columns, rows, .. } = std::mem::take(&mut self.batch);
+        let LineBatch { columns, rows, .. } = std::mem::take(&mut self.batch);
         if rows == 0 {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use eciton_proto::v1::RowsFormat;
 
 use self::ipc::Messages;
-use self::lines::Lines;
+use self::lines::JsonLines;
 use super::error::PullError;
 
 /// The columns that are wanted.
@@ -60,7 +60,7 @@ pub(super) type Push<'a> = dyn FnMut(RecordBatch) -> Result<(), RowsError> + 'a;
 
 /// Decodes rows of one shard.
 pub(super) enum Decoder {
-    Lines(Lines),
+    JsonLines(JsonLines),
     Messages(Box<Messages>),
 }
 
@@ -68,7 +68,9 @@ impl Decoder {
     pub(super) fn new(format: RowsFormat) -> Decoder {
         match format {
             RowsFormat::ArrowStream => Decoder::Messages(Box::default()),
-            RowsFormat::JsonLines | RowsFormat::Unspecified => Decoder::Lines(Lines::default()),
+            RowsFormat::JsonLines | RowsFormat::Unspecified => {
+                Decoder::JsonLines(JsonLines::default())
+            }
         }
     }
 
@@ -80,7 +82,7 @@ impl Decoder {
         push: &mut Push<'_>,
     ) -> Result<(), RowsError> {
         match self {
-            Decoder::Lines(lines) => lines.take(wanted, bytes, push),
+            Decoder::JsonLines(lines) => lines.take(wanted, bytes, push),
             Decoder::Messages(messages) => messages.take(wanted, bytes, push),
         }
     }
@@ -88,7 +90,7 @@ impl Decoder {
     /// Everything has come.
     pub(super) fn end(&mut self, wanted: &Wanted, push: &mut Push<'_>) -> Result<(), RowsError> {
         match self {
-            Decoder::Lines(lines) => lines.end(wanted, push),
+            Decoder::JsonLines(lines) => lines.end(wanted, push),
             Decoder::Messages(messages) => messages.end(),
         }
     }

@@ -20,18 +20,18 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 const DIGITS_MAX: u8 = 38;
 
 /// What is wrong with a value, and in which row it stands.
-pub(super) struct Fault {
+pub(super) struct ValueFault {
     pub(super) row: usize,
     pub(super) why: String,
 }
 
 /// A column of the kind that `field` is of, from a value for each row.
-pub(super) fn array(field: &Field, values: Vec<Value>) -> Result<ArrayRef, Fault> {
+pub(super) fn array(field: &Field, values: Vec<Value>) -> Result<ArrayRef, ValueFault> {
     if !field.is_nullable()
         && let Some(row) = values.iter().position(Value::is_null)
     {
         let why = "it holds no NULL".to_owned();
-        return Err(Fault { row, why });
+        return Err(ValueFault { row, why });
     }
     match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) => lists(item, values),
@@ -41,14 +41,14 @@ pub(super) fn array(field: &Field, values: Vec<Value>) -> Result<ArrayRef, Fault
     }
 }
 
-fn scalars(data_type: &DataType, values: &[Value]) -> Result<ArrayRef, Fault> {
+fn scalars(data_type: &DataType, values: &[Value]) -> Result<ArrayRef, ValueFault> {
     let data_type = match data_type {
         DataType::Dictionary(_, values) => values,
         other => other,
     };
     let Some(kind) = Kind::of(data_type) else {
         let why = format!("values of type {data_type} are not taken");
-        return Err(Fault { row: 0, why });
+        return Err(ValueFault { row: 0, why });
     };
     Ok(match kind {
         Kind::Null => {
@@ -82,7 +82,7 @@ fn scalars(data_type: &DataType, values: &[Value]) -> Result<ArrayRef, Fault> {
             let read = |datum| decimal(&datum, scale, digits);
             let array = Decimal128Array::from(each(values, data_type, read)?);
             let array = array.with_precision_and_scale(DIGITS_MAX, scale);
-            Arc::new(array.map_err(|error| Fault {
+            Arc::new(array.map_err(|error| ValueFault {
                 row: 0,
                 why: error.to_string(),
             })?)
@@ -136,9 +136,9 @@ fn each<T>(
     values: &[Value],
     data_type: &DataType,
     read: impl Fn(Datum) -> Option<T>,
-) -> Result<Vec<Option<T>>, Fault> {
+) -> Result<Vec<Option<T>>, ValueFault> {
     let one = |(row, value): (usize, &Value)| {
-        let fault = |why| Fault { row, why };
+        let fault = |why| ValueFault { row, why };
         match Datum::from_json(value).map_err(|error| fault(error.to_string()))? {
             Datum::Null => Ok(None),
             datum => read(datum).map(Some).ok_or_else(|| {
@@ -243,7 +243,7 @@ fn decimal(datum: &Datum, scale: i8, digits: u8) -> Option<i128> {
 /// The items of all rows, how many each has, and which rows are NULL.
 type Items = (Vec<Value>, Vec<usize>, Vec<bool>);
 
-fn items(values: Vec<Value>) -> Result<Items, Fault> {
+fn items(values: Vec<Value>) -> Result<Items, ValueFault> {
     let (mut items, mut lens, mut valid) = (Vec::new(), Vec::new(), Vec::new());
     for (row, value) in values.into_iter().enumerate() {
         match value {
@@ -258,7 +258,7 @@ fn items(values: Vec<Value>) -> Result<Items, Fault> {
             }
             _ => {
                 let why = "expected an array".to_owned();
-                return Err(Fault { row, why });
+                return Err(ValueFault { row, why });
             }
         }
     }
@@ -275,9 +275,9 @@ fn row_of(item: usize, lens: &[usize]) -> usize {
     ends.take_while(|end| *end <= item).count()
 }
 
-fn lists(item: &FieldRef, values: Vec<Value>) -> Result<ArrayRef, Fault> {
+fn lists(item: &FieldRef, values: Vec<Value>) -> Result<ArrayRef, ValueFault> {
     let (items, lens, valid) = items(values)?;
-    let items = array(item, items).map_err(|fault| Fault {
+    let items = array(item, items).map_err(|fault| ValueFault {
         row: row_of(fault.row, &lens),
         ..fault
     })?;
@@ -287,7 +287,7 @@ fn lists(item: &FieldRef, values: Vec<Value>) -> Result<ArrayRef, Fault> {
     Ok(Arc::new(list.map_err(whole)?))
 }
 
-fn fixed_lists(item: &FieldRef, len: i32, values: Vec<Value>) -> Result<ArrayRef, Fault> {
+fn fixed_lists(item: &FieldRef, len: i32, values: Vec<Value>) -> Result<ArrayRef, ValueFault> {
     let expected = usize::try_from(len).unwrap_or(0);
     let mut filled = Vec::with_capacity(values.len());
     let mut valid = Vec::with_capacity(values.len());
@@ -298,12 +298,12 @@ fn fixed_lists(item: &FieldRef, len: i32, values: Vec<Value>) -> Result<ArrayRef
             Value::Array(own) if own.len() == expected => filled.extend(own),
             _ => {
                 let why = format!("expected an array of {expected}");
-                return Err(Fault { row, why });
+                return Err(ValueFault { row, why });
             }
         }
     }
     let nullable = Field::new(item.name(), item.data_type().clone(), true);
-    let items = array(&nullable, filled).map_err(|fault| Fault {
+    let items = array(&nullable, filled).map_err(|fault| ValueFault {
         row: fault.row / expected.max(1),
         ..fault
     })?;
@@ -312,7 +312,7 @@ fn fixed_lists(item: &FieldRef, len: i32, values: Vec<Value>) -> Result<ArrayRef
     Ok(Arc::new(list.map_err(whole)?))
 }
 
-fn structs(members: &[FieldRef], values: Vec<Value>) -> Result<ArrayRef, Fault> {
+fn structs(members: &[FieldRef], values: Vec<Value>) -> Result<ArrayRef, ValueFault> {
     let rows = values.len();
     let mut columns: Vec<Vec<Value>> = members.iter().map(|_| Vec::with_capacity(rows)).collect();
     let mut valid = Vec::with_capacity(rows);
@@ -325,7 +325,7 @@ fn structs(members: &[FieldRef], values: Vec<Value>) -> Result<ArrayRef, Fault> 
             Value::Object(mut object) => {
                 for (member, column) in members.iter().zip(&mut columns) {
                     let name = member.name();
-                    let value = object.remove(name).ok_or_else(|| Fault {
+                    let value = object.remove(name).ok_or_else(|| ValueFault {
                         row,
                         why: format!("expected a member `{name}`, null or not"),
                     })?;
@@ -334,7 +334,7 @@ fn structs(members: &[FieldRef], values: Vec<Value>) -> Result<ArrayRef, Fault> 
             }
             _ => {
                 let why = "expected an object".to_owned();
-                return Err(Fault { row, why });
+                return Err(ValueFault { row, why });
             }
         }
     }
@@ -353,8 +353,8 @@ fn structs(members: &[FieldRef], values: Vec<Value>) -> Result<ArrayRef, Fault> 
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn whole(error: arrow::error::ArrowError) -> Fault {
-    Fault {
+fn whole(error: arrow::error::ArrowError) -> ValueFault {
+    ValueFault {
         row: 0,
         why: error.to_string(),
     }

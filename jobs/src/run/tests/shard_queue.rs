@@ -11,7 +11,7 @@ use eciton_engine::storage::MemoryStorage;
 use super::shared::process;
 use super::support::*;
 use crate::run::schedule::claims::Claims;
-use crate::run::{End, Event, Health, Observer, RunOptions, Slots, run, status, submit};
+use crate::run::{End, Event, Health, Observer, Permits, RunOptions, run, status, submit};
 
 /// A job over whole numbers.
 fn numbers(to: u64, shard_len: u64, run: &str) -> String {
@@ -57,7 +57,7 @@ impl Observer for Failures {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_that_takes_too_long_fails_and_may_be_repeated() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let db = memory_db().await;
     // Far more rows than any machine adds up in so short a time, in many batches.
     let text = numbers(1 << 32, 1 << 32, "timeout = \"100ms\"\nmax_attempts = 2");
@@ -65,7 +65,7 @@ async fn an_attempt_that_takes_too_long_fails_and_may_be_repeated() {
     let failures = Arc::new(Failures::default());
     let options = RunOptions {
         observer: Arc::clone(&failures) as Arc<dyn Observer>,
-        slots: Some(Slots::new(1)),
+        permits: Some(Permits::new(1)),
         ..options(1)
     };
     let report = run(&db, "numbers", options).await.unwrap();
@@ -80,7 +80,7 @@ async fn an_attempt_that_takes_too_long_fails_and_may_be_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_beyond_its_deadline_is_cancelled_and_says_why() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let db = memory_db().await;
     let text = numbers(1 << 32, 1 << 32, "deadline = \"150ms\"");
     submit(&db, &place.job(&text)).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_job_beyond_its_deadline_is_cancelled_and_says_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_job_stops_in_the_middle_of_a_shard() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let db = memory_db().await;
     let text = numbers(1 << 32, 1 << 32, "lease = \"300ms\"");
     submit(&db, &place.job(&text)).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_cancelled_job_stops_in_the_middle_of_a_shard() {
 /// A process that has leases and does nothing, for an hour as far as anybody can tell: others do its shards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_else_is_at_for_too_long_is_computed_a_second_time() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let storage = MemoryStorage::new();
     let bus: Arc<dyn eciton_engine::coord::Bus> =
         Arc::new(Board::new(Environment::default().clock));
@@ -144,7 +144,7 @@ async fn what_somebody_else_is_at_for_too_long_is_computed_a_second_time() {
 /// Shards give their leases back when a run is asked to stop, so that others need not wait for these.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_gives_back_what_it_has_not_begun() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let storage = MemoryStorage::new();
     let bus: Arc<dyn eciton_engine::coord::Bus> =
         Arc::new(Board::new(Environment::default().clock));
@@ -182,7 +182,7 @@ impl Observer for SlowSeven {
 /// Once its first holder's lease has ended it looks like a shard that nobody is at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_copy_that_outlives_the_first_lease_is_not_begun_again() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let storage = MemoryStorage::new();
     let bus: Arc<dyn eciton_engine::coord::Bus> =
         Arc::new(Board::new(Environment::default().clock));
@@ -223,8 +223,8 @@ async fn nobody_takes_a_shard_that_is_just_being_given_back() {
 
 /// It slept until its process was to take shards again, a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_is_put_aside_ends_with_its_job_all_the_same() {
-    let place = Place::new();
+async fn a_process_in_quarantine_ends_with_its_job_all_the_same() {
+    let place = JobFolder::new();
     let db = memory_db().await;
     submit(&db, &place.job(&numbers(100, 10, "")))
         .await
@@ -245,14 +245,14 @@ async fn a_process_that_is_put_aside_ends_with_its_job_all_the_same() {
     .await;
     crate::run::cancel(&db, "numbers").await.unwrap();
     assert_eq!(running.await.unwrap().end, End::Cancelled);
-    assert!(health.aside().is_some(), "and does not wait for that");
+    assert!(health.quarantine().is_some(), "and does not wait for that");
 }
 
 /// Counts batches of rows.
 #[derive(Default)]
-struct Batches(AtomicU64);
+struct BatchesSeen(AtomicU64);
 
-impl Observer for Batches {
+impl Observer for BatchesSeen {
     fn observe(&self, event: &Event<'_>) {
         if let Event::RowsRead { .. } = event {
             self.0.fetch_add(1, Ordering::SeqCst);
@@ -263,12 +263,12 @@ impl Observer for Batches {
 /// Its threads went on to the end of the job, and nobody could end them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_dropped_ends_its_work() {
-    let place = Place::new();
+    let place = JobFolder::new();
     let db = memory_db().await;
     submit(&db, &place.job(&numbers(1 << 32, 1 << 32, "")))
         .await
         .unwrap();
-    let observer = Arc::new(Batches::default());
+    let observer = Arc::new(BatchesSeen::default());
     let running = tokio::spawn({
         let (db, observer) = (db.clone(), Arc::clone(&observer));
         let options = RunOptions {
@@ -303,7 +303,7 @@ impl Drop for Opens {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_behind_a_long_shard_is_done_by_others() {
     for held_at in [12, 13, 14] {
-        let place = Place::new();
+        let place = JobFolder::new();
         let storage = MemoryStorage::new();
         let bus: Arc<dyn eciton_engine::coord::Bus> =
             Arc::new(Board::new(Environment::default().clock));
