@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eciton_engine::Compression;
-use eciton_jobs::spec::parse_duration_ms;
+use eciton_engine::tree::Compression;
 
 use crate::data_flags::{
     COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES, SCAN_EXAMPLES,
@@ -17,9 +16,10 @@ pub(crate) use crate::data_flags::{Completions, Format, Init, Man, Query, Scan};
 use crate::export_flags::EXPORT_EXAMPLES;
 pub(crate) use crate::export_flags::Export;
 use crate::failure::Failure;
+use crate::flags::interval;
 pub(crate) use crate::flags::{Listening, Peers};
+pub(crate) use crate::swarm_flags::{Supervised, Top, Up};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
-pub(crate) use crate::swarm_flags::{Tied, Top, Up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -283,7 +283,8 @@ pub(crate) enum Command {
         hide = true,
         after_help = "Examples:\n  eciton tied --parent $$ redis-server"
     )]
-    Tied(Tied),
+    #[command(name = "tied")]
+    Supervised(Supervised),
 }
 
 #[derive(Debug, Args)]
@@ -396,13 +397,6 @@ pub(crate) fn compression(text: &str) -> Result<Compression, String> {
     let named = |compression: &Compression| compression.name() == text;
     let found = Compression::ALL.into_iter().find(named);
     found.ok_or_else(|| "expected none, lz4 or zstd".to_owned())
-}
-
-/// A time as job files write it.
-pub(crate) fn interval(text: &str) -> Result<Duration, String> {
-    parse_duration_ms(text)
-        .map(Duration::from_millis)
-        .ok_or_else(|| "expected a time like 500ms, 2s or 0s".to_owned())
 }
 
 #[derive(Debug, Args)]

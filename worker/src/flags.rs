@@ -1,13 +1,18 @@
 //! Flags of gRPC: where a worker serves it, and which one is asked.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use eciton_jobs::spec::parse_duration_ms;
 use eciton_proto::limits::WORKER_TEXT_LEN_MAX;
 use tonic::codegen::http::uri::Authority;
 
 /// Connections that a listener may be told to take at the same time.
 pub(crate) const CONNECTIONS_MAX: u32 = 1_000_000;
+
+/// Connections at the same time where nothing is said.
+pub(crate) const CONNECTIONS_DEFAULT: usize = 1024;
 
 /// Where a worker serves gRPC, and to whom.
 #[derive(Debug, Default, Args)]
@@ -125,6 +130,13 @@ pub(crate) struct Peers {
         requires = "tls_client_cert"
     )]
     pub(crate) tls_client_key: Option<PathBuf>,
+}
+
+/// A time as job files write it.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    parse_duration_ms(text)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "expected a time like 500ms, 2s or 0s".to_owned())
 }
 
 #[cfg(test)]

@@ -1,29 +1,43 @@
 //! The program `eciton`: runs jobs, and reads and writes the databases they fill.
 //!
-//! | module | is |
-//! |---|---|
-//! | `cli`, `flags`, `data_flags`, `swarm_flags` | every command and flag, with its help |
-//! | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
-//! | `commands` | what each command does |
-//! | `database`, `job` | opening a database; jobs as the commands see them |
-//! | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
-//! | `keys`, `values` | keys and values between the command line and the engine |
-//! | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
-//! | `remote` | asking a worker over gRPC |
-//! | `look`, `scene` | the whole swarm at a moment, and how it is told |
-//! | `local` | a swarm on this machine: processes that are started again, and end with this one |
-//! | `metrics`, `series`, `scrape` | what Prometheus reads of a worker, how long, and who may |
-//! | `roots` | below which folders jobs are read that come over gRPC |
-//! | `reload` | reading tokens and certificates again |
-//! | `output`, `table`, `words`, `progress`, `quiet`, `pace`, `logs` | what people and programs read |
-//! | `keyboard` | keys that are pressed while something is shown |
-//! | `signals` | SIGINT, SIGTERM and SIGHUP |
-//! | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
-//! | `failure` | why a command failed, and the exit code that says so |
+//! Modules import only from lower ranks:
+//!
+//! | rank | module | is |
+//! |---|---|---|
+//! | 10 | `commands` | what each command does |
+//! | 9 | `render` | how a view of a swarm is told: a screen, or a line of JSON |
+//! | 8 | `view` | one picture of the whole swarm: its jobs and workers |
+//! | 7 | `presence` | the workers that were heard of lately |
+//! | 6 | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
+//! | 5 | `metrics` | what Prometheus reads of a worker |
+//! | 4 | `database` | opening a database |
+//! | 4 | `remote` | asking a worker over gRPC |
+//! | 4 | `local` | a swarm on this machine: processes that are started again, and end with this one |
+//! | 4 | `scrape` | answering Prometheus, and whom |
+//! | 4 | `table` | tables for people |
+//! | 3 | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
+//! | 3 | `access` | who may call what: tokens with roles |
+//! | 3 | `output` | what commands print |
+//! | 2 | `cli` | every command, with its help |
+//! | 2 | `reload` | reading tokens and certificates again |
+//! | 1 | `swarm_flags` | flags of the commands about swarms |
+//! | 1 | `job`, `progress` | jobs as the commands see them; what is shown while one runs |
+//! | 1 | `values` | values between the command line and the engine |
+//! | 1 | `roots` | below which folders jobs are read that come over gRPC |
+//! | 1 | `signals` | SIGINT, SIGTERM and SIGHUP |
+//! | 0 | `data_flags`, `flags` | flags of several commands |
+//! | 0 | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
+//! | 0 | `statuses` | errors as gRPC tells them |
+//! | 0 | `series` | how long the series of a job are kept |
+//! | 0 | `throughput` | how quickly a job goes, and when it will have ended |
+//! | 0 | `keys`, `words`, `logs`, `quiet`, `keyboard` | keys, words, logs, `--quiet`, keys that are pressed |
+//! | 0 | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
+//! | 0 | `failure` | why a command failed, and the exit code that says so |
 //!
 //! Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 3 the database is locked, 130 ended by
 //! a signal after draining.
 
+mod access;
 mod cli;
 mod closed;
 mod commands;
@@ -33,33 +47,33 @@ mod database;
 mod export_flags;
 mod failure;
 mod flags;
-mod heard;
 mod job;
 mod keyboard;
 mod keys;
 mod local;
 mod logs;
-mod look;
 mod metrics;
 mod output;
 mod owner;
-mod pace;
 mod peer;
+mod presence;
 mod progress;
 mod quiet;
 mod reachable;
 mod reload;
 mod remote;
+mod render;
 mod roots;
-mod scene;
 mod scrape;
 mod series;
 mod settings;
 mod signals;
-mod staged;
+mod statuses;
 mod swarm_flags;
 mod table;
+mod throughput;
 mod values;
+mod view;
 mod words;
 
 use std::process::ExitCode;

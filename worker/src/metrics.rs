@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use eciton_jobs::run::{Event, Observer};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use parking_lot::Mutex;
 
+use crate::access::{Access, Role};
 use crate::failure::Failure;
-use crate::peer::{Access, Role};
 use crate::reload::Reload;
 use crate::scrape;
 use crate::series::Series;
@@ -31,9 +31,6 @@ const SECONDS: [f64; 16] = [
 const RECORDS: [f64; 12] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0,
 ];
-
-/// How long the series of a job are kept after its end, where nothing is said.
-pub(crate) const KEEP_DEFAULT: Duration = Duration::from_hours(1);
 
 /// Serves all metrics of this process as the settings say, path `/metrics`, from now on. Gives what it is made of that can
 /// be read again.

@@ -224,10 +224,10 @@ impl Meter {
 struct Display {
     name: String,
     started: Instant,
-    shown: Shown,
+    shown: ProgressDisplay,
 }
 
-enum Shown {
+enum ProgressDisplay {
     Nothing,
     Bar(ProgressBar),
     Lines { last: Option<Instant> },
@@ -236,11 +236,11 @@ enum Shown {
 impl Display {
     fn new(name: &str) -> Display {
         let shown = if is_quiet() {
-            Shown::Nothing
+            ProgressDisplay::Nothing
         } else if io::stderr().is_terminal() {
-            Shown::Bar(bar(name))
+            ProgressDisplay::Bar(bar(name))
         } else {
-            Shown::Lines { last: None }
+            ProgressDisplay::Lines { last: None }
         };
         Display {
             name: name.to_owned(),
@@ -255,15 +255,15 @@ impl Display {
             return;
         }
         match &mut self.shown {
-            Shown::Nothing => {}
-            Shown::Bar(bar) => {
+            ProgressDisplay::Nothing => {}
+            ProgressDisplay::Bar(bar) => {
                 bar.set_length(counts.shards);
                 bar.set_position(counts.ended);
                 let shards = counted(counts.shards, "shard");
                 let text = describe(counts, self.started.elapsed());
                 bar.set_message(format!("{shards}, {text}"));
             }
-            Shown::Lines { last } => {
+            ProgressDisplay::Lines { last } => {
                 if last.is_none_or(|last| last.elapsed() >= LINES_APART) {
                     *last = Some(Instant::now());
                     self.line(counts);
@@ -275,9 +275,9 @@ impl Display {
     /// The last line, or the bar gone: what follows is the summary.
     fn finish(self, counts: Counts) {
         match &self.shown {
-            Shown::Bar(bar) => bar.finish_and_clear(),
-            Shown::Lines { .. } if counts.shards > 0 => self.line(counts),
-            Shown::Nothing | Shown::Lines { .. } => {}
+            ProgressDisplay::Bar(bar) => bar.finish_and_clear(),
+            ProgressDisplay::Lines { .. } if counts.shards > 0 => self.line(counts),
+            ProgressDisplay::Nothing | ProgressDisplay::Lines { .. } => {}
         }
     }
 

@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
+use crate::access::{Access, Role};
 use crate::failure::Failure;
-use crate::peer::{Access, Role};
 use crate::series::Series;
 
 /// Connections at the same time; more are closed at once.

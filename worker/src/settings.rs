@@ -16,12 +16,13 @@ use eciton_jobs::run::COMMIT_INTERVAL;
 use eciton_jobs::source::Reach;
 use serde::Deserialize;
 
-use crate::cli::{self, Compressed, Global, Listening, Worker, Workers, interval};
+use crate::cli::{self, Compressed, Global, Listening, Worker, Workers};
 use crate::failure::Failure;
-use crate::flags;
-use crate::metrics::KEEP_DEFAULT;
-use crate::peer::CONNECTIONS_DEFAULT;
+use crate::flags::{self, CONNECTIONS_DEFAULT, interval};
 use crate::roots::{self, DataRoots};
+
+/// How long the series of a job are kept after its end, where nothing is said.
+const KEEP_DEFAULT: Duration = Duration::from_hours(1);
 
 /// The file of settings, in the working directory.
 const FILE: &str = "eciton.toml";
@@ -41,7 +42,7 @@ struct File {
     listen: Option<String>,
     advertise: Option<String>,
     connections: Option<usize>,
-    tls: Option<Tls>,
+    tls: Option<TlsSection>,
     tokens: Option<PathBuf>,
     data_root: Option<DataRoots>,
     #[serde(rename = "metrics_token_file")]
@@ -51,7 +52,7 @@ struct File {
 /// `[tls]`: with what gRPC is served over TLS.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tls {
+struct TlsSection {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
@@ -200,7 +201,7 @@ pub(crate) fn said_workers(given: Option<u16>) -> Result<Option<usize>, Failure>
 
 /// How workers are to work.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Crew {
+pub(crate) struct WorkerSettings {
     /// Worker tasks.
     pub(crate) workers: usize,
     /// How long computed shards wait to be committed together.
@@ -211,7 +212,7 @@ pub(crate) struct Crew {
 ///
 /// # Errors
 /// [`Failure::Usage`] for what is no number from 1 to 1024, or no time.
-pub(crate) fn crew(given: &Workers) -> Result<Crew, Failure> {
+pub(crate) fn worker_settings(given: &Workers) -> Result<WorkerSettings, Failure> {
     let from_file = || read_file().map(|file| file.commit_interval);
     let commit_interval = match (
         given.commit_interval,
@@ -224,7 +225,7 @@ pub(crate) fn crew(given: &Workers) -> Result<Crew, Failure> {
             None => COMMIT_INTERVAL,
         },
     };
-    Ok(Crew {
+    Ok(WorkerSettings {
         workers: workers(given)?,
         commit_interval,
     })
@@ -233,13 +234,13 @@ pub(crate) fn crew(given: &Workers) -> Result<Crew, Failure> {
 /// The slots of a worker, and how long computed shards wait to be committed together.
 ///
 /// # Errors
-/// As [`crew`].
+/// As [`worker_settings`].
 pub(crate) fn slots(given: &Worker) -> Result<(usize, Duration), Failure> {
-    let crew = crew(&Workers {
+    let workers = worker_settings(&Workers {
         workers: given.slots,
         commit_interval: given.commit_interval,
     })?;
-    Ok((crew.workers, crew.commit_interval))
+    Ok((workers.workers, workers.commit_interval))
 }
 
 /// Where metrics are served, and to whom.
@@ -414,7 +415,7 @@ fn connections(name: &str, text: &str) -> Result<usize, Failure> {
 
 /// Which workers are asked over gRPC, and how.
 #[derive(Debug)]
-pub(crate) struct Peers {
+pub(crate) struct PeerSettings {
     /// Addresses with commas between them.
     pub(crate) addresses: String,
     /// The token that is brought along.
@@ -429,7 +430,7 @@ pub(crate) struct Peers {
 ///
 /// # Errors
 /// [`Failure::Usage`] where a database is named, too, and for a file of a token that cannot be read.
-pub(crate) fn peers(global: &Global, given: &cli::Peers) -> Result<Option<Peers>, Failure> {
+pub(crate) fn peers(global: &Global, given: &cli::Peers) -> Result<Option<PeerSettings>, Failure> {
     let Some(addresses) = given.peer.clone() else {
         return Ok(None);
     };
@@ -450,7 +451,7 @@ pub(crate) fn peers(global: &Global, given: &cli::Peers) -> Result<Option<Peers>
         }
     });
     let token = given.token.clone().or(in_file.transpose()?);
-    Ok(Some(Peers {
+    Ok(Some(PeerSettings {
         addresses,
         token: token.or_else(|| from_environment("ECITON_TOKEN")),
         ca: given.tls_ca.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::interval;
+use crate::flags::interval;
 use crate::flags::{Listening, Peers};
 
 /// Two views faster than this would only cost time.
@@ -117,7 +117,7 @@ pub(crate) struct Up {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Tied {
+pub(crate) struct Supervised {
     /// Ends, at once, with this process, which started it
     #[arg(long, value_name = "PID")]
     pub(crate) parent: u32,

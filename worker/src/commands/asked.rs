@@ -22,7 +22,7 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
         | Command::Version
         | Command::Completions(_)
         | Command::Man(_)
-        | Command::Tied(_) => return None,
+        | Command::Supervised(_) => return None,
         Command::Run(args) => {
             let replace = if args.replace { " --replace" } else { "" };
             go_on(&format!("eciton run {}{replace}{}", same(&args.file), at()))

@@ -1,24 +1,24 @@
 //! `job ls|show|cancel|retry|rm`, here or over a peer.
 
 use eciton_engine::Db;
-use eciton_jobs::run::{self as jobs, JobError, JobStatus, Removal, Removed, Work};
+use eciton_jobs::run::{self as jobs, JobStatus, Removal, Removed, Work};
 use serde_json::json;
 
+use super::found::{find, remote, seen, sole};
 use super::run::{Ending, among, to_the_end, word};
 use super::watch::watch;
 use crate::cli::{Global, Job, Peers, Retry, Rm};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
-use crate::heard::Ears;
 use crate::output::Output;
-use crate::remote::Remote;
+use crate::presence::Presence;
 use crate::table::{Cell, Table};
 use crate::{job, settings};
 
 /// Does a `job` command.
 ///
 /// # Errors
-/// [`JobError::NotFound`]; what the engine refuses; for `retry` those of a run.
+/// [`JobError::NotFound`](jobs::JobError::NotFound); what the engine refuses; for `retry` those of a run.
 pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
     match args {
         Job::Ls { peers } => list(global, &peers).await,
@@ -37,10 +37,10 @@ async fn list(global: &Global, peers: &Peers) -> Result<(), Failure> {
             listed.map(|job| (job, None)).collect::<Vec<_>>()
         }
         None => {
-            let ears = Ears::new(global)?;
+            let presence = Presence::new(global)?;
             database::reading(global, async |db: &Db| {
                 let mut listed = jobs::list(db).await?;
-                ears.count_in(db, &mut listed).await;
+                presence.count_in(db, &mut listed).await;
                 let mut with_work = Vec::with_capacity(listed.len());
                 for job in listed {
                     let work = work_on(db, &job).await?;
@@ -87,9 +87,9 @@ async fn show(global: &Global, name: Option<&str>, peers: &Peers) -> Result<(), 
             (remote.job(&name).await?, None)
         }
         (None, name) => {
-            let ears = Ears::new(global)?;
+            let presence = Presence::new(global)?;
             database::reading(global, async |db: &Db| {
-                let job = seen(db, name, &ears).await?;
+                let job = seen(db, name, &presence).await?;
                 let work = work_on(db, &job).await?;
                 Ok((job, work))
             })
@@ -117,7 +117,7 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
         remote.retry(name).await?;
         return print(global, &remote.job(name).await?);
     }
-    let crew = settings::crew(&args.workers)?;
+    let workers = settings::worker_settings(&args.workers)?;
     let db_word = word(&settings::database(global)?);
     let among = among(global);
     let again = format!("eciton job retry {name} --db {db_word}{among}");
@@ -127,7 +127,7 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
             return print(global, &find(&db, name).await?);
         }
         let ending = Ending {
-            crew,
+            workers,
             warnings: &[],
             show: false,
             again: &again,
@@ -189,46 +189,4 @@ async fn work_on(db: &Db, job: &JobStatus) -> Result<Option<Work>, Failure> {
         "running" => Ok(Some(jobs::work(db, &job.name).await?)),
         _ => Ok(None),
     }
-}
-
-/// The job of that name.
-async fn find(db: &Db, name: &str) -> Result<JobStatus, Failure> {
-    if let Some(status) = jobs::status(db, name).await? {
-        return Ok(status);
-    }
-    let known = jobs::list(db)
-        .await?
-        .into_iter()
-        .map(|job| job.name)
-        .collect();
-    Err(JobError::NotFound {
-        name: name.to_owned(),
-        known,
-    }
-    .into())
-}
-
-/// The job of that name, or the only one where none is given, with what workers say that they are at.
-pub(super) async fn seen(db: &Db, name: Option<&str>, ears: &Ears) -> Result<JobStatus, Failure> {
-    let mut job = match name {
-        Some(name) => find(db, name).await?,
-        None => sole(jobs::list(db).await?)?,
-    };
-    ears.count_in(db, std::slice::from_mut(&mut job)).await;
-    Ok(job)
-}
-
-/// The only one of these jobs.
-pub(super) fn sole(mut listed: Vec<JobStatus>) -> Result<JobStatus, Failure> {
-    if listed.len() == 1 {
-        return Ok(listed.remove(0));
-    }
-    let names = database::present("jobs", listed.iter().map(|job| job.name.as_str()));
-    Err(Failure::Usage(format!("which job? {names}")))
-}
-
-/// The peers that are asked, where any are named.
-pub(super) fn remote(global: &Global, peers: &Peers) -> Result<Option<Remote>, Failure> {
-    let peers = settings::peers(global, peers)?;
-    peers.as_ref().map(Remote::new).transpose()
 }

@@ -1,10 +1,33 @@
-//! What each command does: one file a noun.
+//! What each command does: one file a noun. Files import only from lower ranks:
+//!
+//! | rank | file | is |
+//! |---|---|---|
+//! | 3 | `asked` | what a signal is answered with |
+//! | 3 | `init` | drafting a job file |
+//! | 3 | `job` | `job ls|show|watch|cancel|retry|rm` |
+//! | 3 | `plan` | what a job would do |
+//! | 2 | `run` | recording and running a job |
+//! | 1 | `db` | databases as a whole |
+//! | 1 | `scan` | records of a store in order |
+//! | 1 | `store` | stores |
+//! | 1 | `stream` | values of any length |
+//! | 1 | `watch` | how a job goes |
+//! | 0 | `completions` | shells and manual pages |
+//! | 0 | `copies` | backups, restoring, publishing |
+//! | 0 | `found` | the job that a command is about |
+//! | 0 | `query` | SQL over stores |
+//! | 0 | `record` | single records |
+//! | 0 | `supervised` | a supervised child |
+//! | 0 | `top` | a view of the swarm, again and again |
+//! | 0 | `up` | a swarm on this machine |
+//! | 0 | `version` | versions and features |
+//! | 0 | `worker` | a worker of the swarm |
 
 mod asked;
 mod completions;
 mod copies;
 mod db;
-mod export;
+mod found;
 mod init;
 mod job;
 mod plan;
@@ -14,7 +37,7 @@ mod run;
 mod scan;
 mod store;
 mod stream;
-mod tied;
+mod supervised;
 mod top;
 mod up;
 mod version;
@@ -36,7 +59,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
         Command::Version => return version::version(global),
         Command::Completions(args) => return completions::completions(global, args),
         Command::Man(args) => return completions::man(global, args),
-        Command::Tied(args) => return tied::tied(args),
+        Command::Supervised(args) => return supervised::supervised(args),
         _ => {}
     }
     let advice = asked::advice(global, &call.command);
@@ -59,9 +82,10 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
             Command::Stream(args) => stream::stream(global, args).await,
             Command::Store(args) => store::store(global, args).await,
             Command::Db(args) => db::db(global, &args).await,
-            Command::Version | Command::Completions(_) | Command::Man(_) | Command::Tied(_) => {
-                Ok(())
-            }
+            Command::Version
+            | Command::Completions(_)
+            | Command::Man(_)
+            | Command::Supervised(_) => Ok(()),
         }
     };
     match advice {

@@ -14,6 +14,7 @@ use eciton_jobs::source::Reach;
 use eciton_jobs::spec::JobFile;
 use serde_json::Value;
 
+use super::found;
 use super::scan;
 use crate::cli::{Global, Run, Submit};
 use crate::database::{self, Absent};
@@ -23,7 +24,7 @@ use crate::output::Output;
 use crate::peer::{Activity, Peer};
 use crate::progress::{self, Meter, Tracker, per_second};
 use crate::quiet::is_quiet;
-use crate::settings::{self, Crew};
+use crate::settings::{self, WorkerSettings};
 use crate::signals::{self, Signals};
 use crate::words::{counted, grouped};
 
@@ -36,7 +37,7 @@ const SHARD_GRACE: Duration = Duration::from_millis(500);
 /// Exit code 2 before anything is written for a job file that cannot be; 1 with the failed shards; 130
 /// after a signal, with the command that goes on.
 pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
-    let crew = settings::crew(&args.workers)?;
+    let workers = settings::worker_settings(&args.workers)?;
     let db_word = word(&settings::database(global)?);
     let file = job_file(&args.file)?;
     let among = among(global);
@@ -47,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
         let submitted = Meter::spinner("planning").during(|| {}, recording).await?;
         warn(&submitted.warnings);
         let ending = Ending {
-            crew,
+            workers,
             warnings: &submitted.warnings,
             show: args.show,
             again: &again,
@@ -63,7 +64,7 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`], before the work.
 pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure> {
-    if let Some(mut remote) = super::job::remote(global, &args.peers)? {
+    if let Some(mut remote) = found::remote(global, &args.peers)? {
         let (name, warnings) = match args.replace {
             true => (remote.replace(&args.file).await?, Vec::new()),
             false => {
@@ -169,7 +170,7 @@ async fn record(
 /// How a run is to end.
 pub(super) struct Ending<'a> {
     /// How it is worked.
-    pub(super) crew: Crew,
+    pub(super) workers: WorkerSettings,
     /// What was said about the job's files.
     pub(super) warnings: &'a [String],
     /// Whether to print the result's records.
@@ -194,7 +195,7 @@ pub(super) async fn to_the_end(
     signals::listen(stop.clone(), Signals::taken()?);
     let tracker = Arc::new(Tracker::default());
     let activity = Arc::new(Activity::default());
-    let (workers, commit_interval) = (ending.crew.workers, ending.crew.commit_interval);
+    let (workers, commit_interval) = (ending.workers.workers, ending.workers.commit_interval);
     // Others at this database, if there may be any, are told who works here.
     let announcing = db.is_shared().then(|| {
         let (activity, leases) = (Arc::clone(&activity), Leases::new());

@@ -9,13 +9,13 @@ use crate::cli::{Global, Top};
 use crate::failure::Failure;
 use crate::keyboard::Keyboard;
 use crate::logs;
-use crate::look::{Look, Looker};
 use crate::output::Output;
-use crate::pace::Paces;
 use crate::quiet::is_quiet;
-use crate::scene::{self, Order};
+use crate::render::{self, Order};
 use crate::signals::Signals;
 use crate::table::cut;
+use crate::throughput::Throughputs;
+use crate::view::{SwarmView, Viewer};
 
 /// Time between two views where nothing is said: for a terminal and for programs...
 const VIEWS_APART: Duration = Duration::from_secs(1);
@@ -45,25 +45,25 @@ pub(super) async fn top(global: &Global, args: &Top) -> Result<(), Failure> {
 }
 
 async fn show(global: &Global, args: &Top) -> Result<(), Failure> {
-    let mut looker = Looker::new(global, &args.peers)?;
-    let mut shown = Shown::new(global, args.once);
+    let mut viewer = Viewer::new(global, &args.peers)?;
+    let mut shown = TopDisplay::new(global, args.once);
     let mut keyboard = match &shown {
-        Shown::Screen(_) => Keyboard::open(),
-        Shown::Json(_) | Shown::Tables(..) => None,
+        TopDisplay::Screen(_) => Keyboard::open(),
+        TopDisplay::Json(_) | TopDisplay::Tables(..) => None,
     };
     shown.has_keys(keyboard.is_some());
     let interval = args.interval.unwrap_or(shown.views_apart());
-    let (mut paces, mut looks, mut misses) = (Paces::default(), 0_u64, 0);
+    let (mut throughputs, mut looks, mut misses) = (Throughputs::default(), 0_u64, 0);
     loop {
         let began = Instant::now();
-        match looker.look(global).await {
-            Ok(look) => {
+        match viewer.view(global).await {
+            Ok(view) => {
                 (looks, misses) = (looks + 1, 0);
-                paces.look(&look.open, Instant::now());
+                throughputs.sample(&view.open, Instant::now());
                 // Speeds take two looks.
-                let is_last = args.once && (looks > 1 || look.open.is_empty());
+                let is_last = args.once && (looks > 1 || view.open.is_empty());
                 if is_last || !args.once {
-                    shown.show(&look, &paces)?;
+                    shown.show(&view, &throughputs)?;
                 }
                 if is_last {
                     return Ok(());
@@ -103,35 +103,35 @@ async fn pressed(keyboard: Option<&mut Keyboard>, until: Instant) -> Option<u8> 
 }
 
 /// What is shown, and where.
-enum Shown<'g> {
+enum TopDisplay<'g> {
     Json(&'g Global),
     Screen(Screen<'g>),
     /// Tables with an empty line between them; how many there were.
     Tables(&'g Global, u64),
 }
 
-impl<'g> Shown<'g> {
-    fn new(global: &'g Global, once: bool) -> Shown<'g> {
+impl<'g> TopDisplay<'g> {
+    fn new(global: &'g Global, once: bool) -> TopDisplay<'g> {
         if global.json {
-            return Shown::Json(global);
+            return TopDisplay::Json(global);
         }
         let screen = (!once && io::stdout().is_terminal()).then(|| Screen::new(global));
         match screen.filter(|screen| !screen.bar.is_hidden()) {
-            Some(screen) => Shown::Screen(screen),
-            None => Shown::Tables(global, 0),
+            Some(screen) => TopDisplay::Screen(screen),
+            None => TopDisplay::Tables(global, 0),
         }
     }
 
     /// Whether keys can be pressed, which the screen then tells.
     fn has_keys(&mut self, has_keys: bool) {
-        if let Shown::Screen(screen) = self {
+        if let TopDisplay::Screen(screen) = self {
             screen.has_keys = has_keys && !is_quiet();
         }
     }
 
     /// Sorts as a key asks, and shows it at once; false for a key that asks for nothing.
     fn sort(&mut self, key: u8) -> bool {
-        let (Shown::Screen(screen), Some(order)) = (self, Order::of_key(key)) else {
+        let (TopDisplay::Screen(screen), Some(order)) = (self, Order::of_key(key)) else {
             return false;
         };
         screen.order = order;
@@ -141,21 +141,21 @@ impl<'g> Shown<'g> {
 
     fn views_apart(&self) -> Duration {
         match self {
-            Shown::Json(_) | Shown::Screen(_) => VIEWS_APART,
-            Shown::Tables(..) => TABLES_APART,
+            TopDisplay::Json(_) | TopDisplay::Screen(_) => VIEWS_APART,
+            TopDisplay::Tables(..) => TABLES_APART,
         }
     }
 
-    fn show(&mut self, look: &Look, paces: &Paces) -> Result<(), Failure> {
+    fn show(&mut self, view: &SwarmView, throughputs: &Throughputs) -> Result<(), Failure> {
         match self {
-            Shown::Json(global) => {
-                Output::tell(global, &scene::json(look, paces).to_string())?;
+            TopDisplay::Json(global) => {
+                Output::tell(global, &render::json(view, throughputs).to_string())?;
             }
-            Shown::Screen(screen) => {
-                screen.seen = Some((look.clone(), paces.clone()));
+            TopDisplay::Screen(screen) => {
+                screen.seen = Some((view.clone(), throughputs.clone()));
                 screen.draw();
             }
-            Shown::Tables(global, count) => {
+            TopDisplay::Tables(global, count) => {
                 let mut output = Output::new(global);
                 if *count > 0 {
                     output.line("")?;
@@ -165,7 +165,7 @@ impl<'g> Shown<'g> {
                     true => terminal().1,
                     false => usize::MAX,
                 };
-                for line in scene::text(look, paces, Order::default(), width) {
+                for line in render::text(view, throughputs, Order::default(), width) {
                     let text = match line.is_heading {
                         true => output.heading(&line.text),
                         false => line.text,
@@ -189,7 +189,7 @@ struct Screen<'g> {
     /// Whether keys can be pressed.
     has_keys: bool,
     /// What was seen last.
-    seen: Option<(Look, Paces)>,
+    seen: Option<(SwarmView, Throughputs)>,
 }
 
 impl<'g> Screen<'g> {
@@ -210,17 +210,17 @@ impl<'g> Screen<'g> {
     }
 
     fn draw(&mut self) {
-        let Some((look, paces)) = &self.seen else {
+        let Some((view, throughputs)) = &self.seen else {
             return;
         };
         let (height, width) = terminal();
-        let mut lines = scene::text(look, paces, self.order, width);
+        let mut lines = render::text(view, throughputs, self.order, width);
         // One line is left for the cursor, one says what is missing, and one names the keys.
         let fit = height.saturating_sub(2 + usize::from(self.has_keys)).max(1);
         let hidden = lines.len().saturating_sub(fit);
         lines.truncate(fit);
         let output = Output::new(self.global);
-        let told = |line: scene::Line| match line.is_heading {
+        let told = |line: render::Line| match line.is_heading {
             true => output.heading(&line.text),
             false => line.text,
         };

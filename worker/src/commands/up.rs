@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::cli::{Global, Up};
 use crate::failure::Failure;
-use crate::local::{Member, News, OwnRedis, Secret, Who, this_program};
+use crate::local::{Member, OwnRedis, Secret, SwarmNews, Who, this_program};
 use crate::signals::{First, Hangups, Signals};
 use crate::words::counted;
-use crate::{database, look, settings};
+use crate::{database, settings, view};
 
 /// Worker processes where nothing is said: more of them take more memory, and the cores are shared anyway.
 const WORKERS_MAX: usize = 4;
@@ -52,7 +52,7 @@ pub(super) async fn up(global: &Global, args: &Up) -> Result<(), Failure> {
         });
     }
     let first = First::default();
-    let news = News::new(global);
+    let news = SwarmNews::new(global);
     let mut swarm = tokio::select! {
         swarm = Swarm::gather(global, args, &news) => swarm?,
         asked = signals.next() => {
@@ -94,7 +94,7 @@ struct Swarm {
 
 impl Swarm {
     /// A swarm whose workers are about to start, at a database that they can open.
-    async fn gather(global: &Global, args: &Up, news: &News<'_>) -> Result<Swarm, Failure> {
+    async fn gather(global: &Global, args: &Up, news: &SwarmNews<'_>) -> Result<Swarm, Failure> {
         let mut count = args.workers.map_or_else(workers_default, usize::from);
         let mut slots = match settings::said_workers(args.slots)? {
             Some(slots) => slots,
@@ -161,7 +161,7 @@ impl Swarm {
         &mut self,
         global: &Global,
         until_idle: bool,
-        news: &News<'_>,
+        news: &SwarmNews<'_>,
         to_reload: &AtomicBool,
     ) -> Result<(), Failure> {
         let mut looked = Instant::now();
@@ -176,7 +176,7 @@ impl Swarm {
                 worker.attend(news)?;
             }
             if until_idle && looked.elapsed() >= IDLE_LOOKS_APART {
-                if !look::is_any_open(global).await? {
+                if !view::is_any_open(global).await? {
                     return Ok(());
                 }
                 looked = Instant::now();
@@ -186,7 +186,7 @@ impl Swarm {
     }
 
     /// Has the workers finish what they are at, and then Redis end.
-    async fn drain(&mut self, drain: Duration, news: &News<'_>) -> Result<(), Failure> {
+    async fn drain(&mut self, drain: Duration, news: &SwarmNews<'_>) -> Result<(), Failure> {
         for worker in &mut self.workers {
             worker.ask_to_end();
         }
@@ -216,7 +216,7 @@ impl Swarm {
         }
     }
 
-    async fn end_redis(&mut self, news: &News<'_>) -> Result<(), Failure> {
+    async fn end_redis(&mut self, news: &SwarmNews<'_>) -> Result<(), Failure> {
         let Some(mut redis) = self.redis.take() else {
             return Ok(());
         };

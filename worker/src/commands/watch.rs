@@ -7,13 +7,13 @@ use eciton_jobs::run::JobStatus;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::job::{remote, seen, sole};
+use super::found::{remote, seen, sole};
 use crate::cli::{Global, Peers};
 use crate::failure::Failure;
-use crate::heard::Ears;
 use crate::output::Output;
-use crate::pace::Pace;
+use crate::presence::Presence;
 use crate::remote::Watch;
+use crate::throughput::Throughput;
 use crate::words::{counted, grouped};
 use crate::{database, job, progress};
 
@@ -31,13 +31,13 @@ pub(super) async fn watch(
     name: Option<&str>,
     peers: &Peers,
 ) -> Result<(), Failure> {
-    let mut news = News::begin(global, name, peers).await?;
-    let mut shown = Shown::new(global);
-    let mut pace = Pace::default();
+    let mut news = WatchedJob::begin(global, name, peers).await?;
+    let mut shown = WatchDisplay::new(global);
+    let mut throughput = Throughput::default();
     let mut status = news.next(global).await?;
     loop {
-        pace.look(&status, Instant::now());
-        shown.news(global, &status, &pace)?;
+        throughput.sample(&status, Instant::now());
+        shown.news(global, &status, &throughput)?;
         if has_ended(&status) {
             break;
         }
@@ -63,46 +63,54 @@ fn has_ended(status: &JobStatus) -> bool {
 }
 
 /// Where the news come from.
-enum News {
+enum WatchedJob {
     /// A database that is looked at from time to time; how it stood at first.
     Here {
         name: String,
-        ears: Ears,
+        presence: Presence,
         first: Option<JobStatus>,
     },
     /// A peer that tells them.
     There(Watch),
 }
 
-impl News {
-    async fn begin(global: &Global, name: Option<&str>, peers: &Peers) -> Result<News, Failure> {
+impl WatchedJob {
+    async fn begin(
+        global: &Global,
+        name: Option<&str>,
+        peers: &Peers,
+    ) -> Result<WatchedJob, Failure> {
         if let Some(mut remote) = remote(global, peers)? {
             let name = match name {
                 Some(name) => name.to_owned(),
                 None => sole(remote.jobs().await?)?.name,
             };
-            return Ok(News::There(Watch::new(remote, &name)));
+            return Ok(WatchedJob::There(Watch::new(remote, &name)));
         }
-        let ears = Ears::new(global)?;
-        let first = database::reading(global, async |db| seen(db, name, &ears).await).await?;
-        Ok(News::Here {
+        let presence = Presence::new(global)?;
+        let first = database::reading(global, async |db| seen(db, name, &presence).await).await?;
+        Ok(WatchedJob::Here {
             name: first.name.clone(),
-            ears,
+            presence,
             first: Some(first),
         })
     }
 
     async fn next(&mut self, global: &Global) -> Result<JobStatus, Failure> {
         match self {
-            News::There(watch) => watch.next().await,
-            News::Here { name, ears, first } => match first.take() {
+            WatchedJob::There(watch) => watch.next().await,
+            WatchedJob::Here {
+                name,
+                presence,
+                first,
+            } => match first.take() {
                 Some(first) => Ok(first),
                 None => {
                     tokio::time::sleep(LOOKS_APART).await;
                     // What is open for reading stays as it was when it was opened: it takes no lock, so whoever
                     // writes may collect what it would have to follow. Opening reads the newest manifest and the
                     // log behind it, a few files.
-                    database::reading(global, async |db| seen(db, Some(name), ears).await).await
+                    database::reading(global, async |db| seen(db, Some(name), presence).await).await
                 }
             },
         }
@@ -110,27 +118,32 @@ impl News {
 }
 
 /// What is on the screen.
-enum Shown {
+enum WatchDisplay {
     /// A line of JSON a change; the last one, without what changes by itself.
     Json(Option<Value>),
     Bar(ProgressBar),
     Lines(Option<Instant>),
 }
 
-impl Shown {
-    fn new(global: &Global) -> Shown {
+impl WatchDisplay {
+    fn new(global: &Global) -> WatchDisplay {
         if global.json {
-            Shown::Json(None)
+            WatchDisplay::Json(None)
         } else if io::stdout().is_terminal() && io::stderr().is_terminal() {
-            Shown::Bar(progress::bar(""))
+            WatchDisplay::Bar(progress::bar(""))
         } else {
-            Shown::Lines(None)
+            WatchDisplay::Lines(None)
         }
     }
 
-    fn news(&mut self, global: &Global, status: &JobStatus, pace: &Pace) -> Result<(), Failure> {
+    fn news(
+        &mut self,
+        global: &Global,
+        status: &JobStatus,
+        throughput: &Throughput,
+    ) -> Result<(), Failure> {
         match self {
-            Shown::Json(last) => {
+            WatchDisplay::Json(last) => {
                 let mut told = job::json(status);
                 let same = JobStatus {
                     wall_seconds: 0.0,
@@ -142,8 +155,8 @@ impl Shown {
                 }
                 *last = same;
                 for (key, value) in [
-                    ("rows_per_second", pace.rows_per_second()),
-                    ("eta_seconds", pace.eta_seconds()),
+                    ("rows_per_second", throughput.rows_per_second()),
+                    ("eta_seconds", throughput.eta_seconds()),
                 ] {
                     if let Some(value) = value {
                         told[key] = json!(value);
@@ -151,15 +164,15 @@ impl Shown {
                 }
                 Ok(Output::tell(global, &told.to_string())?)
             }
-            Shown::Bar(bar) => {
+            WatchDisplay::Bar(bar) => {
                 bar.set_prefix(status.name.clone());
                 bar.set_length(status.shards.total);
                 bar.set_position(status.shards.done + status.shards.failed);
                 let shards = counted(status.shards.total, "shard");
-                bar.set_message(format!("{shards}, {}", describe(status, pace)));
+                bar.set_message(format!("{shards}, {}", describe(status, throughput)));
                 Ok(())
             }
-            Shown::Lines(last) => {
+            WatchDisplay::Lines(last) => {
                 if last.is_some_and(|last| last.elapsed() < LINES_APART) {
                     return Ok(());
                 }
@@ -167,7 +180,7 @@ impl Shown {
                 let shards = &status.shards;
                 let ended = shards.done + shards.failed;
                 let (name, total) = (&status.name, counted(shards.total, "shard"));
-                let what = describe(status, pace);
+                let what = describe(status, throughput);
                 let text = format!("{name}: {} of {total}, {what}", grouped(ended));
                 Ok(Output::tell(global, &text)?)
             }
@@ -177,21 +190,21 @@ impl Shown {
     /// The summary of `job show`, for people.
     fn end(self, global: &Global, status: &JobStatus) -> Result<(), Failure> {
         match self {
-            Shown::Json(_) => return Ok(()),
-            Shown::Bar(bar) => bar.finish_and_clear(),
-            Shown::Lines(_) => {}
+            WatchDisplay::Json(_) => return Ok(()),
+            WatchDisplay::Bar(bar) => bar.finish_and_clear(),
+            WatchDisplay::Lines(_) => {}
         }
         Ok(Output::tell(global, &job::text(status, None).join("\n"))?)
     }
 }
 
 /// `running, 84211 rows/s, 12 s left, 2 failed, 3 running, 1 conflicts`, without what is nought or not known.
-fn describe(status: &JobStatus, pace: &Pace) -> String {
+fn describe(status: &JobStatus, throughput: &Throughput) -> String {
     let mut parts = vec![status.state.to_owned()];
-    if let Some(speed) = pace.rows_per_second() {
+    if let Some(speed) = throughput.rows_per_second() {
         parts.push(format!("{speed:.0} rows/s"));
     }
-    if let Some(seconds) = pace.eta_seconds() {
+    if let Some(seconds) = throughput.eta_seconds() {
         parts.push(format!("{} left", progress::seconds(seconds)));
     }
     let counts = [

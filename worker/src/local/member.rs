@@ -5,7 +5,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::news::{End, News, Who, describe};
+use super::news::{End, SwarmNews, Who, describe};
 use crate::failure::Failure;
 
 /// Who ends sooner after his start than this has not come to work.
@@ -23,19 +23,19 @@ pub(crate) struct Member {
     make: Box<dyn Fn() -> io::Result<Command>>,
     /// What it reads from its standard input, if anything.
     input: String,
-    state: State,
+    state: MemberState,
     /// Ends in a row that came soon after the start.
     soon_ends: u32,
 }
 
-enum State {
-    Running(Running),
+enum MemberState {
+    Running(RunningChild),
     /// It starts at this moment.
     Due(Instant),
     Ended,
 }
 
-struct Running {
+struct RunningChild {
     child: Child,
     since: Instant,
     /// Hands on what it says; gives the last failure that it has told.
@@ -53,7 +53,7 @@ impl Member {
             who,
             make: Box::new(make),
             input,
-            state: State::Due(Instant::now()),
+            state: MemberState::Due(Instant::now()),
             soon_ends: 0,
         }
     }
@@ -63,15 +63,15 @@ impl Member {
     ///
     /// # Errors
     /// [`Failure::Work`]: it has ended again and again, soon after its start; it cannot be started.
-    pub(crate) fn attend(&mut self, news: &News<'_>) -> Result<(), Failure> {
+    pub(crate) fn attend(&mut self, news: &SwarmNews<'_>) -> Result<(), Failure> {
         match &mut self.state {
-            State::Due(at) if *at <= Instant::now() => self.start(news),
-            State::Running(_) => self.look(news),
-            State::Due(_) | State::Ended => Ok(()),
+            MemberState::Due(at) if *at <= Instant::now() => self.start(news),
+            MemberState::Running(_) => self.look(news),
+            MemberState::Due(_) | MemberState::Ended => Ok(()),
         }
     }
 
-    fn start(&mut self, news: &News<'_>) -> Result<(), Failure> {
+    fn start(&mut self, news: &SwarmNews<'_>) -> Result<(), Failure> {
         let who = self.who;
         let cannot = |cause: io::Error| Failure::Work(format!("{who} cannot be started: {cause}"));
         let mut command = (self.make)().map_err(cannot)?;
@@ -91,7 +91,7 @@ impl Member {
         let log = child.stderr.take();
         let log = log.map(|log| thread::spawn(move || hand_on(who, log)));
         news.started(who, child.id());
-        self.state = State::Running(Running {
+        self.state = MemberState::Running(RunningChild {
             child,
             since: Instant::now(),
             log,
@@ -99,7 +99,7 @@ impl Member {
         Ok(())
     }
 
-    fn look(&mut self, news: &News<'_>) -> Result<(), Failure> {
+    fn look(&mut self, news: &SwarmNews<'_>) -> Result<(), Failure> {
         let Some((end, lasted)) = self.ended()? else {
             return Ok(());
         };
@@ -120,13 +120,13 @@ impl Member {
         let doubled = first * 2_u32.pow(self.soon_ends.saturating_sub(1).min(10));
         let pause = doubled.min(longest);
         news.ended(self.who, &end, Some(pause));
-        self.state = State::Due(Instant::now() + pause);
+        self.state = MemberState::Due(Instant::now() + pause);
         Ok(())
     }
 
     /// How it ended, if it has, and how long it had run.
     fn ended(&mut self) -> io::Result<Option<(End, Duration)>> {
-        let State::Running(running) = &mut self.state else {
+        let MemberState::Running(running) = &mut self.state else {
             return Ok(None);
         };
         let Some(status) = running.child.try_wait()? else {
@@ -136,14 +136,14 @@ impl Member {
         let pid = running.child.id();
         // All that it has said is told before its end is.
         let error = running.log.take().and_then(|log| log.join().ok().flatten());
-        self.state = State::Ended;
+        self.state = MemberState::Ended;
         Ok(Some((End { pid, status, error }, lasted)))
     }
 
     /// Has it read again what it reads on SIGHUP.
     pub(crate) fn hang_up(&self) {
         #[cfg(unix)]
-        if let State::Running(running) = &self.state {
+        if let MemberState::Running(running) = &self.state {
             send(&running.child, rustix::process::Signal::HUP);
         }
     }
@@ -151,9 +151,9 @@ impl Member {
     /// Asks it to end, and starts it no more.
     pub(crate) fn ask_to_end(&mut self) {
         match &mut self.state {
-            State::Running(running) => terminate(&mut running.child),
-            State::Due(_) => self.state = State::Ended,
-            State::Ended => {}
+            MemberState::Running(running) => terminate(&mut running.child),
+            MemberState::Due(_) => self.state = MemberState::Ended,
+            MemberState::Ended => {}
         }
     }
 
@@ -161,7 +161,7 @@ impl Member {
     ///
     /// # Errors
     /// Where the system does not say.
-    pub(crate) fn look_for_end(&mut self, news: &News<'_>) -> io::Result<Option<End>> {
+    pub(crate) fn look_for_end(&mut self, news: &SwarmNews<'_>) -> io::Result<Option<End>> {
         let ended = self.ended()?.map(|(end, _)| end);
         if let Some(end) = &ended {
             news.ended(self.who, end, None);
@@ -171,7 +171,7 @@ impl Member {
 
     /// Whether it has ended and is not started again.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
+        matches!(self.state, MemberState::Ended)
     }
 
     /// Which one it is.
@@ -182,7 +182,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if let State::Running(running) = &mut self.state {
+        if let MemberState::Running(running) = &mut self.state {
             // It may have ended a moment ago.
             running.child.kill().ok();
             running.child.wait().ok();

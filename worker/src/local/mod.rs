@@ -15,7 +15,7 @@ mod redis;
 mod secret;
 
 pub(crate) use member::Member;
-pub(crate) use news::{News, Who};
+pub(crate) use news::{SwarmNews, Who};
 pub(crate) use parent::{become_program, end_with};
 pub(crate) use redis::OwnRedis;
 pub(crate) use secret::Secret;

@@ -9,13 +9,13 @@ use crate::cli::Global;
 use crate::output::Output;
 
 /// Tells on standard output. Whether or not anyone reads it, the swarm works.
-pub(crate) struct News<'g> {
+pub(crate) struct SwarmNews<'g> {
     global: &'g Global,
 }
 
-impl<'g> News<'g> {
-    pub(crate) fn new(global: &'g Global) -> News<'g> {
-        News { global }
+impl<'g> SwarmNews<'g> {
+    pub(crate) fn new(global: &'g Global) -> SwarmNews<'g> {
+        SwarmNews { global }
     }
 
     /// A sentence for people, and the same for programs.

@@ -10,7 +10,7 @@ use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::entropy::{Entropy as _, SystemEntropy};
 
 use super::member::Member;
-use super::news::{News, Who};
+use super::news::{SwarmNews, Who};
 use super::this_program;
 use crate::failure::Failure;
 
@@ -41,7 +41,7 @@ impl OwnRedis {
     ///
     /// # Errors
     /// [`Failure::Work`]: it does not.
-    pub(crate) async fn start(program: &Path, news: &News<'_>) -> Result<OwnRedis, Failure> {
+    pub(crate) async fn start(program: &Path, news: &SwarmNews<'_>) -> Result<OwnRedis, Failure> {
         // The port is open to every user of this machine, and whoever writes there writes to the database.
         let password = format!("{:032x}", SystemEntropy.next_u128());
         for _ in 0..PORTS_MAX {
@@ -78,7 +78,7 @@ impl OwnRedis {
     }
 
     /// Whether it listens: `false` where it has ended instead.
-    async fn listens(&mut self, port: u16, news: &News<'_>) -> Result<bool, Failure> {
+    async fn listens(&mut self, port: u16, news: &SwarmNews<'_>) -> Result<bool, Failure> {
         self.member.attend(news)?;
         let (began, address) = (
             Instant::now(),

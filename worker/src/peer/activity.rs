@@ -20,12 +20,12 @@ pub(crate) struct Activity {
 struct AtWork {
     /// The number of the last run.
     last: u64,
-    runs: HashMap<u64, Run>,
+    runs: HashMap<u64, RunActivity>,
 }
 
 /// A run of a job, here.
 #[derive(Debug)]
-struct Run {
+struct RunActivity {
     job: String,
     /// Its shards at work.
     shards: HashSet<u64>,
@@ -45,7 +45,7 @@ impl Activity {
         at_work.runs.retain(|_, run| run.job != job);
         at_work.last += 1;
         let run = at_work.last;
-        let begun = Run {
+        let begun = RunActivity {
             job: job.to_owned(),
             shards: HashSet::new(),
             aside: String::new(),

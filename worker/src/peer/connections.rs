@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
-/// Connections at the same time where nothing is said.
-pub(crate) const CONNECTIONS_DEFAULT: usize = 1024;
+use crate::flags::CONNECTIONS_DEFAULT;
+
 /// Bytes that begin HTTP/2; a TLS handshake has more.
 const BEGINNING_LEN: usize = 24;
 /// Time between two lines of the log about connections that were not taken.

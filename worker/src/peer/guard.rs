@@ -11,7 +11,7 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response, header};
 use tonic::server::NamedService;
 
-use super::access::{Access, Role};
+use crate::access::{Access, Role};
 
 /// A service behind a guard.
 #[derive(Clone)]

@@ -19,7 +19,6 @@
 //! Work on the database is done in tasks of its own: a caller that goes away, or reads slowly, stops none of it
 //! halfway, and holds up nobody else.
 
-mod access;
 mod activity;
 mod connections;
 mod guard;
@@ -28,7 +27,6 @@ mod presence;
 mod requests;
 mod server;
 mod shards;
-mod statuses;
 mod swarm;
 mod tls;
 mod watch;
@@ -37,9 +35,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use access::{Access, Role};
 pub(crate) use activity::Activity;
-pub(crate) use connections::CONNECTIONS_DEFAULT;
 pub(crate) use presence::{Running, told as told_worker};
 pub(crate) use server::{Listener, Serving};
 
@@ -194,7 +190,7 @@ impl Peer {
         work: impl Future<Output = Result<T, JobError>> + Send + 'static,
     ) -> Result<T, Status> {
         match tokio::spawn(work).await {
-            Ok(done) => done.map_err(|error| statuses::of_job(&error)),
+            Ok(done) => done.map_err(|error| crate::statuses::of_job(&error)),
             Err(died) => Err(Status::internal(format!(
                 "the call ended unexpectedly: {died}"
             ))),

@@ -9,7 +9,7 @@ use eciton_proto::limits::{JOB_NAME_LEN_MAX, PAGE_TOKEN_LEN_MAX};
 use tonic::Status;
 
 use super::requests::at_most;
-use super::statuses::invalid;
+use crate::statuses::invalid;
 
 /// Digits of the checksum, and the point behind them.
 const HEAD_LEN: usize = 17;

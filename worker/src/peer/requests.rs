@@ -10,7 +10,7 @@ use eciton_proto::limits::{
 use eciton_proto::v1::{self, JobView};
 use tonic::Status;
 
-use super::statuses::{invalid, of_job};
+use crate::statuses::{invalid, of_job};
 
 /// What messages call a job file that has no name.
 const UNNAMED: &str = "job";

@@ -15,11 +15,12 @@ use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::Peer;
 use super::connections::{Bounds, Connections};
 use super::guard::Guarded;
 use super::tls::{Handshakes, Tls};
 use super::workers::reached_at;
-use super::{Access, Peer};
+use crate::access::Access;
 use crate::failure::{Failure, with_sources};
 use crate::reload::Reload;
 use crate::settings::Listen;

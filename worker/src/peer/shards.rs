@@ -17,18 +17,18 @@ use eciton_proto::v1::{
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Peer;
-use super::statuses::{invalid, of_job, status};
+use crate::statuses::{invalid, of_job, status};
 
-type Answer<T> = Result<Response<T>, Status>;
+type ShardsAnswer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Shards for Peer {
-    async fn pull(&self, request: Request<PullRequest>) -> Answer<PullResponse> {
+    async fn pull(&self, request: Request<PullRequest>) -> ShardsAnswer<PullResponse> {
         let request = request.into_inner();
         answer(self.desk().pull(&request).await)
     }
 
-    async fn renew(&self, request: Request<RenewRequest>) -> Answer<RenewResponse> {
+    async fn renew(&self, request: Request<RenewRequest>) -> ShardsAnswer<RenewResponse> {
         let tokens = request.into_inner().tokens;
         let leases = self.desk().renew(&tokens).await;
         answer(leases.map(|leases| RenewResponse { leases }))
@@ -37,7 +37,7 @@ impl Shards for Peer {
     async fn complete(
         &self,
         request: Request<Streaming<CompleteRequest>>,
-    ) -> Answer<CompleteResponse> {
+    ) -> ShardsAnswer<CompleteResponse> {
         let mut stream = Parts(request.into_inner());
         let Some(Part::Begin(begin)) = stream.next().await? else {
             return Err(invalid("expected `begin` as the first message"));
@@ -63,11 +63,11 @@ impl Shards for Peer {
         }
     }
 
-    async fn fail(&self, request: Request<FailRequest>) -> Answer<FailResponse> {
+    async fn fail(&self, request: Request<FailRequest>) -> ShardsAnswer<FailResponse> {
         answer(self.desk().fail(request.into_inner()).await)
     }
 
-    async fn release(&self, request: Request<ReleaseRequest>) -> Answer<ReleaseResponse> {
+    async fn release(&self, request: Request<ReleaseRequest>) -> ShardsAnswer<ReleaseResponse> {
         let tokens = request.into_inner().tokens;
         let released = self.desk().release(&tokens).await;
         answer(released.map(|()| ReleaseResponse {}))
@@ -104,7 +104,7 @@ impl Parts {
     }
 }
 
-fn answer<T>(done: Result<T, PullError>) -> Answer<T> {
+fn answer<T>(done: Result<T, PullError>) -> ShardsAnswer<T> {
     done.map(Response::new).map_err(of_pull)
 }
 

@@ -16,15 +16,18 @@ use eciton_proto::v1::{
 use futures::FutureExt;
 use tonic::{Code, Request, Response, Status};
 
-use super::statuses::status;
-use super::watch::News;
+use super::watch::JobUpdates;
 use super::{Peer, pages, requests};
+use crate::statuses::status;
 
-type Answer<T> = Result<Response<T>, Status>;
+type SwarmAnswer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Swarm for Peer {
-    async fn submit_job(&self, request: Request<SubmitJobRequest>) -> Answer<SubmitJobResponse> {
+    async fn submit_job(
+        &self,
+        request: Request<SubmitJobRequest>,
+    ) -> SwarmAnswer<SubmitJobResponse> {
         if self.is_draining() {
             return Err(Status::unavailable(
                 "this peer is about to end: submit at another one",
@@ -35,7 +38,10 @@ impl Swarm for Peer {
         answer(self.submit(file, check_only).await?)
     }
 
-    async fn replace_job(&self, request: Request<ReplaceJobRequest>) -> Answer<ReplaceJobResponse> {
+    async fn replace_job(
+        &self,
+        request: Request<ReplaceJobRequest>,
+    ) -> SwarmAnswer<ReplaceJobResponse> {
         if self.is_draining() {
             return Err(Status::unavailable(
                 "this peer is about to end: submit at another one",
@@ -45,7 +51,10 @@ impl Swarm for Peer {
         answer(self.replace(file).await?)
     }
 
-    async fn remove_job(&self, request: Request<RemoveJobRequest>) -> Answer<RemoveJobResponse> {
+    async fn remove_job(
+        &self,
+        request: Request<RemoveJobRequest>,
+    ) -> SwarmAnswer<RemoveJobResponse> {
         let RemoveJobRequest {
             name,
             with_results,
@@ -70,7 +79,7 @@ impl Swarm for Peer {
         })
     }
 
-    async fn get_job(&self, request: Request<GetJobRequest>) -> Answer<GetJobResponse> {
+    async fn get_job(&self, request: Request<GetJobRequest>) -> SwarmAnswer<GetJobResponse> {
         let GetJobRequest { name, view } = request.into_inner();
         requests::name(&name)?;
         let view = requests::view(view, JobView::Failures);
@@ -78,17 +87,20 @@ impl Swarm for Peer {
         answer(GetJobResponse { job })
     }
 
-    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Answer<ListJobsResponse> {
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> SwarmAnswer<ListJobsResponse> {
         answer(self.list(request.into_inner()).await?)
     }
 
-    type WatchJobStream = News;
+    type WatchJobStream = JobUpdates;
 
-    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Answer<News> {
+    async fn watch_job(&self, request: Request<WatchJobRequest>) -> SwarmAnswer<JobUpdates> {
         Ok(Response::new(self.watch(request.into_inner()).await?))
     }
 
-    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Answer<CancelJobResponse> {
+    async fn cancel_job(
+        &self,
+        request: Request<CancelJobRequest>,
+    ) -> SwarmAnswer<CancelJobResponse> {
         let name = request.into_inner().name;
         requests::name(&name)?;
         let (peer, job) = (self.clone(), name.clone());
@@ -101,7 +113,7 @@ impl Swarm for Peer {
         answer(CancelJobResponse { job })
     }
 
-    async fn retry_job(&self, request: Request<RetryJobRequest>) -> Answer<RetryJobResponse> {
+    async fn retry_job(&self, request: Request<RetryJobRequest>) -> SwarmAnswer<RetryJobResponse> {
         let name = request.into_inner().name;
         requests::name(&name)?;
         let (peer, job) = (self.clone(), name.clone());
@@ -125,13 +137,13 @@ impl Swarm for Peer {
     async fn list_workers(
         &self,
         request: Request<ListWorkersRequest>,
-    ) -> Answer<ListWorkersResponse> {
+    ) -> SwarmAnswer<ListWorkersResponse> {
         answer(self.workers(&request.into_inner()).await?)
     }
 }
 
 /// An answer that every library takes as it comes.
-fn answer<T: Message>(message: T) -> Answer<T> {
+fn answer<T: Message>(message: T) -> SwarmAnswer<T> {
     let len = message.encoded_len();
     if len > RESPONSE_LEN_MAX {
         let told = format!("the answer has {len} bytes, the limit is {RESPONSE_LEN_MAX}");

@@ -15,9 +15,10 @@ use eciton_proto::v1::{ListWorkersRequest, Worker, WorkerJob};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use super::connections::{Bounds, CONNECTIONS_DEFAULT};
+use super::connections::Bounds;
 use super::server::{Listener, Serving};
 use super::{Activity, Peer};
+use crate::flags::CONNECTIONS_DEFAULT;
 use crate::settings::Listen;
 
 /// What begins HTTP/2, and settings, all left as they are.

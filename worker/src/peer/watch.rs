@@ -19,7 +19,7 @@ use tonic::Status;
 use super::{Peer, requests};
 
 /// The stream of one watch.
-pub(super) type News = Pin<Box<dyn Stream<Item = Result<WatchJobResponse, Status>> + Send>>;
+pub(super) type JobUpdates = Pin<Box<dyn Stream<Item = Result<WatchJobResponse, Status>> + Send>>;
 
 /// Time between two looks whether the job has ended, which is told without waiting.
 const LOOKS_APART: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ impl Peer {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`, `NOT_FOUND`; `UNAVAILABLE` where the peer drains and the job has not ended.
-    pub(super) async fn watch(&self, request: WatchJobRequest) -> Result<News, Status> {
+    pub(super) async fn watch(&self, request: WatchJobRequest) -> Result<JobUpdates, Status> {
         requests::name(&request.name)?;
         let views = [JobView::Counts, JobView::Basic, JobView::Failures];
         let view = requests::view_among(request.view, &views)?;

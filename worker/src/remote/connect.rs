@@ -9,9 +9,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Response, Status};
 
-use super::why::{self, Shown};
+use super::why::{self, Presented};
 use crate::failure::{Failure, with_sources};
-use crate::settings::Peers;
+use crate::settings::PeerSettings;
 
 /// How long a peer is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Remote {
     at: usize,
     token: Option<MetadataValue<Ascii>>,
     /// What peers are shown, where that is a certificate.
-    shown: Option<Shown>,
+    shown: Option<Presented>,
 }
 
 impl Remote {
@@ -50,14 +50,14 @@ impl Remote {
     /// # Errors
     /// [`Failure::Usage`] for what is no address, for certificates that cannot be read, and for a token that cannot
     /// be one.
-    pub(crate) fn new(peers: &Peers) -> Result<Remote, Failure> {
+    pub(crate) fn new(peers: &PeerSettings) -> Result<Remote, Failure> {
         Remote::with(peers, Patience::default())
     }
 
     /// The same, with a patience of its own.
-    pub(super) fn with(peers: &Peers, patience: Patience) -> Result<Remote, Failure> {
+    pub(super) fn with(peers: &PeerSettings, patience: Patience) -> Result<Remote, Failure> {
         let tls = tls(peers)?;
-        let shown = Shown::of(peers);
+        let shown = Presented::of(peers);
         let named = peers.addresses.split(',').map(str::trim);
         let endpoints: Result<Vec<Endpoint>, Failure> = named
             .filter(|address| !address.is_empty())
@@ -212,7 +212,7 @@ fn endpoint(
 }
 
 /// Whom to trust and what to show, where the settings say anything about it.
-fn tls(peers: &Peers) -> Result<Option<ClientTlsConfig>, Failure> {
+fn tls(peers: &PeerSettings) -> Result<Option<ClientTlsConfig>, Failure> {
     let read = |path: &Path| {
         std::fs::read(path)
             .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::connect::{Patience, Remote};
 use crate::failure::Failure;
-use crate::settings::Peers;
+use crate::settings::PeerSettings;
 
 /// Listens, takes whatever is said, and says nothing: how many have connected is not known.
 fn silent() -> String {
@@ -31,7 +31,7 @@ fn silent() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_fall_silent_are_given_up() {
     let (first, second) = (silent(), silent());
-    let peers = Peers {
+    let peers = PeerSettings {
         addresses: format!("{first},{second}"),
         token: None,
         ca: None,

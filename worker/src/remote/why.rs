@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tonic::transport::Uri;
 
-use crate::settings::Peers;
+use crate::settings::PeerSettings;
 
 /// How long finding out may take.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -23,22 +23,22 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ALERT: u8 = 0x15;
 
 /// What is shown to peers, to find out what they make of it.
-pub(super) struct Shown {
+pub(super) struct Presented {
     roots: Arc<RootCertStore>,
     certificate: Vec<u8>,
     key: Vec<u8>,
 }
 
-impl Shown {
+impl Presented {
     /// The certificate of the settings; `None` where none is shown, or where it cannot be read, which is told elsewhere.
-    pub(super) fn of(peers: &Peers) -> Option<Shown> {
+    pub(super) fn of(peers: &PeerSettings) -> Option<Presented> {
         let (certificate, key) = peers.certificate.as_ref()?;
         let read = |path: &Path| std::fs::read(path).ok();
         let mut roots = RootCertStore::empty();
         let trusted = CertificateDer::pem_slice_iter(&read(peers.ca.as_ref()?)?)
             .collect::<Result<Vec<_>, _>>();
         roots.add_parsable_certificates(trusted.ok()?);
-        Some(Shown {
+        Some(Presented {
             roots: Arc::new(roots),
             certificate: read(certificate)?,
             key: read(key)?,
@@ -59,7 +59,7 @@ impl Shown {
 }
 
 /// What to say behind a failure that says little; nothing where it is clear, or nothing is found out.
-pub(super) async fn hint(uri: &Uri, shown: Option<&Shown>, failure: &str) -> String {
+pub(super) async fn hint(uri: &Uri, shown: Option<&Presented>, failure: &str) -> String {
     let has = |words: &[&str]| words.iter().any(|word| failure.contains(word));
     let is_secure = uri.scheme_str() == Some("https");
     if is_secure && has(&["InvalidContentType", "corrupt message"]) {
@@ -96,7 +96,7 @@ async fn speaks_tls(uri: &Uri) -> Option<String> {
 }
 
 /// What a peer says to the certificate that it is shown. In TLS 1.3 that comes after the handshake.
-async fn refusal(uri: &Uri, shown: &Shown) -> Option<String> {
+async fn refusal(uri: &Uri, shown: &Presented) -> Option<String> {
     let stream = connect(uri).await?;
     let name = ServerName::try_from(host(uri)?.to_owned()).ok()?;
     let connector = TlsConnector::from(Arc::new(shown.config()?));

@@ -20,7 +20,7 @@ const fn tree(root: &'static str, folder: &'static str, path: &'static str) -> T
 }
 
 /// Every tree with ranks. Where one lies within another, both hold.
-const TREES: [Tree; 8] = [
+const TREES: [Tree; 10] = [
     tree("engine/src/lib.rs", "engine/src/", "crate::"),
     tree("jobs/src/run/mod.rs", "jobs/src/run/", "crate::run::"),
     tree(
@@ -52,6 +52,12 @@ const TREES: [Tree; 8] = [
         "jobs/src/run/settle/mod.rs",
         "jobs/src/run/settle/",
         "crate::run::settle::",
+    ),
+    tree("worker/src/main.rs", "worker/src/", "crate::"),
+    tree(
+        "worker/src/commands/mod.rs",
+        "worker/src/commands/",
+        "crate::commands::",
     ),
 ];
 

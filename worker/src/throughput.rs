@@ -10,10 +10,10 @@ const WINDOW: Duration = Duration::from_secs(30);
 
 /// What was seen of a job lately.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pace(VecDeque<Look>);
+pub(crate) struct Throughput(VecDeque<Sample>);
 
 #[derive(Clone, Copy, Debug)]
-struct Look {
+struct Sample {
     at: Instant,
     /// Shards that had ended.
     ended: u64,
@@ -21,16 +21,16 @@ struct Look {
     left: u64,
 }
 
-impl Pace {
+impl Throughput {
     /// Takes notice of how a job stands at `at`.
-    pub(crate) fn look(&mut self, job: &JobStatus, at: Instant) {
+    pub(crate) fn sample(&mut self, job: &JobStatus, at: Instant) {
         let ended = job.shards.done + job.shards.failed;
         // After a retry some have not ended any more: what was before says nothing.
         if self.0.back().is_some_and(|last| last.ended > ended) {
             self.0.clear();
         }
         let left = job.shards.total.saturating_sub(ended);
-        self.0.push_back(Look {
+        self.0.push_back(Sample {
             at,
             ended,
             rows: job.rows_read,
@@ -41,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// Rows that shards read a second, by shards that are done; known after two looks.
+    /// Rows that shards read a second, by shards that are done; known after two samples.
     pub(crate) fn rows_per_second(&self) -> Option<f64> {
         let (first, last, seconds) = self.span()?;
         #[allow(clippy::cast_precision_loss, reason = "a speed for people")]
@@ -56,34 +56,34 @@ impl Pace {
         (ended > 0 && last.left > 0).then(|| seconds * last.left as f64 / ended as f64)
     }
 
-    fn span(&self) -> Option<(Look, Look, f64)> {
+    fn span(&self) -> Option<(Sample, Sample, f64)> {
         let (first, last) = (*self.0.front()?, *self.0.back()?);
         let seconds = last.at.duration_since(first.at).as_secs_f64();
         (seconds > 0.0).then_some((first, last, seconds))
     }
 }
 
-/// The paces of several jobs.
+/// The throughputs of several jobs.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Paces(HashMap<String, Pace>);
+pub(crate) struct Throughputs(HashMap<String, Throughput>);
 
-impl Paces {
+impl Throughputs {
     /// Takes notice of how jobs stand at `at`, and forgets all others.
-    pub(crate) fn look(&mut self, jobs: &[JobStatus], at: Instant) {
+    pub(crate) fn sample(&mut self, jobs: &[JobStatus], at: Instant) {
         let mut before = std::mem::take(&mut self.0);
         for job in jobs {
-            let mut pace = before.remove(&job.name).unwrap_or_default();
-            pace.look(job, at);
-            self.0.insert(job.name.clone(), pace);
+            let mut throughput = before.remove(&job.name).unwrap_or_default();
+            throughput.sample(job, at);
+            self.0.insert(job.name.clone(), throughput);
         }
     }
 
-    /// See [`Pace::rows_per_second`].
+    /// See [`Throughput::rows_per_second`].
     pub(crate) fn rows_per_second(&self, job: &JobStatus) -> Option<f64> {
         self.0.get(&job.name)?.rows_per_second()
     }
 
-    /// See [`Pace::eta_seconds`].
+    /// See [`Throughput::eta_seconds`].
     pub(crate) fn eta_seconds(&self, job: &JobStatus) -> Option<f64> {
         self.0.get(&job.name)?.eta_seconds()
     }
@@ -124,24 +124,27 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_that_of_the_last_while() {
-        let (mut pace, begin) = (Pace::default(), Instant::now());
+    fn the_throughput_is_that_of_the_last_while() {
+        let (mut throughput, begin) = (Throughput::default(), Instant::now());
         let after = |seconds| begin + Duration::from_secs(seconds);
-        pace.look(&job(40, 1000), begin);
-        assert_eq!((pace.rows_per_second(), pace.eta_seconds()), (None, None));
-        pace.look(&job(50, 2000), after(10));
+        throughput.sample(&job(40, 1000), begin);
         assert_eq!(
-            (pace.rows_per_second(), pace.eta_seconds()),
+            (throughput.rows_per_second(), throughput.eta_seconds()),
+            (None, None)
+        );
+        throughput.sample(&job(50, 2000), after(10));
+        assert_eq!(
+            (throughput.rows_per_second(), throughput.eta_seconds()),
             (Some(100.0), Some(50.0))
         );
-        pace.look(&job(50, 2000), after(40));
+        throughput.sample(&job(50, 2000), after(40));
         assert_eq!(
-            (pace.rows_per_second(), pace.eta_seconds()),
+            (throughput.rows_per_second(), throughput.eta_seconds()),
             (Some(0.0), None)
         );
-        pace.look(&job(0, 0), after(50));
+        throughput.sample(&job(0, 0), after(50));
         assert_eq!(
-            (pace.rows_per_second(), pace.eta_seconds()),
+            (throughput.rows_per_second(), throughput.eta_seconds()),
             (None, None),
             "begun anew"
         );

@@ -1,6 +1,7 @@
-//! `tied`: a program that ends with whoever started it. `up` starts programs so that know nothing of that.
+//! `tied`: a supervised child, a program that is killed when the process that started it exits. `up` starts programs
+//! this way that know nothing of it.
 
-use crate::cli::Tied;
+use crate::cli::Supervised;
 use crate::failure::Failure;
 use crate::local::{become_program, end_with};
 
@@ -8,7 +9,7 @@ use crate::local::{become_program, end_with};
 ///
 /// # Errors
 /// [`Failure::Work`] where it cannot be started; where the parent has ended already.
-pub(super) fn tied(args: &Tied) -> Result<(), Failure> {
+pub(super) fn supervised(args: &Supervised) -> Result<(), Failure> {
     end_with(args.parent)?;
     match args.program.split_first() {
         Some((program, args)) => Err(become_program(program, args)),

@@ -1,14 +1,14 @@
-//! How a swarm is told: a screen for people, a line of JSON for programs.
+//! Renders a view of a swarm: a screen for people, a line of JSON for programs.
 
 use eciton_engine::json::timestamp;
 use eciton_jobs::run::JobStatus;
 use eciton_proto::v1::{Worker, WorkerJob, WorkerKind, WorkerState};
 use serde_json::{Value, json};
 
-use crate::heard::Workers;
-use crate::look::{Look, name};
-use crate::pace::Paces;
+use crate::presence::PresentWorkers;
 use crate::table::{Cell, cut, fitting_lines};
+use crate::throughput::Throughputs;
+use crate::view::{SwarmView, name};
 use crate::words::counted;
 use crate::{job, progress};
 
@@ -51,16 +51,20 @@ impl Order {
         })
     }
 
-    fn sorted<'l>(self, look: &'l Look, paces: &Paces) -> impl Iterator<Item = &'l JobStatus> {
-        let mut jobs: Vec<&JobStatus> = look.open.iter().chain(&look.ended).collect();
+    fn sorted<'l>(
+        self,
+        view: &'l SwarmView,
+        throughputs: &Throughputs,
+    ) -> impl Iterator<Item = &'l JobStatus> {
+        let mut jobs: Vec<&JobStatus> = view.open.iter().chain(&view.ended).collect();
         let most = |number: Option<f64>| std::cmp::Reverse(Most(number.unwrap_or(-1.0)));
         match self {
             Order::Submitted => {}
             Order::Name => jobs.sort_by(|a, b| a.name.cmp(&b.name)),
             Order::State => jobs.sort_by_key(|job| job.state),
             Order::Left => jobs.sort_by_key(|job| std::cmp::Reverse(left(job))),
-            Order::Speed => jobs.sort_by_key(|job| most(paces.rows_per_second(job))),
-            Order::Time => jobs.sort_by_key(|job| most(paces.eta_seconds(job))),
+            Order::Speed => jobs.sort_by_key(|job| most(throughputs.rows_per_second(job))),
+            Order::Time => jobs.sort_by_key(|job| most(throughputs.eta_seconds(job))),
         }
         jobs.into_iter()
     }
@@ -96,16 +100,16 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(look: &Look, paces: &Paces) -> Totals {
+    fn of(view: &SwarmView, throughputs: &Throughputs) -> Totals {
         let mut totals = Totals::default();
-        for job in &look.open {
+        for job in &view.open {
             totals.shards_left += left(job);
             totals.conflicts += job.conflicts;
-            if let Some(speed) = paces.rows_per_second(job) {
+            if let Some(speed) = throughputs.rows_per_second(job) {
                 totals.rows_per_second = Some(totals.rows_per_second.unwrap_or(0.0) + speed);
             }
         }
-        if let Workers::Known(workers) = &look.workers {
+        if let PresentWorkers::Known(workers) = &view.workers {
             totals.workers = workers.len();
             totals.slots = workers.iter().map(|worker| u64::from(slots(worker))).sum();
             totals.busy = workers.iter().map(|worker| u64::from(worker.busy)).sum();
@@ -115,36 +119,36 @@ impl Totals {
 }
 
 /// The line of `top --json`.
-pub(crate) fn json(look: &Look, paces: &Paces) -> Value {
-    let totals = Totals::of(look, paces);
+pub(crate) fn json(view: &SwarmView, throughputs: &Throughputs) -> Value {
+    let totals = Totals::of(view, throughputs);
     let mut told = json!({
-        "jobs_open": look.open.len(),
-        "jobs_ended": look.ended.len(),
+        "jobs_open": view.open.len(),
+        "jobs_ended": view.ended.len(),
         "shards_left": totals.shards_left,
         "conflicts": totals.conflicts,
     });
     if let Some(speed) = totals.rows_per_second {
         told["rows_per_second"] = json!(speed);
     }
-    let workers = match &look.workers {
-        Workers::Known(workers) => {
+    let workers = match &view.workers {
+        PresentWorkers::Known(workers) => {
             told["workers"] = json!(totals.workers);
             told["slots"] = json!(totals.slots);
             told["busy"] = json!(totals.busy);
             workers.iter().map(worker_json).collect()
         }
-        Workers::Unknown(_) => Value::Null,
+        PresentWorkers::Unknown(_) => Value::Null,
     };
-    let jobs = look.open.iter().chain(&look.ended);
-    let jobs: Vec<Value> = jobs.map(|job| job_json(job, paces)).collect();
-    json!({"at_ms": look.at_ms, "workers": workers, "jobs": jobs, "totals": told})
+    let jobs = view.open.iter().chain(&view.ended);
+    let jobs: Vec<Value> = jobs.map(|job| job_json(job, throughputs)).collect();
+    json!({"at_ms": view.at_ms, "workers": workers, "jobs": jobs, "totals": told})
 }
 
-fn job_json(job: &JobStatus, paces: &Paces) -> Value {
+fn job_json(job: &JobStatus, throughputs: &Throughputs) -> Value {
     let mut told = job::json(job);
     for (key, value) in [
-        ("rows_per_second", paces.rows_per_second(job)),
-        ("eta_seconds", paces.eta_seconds(job)),
+        ("rows_per_second", throughputs.rows_per_second(job)),
+        ("eta_seconds", throughputs.eta_seconds(job)),
     ] {
         if let Some(value) = value {
             told[key] = json!(value);
@@ -184,16 +188,21 @@ fn worker_job_json(job: &WorkerJob) -> Value {
 }
 
 /// The screen, as lines of `width_max` characters at most, and which of them are headings.
-pub(crate) fn text(look: &Look, paces: &Paces, order: Order, width_max: usize) -> Vec<Line> {
+pub(crate) fn text(
+    view: &SwarmView,
+    throughputs: &Throughputs,
+    order: Order,
+    width_max: usize,
+) -> Vec<Line> {
     let mut text = Text {
         lines: Vec::new(),
         width_max,
     };
-    let totals = Totals::of(look, paces);
-    text.plain(&summary(look, &totals));
-    text.plain(&match &look.workers {
-        Workers::Known(workers) if workers.is_empty() => "no workers are there".to_owned(),
-        Workers::Known(workers) => {
+    let totals = Totals::of(view, throughputs);
+    text.plain(&summary(view, &totals));
+    text.plain(&match &view.workers {
+        PresentWorkers::Known(workers) if workers.is_empty() => "no workers are there".to_owned(),
+        PresentWorkers::Known(workers) => {
             format!(
                 "{}, {}, {} at work",
                 counted(workers.len() as u64, "worker"),
@@ -201,20 +210,20 @@ pub(crate) fn text(look: &Look, paces: &Paces, order: Order, width_max: usize) -
                 counted(totals.busy, "shard"),
             )
         }
-        Workers::Unknown(why) => (*why).to_owned(),
+        PresentWorkers::Unknown(why) => (*why).to_owned(),
     });
-    if !(look.open.is_empty() && look.ended.is_empty()) {
-        text.table(jobs(look, paces, order, width_max));
-        for job in look.open.iter().chain(&look.ended) {
+    if !(view.open.is_empty() && view.ended.is_empty()) {
+        text.table(jobs(view, throughputs, order, width_max));
+        for job in view.open.iter().chain(&view.ended) {
             if !job.note.is_empty() {
                 text.plain(&format!("{}: {}", job.name, job.note));
             }
         }
     }
-    if let Workers::Known(workers) = &look.workers
+    if let PresentWorkers::Known(workers) = &view.workers
         && !workers.is_empty()
     {
-        text.table(crew(workers, width_max));
+        text.table(workers_table(workers, width_max));
         for worker in workers {
             for job in worker.jobs.iter().filter(|job| !job.aside.is_empty()) {
                 let (worker, job, why) = (name(worker), &job.name, &job.aside);
@@ -256,10 +265,10 @@ impl Text {
     }
 }
 
-fn summary(look: &Look, totals: &Totals) -> String {
-    let open = look.open.len();
+fn summary(view: &SwarmView, totals: &Totals) -> String {
+    let open = view.open.len();
     if open == 0 {
-        return match look.ended.len() {
+        return match view.ended.len() {
             0 => "no job is open, and none has ended within the last hour".to_owned(),
             _ => "no job is open".to_owned(),
         };
@@ -275,7 +284,12 @@ fn summary(look: &Look, totals: &Totals) -> String {
     parts.join(", ")
 }
 
-fn jobs(look: &Look, paces: &Paces, order: Order, width_max: usize) -> Vec<String> {
+fn jobs(
+    view: &SwarmView,
+    throughputs: &Throughputs,
+    order: Order,
+    width_max: usize,
+) -> Vec<String> {
     let bar_width = [BAR_WIDE, BAR_NARROW]
         .into_iter()
         .find(|(_, from)| (*from..usize::MAX).contains(&width_max))
@@ -283,28 +297,28 @@ fn jobs(look: &Look, paces: &Paces, order: Order, width_max: usize) -> Vec<Strin
     let mut names = vec!["job", "state"];
     names.extend(bar_width.map(|_| ""));
     names.extend(["shards", "running", "failed", "rows/s", "conflicts", "left"]);
-    let knows_running = matches!(look.workers, Workers::Known(_));
+    let knows_running = matches!(view.workers, PresentWorkers::Known(_));
     let row = |job: &JobStatus| {
         let shards = &job.shards;
         let known = |text: Option<String>| Cell::number(text.unwrap_or_else(|| "-".to_owned()));
         let mut row = vec![Cell::text(&job.name), Cell::text(job.state)];
         row.extend(bar_width.map(|width| Cell::text(&bar(job, width))));
-        let speed = paces.rows_per_second(job);
+        let speed = throughputs.rows_per_second(job);
         row.extend([
             Cell::number(format!("{}/{}", shards.done, shards.total)),
             known(knows_running.then(|| shards.running.to_string())),
             Cell::number(shards.failed),
             known(speed.map(|speed| format!("{speed:.0}"))),
             Cell::number(job.conflicts),
-            known(paces.eta_seconds(job).map(progress::seconds)),
+            known(throughputs.eta_seconds(job).map(progress::seconds)),
         ]);
         row
     };
-    let rows: Vec<_> = order.sorted(look, paces).map(row).collect();
+    let rows: Vec<_> = order.sorted(view, throughputs).map(row).collect();
     fitting_lines(&names, &rows, &JOBS_SPARE, width_max)
 }
 
-fn crew(workers: &[Worker], width_max: usize) -> Vec<String> {
+fn workers_table(workers: &[Worker], width_max: usize) -> Vec<String> {
     let row = |worker: &Worker| {
         let is_aside = worker.jobs.iter().any(|job| !job.aside.is_empty());
         let state = match state(worker) {
@@ -389,7 +403,7 @@ mod tests {
         }
     }
 
-    fn look() -> Look {
+    fn view() -> SwarmView {
         let worker = Worker {
             id: "1".into(),
             info: Some(WorkerInfo {
@@ -401,19 +415,19 @@ mod tests {
             address: "127.0.0.1:7711".into(),
             ..Worker::default()
         };
-        Look {
+        SwarmView {
             at_ms: 1,
             open: vec![job("a-job-with-a-name-that-is-long", "running", 10)],
             ended: vec![job("levels", "done", 40)],
-            workers: Workers::Known(vec![worker]),
+            workers: PresentWorkers::Known(vec![worker]),
         }
     }
 
     #[test]
     fn a_screen_is_as_wide_as_it_may_be() {
-        let (look, paces) = (look(), Paces::default());
+        let (view, throughputs) = (view(), Throughputs::default());
         for width in 1..200 {
-            let lines = text(&look, &paces, Order::default(), width);
+            let lines = text(&view, &throughputs, Order::default(), width);
             let long = lines
                 .iter()
                 .find(|line| unicode_width::UnicodeWidthStr::width(line.text.as_str()) > width);
@@ -421,7 +435,7 @@ mod tests {
             let has_bar = lines.iter().any(|line| line.text.contains('░'));
             assert_eq!(has_bar, width >= BAR_NARROW.1, "at {width}");
         }
-        let lines = text(&look, &paces, Order::default(), 200);
+        let lines = text(&view, &throughputs, Order::default(), 200);
         let told: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(told[0], "1 job open, 30 shards left, 2 conflicts");
         assert_eq!(told[1], "1 worker, 4 slots, 3 shards at work");
@@ -432,10 +446,10 @@ mod tests {
 
     #[test]
     fn a_narrow_screen_has_what_matters() {
-        let (mut look, paces) = (look(), Paces::default());
-        look.ended[0].name = "東京の仕事".into();
+        let (mut view, throughputs) = (view(), Throughputs::default());
+        view.ended[0].name = "東京の仕事".into();
         let at = |width| -> Vec<String> {
-            let lines = text(&look, &paces, Order::default(), width);
+            let lines = text(&view, &throughputs, Order::default(), width);
             lines.into_iter().map(|line| line.text).collect()
         };
         let wide = at(80);
@@ -462,11 +476,16 @@ mod tests {
 
     #[test]
     fn keys_sort_jobs() {
-        let (mut look, paces) = (look(), Paces::default());
-        look.open.push(job("b", "pending", 0));
+        let (mut view, throughputs) = (view(), Throughputs::default());
+        view.open.push(job("b", "pending", 0));
         let first = |key: u8| {
             let order = Order::of_key(key).unwrap();
-            order.sorted(&look, &paces).next().unwrap().name.clone()
+            order
+                .sorted(&view, &throughputs)
+                .next()
+                .unwrap()
+                .name
+                .clone()
         };
         assert_eq!(first(b'o'), "a-job-with-a-name-that-is-long");
         assert_eq!(first(b'N'), "a-job-with-a-name-that-is-long");
@@ -479,14 +498,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_told() {
-        let mut look = look();
-        look.workers = Workers::Unknown("workers are not known");
-        let told = json(&look, &Paces::default());
+        let mut view = view();
+        view.workers = PresentWorkers::Unknown("workers are not known");
+        let told = json(&view, &Throughputs::default());
         assert_eq!(told["workers"], Value::Null);
         for absent in ["workers", "slots", "busy", "rows_per_second"] {
             assert_eq!(told["totals"].get(absent), None, "{absent}");
         }
-        let lines = text(&look, &Paces::default(), Order::default(), 80);
+        let lines = text(&view, &Throughputs::default(), Order::default(), 80);
         assert_eq!(lines[1].text, "workers are not known");
         assert_eq!(lines.len(), 6, "no table of workers: {lines:?}");
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tonic::Status;
 
-use super::statuses::status;
 use crate::failure::Failure;
 use crate::reload::Reload;
+use crate::statuses::status;
 
 /// Bytes of a token.
 const TOKEN_LEN_MAX: usize = 1024;

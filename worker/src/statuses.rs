@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 const MESSAGE_LEN_MAX: usize = 2048;
 
 /// A status with a message of bounded length.
-pub(super) fn status(code: Code, message: impl std::fmt::Display) -> Status {
+pub(crate) fn status(code: Code, message: impl std::fmt::Display) -> Status {
     let mut message = message.to_string();
     if message.len() > MESSAGE_LEN_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_LEN_MAX - '…'.len_utf8()));
@@ -18,12 +18,12 @@ pub(super) fn status(code: Code, message: impl std::fmt::Display) -> Status {
 }
 
 /// The request is wrong.
-pub(super) fn invalid(message: impl std::fmt::Display) -> Status {
+pub(crate) fn invalid(message: impl std::fmt::Display) -> Status {
     status(Code::InvalidArgument, message)
 }
 
 /// Why a job could not be told of, recorded or changed.
-pub(super) fn of_job(error: &JobError) -> Status {
+pub(crate) fn of_job(error: &JobError) -> Status {
     let code = match error {
         JobError::JobFile(_) => Code::InvalidArgument,
         JobError::NotFound { .. } => Code::NotFound,

@@ -1,4 +1,4 @@
-//! What workers say over Redis of themselves, for those who only read the database they work on.
+//! The workers that were heard of lately over Redis, for processes that only read the database.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,17 +18,17 @@ const REDIS_MS_MAX: u64 = 500;
 
 /// Who works.
 #[derive(Clone, Debug)]
-pub(crate) enum Workers {
+pub(crate) enum PresentWorkers {
     /// Those who were heard of.
     Known(Vec<Worker>),
     /// Nobody can tell, and why.
     Unknown(&'static str),
 }
 
-impl Workers {
+impl PresentWorkers {
     /// Says in each job how many of its shards somebody is at, as far as workers have said it.
     pub(crate) fn count_in(&self, jobs: &mut [JobStatus]) {
-        let Workers::Known(workers) = self else {
+        let PresentWorkers::Known(workers) = self else {
             return;
         };
         let running = Running::of(workers);
@@ -38,39 +38,41 @@ impl Workers {
     }
 }
 
-/// Listens to workers, where the settings name a Redis.
-pub(crate) struct Ears {
+/// Knows which workers are present, where the settings name a Redis.
+pub(crate) struct Presence {
     bus: Option<Box<RedisBus>>,
     /// Whether it was said that nothing can be heard.
     has_warned: AtomicBool,
 }
 
-impl Ears {
-    /// Ears at the Redis of the settings. Connects to nothing yet.
+impl Presence {
+    /// The presence at the Redis of the settings. Connects to nothing yet.
     ///
     /// # Errors
     /// [`Failure::Usage`] for settings that cannot be.
-    pub(crate) fn new(global: &Global) -> Result<Ears, Failure> {
+    pub(crate) fn new(global: &Global) -> Result<Presence, Failure> {
         let redis = settings::redis(global)?;
-        Ok(Ears {
+        Ok(Presence {
             bus: redis.map(database::bus).transpose()?.map(Box::new),
             has_warned: AtomicBool::new(false),
         })
     }
 
     /// Whoever has said lately that he works on the database.
-    pub(crate) async fn workers(&self, db: &Db) -> Workers {
+    pub(crate) async fn workers(&self, db: &Db) -> PresentWorkers {
         let Some(bus) = &self.bus else {
-            return Workers::Unknown("workers are not known: --redis or --peer tells of them");
+            return PresentWorkers::Unknown(
+                "workers are not known: --redis or --peer tells of them",
+            );
         };
         let instance = db.info().instance;
         if !bus.connected(instance, REDIS_MS_MAX).await {
-            return Workers::Unknown(
+            return PresentWorkers::Unknown(
                 "workers are not known: Redis cannot be reached, or refuses what it is asked for",
             );
         }
         let notes = bus.announced(instance).await.into_iter();
-        Workers::Known(notes.filter_map(told_worker).collect())
+        PresentWorkers::Known(notes.filter_map(told_worker).collect())
     }
 
     /// Says in each job how many of its shards workers say that they are at: `running`, which stays 0 where no Redis is
@@ -80,7 +82,7 @@ impl Ears {
             return;
         }
         let workers = self.workers(db).await;
-        if let Workers::Unknown(why) = &workers
+        if let PresentWorkers::Unknown(why) = &workers
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             tracing::warn!("`running` says nothing: {why}");

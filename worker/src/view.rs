@@ -1,4 +1,4 @@
-//! The whole swarm at a moment: its jobs, from the database or from a peer, and its workers, from Redis or from a
+//! A view of the whole swarm at a moment: its jobs, from the database or from a peer, and its workers, from Redis or from a
 //! peer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -10,7 +10,7 @@ use eciton_proto::v1::{self, JobPhase, JobView, Worker};
 
 use crate::cli::{Global, Peers};
 use crate::failure::Failure;
-use crate::heard::{Ears, Workers};
+use crate::presence::{Presence, PresentWorkers};
 use crate::remote::{Remote, status};
 use crate::{database, settings};
 
@@ -29,9 +29,9 @@ const ENDED_APART: Duration = Duration::from_secs(5);
 /// Jobs of a page.
 const PAGE: usize = 500;
 
-/// What was seen.
+/// One picture of a swarm.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct SwarmView {
     /// When, in milliseconds since the Unix epoch.
     pub(crate) at_ms: i64,
     /// Jobs that are open, in the order of their submission.
@@ -39,18 +39,18 @@ pub(crate) struct Look {
     /// Jobs that ended lately, the last one first.
     pub(crate) ended: Vec<JobStatus>,
     /// Who works, by their names. Where that is known, so is `running` of the jobs.
-    pub(crate) workers: Workers,
+    pub(crate) workers: PresentWorkers,
 }
 
-/// Looks from time to time.
-pub(crate) struct Looker {
+/// Looks at a swarm from time to time.
+pub(crate) struct Viewer {
     source: Source,
     known: Known,
 }
 
 enum Source {
     /// A database, read as it lies there, and the Redis between its workers.
-    Here(Ears),
+    Here(Presence),
     There(Remote),
 }
 
@@ -73,18 +73,18 @@ impl Known {
     }
 }
 
-impl Looker {
-    /// A looker at a database or at peers, as the settings say. Looks at nothing yet.
+impl Viewer {
+    /// A viewer of a database or at peers, as the settings say. Looks at nothing yet.
     ///
     /// # Errors
     /// [`Failure::Usage`] for settings that cannot be.
-    pub(crate) fn new(global: &Global, peers: &Peers) -> Result<Looker, Failure> {
+    pub(crate) fn new(global: &Global, peers: &Peers) -> Result<Viewer, Failure> {
         let source = if let Some(peers) = settings::peers(global, peers)? {
             Source::There(Remote::new(&peers)?)
         } else {
-            Source::Here(Ears::new(global)?)
+            Source::Here(Presence::new(global)?)
         };
-        Ok(Looker {
+        Ok(Viewer {
             source,
             known: Known::default(),
         })
@@ -94,21 +94,21 @@ impl Looker {
     ///
     /// # Errors
     /// As `job ls`.
-    pub(crate) async fn look(&mut self, global: &Global) -> Result<Look, Failure> {
+    pub(crate) async fn view(&mut self, global: &Global) -> Result<SwarmView, Failure> {
         let (known, at_ms) = (&self.known, now_ms());
         let ((open, known), workers) = match &mut self.source {
-            Source::Here(ears) => {
+            Source::Here(presence) => {
                 // Opened each time: see `job watch`.
-                let look = database::reading(global, async |db| {
+                let viewed = database::reading(global, async |db| {
                     let found = find(Jobs::Here(db), known, at_ms).await?;
-                    Ok((found, ears.workers(db).await))
+                    Ok((found, presence.workers(db).await))
                 });
-                let (mut found, workers) = look.await?;
+                let (mut found, workers) = viewed.await?;
                 workers.count_in(&mut found.0);
                 (found, workers)
             }
             Source::There(remote) => {
-                let workers = Workers::Known(remote.workers().await?);
+                let workers = PresentWorkers::Known(remote.workers().await?);
                 (find(Jobs::There(remote), known, at_ms).await?, workers)
             }
         };
@@ -118,7 +118,7 @@ impl Looker {
         });
         ended.sort_by_key(|job| std::cmp::Reverse(job.finished_at));
         self.known = known;
-        Ok(Look {
+        Ok(SwarmView {
             at_ms,
             open,
             ended,
@@ -245,8 +245,8 @@ fn ended_lately(finished_ms: Option<i64>, at_ms: i64) -> bool {
 }
 
 /// By their names.
-fn sorted(mut workers: Workers) -> Workers {
-    if let Workers::Known(workers) = &mut workers {
+fn sorted(mut workers: PresentWorkers) -> PresentWorkers {
+    if let PresentWorkers::Known(workers) = &mut workers {
         workers.sort_by(|a, b| (name(a), &a.id).cmp(&(name(b), &b.id)));
     }
     workers
