@@ -12,9 +12,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use eciton_compare::report::{Line, median};
-use eciton_engine::Datum;
-use eciton_engine::{Db, Options, ScanRange};
 use eciton_engine::merge;
+use eciton_engine::{Datum, Db, Options, ScanRange};
 use eciton_jobs::run::{self, CancellationToken, RunOptions, Silent};
 use eciton_jobs::spec::JobFile;
 

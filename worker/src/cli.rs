@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eciton_engine::tree::Compression;
+use eciton_engine::Compression;
 
 use crate::data_flags::{
     COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES, SCAN_EXAMPLES,

@@ -68,6 +68,7 @@ mod scrape;
 mod series;
 mod settings;
 mod signals;
+mod staged;
 mod statuses;
 mod swarm_flags;
 mod table;

@@ -1,6 +1,6 @@
 //! The job that a command is about, and where it is asked for.
 
-use eciton_engine::db::Db;
+use eciton_engine::Db;
 use eciton_jobs::run::{self as jobs, JobError, JobStatus};
 
 use crate::cli::{Global, Peers};

@@ -27,6 +27,7 @@ mod asked;
 mod completions;
 mod copies;
 mod db;
+mod export;
 mod found;
 mod init;
 mod job;

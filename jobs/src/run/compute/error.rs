@@ -1,6 +1,6 @@
 //! Why an attempt at a shard gave nothing.
 
-use eciton_engine::base::{Action, Error as EngineError};
+use eciton_engine::{Action, Error as EngineError};
 
 use crate::aggregate::AggregateError;
 use crate::query::TopError;

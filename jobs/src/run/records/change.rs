@@ -1,6 +1,6 @@
 //! Changing records of jobs by transactions that may lose against others.
 
-use eciton_engine::base::{Action, Error as EngineError};
+use eciton_engine::{Action, Error as EngineError};
 use futures::future::BoxFuture;
 
 use super::error::JobError;

@@ -1,6 +1,6 @@
 //! The wall clock, for people: no decision rests on it alone.
 
-use eciton_engine::base::clock::{Clock, SystemClock};
+use eciton_engine::clock::{Clock, SystemClock};
 
 /// Milliseconds since the Unix epoch, for people.
 pub(crate) fn now_ms() -> i64 {

@@ -1,7 +1,7 @@
 //! The keys of the store `_jobs`, and the messages that its records are.
 
 use bytes::Bytes;
-use eciton_engine::base::{Datum, Key};
+use eciton_engine::{Datum, Key};
 use eciton_proto::prost::Message;
 
 use super::error::{JobError, damaged};

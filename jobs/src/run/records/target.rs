@@ -11,8 +11,7 @@
 //! a decision rests on is read by the transaction that records the job, so of two that are submitted at the same time
 //! one comes first, and the other one finds it.
 
-use eciton_engine::Error as EngineError;
-use eciton_engine::{ScanRange, Store, StoreSchema, Transaction};
+use eciton_engine::{Error as EngineError, ScanRange, Store, StoreSchema, Transaction};
 use eciton_proto::v1::{JobPhase, JobResults, JobState};
 use futures::FutureExt;
 

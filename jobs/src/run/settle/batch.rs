@@ -6,9 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use eciton_engine::Key;
-use eciton_engine::Transaction;
 use eciton_engine::merge::Operand;
+use eciton_engine::{Key, Transaction};
 
 use crate::aggregate::Aggregator;
 use crate::run::compute::attempt::ShardResults;

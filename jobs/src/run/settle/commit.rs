@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use eciton_engine::{Action, Key};
-use eciton_engine::Transaction;
 use eciton_engine::merge::Operand;
-use eciton_engine::{Action, Error as EngineError, Key, Transaction};
+use eciton_engine::{Action, Key, Transaction};
 use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
 
 use super::batch::{Commitable, ComputedShard};

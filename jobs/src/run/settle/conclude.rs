@@ -141,8 +141,8 @@ async fn is_empty(store: &Store, tx: &mut Transaction) -> Result<(), NoAnswer> {
     }
 }
 
-impl From<eciton_engine::base::Error> for NoAnswer {
-    fn from(error: eciton_engine::base::Error) -> NoAnswer {
+impl From<eciton_engine::Error> for NoAnswer {
+    fn from(error: eciton_engine::Error) -> NoAnswer {
         NoAnswer::Now(error.into())
     }
 }

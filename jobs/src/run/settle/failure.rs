@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eciton_engine::base::{Action, Error as EngineError};
+use eciton_engine::{Action, Error as EngineError};
 use eciton_proto::limits::ERROR_LEN_MAX;
 use eciton_proto::v1::{Outcome, ShardState};
 

@@ -1,6 +1,6 @@
 //! Errors whose words are longer than what a record takes.
 
-use eciton_engine::base::limits::VALUE_LEN_MAX;
+use eciton_engine::limits::VALUE_LEN_MAX;
 use eciton_proto::limits::{ERROR_LEN_MAX, REASON_LEN_MAX};
 
 use super::support::*;
