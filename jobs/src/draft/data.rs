@@ -5,27 +5,16 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use eciton_proto::v1::Format;
 use glob::Pattern;
 
 use super::{DraftError, Request, Shape};
 use crate::names;
-use crate::source::{Separation, files_of, peek};
+use crate::source::format::{About, Recognized, SourceFormat, Types};
+use crate::source::formats;
+use crate::source::{Separation, article, files_of, peek};
 use crate::spec::JobFile;
 use crate::spec::limits::JOB_NAME_LEN_MAX;
 
-/// Extensions that name a format.
-const EXTENSIONS: [(&str, Format); 9] = [
-    ("csv", Format::Csv),
-    ("tsv", Format::Tsv),
-    ("tab", Format::Tsv),
-    ("psv", Format::Csv),
-    ("jsonl", Format::Jsonl),
-    ("ndjson", Format::Jsonl),
-    ("json", Format::Jsonl),
-    ("parquet", Format::Parquet),
-    ("pq", Format::Parquet),
-];
 /// Extensions of compressed files.
 const COMPRESSIONS: [&str; 4] = ["gz", "zst", "gzip", "zstd"];
 /// The name of a job whose data has no name that one may have.
@@ -47,34 +36,34 @@ pub(super) fn find(request: &Request) -> Result<Found, DraftError> {
     paths.dedup();
     let job = probe(&request.file, &paths, "csv")?;
     let files = files_of(&job)?;
-    let mut formats: Vec<(Format, &str)> = Vec::new();
+    let mut found: Vec<(&'static About, &str)> = Vec::new();
     for file in &files {
-        let named = format_of(Path::new(&file.path));
-        let is_parquet = starts_with(Path::new(&file.path), b"PAR1");
-        let format = match named {
-            _ if is_parquet => Some(Format::Parquet),
-            Some(Format::Parquet) => {
+        let path = Path::new(&file.path);
+        let format = match (by_magic(path), format_of(path)) {
+            (Some(format), _) => Some(format),
+            (None, Some(named)) if named.magic.is_some() => {
+                let (article, title) = (article(named.title), named.title);
                 return Err(DraftError::Data(format!(
-                    "`{}` is named like a Parquet file and is none",
+                    "`{}` is named like {article} {title} file and is none",
                     file.display
                 )));
             }
-            other => other,
+            (None, named) => named,
         };
         if let Some(format) = format
-            && !formats.iter().any(|(other, _)| *other == format)
+            && !found.iter().any(|(other, _)| other.number == format.number)
         {
-            formats.push((format, &file.display));
+            found.push((format, &file.display));
         }
     }
-    if let [(_, one), (_, other), ..] = formats[..] {
+    if let [(_, one), (_, other), ..] = found[..] {
         return Err(DraftError::Data(format!(
             "`{one}` and `{other}` are of different formats: a job reads files of one format"
         )));
     }
-    let named = formats.first().map(|(format, _)| *format);
+    let named = found.first().map(|(format, _)| *format);
     let (format, separation) = match named {
-        Some(Format::Parquet) => (Format::Parquet, PLAIN),
+        Some(format) if format.types == Types::Files => (format, Separation::PLAIN),
         named => of_text(named, &files)?,
     };
     let stem = stem(request);
@@ -88,16 +77,11 @@ pub(super) fn find(request: &Request) -> Result<Found, DraftError> {
     })
 }
 
-const PLAIN: Separation = Separation {
-    delimiter: b',',
-    header: true,
-};
-
 /// The format of text files, and how they are separated.
 fn of_text(
-    named: Option<Format>,
+    named: Option<&'static About>,
     files: &[eciton_proto::v1::SourceFile],
-) -> Result<(Format, Separation), DraftError> {
+) -> Result<(&'static About, Separation), DraftError> {
     let shown = files.first().map_or("", |file| file.display.as_str());
     let peeked = peek(files).map_err(|error| DraftError::Data(error.to_string()))?;
     if peeked.is_empty() {
@@ -105,52 +89,30 @@ fn of_text(
             "`{shown}` is empty: there is nothing to make a job file from"
         )));
     }
-    if peeked.is_binary() {
-        return Err(DraftError::Data(format!(
-            "`{shown}` is no text: a job reads CSV, TSV, JSON lines and Parquet, also as .gz and .zst"
-        )));
-    }
-    let is_json = named.is_none_or(|format| format == Format::Jsonl);
-    match peeked.first_byte() {
-        Some(b'[') if is_json && is_whole_json(peeked.first_line()) != Some(false) => {
-            return Err(DraftError::Data(format!(
-                "`{shown}` is one JSON array, and a job reads JSON lines, an object a line: convert it with \
-                 `jq -c '.[]' {shown} > {}.jsonl`",
-                bare_name(Path::new(shown))
-            )));
-        }
-        Some(b'{') if is_json => {
-            return match is_whole_json(peeked.first_line()) {
-                Some(true) => Ok((Format::Jsonl, PLAIN)),
-                _ => Err(DraftError::Data(format!(
-                    "the first line of `{shown}` is no whole JSON object, and a job reads JSON lines, an object a line: \
-                     convert it with `jq -c . {shown} > {}.jsonl`",
-                    bare_name(Path::new(shown))
-                ))),
-            };
-        }
-        _ if named == Some(Format::Jsonl) => {
-            return Err(DraftError::Data(format!(
-                "the first line of `{shown}` is no JSON object, and a job reads JSON lines, an object a line"
-            )));
-        }
-        _ => {}
-    }
-    let separation = peeked.separation();
-    let format = match separation.delimiter {
-        b'\t' => Format::Tsv,
-        _ => Format::Csv,
+    let unknown = || {
+        DraftError::Data(format!(
+            "`{shown}` is no text: a job reads {}, also as .gz and .zst",
+            formats::titles("and")
+        ))
     };
-    Ok((format, separation))
-}
-
-/// Whether a line is a JSON value: `None` for the beginning of an array, which goes on.
-fn is_whole_json(line: &[u8]) -> Option<bool> {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
-        Ok(_) => Some(true),
-        Err(error) if error.is_eof() => None,
-        Err(_) => Some(false),
+    if peeked.is_binary() {
+        return Err(unknown());
     }
+    let bare = bare_name(Path::new(shown));
+    let mut perhaps = None;
+    let asked = formats::of_files()
+        .filter(|format| named.is_none_or(|named| named.number == format.about().number));
+    for format in asked {
+        match format.recognize(&peeked, named.is_some(), shown, &bare) {
+            Recognized::No => {}
+            Recognized::Yes(format, separation) => return Ok((format, separation)),
+            Recognized::Refused(why) => return Err(DraftError::Data(why)),
+            Recognized::Perhaps(format, separation) => {
+                perhaps.get_or_insert((format, separation));
+            }
+        }
+    }
+    perhaps.ok_or_else(unknown)
 }
 
 /// The glob of a job file for a path or a glob of a request.
@@ -238,7 +200,8 @@ fn only_extension(folder: &Path, shown: &str) -> Result<String, DraftError> {
     match (extensions.next(), extensions.next()) {
         (Some(extension), None) => Ok(extension),
         (None, _) => Err(DraftError::Data(format!(
-            "the folder `{shown}` has no CSV, TSV, JSON lines or Parquet file"
+            "the folder `{shown}` has no {} file",
+            formats::titles("or")
         ))),
         (Some(one), Some(other)) => Err(DraftError::Data(format!(
             "the folder `{shown}` has .{one} and .{other} files, and a job reads one format: name them, as `{shown}/*.{one}`"
@@ -273,11 +236,19 @@ fn decompressed(path: &Path) -> PathBuf {
 }
 
 /// The format that a file is named after.
-fn format_of(path: &Path) -> Option<Format> {
+fn format_of(path: &Path) -> Option<&'static About> {
     let path = decompressed(path);
     let extension = path.extension()?.to_string_lossy().to_ascii_lowercase();
-    let mut known = EXTENSIONS.into_iter();
-    known.find_map(|(name, format)| (name == extension).then_some(format))
+    formats::by_extension(&extension).map(SourceFormat::about)
+}
+
+/// The format that a file begins like.
+fn by_magic(path: &Path) -> Option<&'static About> {
+    let mut abouts = formats::of_files().map(SourceFormat::about);
+    abouts.find(|about| {
+        let magic = about.magic;
+        magic.is_some_and(|magic| starts_with(path, magic.begin))
+    })
 }
 
 fn starts_with(path: &Path, magic: &[u8]) -> bool {
@@ -289,9 +260,9 @@ fn starts_with(path: &Path, magic: &[u8]) -> bool {
 
 /// Whether a file that was given as a job file is data instead: by its name, or by how it begins.
 pub fn looks_like_data(path: &Path) -> bool {
-    let magics: [&[u8]; 3] = [b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
-    path.is_file()
-        && (format_of(path).is_some() || magics.iter().any(|magic| starts_with(path, magic)))
+    let compressions: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
+    let is_known = || format_of(path).is_some() || by_magic(path).is_some();
+    path.is_file() && (is_known() || compressions.iter().any(|magic| starts_with(path, magic)))
 }
 
 /// A path or a glob that is relative to the request's folder, relative to the one of the job file.

@@ -16,9 +16,8 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use eciton_proto::v1::Format;
-
 use crate::run::{self, JobError};
+use crate::source::format::About;
 use crate::source::{Separation, SourceError};
 use crate::spec::{JobFile, SpecError};
 
@@ -49,7 +48,7 @@ pub struct Draft {
     pub name: String,
     /// Its text.
     pub text: String,
-    /// `csv`, `tsv`, `jsonl` or `parquet`.
+    /// The name of its format, as `csv`.
     pub format: &'static str,
     /// Files that its globs match now.
     pub files: u64,
@@ -91,7 +90,7 @@ pub type OnRead<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 /// A source, as far as it is known without its rows.
 #[derive(Clone, Debug)]
 struct Shape {
-    format: Format,
+    format: &'static About,
     /// Globs, as the job file has them.
     paths: Vec<String>,
     separation: Separation,
@@ -126,7 +125,7 @@ pub fn draft(request: &Request, progress: OnRead<'_>) -> Result<Draft, DraftErro
             question: &question,
         }),
         name,
-        format: format_name(found.shape.format),
+        format: found.shape.format.name,
         files: surveyed.files,
         columns: surveyed.columns.len() as u64,
         rows: surveyed.rows,
@@ -144,15 +143,6 @@ impl Draft {
         let parsed = JobFile::parse(file, &self.text).map_err(JobError::from)?;
         run::check(&parsed).await?;
         Ok(())
-    }
-}
-
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Tsv => "tsv",
-        Format::Jsonl => "jsonl",
-        Format::Parquet => "parquet",
-        _ => "csv",
     }
 }
 

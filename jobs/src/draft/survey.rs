@@ -7,12 +7,13 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use eciton_proto::v1::{Format, SchemaField};
+use eciton_proto::v1::SchemaField;
 
 use super::data::probe;
 use super::text::string;
 use super::{DraftError, OnRead, READ_LEN_MAX, Shape};
 use crate::columns::Kind;
+use crate::source::format::{About, Types};
 use crate::source::{self, Planned, Sampled, Shard, open_shard};
 use crate::spec::{JobFile, parse_type, type_name};
 
@@ -86,7 +87,7 @@ impl Counting {
         (!self.has_more).then_some(self.distinct.len())
     }
 
-    fn add(&mut self, array: &ArrayRef, format: Format) -> Result<(), DraftError> {
+    fn add(&mut self, array: &ArrayRef, types: Types) -> Result<(), DraftError> {
         self.nulls += array.null_count() as u64;
         let texts = match array.data_type() {
             DataType::Utf8 => ArrayRef::clone(array),
@@ -95,20 +96,20 @@ impl Counting {
             }
         };
         for text in texts.as_string::<i32>().iter().flatten() {
-            match format {
-                Format::Csv | Format::Tsv => {
+            match types {
+                Types::Text => {
                     let word = NULL_WORDS.into_iter().find(|word| *word == text);
                     match word {
                         Some(word) => *self.words.entry(word).or_default() += 1,
                         None => self.sampled.add_text(text),
                     }
                 }
-                Format::Jsonl if text == "null" => {
+                Types::Json if text == "null" => {
                     self.nulls += 1;
                     continue;
                 }
-                Format::Jsonl => self.sampled.add_json(text),
-                _ => {}
+                Types::Json => self.sampled.add_json(text),
+                Types::Files | Types::Fixed => {}
             }
             self.tell_apart(text);
         }
@@ -123,14 +124,14 @@ pub(super) fn survey(
     full: bool,
     progress: OnRead<'_>,
 ) -> Result<Surveyed, DraftError> {
-    if shape.format == Format::Parquet {
-        return survey_parquet(file, shape, full, progress);
+    if shape.format.types == Types::Files {
+        return survey_typed(file, shape, full, progress);
     }
     let first = read_text(file, shape, false, full, progress)?;
-    let is_delimited = shape.format != Format::Jsonl;
+    let may_have_newlines = shape.format.uses("newlines_in_values");
     let read = match first.malformed {
         0 => first,
-        _ if !is_delimited => first,
+        _ if !may_have_newlines => first,
         // Newlines within quotes, perhaps.
         _ => match read_text(file, shape, true, full, progress) {
             Ok(second) if second.malformed < first.malformed => second,
@@ -157,17 +158,15 @@ fn source_text(shape: &Shape, nulls: &[&str], newlines: bool) -> String {
     let paths: Vec<String> = shape.paths.iter().map(|path| string(path)).collect();
     let mut text = format!(
         "[source]\nformat = \"{}\"\npaths = [{}]\n",
-        super::format_name(shape.format),
+        shape.format.name,
         paths.join(", ")
     );
-    if shape.format == Format::Jsonl {
-        return text;
-    }
+    let uses = |key| shape.format.uses(key);
     let delimiter = char::from(shape.separation.delimiter).to_string();
-    if shape.format == Format::Csv && delimiter != "," {
+    if uses("delimiter") && delimiter != "," {
         writeln!(text, "delimiter = {}", string(&delimiter)).ok();
     }
-    if !shape.separation.header {
+    if uses("header") && !shape.separation.header {
         text.push_str("header = false\n");
     }
     if newlines {
@@ -196,13 +195,14 @@ fn read_text(
     let source = source_text(shape, &[], newlines);
     let names = source::plan(&job(file, &source, "")?)?.plan.schema;
     let names: Vec<String> = names.into_iter().map(|field| field.name).collect();
-    let raw = match shape.format {
-        Format::Jsonl => "json",
-        _ => "string",
+    let About { types, .. } = shape.format;
+    let raw = match types {
+        Types::Json => "json",
+        Types::Text | Types::Files | Types::Fixed => "string",
     };
-    let mut more = match shape.format {
-        Format::Jsonl => "on_new_columns = \"ignore\"\n".to_owned(),
-        _ => String::new(),
+    let mut more = match shape.format.uses("on_new_columns") {
+        true => "on_new_columns = \"ignore\"\n".to_owned(),
+        false => String::new(),
     };
     more.push_str("on_error = \"skip\"\n[source.schema]\n");
     for name in &names {
@@ -216,7 +216,7 @@ fn read_text(
     counting.resize_with(names.len(), Counting::default);
     let read = read(&job, &planned, &columns, full, progress, |batch| {
         for (column, counting) in batch.columns().iter().zip(&mut counting) {
-            counting.add(column, shape.format)?;
+            counting.add(column, *types)?;
         }
         Ok(())
     })?;
@@ -406,13 +406,14 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
     })
 }
 
-fn survey_parquet(
+/// Reads files that tell the types of their columns.
+fn survey_typed(
     file: &Path,
     shape: &Shape,
     full: bool,
     progress: OnRead<'_>,
 ) -> Result<Surveyed, DraftError> {
-    let job = probe(file, &shape.paths, "parquet")?;
+    let job = probe(file, &shape.paths, shape.format.name)?;
     let planned = source::plan(&job)?;
     let source = planned.source(job.spec().source.clone().unwrap_or_default())?;
     let schema = source.schema();
@@ -430,7 +431,7 @@ fn survey_parquet(
             for (column, counting) in batch.columns().iter().zip(&mut counting) {
                 match matches!(Kind::of(column.data_type()), Some(Kind::Bytes)) {
                     true => counting.has_more = true,
-                    false => counting.add(column, Format::Parquet)?,
+                    false => counting.add(column, Types::Files)?,
                 }
             }
             Ok(())

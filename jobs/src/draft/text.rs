@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use eciton_proto::v1::Format;
-
+use super::Shape;
 use super::question::{self, Question};
 use super::survey::{Facts, Surveyed};
-use super::{Shape, format_name};
+use crate::source::format::Types;
+use crate::source::formats;
 
 /// Columns that the comments list.
 const COLUMNS_MAX: usize = 100;
@@ -79,7 +79,7 @@ fn heading(parts: &Parts<'_>) -> Vec<String> {
         format!("# Made by `eciton init` from {}{rest}", shown.join(", ")),
         format!(
             "# ({}, {}, {}; {read}).",
-            format_name(parts.shape.format),
+            parts.shape.format.name,
             counted(*files, "file"),
             size(*bytes)
         ),
@@ -100,23 +100,18 @@ fn source(parts: &Parts<'_>) -> Vec<String> {
             comment => format!("{said:<35} # {comment}"),
         });
     };
-    key(
-        "format",
-        &string(format_name(shape.format)),
-        "csv, tsv, jsonl or parquet",
-    );
+    key("format", &string(shape.format.name), &formats::names("or"));
     let paths: Vec<String> = shape.paths.iter().map(|path| string(path)).collect();
     let paths = match paths.len() {
         0..=3 => format!("[{}]", paths.join(", ")),
         _ => format!("[\n    {},\n]", paths.join(",\n    ")),
     };
     key("paths", &paths, "files or globs, relative to this file");
-    let is_delimited = matches!(shape.format, Format::Csv | Format::Tsv);
-    if shape.format == Format::Csv {
+    if shape.format.uses("delimiter") {
         let delimiter = char::from(shape.separation.delimiter).to_string();
         key("delimiter", &string(&delimiter), "between the fields");
     }
-    if is_delimited {
+    if shape.format.uses("header") {
         let header = shape.separation.header;
         let comment = match header {
             true => "the first line names the columns",
@@ -160,8 +155,8 @@ fn steps(file: &str, store: &str) -> Vec<String> {
 /// The columns as comments.
 fn columns(parts: &Parts<'_>) -> Vec<String> {
     let columns = &parts.surveyed.columns;
-    let inferred = match parts.shape.format {
-        Format::Parquet => "types of the file",
+    let inferred = match parts.shape.format.types {
+        Types::Files => "types of the file",
         _ => "inferred types",
     };
     let mut lines = vec![format!(

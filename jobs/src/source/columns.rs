@@ -1,4 +1,4 @@
-//! The columns of Parquet files by name, each with one type for all files. Where files disagree about one, a job may
+//! The columns of files that tell them, by name, each with one type for all files. Where files disagree about one, a job may
 //! leave it out.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use eciton_proto::v1::{SourceFile, SourceSpec};
 
 use super::exact::is_convertible;
-use super::parquet::{Footer, footer};
+use super::formats::GroupedFormat;
 use super::schema::{FileFacts, Surveyed, check_declared, declared, refused};
 use super::unify::unify;
 use crate::spec::limits::COLUMNS_MAX;
@@ -24,19 +24,23 @@ struct Known<'f> {
     unlike: Option<String>,
 }
 
-/// Reads the footer of each file and finds the columns of all.
-pub(super) fn survey_parquet(
+/// Reads what each file says of itself and finds the columns of all.
+pub(super) fn survey_typed(
+    format: &dyn GroupedFormat,
     job: &JobFile,
     spec: &SourceSpec,
     files: &[SourceFile],
 ) -> Result<Surveyed, SpecError> {
-    let declared = declared_types(job, spec)?;
+    let declared = declared_types(format.about().title, job, spec)?;
     let mut known: Vec<Known<'_>> = vec![];
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut facts = Vec::with_capacity(files.len());
     for file in files {
-        let Footer { schema, row_groups } = footer(file).map_err(|e| refused(job, &e))?;
-        facts.push(FileFacts::Parquet { row_groups });
+        let outline = format.outline(file).map_err(|e| refused(job, &e))?;
+        let schema = outline.schema();
+        facts.push(FileFacts::Groups {
+            lens: outline.lens(),
+        });
         let is_first = facts.len() == 1;
         for field in schema.fields() {
             let wanted = declared.get(field.name().as_str());
@@ -95,15 +99,18 @@ pub(super) fn survey_parquet(
     })
 }
 
-/// The declared types by column. A Parquet file says itself how its values are written.
+/// The declared types by column. A file that tells its types says itself how its values are written.
 fn declared_types<'s>(
+    title: &str,
     job: &JobFile,
     spec: &'s SourceSpec,
 ) -> Result<HashMap<&'s str, DataType>, SpecError> {
     let mut types = HashMap::new();
     for (name, (data_type, format, unit)) in declared(spec) {
         if !format.is_empty() || !unit.is_empty() {
-            let message = "the columns of Parquet files have no `format` and no `unit`; expected a type alone";
+            let message = format!(
+                "the columns of {title} files have no `format` and no `unit`; expected a type alone"
+            );
             return Err(job.error(&format!("source.schema.{name}"), message));
         }
         types.insert(name, data_type);

@@ -9,15 +9,15 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ::parquet::file::metadata::RowGroupMetaData;
-use eciton_proto::v1::{Format, SourceFile, SourceSpec, Verify};
+use eciton_proto::v1::{SourceFile, SourceSpec, Verify};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SourceError;
+use super::format::SourceFormat;
+use super::formats::FileOutline;
 use super::input::{Codec, Input, io_error, open};
 use super::mend::content_hash;
-use super::parquet;
 use super::reach::Reach;
 
 /// Bytes that are read at once.
@@ -25,7 +25,7 @@ const READ_LEN: usize = 256 * 1024;
 
 /// Hashes of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Hashed {
+pub(crate) struct Hashed {
     /// As in [`SourceFile`].
     pub(super) content: Vec<u8>,
     /// As in [`SourceFile`].
@@ -44,7 +44,7 @@ pub(super) fn is_wanted(spec: &SourceSpec) -> bool {
 /// # Errors
 /// Those of opening and reading a file.
 pub(super) fn hash_all(
-    spec: &SourceSpec,
+    format: &dyn SourceFormat,
     files: &[SourceFile],
     ranges: &[Vec<Range<u64>>],
 ) -> Result<Vec<Hashed>, SourceError> {
@@ -61,7 +61,7 @@ pub(super) fn hash_all(
                     let (Some(file), Some(place)) = (files.get(at), hashed.get(at)) else {
                         return;
                     };
-                    *place.lock() = Some(reach.during(|| hash(spec, file, &ranges[at])));
+                    *place.lock() = Some(reach.during(|| format.hash(file, &ranges[at])));
                 }
             });
         }
@@ -73,28 +73,14 @@ pub(super) fn hash_all(
         .collect()
 }
 
-fn hash(
-    spec: &SourceSpec,
-    file: &SourceFile,
-    ranges: &[Range<u64>],
-) -> Result<Hashed, SourceError> {
-    if spec.format() == Format::Parquet {
-        let (content, _) = hash_bytes(file, &[])?;
-        let groups = parquet::row_groups(file)?;
-        let of = |range: &Range<u64>| {
-            Ok(content_hash(
-                parquet::digest(file, slice(&groups, range))?.0,
-            ))
-        };
-        return Ok(Hashed {
-            content,
-            tail: tail_hash(file, &groups)?,
-            shards: ranges.iter().map(of).collect::<Result<_, SourceError>>()?,
-        });
-    }
+/// Hashes a text file, and what ranges of its text have.
+///
+/// # Errors
+/// Those of opening and reading the file.
+pub(super) fn hash_text(file: &SourceFile, ranges: &[Range<u64>]) -> Result<Hashed, SourceError> {
+    let tail = 0;
     if Codec::of(&file.path) == Codec::Plain {
         let (content, shards) = hash_bytes(file, ranges)?;
-        let tail = 0;
         return Ok(Hashed {
             content,
             tail,
@@ -109,8 +95,27 @@ fn hash(
     };
     Ok(Hashed {
         content,
-        tail: 0,
+        tail,
         shards: ranges.iter().map(|_| text).collect(),
+    })
+}
+
+/// Hashes a file of groups of rows, and ranges of its groups.
+///
+/// # Errors
+/// Those of opening and reading the file, and of `outline`.
+pub(super) fn hash_groups(
+    file: &SourceFile,
+    ranges: &[Range<u64>],
+    outline: impl Fn() -> Result<Box<dyn FileOutline>, SourceError>,
+) -> Result<Hashed, SourceError> {
+    let (content, _) = hash_bytes(file, &[])?;
+    let outline = outline()?;
+    let of = |range: &Range<u64>| Ok(content_hash(outline.digest(range)?));
+    Ok(Hashed {
+        content,
+        tail: outline.rest_hash()?,
+        shards: ranges.iter().map(of).collect::<Result<_, SourceError>>()?,
     })
 }
 
@@ -164,20 +169,12 @@ pub(super) fn text_hash(file: &SourceFile) -> Result<u128, SourceError> {
     }
 }
 
-/// The hash of what follows the row groups of a Parquet file: indices, and the footer, which says where all is.
-fn tail_hash(file: &SourceFile, groups: &[RowGroupMetaData]) -> Result<u64, SourceError> {
+/// XXH3-64 of all bytes of a file from one on.
+///
+/// # Errors
+/// Those of opening and reading the file.
+pub(super) fn hash_from(file: &SourceFile, at: u64) -> Result<u64, SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
-    let ends = groups
-        .iter()
-        .flat_map(RowGroupMetaData::columns)
-        .map(|column| {
-            let start = column
-                .dictionary_page_offset()
-                .unwrap_or_else(|| column.data_page_offset());
-            let number = |number: i64| u64::try_from(number).unwrap_or(0);
-            number(start).saturating_add(number(column.compressed_size()))
-        });
-    let at = ends.max().unwrap_or(0).min(file.len);
     let mut handle = open(file)?;
     handle.seek(SeekFrom::Start(at)).map_err(failed)?;
     let mut buffer = vec![0; READ_LEN];
@@ -190,15 +187,9 @@ fn tail_hash(file: &SourceFile, groups: &[RowGroupMetaData]) -> Result<u64, Sour
     }
 }
 
-fn slice<'m>(groups: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGroupMetaData] {
-    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    let slice = groups.get(index(range.start)..index(range.end));
-    slice.unwrap_or_default()
-}
-
 /// The bytes of a shard as they were recorded.
-pub(super) struct Promise<'s> {
-    pub(super) format: Format,
+pub(crate) struct Promise<'s> {
+    pub(super) format: &'static dyn SourceFormat,
     pub(super) file: &'s SourceFile,
     pub(super) range: Range<u64>,
     /// 0 where it could not be made.
@@ -214,8 +205,7 @@ impl Promise<'_> {
         if self.content_hash != 0 && content_hash(bytes_hash) != self.content_hash {
             return Err(self.broken());
         }
-        // Its rows are read over a handle of their own, by what the end of the file says.
-        match self.content_hash == 0 || self.format == Format::Parquet {
+        match self.content_hash == 0 || self.format.reads_beside_shard() {
             true => self.check_now(),
             false => Ok(()),
         }
@@ -226,25 +216,39 @@ impl Promise<'_> {
     /// # Errors
     /// [`SourceError::Stale`] for other bytes; those of reading the file.
     pub(super) fn check_now(&self) -> Result<(), SourceError> {
-        let is_kept = match (self.format, self.content_hash) {
-            (Format::Parquet, hash) => {
-                let groups = parquet::row_groups(self.file);
-                let groups = groups.map_err(|error| match error {
-                    SourceError::Io { .. } => error,
-                    _ => self.broken(),
-                })?;
-                let now = parquet::digest(self.file, slice(&groups, &self.range))?.0;
-                content_hash(now) == hash && tail_hash(self.file, &groups)? == self.file.tail_hash
-            }
-            (_, hash) if hash != 0 && Codec::of(&self.file.path) == Codec::Plain => {
-                self.hash_range()? == hash
-            }
-            _ => hash_bytes(self.file, &[])?.0 == self.file.content_hash,
-        };
-        match is_kept {
+        match self.format.is_kept(self)? {
             true => Ok(()),
             false => Err(self.broken()),
         }
+    }
+
+    /// Whether the text of the shard is the one that was recorded; of a shard without a hash, the whole file.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub(super) fn is_text_kept(&self) -> Result<bool, SourceError> {
+        match self.content_hash {
+            hash if hash != 0 && Codec::of(&self.file.path) == Codec::Plain => {
+                Ok(self.hash_range()? == hash)
+            }
+            _ => Ok(hash_bytes(self.file, &[])?.0 == self.file.content_hash),
+        }
+    }
+
+    /// Whether the groups of the shard, and what else tells its rows, are those that were recorded.
+    ///
+    /// # Errors
+    /// Those of reading the file; [`SourceError::Stale`] for one that has no outline any more.
+    pub(super) fn are_groups_kept(
+        &self,
+        outline: impl Fn(&SourceFile) -> Result<Box<dyn FileOutline>, SourceError>,
+    ) -> Result<bool, SourceError> {
+        let outline = outline(self.file).map_err(|error| match error {
+            SourceError::Io { .. } => error,
+            _ => self.broken(),
+        })?;
+        let now = content_hash(outline.digest(&self.range)?);
+        Ok(now == self.content_hash && outline.rest_hash()? == self.file.tail_hash)
     }
 
     fn hash_range(&self) -> Result<u64, SourceError> {
@@ -265,12 +269,7 @@ impl Promise<'_> {
     }
 
     fn broken(&self) -> SourceError {
-        let Range { start, end } = self.range;
-        let place = match self.format {
-            Format::Parquet => format!("row groups {start} to {end}"),
-            _ if Codec::of(&self.file.path) == Codec::Plain => format!("bytes {start} to {end}"),
-            _ => "it".to_owned(),
-        };
+        let place = self.format.shown_place(self.file, &self.range);
         SourceError::Stale {
             file: self.file.display.clone(),
             expected: format!("the bytes that were hashed then in {place}"),

@@ -157,12 +157,12 @@ fn cuts_by_scan(
     }
 }
 
-/// Runs of row groups of about `shard_size` compressed bytes, at least one row group each.
-pub(super) fn cut_row_groups(row_groups: &[u64], shard_size: u64) -> Vec<Range<u64>> {
+/// Runs of groups of about `shard_size` bytes as stored, at least one group each.
+pub(super) fn cut_groups(groups: &[u64], shard_size: u64) -> Vec<Range<u64>> {
     let mut shards = Vec::new();
     let mut start = 0;
     let mut bytes: u64 = 0;
-    for (index, len) in (0_u64..).zip(row_groups) {
+    for (index, len) in (0_u64..).zip(groups) {
         if index > start && bytes.saturating_add(*len) > shard_size {
             shards.push(start..index);
             start = index;
@@ -170,8 +170,8 @@ pub(super) fn cut_row_groups(row_groups: &[u64], shard_size: u64) -> Vec<Range<u
         }
         bytes = bytes.saturating_add(*len);
     }
-    if !row_groups.is_empty() {
-        shards.push(start..row_groups.len() as u64);
+    if !groups.is_empty() {
+        shards.push(start..groups.len() as u64);
     }
     shards
 }

@@ -1,10 +1,12 @@
 //! How a text format separates records and fields.
 
-use eciton_proto::v1::{Format, SourceSpec};
+use eciton_proto::v1::SourceSpec;
+
+use super::formats;
 
 /// The separators of a text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quote: u8,
     /// Whether a quoted field may hold a newline, so that only reading from the start tells where records
@@ -17,21 +19,6 @@ pub(super) struct Dialect {
 impl Dialect {
     /// The dialect of a text source; `None` for the others.
     pub(super) fn of(spec: &SourceSpec) -> Option<Self> {
-        let byte = |code: u32, default: u8| u8::try_from(code).unwrap_or(default);
-        match spec.format() {
-            Format::Csv | Format::Tsv => Some(Self {
-                delimiter: byte(spec.delimiter, b','),
-                quote: byte(spec.quote, b'"'),
-                newlines: spec.newlines_in_values,
-                header: spec.header,
-            }),
-            Format::Jsonl => Some(Self {
-                delimiter: b',',
-                quote: b'"',
-                newlines: false,
-                header: false,
-            }),
-            Format::Unspecified | Format::Parquet | Format::Range | Format::Store => None,
-        }
+        formats::by_number(spec.format)?.dialect(spec)
     }
 }

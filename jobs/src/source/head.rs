@@ -9,7 +9,7 @@ use super::input::{Codec, Input};
 use super::plan::{Shard, Source};
 
 /// How a file of this path is compressed as a whole.
-pub(crate) fn compression(path: &str) -> Compression {
+pub(super) fn compression(path: &str) -> Compression {
     match Codec::of(path) {
         Codec::Plain => Compression::Unspecified,
         Codec::Gzip => Compression::Gzip,
@@ -22,7 +22,7 @@ pub(crate) fn compression(path: &str) -> Compression {
 ///
 /// # Errors
 /// What opening and reading the file gives.
-pub(crate) fn text_start(source: &Source, shard: Shard) -> Result<u64, SourceError> {
+pub(super) fn text_start(source: &Source, shard: Shard) -> Result<u64, SourceError> {
     let Some(dialect) = Dialect::of(source.spec()).filter(|_| shard.start == 0) else {
         return Ok(shard.start);
     };

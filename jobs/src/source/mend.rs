@@ -7,19 +7,18 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
 
-use ::parquet::file::metadata::RowGroupMetaData;
-use eciton_proto::v1::{Format, SourceFile};
+use eciton_proto::v1::{SourceFile, SourceSpec};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::content;
 use super::cut::cut_evenly;
 use super::dialect::Dialect;
 use super::error::SourceError;
+use super::formats::FileOutline;
 use super::header::text_start;
 use super::identity::{self, is_by_content, settle};
 use super::input::{Codec, io_error};
 use super::limits::MEND_READ_FACTOR_MAX;
-use super::parquet;
 use super::plan::{Planned, Shard, Source, recorded};
 use super::reach;
 use super::scan::is_line_end;
@@ -116,7 +115,7 @@ fn mend_within(
                 hash: done_hash(shard.number),
             })
             .collect();
-        let ranges = mending.ranges(&pieces)?;
+        let ranges = source.format()?.places_now(&mending, &pieces)?;
         let hashes = match is_by_content(file) {
             true => mending.hash(&mut now, &ranges)?,
             false => vec![0; ranges.len()],
@@ -148,13 +147,13 @@ fn is_unchanged(file: &SourceFile, now: &SourceFile, failed: bool) -> Result<boo
 
 /// A shard of the file, and its hash if it is done.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
+pub(crate) struct Piece {
     shard: Shard,
     hash: Option<KeptHash>,
 }
 
 /// One file that may have been mended.
-struct Mending<'s> {
+pub(crate) struct Mending<'s> {
     source: &'s Source,
     old: SourceFile,
     new: SourceFile,
@@ -164,21 +163,28 @@ impl Mending<'_> {
     /// Hashes the file as it is now, for it to be known by that, and its shards.
     fn hash(&self, now: &mut SourceFile, ranges: &[Range<u64>]) -> Result<Vec<u64>, SourceError> {
         let file = std::slice::from_ref(&self.new);
-        let hashed = content::hash_all(self.source.spec(), file, &[ranges.to_vec()])?;
+        let hashed = content::hash_all(self.source.format()?, file, &[ranges.to_vec()])?;
         let hashed = hashed.into_iter().next().unwrap_or_default();
         (now.content_hash, now.tail_hash) = (hashed.content, hashed.tail);
         Ok(hashed.shards)
     }
 
-    /// Where each shard of the file is now.
-    fn ranges(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
-        let spec = self.source.spec();
-        if spec.format() == Format::Parquet {
-            return self.row_groups(pieces);
-        }
-        let Some(dialect) = Dialect::of(spec) else {
-            return Err(SourceError::Plan("a file of an unknown format".to_owned()));
-        };
+    /// What the job file says of the source.
+    pub(super) fn spec(&self) -> &SourceSpec {
+        self.source.spec()
+    }
+
+    /// The file as it is now.
+    pub(super) fn file_now(&self) -> &SourceFile {
+        &self.new
+    }
+
+    /// Where each shard of a text file is now.
+    pub(super) fn text_ranges(
+        &self,
+        pieces: &[Piece],
+        dialect: Dialect,
+    ) -> Result<Vec<Range<u64>>, SourceError> {
         if Codec::of(&self.old.path) != Codec::Plain {
             return self.compressed(pieces);
         }
@@ -201,20 +207,26 @@ impl Mending<'_> {
         Ok(pieces.iter().map(|_| 0..self.new.len).collect())
     }
 
-    fn row_groups(&self, pieces: &[Piece]) -> Result<Vec<Range<u64>>, SourceError> {
-        let metadata = parquet::row_groups(&self.new)?;
+    /// Where each shard of a file of groups is: where it was, if the file has as many groups and those of done shards are
+    /// the same. `unit` is what groups are called.
+    pub(super) fn group_ranges(
+        &self,
+        pieces: &[Piece],
+        outline: &dyn FileOutline,
+        unit: &str,
+    ) -> Result<Vec<Range<u64>>, SourceError> {
+        let found = outline.lens().len();
         let wanted: u64 = pieces.iter().map(|piece| piece.shard.len).sum();
-        if metadata.len() as u64 != wanted {
-            return Err(self.changed(&format!("{wanted} row groups"), &metadata.len().to_string()));
+        if found as u64 != wanted {
+            return Err(self.changed(&format!("{wanted} {unit}"), &found.to_string()));
         }
         let mut ranges = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let range = piece.shard.start..piece.shard.start + piece.shard.len;
-            if let Some(hash) = piece.hash {
-                let groups = group_slice(&metadata, &range);
-                if !hash.is_of(parquet::digest(&self.new, groups)?.0) {
-                    return Err(self.lost(piece.shard));
-                }
+            if let Some(hash) = piece.hash
+                && !hash.is_of(outline.digest(&range)?)
+            {
+                return Err(self.lost(piece.shard));
             }
             ranges.push(range);
         }
@@ -469,13 +481,6 @@ fn certain(pieces: &[Piece]) -> &[Piece] {
 fn bits_of(pieces: &[Piece]) -> u32 {
     let kept = pieces.iter().filter_map(|piece| piece.hash);
     kept.map(|hash| hash.bits).sum()
-}
-
-fn group_slice<'m>(metadata: &'m [RowGroupMetaData], range: &Range<u64>) -> &'m [RowGroupMetaData] {
-    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    metadata
-        .get(index(range.start)..index(range.end))
-        .unwrap_or_default()
 }
 
 /// A file that is looked into at many places, but not without bound.

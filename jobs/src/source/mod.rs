@@ -55,7 +55,8 @@
 //! | `found` | whether a recorded job has the files that its globs match now |
 //! | `mend` | where the shards are after a file was mended |
 //! | `read` | the rows of a shard of any format |
-//! | `text` over `csv` (with `plain`), `jsonl`; `parquet`; `range` | the formats |
+//! | `format`, `formats` | the seam that every format fits, and the registry of them |
+//! | `text` over `csv` (with `plain`), `jsonl`; `parquet`; `range` | reading the formats |
 //! | `array` over `reading`, `number`, `moment` | values as they stand in text, exactly, to arrays |
 //! | `reach` | which files may be read, and opening them |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
@@ -80,6 +81,8 @@ mod error;
 mod exact;
 mod fields;
 mod files;
+pub(crate) mod format;
+pub(crate) mod formats;
 mod found;
 mod guard;
 mod head;
@@ -112,7 +115,6 @@ mod watch;
 
 pub use error::{Column, Malformed, SourceError};
 pub use found::{FilesNow, files_now, probe};
-pub(crate) use head::{compression, text_start};
 pub(crate) use identity::is_same as is_same_file;
 pub(crate) use infer::Sampled;
 pub(crate) use jsonl::members;
@@ -122,6 +124,7 @@ pub use plan::{Planned, Shard, Source, plan, plan_within, shards};
 pub use reach::Reach;
 pub use read::{ShardReader, open_shard};
 pub use rows::place_of_rows;
+pub(crate) use sniff::article;
 pub(crate) use watch::check_read_by_others;
 
 #[cfg(test)]

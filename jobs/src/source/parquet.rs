@@ -18,6 +18,7 @@ mod thrift;
 
 use std::fmt::Display;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
@@ -36,46 +37,78 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::footer::{Opened, is_int96};
 use self::pages::{Fault, FaultCell, Groups, byte_range};
+use super::content::hash_from;
 use super::error::SourceError;
 use super::exact::{Inexact, exact, is_convertible, shown};
+use super::format::ShardRows;
+use super::formats::{FileOutline, Request};
 use super::guard::guard;
 use super::input::{io_error, open};
 use super::limits::BATCH_ROWS_MAX;
 use crate::spec::type_name;
 
-/// What the footer of a file says.
+/// What the footer of a file says. Whether it has the columns that are read is for its shards to see.
 pub(super) struct Footer {
-    /// The columns, without metadata and all of them nullable, so that files compare by what matters.
-    pub(super) schema: Schema,
-    /// Bytes of each row group, compressed.
-    pub(super) row_groups: Vec<u64>,
+    file: SourceFile,
+    opened: Opened,
 }
 
-/// Reads the footer of a file.
-pub(super) fn footer(file: &SourceFile) -> Result<Footer, SourceError> {
-    let Opened {
-        schema, metadata, ..
-    } = footer::read(file)?;
-    let row_groups = metadata.row_groups().iter();
-    let row_groups = row_groups
-        .map(|group| u64::try_from(group.compressed_size()).unwrap_or(0))
-        .collect();
-    Ok(Footer { schema, row_groups })
+impl Footer {
+    /// Reads the footer of a file.
+    pub(super) fn read(file: &SourceFile) -> Result<Footer, SourceError> {
+        Ok(Footer {
+            file: file.clone(),
+            opened: footer::read(file)?,
+        })
+    }
+
+    fn row_groups(&self) -> &[RowGroupMetaData] {
+        self.opened.metadata.row_groups()
+    }
 }
 
-/// The row groups of a file. Whether it has the columns that are read is for its shards to see.
-pub(super) fn row_groups(file: &SourceFile) -> Result<Vec<RowGroupMetaData>, SourceError> {
-    Ok(footer::read(file)?.metadata.row_groups().to_vec())
-}
+impl FileOutline for Footer {
+    fn schema(&self) -> &Schema {
+        &self.opened.schema
+    }
 
-/// The rows of a file before a row group.
-pub(super) fn rows_before(file: &SourceFile, group: u64) -> Result<u64, SourceError> {
-    let opened = footer::read(file)?;
-    let groups = usize::try_from(group).unwrap_or(usize::MAX);
-    let before = opened.metadata.row_groups().iter().take(groups);
-    Ok(before
-        .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
-        .sum())
+    fn lens(&self) -> Vec<u64> {
+        let len = |group: &RowGroupMetaData| u64::try_from(group.compressed_size()).unwrap_or(0);
+        self.row_groups().iter().map(len).collect()
+    }
+
+    fn rows_before(&self, group: u64) -> Result<u64, SourceError> {
+        let groups = usize::try_from(group).unwrap_or(usize::MAX);
+        let before = self.row_groups().iter().take(groups);
+        Ok(before
+            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+            .sum())
+    }
+
+    fn digest(&self, groups: &Range<u64>) -> Result<u128, SourceError> {
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let groups = self
+            .row_groups()
+            .get(index(groups.start)..index(groups.end));
+        Ok(digest(&self.file, groups.unwrap_or_default())?.0)
+    }
+
+    /// Of what follows the row groups: indices, and the footer, which says where all is.
+    fn rest_hash(&self) -> Result<u64, SourceError> {
+        let ends = self
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+            .map(|column| {
+                let start = column
+                    .dictionary_page_offset()
+                    .unwrap_or_else(|| column.data_page_offset());
+                let number = |number: i64| u64::try_from(number).unwrap_or(0);
+                number(start).saturating_add(number(column.compressed_size()))
+            });
+        let at = ends.max().unwrap_or(0).min(self.file.len);
+        hash_from(&self.file, at)
+    }
 }
 
 /// Why values of a type cannot be read as they are, if so.
@@ -164,17 +197,6 @@ enum Origin {
     Int96(usize, usize),
 }
 
-/// What to read of which file.
-#[derive(Clone, Copy)]
-pub(super) struct Request<'a> {
-    /// The columns of the source.
-    pub(super) schema: &'a SchemaRef,
-    /// Those wanted, in the order wanted.
-    pub(super) columns: &'a [usize],
-    /// Those that a file need not have.
-    pub(super) declared: &'a [SchemaField],
-}
-
 impl ParquetShard {
     /// Opens `len` row groups from `start`.
     pub(super) fn open(
@@ -221,32 +243,6 @@ impl ParquetShard {
             digest,
             bytes,
         })
-    }
-
-    pub(super) fn digest(&self) -> u128 {
-        self.digest
-    }
-
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The next batch; `None` at the end of the shard.
-    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
-        let Some(batch) = self.read(false)? else {
-            return self.check_end().map(|()| None);
-        };
-        let seconds = if self.seconds.is_some() {
-            self.read(true)?
-        } else {
-            None
-        };
-        let arranged = self.arranged(&batch, seconds.as_ref())?;
-        self.row += batch.num_rows() as u64;
-        if self.row > self.row_end {
-            self.check_end()?;
-        }
-        Ok(Some(arranged))
     }
 
     fn read(&mut self, seconds: bool) -> Result<Option<RecordBatch>, SourceError> {
@@ -319,6 +315,33 @@ impl ParquetShard {
                 unsupported(&self.file, format!("column `{}`: {message}", field.name()))
             }
         }
+    }
+}
+
+impl ShardRows for ParquetShard {
+    fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        let Some(batch) = self.read(false)? else {
+            return self.check_end().map(|()| None);
+        };
+        let seconds = if self.seconds.is_some() {
+            self.read(true)?
+        } else {
+            None
+        };
+        let arranged = self.arranged(&batch, seconds.as_ref())?;
+        self.row += batch.num_rows() as u64;
+        if self.row > self.row_end {
+            self.check_end()?;
+        }
+        Ok(Some(arranged))
+    }
+
+    fn digest(&self) -> u128 {
+        self.digest
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.bytes
     }
 }
 
@@ -513,7 +536,7 @@ fn groups(
     metadata: &ParquetMetaData,
     start: u64,
     len: u64,
-) -> Result<std::ops::Range<usize>, SourceError> {
+) -> Result<Range<usize>, SourceError> {
     let bounds = usize::try_from(start)
         .ok()
         .zip(usize::try_from(start.saturating_add(len)).ok());
@@ -529,10 +552,7 @@ fn groups(
 
 /// XXH3-128 and number of the bytes of some row groups, column by column: what the shard covers, whichever
 /// columns a job reads.
-pub(super) fn digest(
-    file: &SourceFile,
-    groups: &[RowGroupMetaData],
-) -> Result<(u128, u64), SourceError> {
+fn digest(file: &SourceFile, groups: &[RowGroupMetaData]) -> Result<(u128, u64), SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
     let mut handle = open(file)?;
     let mut hash = Xxh3::new();

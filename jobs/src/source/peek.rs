@@ -33,6 +33,14 @@ pub(crate) struct Separation {
     pub(crate) header: bool,
 }
 
+impl Separation {
+    /// What formats have that are not delimited.
+    pub(crate) const PLAIN: Separation = Separation {
+        delimiter: b',',
+        header: true,
+    };
+}
+
 /// The files that the globs of a job match, in order.
 ///
 /// # Errors

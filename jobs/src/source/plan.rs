@@ -4,17 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use eciton_proto::v1::{FileChunk, Format, Plan, SchemaField, ShardChunk, SourceFile, SourceSpec};
+use eciton_proto::v1::{FileChunk, Plan, SchemaField, ShardChunk, SourceFile, SourceSpec};
 
 use super::content;
-use super::cut::{cut_row_groups, cut_text};
-use super::dialect::Dialect;
 use super::error::SourceError;
 use super::files::{PATHS, resolve};
+use super::format::{Computed, SourceFormat};
+use super::formats;
 use super::identity;
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
-use super::parquet::unreadable;
-use super::range;
 use super::reach::Reach;
 use super::reading::Reading;
 use super::schema::{FileFacts, Writings, survey};
@@ -69,23 +67,24 @@ pub fn plan_within(job: &JobFile, reach: &Reach) -> Result<Planned, SpecError> {
 fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     let default = SourceSpec::default();
     let spec = job.spec().source.as_ref().unwrap_or(&default);
-    if spec.format() == Format::Range {
-        return plan_range(job, spec);
+    let format = formats::of(spec).map_err(|error| job.error("source.format", error))?;
+    if let Some(computed) = format.computed(spec) {
+        return plan_computed(job, &computed);
     }
     let (files, one_file) = resolve(job, &spec.paths)?;
-    let (surveyed, writings) = survey(job, spec, &files)?;
+    let (surveyed, writings) = survey(format, job, spec, &files)?;
     let refused = |error: SourceError| job.error(PATHS, error.while_planning());
     let mut ranges = Vec::with_capacity(files.len());
     let mut count = 0;
     for (file, facts) in files.iter().zip(&surveyed.files) {
-        let ranges_of_file = cut(spec, file, facts).map_err(refused)?;
+        let ranges_of_file = format.cut(spec, file, facts).map_err(refused)?;
         count += ranges_of_file.len() as u64;
         check_count(job, "source.shard_size", count)?;
         ranges.push(ranges_of_file);
     }
     let mut files = files;
     let hashed = match content::is_wanted(spec) {
-        true => content::hash_all(spec, &files, &ranges).map_err(refused)?,
+        true => content::hash_all(format, &files, &ranges).map_err(refused)?,
         false => Vec::new(),
     };
     // Whatever was read was read of what is recorded.
@@ -105,7 +104,7 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     let fields = fields(&surveyed.schema, &writings);
     let mut empty = writings.empty.clone();
     for (file, facts) in files.iter().zip(&surveyed.files) {
-        if matches!(facts, FileFacts::Parquet { row_groups } if row_groups.is_empty()) {
+        if matches!(facts, FileFacts::Groups { lens } if lens.is_empty()) {
             empty.push(file.display.clone());
         }
     }
@@ -120,30 +119,22 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     })
 }
 
-fn cut(
-    spec: &SourceSpec,
-    file: &SourceFile,
-    facts: &FileFacts,
-) -> Result<Vec<Range<u64>>, SourceError> {
-    match (facts, Dialect::of(spec)) {
-        (FileFacts::Text { start }, Some(dialect)) => {
-            cut_text(file, *start, spec.shard_size, dialect)
-        }
-        (FileFacts::Parquet { row_groups }, _) => Ok(cut_row_groups(row_groups, spec.shard_size)),
-        (FileFacts::Text { .. }, None) => Ok(vec![]),
-    }
-}
-
-fn plan_range(job: &JobFile, spec: &SourceSpec) -> Result<Planned, SpecError> {
-    let len = u64::try_from(i128::from(spec.to) - i128::from(spec.from)).unwrap_or(0);
-    let count = len.div_ceil(spec.shard_len.max(1));
-    check_count(job, "source.shard_len", count)?;
+/// Plans a source without files.
+fn plan_computed(job: &JobFile, computed: &Computed) -> Result<Planned, SpecError> {
+    let Computed {
+        schema,
+        len,
+        shard_len,
+        key,
+    } = computed;
+    let count = len.div_ceil((*shard_len).max(1));
+    check_count(job, key, count)?;
     let mut shards = Shards::default();
     for number in 0..count {
-        let start = number * spec.shard_len;
-        shards.push(0, start..len.min(start.saturating_add(spec.shard_len)), 0);
+        let start = number * shard_len;
+        shards.push(0, start..(*len).min(start.saturating_add(*shard_len)), 0);
     }
-    let fields = fields(&range::schema(), &Writings::default());
+    let fields = fields(schema, &Writings::default());
     Ok(planned(fields, &[], shards))
 }
 
@@ -416,6 +407,19 @@ impl Source {
         self.has_dates
     }
 
+    /// The format of its records.
+    ///
+    /// # Errors
+    /// [`SourceError::Plan`] for one that this version does not know.
+    pub(crate) fn format(&self) -> Result<&'static dyn SourceFormat, SourceError> {
+        formats::of(&self.spec)
+    }
+
+    /// What the places of its shards are counted in: `bytes`, `row groups`.
+    pub(crate) fn unit(&self) -> &'static str {
+        formats::by_number(self.spec.format).map_or("bytes", |format| format.about().unit)
+    }
+
     /// What the job file says about the source.
     pub fn spec(&self) -> &SourceSpec {
         &self.spec
@@ -446,12 +450,12 @@ impl Source {
     /// # Errors
     /// The name of a column and what its values are.
     pub(crate) fn check_readable(&self, columns: &[usize]) -> Result<(), (String, &'static str)> {
-        if self.spec.format() != Format::Parquet {
+        let Some(format) = formats::by_number(self.spec.format) else {
             return Ok(());
-        }
+        };
         let of = |index: &usize| {
             let field = self.schema.fields().get(*index)?;
-            Some((field.name().clone(), unreadable(field.data_type())?))
+            Some((field.name().clone(), format.unreadable(field.data_type())?))
         };
         columns.iter().find_map(of).map_or(Ok(()), Err)
     }

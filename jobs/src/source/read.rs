@@ -1,21 +1,12 @@
 //! Reading the rows of a shard.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use eciton_proto::v1::{Format, OnError, OnNewColumns};
-use xxhash_rust::xxh3::xxh3_128;
 
-use super::csv::{CsvDecoder, CsvFormat};
-use super::dialect::Dialect;
 use super::error::SourceError;
-use super::jsonl::{JsonDecoder, JsonFormat, Names};
-use super::parquet::{ParquetShard, Request};
+use super::format::ShardRows;
 use super::plan::{Shard, Source};
-use super::range::RangeShard;
 use super::reach::Reach;
-use super::text::{TextDecoder, TextShard};
 use super::watch::Watch;
 
 /// Opens a shard to read its rows. `columns` are indices into [`Source::schema`], in the order wanted; only
@@ -35,118 +26,26 @@ pub fn open_shard(
         .schema()
         .project(columns)
         .map_err(|e| SourceError::Plan(e.to_string()))?;
-    let schema = Arc::new(schema);
+    let schema = SchemaRef::new(schema);
+    let format = source.format()?;
     let reach = source.reach().clone();
-    let (watch, kind) = reach.during(|| {
+    let (watch, rows) = reach.during(|| {
         let watch = Watch::open(source, shard)?;
-        let kind = open_kind(source, shard, columns, &schema);
-        let kind = kind.map_err(|error| match &watch {
+        let rows = format.open(source, shard, columns, &schema);
+        let rows = rows.map_err(|error| match &watch {
             Some(watch) => watch.reason(error),
             None => error,
         })?;
-        Ok::<_, SourceError>((watch, kind))
+        Ok::<_, SourceError>((watch, rows))
     })?;
     Ok(ShardReader {
         schema,
-        kind,
+        rows,
         reach,
         watch,
         rows_read: 0,
         state: State::Reading,
     })
-}
-
-fn open_kind(
-    source: &Source,
-    shard: Shard,
-    columns: &[usize],
-    schema: &SchemaRef,
-) -> Result<Kind, SourceError> {
-    Ok(match source.spec().format() {
-        Format::Csv | Format::Tsv | Format::Jsonl => {
-            Kind::Text(Box::new(open_text(source, shard, columns, schema)?))
-        }
-        Format::Parquet => {
-            let file = source.file(shard)?;
-            let request = Request {
-                schema: source.schema(),
-                columns,
-                declared: &source.spec().schema,
-            };
-            let opened = ParquetShard::open(file, shard.start, shard.len, request)?;
-            Kind::Parquet(Box::new(opened))
-        }
-        Format::Range => open_range(source, shard, schema)?,
-        Format::Unspecified | Format::Store => {
-            return Err(SourceError::Plan("an unknown format".to_owned()));
-        }
-    })
-}
-
-pub(super) fn open_text(
-    source: &Source,
-    shard: Shard,
-    columns: &[usize],
-    schema: &SchemaRef,
-) -> Result<TextShard, SourceError> {
-    let spec = source.spec();
-    let plan = |message: &str| SourceError::Plan(message.to_owned());
-    let dialect = Dialect::of(spec).ok_or_else(|| plan("not a text format"))?;
-    let readings = source.readings();
-    let schema = Arc::clone(schema);
-    let decoder = if spec.format() == Format::Jsonl {
-        let names = readings.iter().map(|reading| reading.name.as_str());
-        // A job that names the columns it reads misses nothing of a new one.
-        let reads_all = columns.len() == readings.len();
-        let format = JsonFormat {
-            schema,
-            readings: columns.iter().map(|at| readings[*at].clone()).collect(),
-            names: Arc::new(Names::new(names, columns)),
-            refuses_new: reads_all && spec.on_new_columns() != OnNewColumns::Ignore,
-        };
-        TextDecoder::Json(Box::new(JsonDecoder::new(format)))
-    } else {
-        let format = CsvFormat {
-            dialect,
-            readings: Arc::clone(readings),
-            schema,
-            columns: columns.to_vec(),
-            nulls: spec.null_values.clone(),
-        };
-        TextDecoder::Csv(Box::new(CsvDecoder::new(format)))
-    };
-    let skip = spec.on_error() == OnError::Skip;
-    TextShard::open(
-        source.file(shard)?,
-        shard.start,
-        shard.len,
-        dialect,
-        decoder,
-        skip,
-    )
-}
-
-fn open_range(source: &Source, shard: Shard, schema: &SchemaRef) -> Result<Kind, SourceError> {
-    let spec = source.spec();
-    let value = |offset: u64| {
-        let value = i128::from(spec.from) + i128::from(offset);
-        i64::try_from(value).ok().filter(|value| *value <= spec.to)
-    };
-    let bounds = value(shard.start).zip(value(shard.start.saturating_add(shard.len)));
-    let (start, end) =
-        bounds.ok_or_else(|| SourceError::Plan("a shard beyond the range".to_owned()))?;
-    let bytes = [start.to_le_bytes(), end.to_le_bytes()].concat();
-    let digest = xxh3_128(&bytes);
-    Ok(Kind::Range {
-        shard: RangeShard::new(schema.clone(), start, end),
-        digest,
-    })
-}
-
-enum Kind {
-    Text(Box<TextShard>),
-    Parquet(Box<ParquetShard>),
-    Range { shard: RangeShard, digest: u128 },
 }
 
 /// The rows of a shard, in their order, as batches of at most
@@ -155,7 +54,7 @@ enum Kind {
 /// Holds one block of text or one batch of a row group at a time, however long the file is.
 pub struct ShardReader {
     schema: SchemaRef,
-    kind: Kind,
+    rows: Box<dyn ShardRows>,
     /// A file may be opened again to tell where something malformed is.
     reach: Reach,
     watch: Option<Watch>,
@@ -183,40 +82,22 @@ impl ShardReader {
 
     /// Malformed records left out so far, under `on_error = "skip"`.
     pub fn rows_skipped(&self) -> u64 {
-        match &self.kind {
-            Kind::Text(shard) => shard.rows_skipped(),
-            Kind::Parquet(_) | Kind::Range { .. } => 0,
-        }
+        self.rows.rows_skipped()
     }
 
     /// Values of members of JSON objects that are no columns, which were left out so far.
     pub fn values_ignored(&self) -> u64 {
-        match &self.kind {
-            Kind::Text(shard) => shard.values_ignored(),
-            Kind::Parquet(_) | Kind::Range { .. } => 0,
-        }
+        self.rows.values_ignored()
     }
 
-    /// Bytes read so far: of decompressed text; of a Parquet file, all that the shard covers.
+    /// Bytes read so far: of decompressed text; of a file of groups of rows, all that the shard covers.
     pub fn bytes_read(&self) -> u64 {
-        match &self.kind {
-            Kind::Text(shard) => shard.bytes_read(),
-            Kind::Parquet(shard) => shard.bytes_read(),
-            Kind::Range { .. } => 0,
-        }
+        self.rows.bytes_read()
     }
 
     /// XXH3-128 of the bytes that the shard covers, once all its rows were read, from the file that was recorded.
     pub fn bytes_hash(&self) -> Option<u128> {
-        (self.state == State::Complete).then(|| self.digest())
-    }
-
-    fn digest(&self) -> u128 {
-        match &self.kind {
-            Kind::Text(shard) => shard.digest(),
-            Kind::Parquet(shard) => shard.digest(),
-            Kind::Range { digest, .. } => *digest,
-        }
+        (self.state == State::Complete).then(|| self.rows.digest())
     }
 
     /// What comes next, or, at the end and after an error, whether it was of the recorded file.
@@ -228,7 +109,7 @@ impl ShardReader {
             return next;
         };
         match next {
-            Ok(None) => watch.check(self.digest()).map(|()| None),
+            Ok(None) => watch.check(self.rows.digest()).map(|()| None),
             Err(error) => Err(watch.reason(error)),
             batch => batch,
         }
@@ -242,13 +123,9 @@ impl Iterator for ShardReader {
         if self.state != State::Reading {
             return None;
         }
-        let kind = &mut self.kind;
+        let rows = &mut self.rows;
         let reach = self.reach.clone();
-        let next = reach.during(|| match kind {
-            Kind::Text(shard) => shard.next(),
-            Kind::Parquet(shard) => shard.next(),
-            Kind::Range { shard, .. } => Ok(shard.next()),
-        });
+        let next = reach.during(|| rows.next());
         let next = reach.during(|| self.watched(next));
         match &next {
             Ok(Some(batch)) => self.rows_read += batch.num_rows() as u64,

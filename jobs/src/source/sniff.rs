@@ -2,12 +2,17 @@
 
 use std::fmt;
 
+use super::format::{About, SourceFormat};
+use super::formats;
+
 /// Bytes that [`sniff`] looks at.
 pub(super) const HEAD_LEN: usize = 16;
 
 /// A format that begins in a way of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
+    /// A source format that is no text.
+    Source(&'static About),
     Gzip,
     Zstd,
     Bzip2,
@@ -17,7 +22,6 @@ pub(super) enum Content {
     Compress,
     Zip,
     SevenZip,
-    Parquet,
     Arrow,
     Avro,
     Orc,
@@ -26,11 +30,13 @@ pub(super) enum Content {
 
 impl Content {
     /// What to do with a file that is not read as text, as the end of a message.
-    pub(super) fn hint(self) -> &'static str {
-        match self {
+    pub(super) fn hint(self) -> String {
+        let hint = match self {
+            Self::Source(About { name, .. }) => {
+                return format!("; it is read with `format = \"{name}\"`");
+            }
             Self::Gzip => "; name the file `.gz`",
             Self::Zstd => "; name the file `.zst`",
-            Self::Parquet => "; it is read with `format = \"parquet\"`",
             Self::Bzip2 | Self::Xz | Self::Lz4 | Self::Snappy | Self::Compress => {
                 "; decompress it, or compress it with gzip or zstd"
             }
@@ -38,13 +44,17 @@ impl Content {
             Self::Arrow | Self::Avro | Self::Orc | Self::Sqlite => {
                 "; convert it to CSV, JSON lines or Parquet"
             }
-        }
+        };
+        hint.to_owned()
     }
 }
 
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Source(About { title, .. }) => {
+                return write!(f, "{} {title} file", article(title));
+            }
             Self::Gzip => "gzip data",
             Self::Zstd => "zstd data",
             Self::Bzip2 => "bzip2 data",
@@ -54,7 +64,6 @@ impl fmt::Display for Content {
             Self::Compress => "data of `compress`",
             Self::Zip => "a zip archive",
             Self::SevenZip => "a 7z archive",
-            Self::Parquet => "a Parquet file",
             Self::Arrow => "an Arrow file",
             Self::Avro => "an Avro file",
             Self::Orc => "an ORC file",
@@ -63,9 +72,17 @@ impl fmt::Display for Content {
     }
 }
 
+/// `a` or `an`, as a word takes it.
+pub(crate) fn article(word: &str) -> &'static str {
+    match word.starts_with(['A', 'E', 'I', 'O', 'U']) {
+        true => "an",
+        false => "a",
+    }
+}
+
 /// What bytes with this beginning are, if that is known.
 pub(super) fn sniff(head: &[u8]) -> Option<Content> {
-    let known: [(&[u8], Content); 14] = [
+    let known: [(&[u8], Content); 13] = [
         (b"\x1f\x8b", Content::Gzip),
         (b"\x28\xb5\x2f\xfd", Content::Zstd),
         (b"\xfd7zXZ\x00", Content::Xz),
@@ -74,13 +91,20 @@ pub(super) fn sniff(head: &[u8]) -> Option<Content> {
         (b"\x1f\x9d", Content::Compress),
         (b"PK\x03\x04", Content::Zip),
         (b"7z\xbc\xaf\x27\x1c", Content::SevenZip),
-        (b"PAR1\x15", Content::Parquet),
         (b"ARROW1\x00\x00", Content::Arrow),
         (b"Obj\x01", Content::Avro),
         (b"ORC\x08", Content::Orc),
         (b"ORC\x0a", Content::Orc),
         (b"SQLite format 3\x00", Content::Sqlite),
     ];
+    let source = formats::all().find_map(|format: &dyn SourceFormat| {
+        let about = format.about();
+        let magic = about.magic?;
+        head.starts_with(magic.never_text).then_some(about)
+    });
+    if let Some(about) = source {
+        return Some(Content::Source(about));
+    }
     let found = known.iter().find(|(begin, _)| head.starts_with(begin));
     if let Some((_, content)) = found {
         return Some(*content);

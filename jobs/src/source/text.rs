@@ -13,40 +13,26 @@ use arrow::compute::concat_batches;
 use eciton_proto::v1::SourceFile;
 
 use super::block::{Blocks, Place};
-use super::csv::CsvDecoder;
 use super::dialect::Dialect;
 use super::error::{Malformed, Refusal, SourceError};
+use super::format::ShardRows;
 use super::input::{Codec, Input, io_error};
-use super::jsonl::{Decoded, JsonDecoder};
+use super::jsonl::Decoded;
 use super::limits::BATCH_ROWS_MAX;
-use super::locate::{Fault, csv_fault, json_fault};
+use super::locate::Fault;
 use super::reach;
 use super::scan::{Scanner, count_line_ends};
 
 /// The decoder of a text format.
-#[derive(Debug)]
-pub(super) enum TextDecoder {
-    Csv(Box<CsvDecoder>),
-    Json(Box<JsonDecoder>),
-}
+pub(super) trait RecordDecoder: Send {
+    /// Decodes whole records.
+    ///
+    /// # Errors
+    /// [`Refusal`] if any of them is malformed.
+    fn decode(&self, text: &[u8]) -> Result<Decoded, Refusal>;
 
-impl TextDecoder {
-    fn decode(&self, text: &[u8]) -> Result<Decoded, Refusal> {
-        match self {
-            Self::Csv(decoder) => decoder.decode(text).map(|batches| Decoded {
-                batches,
-                values_ignored: 0,
-            }),
-            Self::Json(decoder) => decoder.decode(text),
-        }
-    }
-
-    fn fault(&self, text: &[u8], refusal: &Refusal) -> Fault {
-        match self {
-            Self::Csv(decoder) => csv_fault(text, decoder.format(), refusal),
-            Self::Json(decoder) => json_fault(text, decoder.format(), refusal),
-        }
-    }
+    /// Finds what is wrong with one record that did not decode.
+    fn fault(&self, text: &[u8], refusal: &Refusal) -> Fault;
 }
 
 /// Reads the batches of one shard.
@@ -67,7 +53,7 @@ impl TextShard {
         start: u64,
         len: u64,
         dialect: Dialect,
-        decoder: TextDecoder,
+        decoder: Box<dyn RecordDecoder>,
         skip: bool,
     ) -> Result<Self, SourceError> {
         let input = Input::open_range(file, start, len)?;
@@ -91,34 +77,6 @@ impl TextShard {
             start,
             ready: VecDeque::new(),
         })
-    }
-
-    pub(super) fn digest(&self) -> u128 {
-        self.blocks.digest()
-    }
-
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.blocks.offset().saturating_sub(self.start)
-    }
-
-    pub(super) fn rows_skipped(&self) -> u64 {
-        self.judge.skipped
-    }
-
-    pub(super) fn values_ignored(&self) -> u64 {
-        self.judge.values_ignored
-    }
-
-    /// The next batch; `None` at the end of the shard.
-    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
-        loop {
-            if let Some(batch) = self.ready.pop_front() {
-                return Ok(Some(batch));
-            }
-            if !self.read_block()? {
-                return Ok(None);
-            }
-        }
     }
 
     /// The first and the last line of some rows, counted from 0 among those that the shard gives; `None` if it does not
@@ -194,6 +152,35 @@ impl TextShard {
     }
 }
 
+impl ShardRows for TextShard {
+    fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            if !self.read_block()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn digest(&self) -> u128 {
+        self.blocks.digest()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.blocks.offset().saturating_sub(self.start)
+    }
+
+    fn rows_skipped(&self) -> u64 {
+        self.judge.skipped
+    }
+
+    fn values_ignored(&self) -> u64 {
+        self.judge.values_ignored
+    }
+}
+
 /// A fault in a block.
 struct Found {
     fault: Fault,
@@ -221,7 +208,7 @@ impl Found {
 
 /// Decides what is malformed.
 struct Judge {
-    decoder: TextDecoder,
+    decoder: Box<dyn RecordDecoder>,
     dialect: Dialect,
     skip: bool,
     skipped: u64,

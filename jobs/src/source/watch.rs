@@ -1,9 +1,10 @@
 //! A shard is of the file that was recorded, or it fails.
 
-use eciton_proto::v1::{Format, SourceFile};
+use eciton_proto::v1::SourceFile;
 
 use super::content::Promise;
 use super::error::SourceError;
+use super::format::SourceFormat;
 use super::identity::{Witness, is_by_content};
 use super::mend::content_hash;
 use super::plan::{Shard, Source};
@@ -32,7 +33,7 @@ pub(super) struct Watch {
     /// The file, where it is known by its bytes.
     by_content: Option<Box<SourceFile>>,
     shard: Shard,
-    format: Format,
+    format: &'static dyn SourceFormat,
 }
 
 impl Watch {
@@ -41,8 +42,8 @@ impl Watch {
     /// # Errors
     /// [`SourceError::Stale`] if the file is not the recorded one; [`SourceError::Io`].
     pub(super) fn open(source: &Source, shard: Shard) -> Result<Option<Watch>, SourceError> {
-        let format = source.spec().format();
-        if format == Format::Range {
+        let format = source.format()?;
+        if !format.about().has_files() {
             return Ok(None);
         }
         let file = source.file(shard)?;

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `file` | the job file and its sections |
 //! | `section` | one table, read key by key |
+//! | `source` | `[source]`: keys of all formats; each [format](crate::source) reads those of its own |
 //! | `lines` | where each key stands |
 //! | `operator`, `types`, `units`, `names`, `pattern` | the small languages inside values |
 //! | `declared` | the types of `[source.schema]` |
@@ -41,6 +42,8 @@ pub use file::JobFile;
 pub use fingerprint::fingerprint;
 pub(crate) use operator::parameter_of;
 pub(crate) use pattern::Pattern;
+pub(crate) use section::{Entry, Section};
+pub(crate) use source::read_delimited;
 pub use types::{parse_type, type_name};
 pub use units::{parse_duration_ms, parse_size, show_duration_ms};
 

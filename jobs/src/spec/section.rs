@@ -12,13 +12,13 @@ use super::lines::{Lines, join};
 use super::names::{list, suggest};
 
 /// What every table of one file shares.
-pub(super) struct Document<'d> {
+pub(crate) struct Document<'d> {
     pub(super) path: &'d Path,
     pub(super) lines: &'d Lines,
 }
 
 impl Document<'_> {
-    pub(super) fn error(
+    pub(crate) fn error(
         &self,
         span: &Range<usize>,
         key: &str,
@@ -29,8 +29,8 @@ impl Document<'_> {
 }
 
 /// A value with the place it stands at, for the checks that come after its type is known.
-pub(super) struct Entry<'d, T> {
-    pub(super) value: T,
+pub(crate) struct Entry<'d, T> {
+    pub(crate) value: T,
     document: &'d Document<'d>,
     span: Range<usize>,
     key: String,
@@ -38,12 +38,12 @@ pub(super) struct Entry<'d, T> {
 
 impl<'d, T> Entry<'d, T> {
     /// An error about this value.
-    pub(super) fn error(&self, message: impl fmt::Display) -> SpecError {
+    pub(crate) fn error(&self, message: impl fmt::Display) -> SpecError {
         self.document.error(&self.span, &self.key, message)
     }
 
     /// Passes the value if `check` does.
-    pub(super) fn checked(self, check: impl Fn(&T) -> Result<(), String>) -> Result<T, SpecError> {
+    pub(crate) fn checked(self, check: impl Fn(&T) -> Result<(), String>) -> Result<T, SpecError> {
         match check(&self.value) {
             Ok(()) => Ok(self.value),
             Err(message) => Err(self.error(message)),
@@ -51,7 +51,7 @@ impl<'d, T> Entry<'d, T> {
     }
 
     /// Turns the value into another type, or says what was expected.
-    pub(super) fn parsed<U>(
+    pub(crate) fn parsed<U>(
         self,
         parse: impl Fn(&T) -> Option<U>,
         expected: impl fmt::Display,
@@ -72,7 +72,7 @@ impl<'d, T> Entry<'d, T> {
 }
 
 /// A table whose keys are all known.
-pub(super) struct Section<'d> {
+pub(crate) struct Section<'d> {
     document: &'d Document<'d>,
     name: String,
     /// Where the table's own key stands: what a missing key is blamed on.
@@ -120,7 +120,7 @@ impl<'d> Section<'d> {
     }
 
     /// An error about a key of this table, present or missing.
-    pub(super) fn error(&self, key: &str, message: impl fmt::Display) -> SpecError {
+    pub(crate) fn error(&self, key: &str, message: impl fmt::Display) -> SpecError {
         let span = self
             .table
             .get_key_value(key)
@@ -164,7 +164,7 @@ impl<'d> Section<'d> {
     }
 
     /// The string under `key`; `expected` completes "expected ...".
-    pub(super) fn string(
+    pub(crate) fn string(
         &self,
         key: &str,
         expected: &str,
@@ -183,18 +183,18 @@ impl<'d> Section<'d> {
     }
 
     /// The error of a key that must be there and is not.
-    pub(super) fn missing(&self, key: &str, expected: impl fmt::Display) -> SpecError {
+    pub(crate) fn missing(&self, key: &str, expected: impl fmt::Display) -> SpecError {
         self.error(key, format!("missing; expected {expected}"))
     }
 
     /// The boolean under `key`.
-    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, SpecError> {
+    pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>, SpecError> {
         let entry = self.typed(key, "true or false", DeValue::as_bool)?;
         Ok(entry.map(|entry| entry.value))
     }
 
     /// The integer under `key`.
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &self,
         key: &str,
         expected: &str,
@@ -215,7 +215,7 @@ impl<'d> Section<'d> {
     }
 
     /// The strings of the array under `key`, each with its own place.
-    pub(super) fn strings(
+    pub(crate) fn strings(
         &self,
         key: &str,
         expected: &str,

@@ -1,16 +1,19 @@
 //! The section `[source]` of a job file.
 
-use eciton_proto::v1::{Format, OnError, OnNewColumns, SourceSpec, Verify};
+use eciton_proto::v1::{OnError, OnNewColumns, SourceSpec, Verify};
 
 use super::declared::read_schema;
 use super::error::SpecError;
 use super::limits::{
-    NULL_VALUES_MAX, PATHS_MAX, SHARD_LEN_MAX, SHARD_SIZE_DEFAULT, SHARD_SIZE_MAX, SHARD_SIZE_MIN,
+    NULL_VALUES_MAX, PATHS_MAX, SHARD_SIZE_DEFAULT, SHARD_SIZE_MAX, SHARD_SIZE_MIN,
 };
 use super::names::{list, suggest};
-use super::section::{Entry, Section};
+use super::section::Section;
 use super::units::{parse_size, show_size};
+use crate::source::format::{About, SourceFormat};
+use crate::source::formats;
 
+/// The keys, in the order in which messages list them; those of a later format follow.
 const KEYS: [&str; 16] = [
     "format",
     "paths",
@@ -30,99 +33,112 @@ const KEYS: [&str; 16] = [
     "verify",
 ];
 
-const FORMATS: [(&str, Format); 6] = [
-    ("csv", Format::Csv),
-    ("tsv", Format::Tsv),
-    ("jsonl", Format::Jsonl),
-    ("parquet", Format::Parquet),
-    ("range", Format::Range),
-    ("store", Format::Store),
+/// Keys that mean something whatever the format is.
+const EVERYWHERE: [&str; 2] = ["format", "on_error"];
+
+/// Keys that formats use or not, those together that a message calls by one name, in the order in which they are refused.
+const OF_FORMATS: [&[&str]; 7] = [
+    &["paths", "shard_size", "verify"],
+    &["header", "quote", "newlines_in_values"],
+    &["null_values"],
+    &["on_new_columns"],
+    &["delimiter"],
+    &["schema"],
+    &["from", "to", "shard_len"],
 ];
 
 /// Reads and checks `[source]`.
 pub(super) fn read(top: &Section<'_>) -> Result<SourceSpec, SpecError> {
-    let Some(section) = top.table("source", &KEYS)? else {
+    let Some(section) = top.table("source", &known_keys())? else {
         return Err(top.missing("source", "a table `[source]`"));
     };
-    let (name, format) = read_format(&section)?;
-    check_keys(&section, name, format)?;
-    let mut spec = SourceSpec::default();
-    spec.set_format(format);
+    let format = read_format(&section)?;
+    let about = format.about();
+    check_keys(&section, about)?;
+    let mut spec = SourceSpec {
+        format: about.number,
+        ..SourceSpec::default()
+    };
     spec.set_on_error(read_on_error(&section)?);
     spec.set_verify(read_verify(&section)?);
-    if format == Format::Range {
-        read_range(&section, &mut spec)?;
-        return Ok(spec);
+    if about.has_files() {
+        spec.paths = read_paths(&section)?;
+        spec.shard_size = read_shard_size(&section)?;
+        spec.schema = read_schema(&section)?;
     }
-    spec.paths = read_paths(&section)?;
-    spec.shard_size = read_shard_size(&section)?;
-    spec.schema = read_schema(&section)?;
     if let Some(answer) = read_on_new_columns(&section)? {
         spec.set_on_new_columns(answer);
     }
-    if matches!(format, Format::Csv | Format::Tsv) {
-        read_delimited(&section, format, &mut spec)?;
-    }
+    format.read_keys(&section, &mut spec)?;
     Ok(spec)
 }
 
-fn read_format(section: &Section<'_>) -> Result<(&'static str, Format), SpecError> {
-    let names = FORMATS.map(|(name, _)| name);
-    let expected = format!("one of {}", list(names));
-    let entry = section.required_string("format", &expected)?;
-    let Some(format) = FORMATS.into_iter().find(|(name, _)| *name == entry.value) else {
-        let hint = suggest(&entry.value, names);
-        return Err(entry.error(format!(
-            "expected {expected}, found `{}`{hint}",
-            entry.value.escape_debug()
-        )));
-    };
-    if format.1 == Format::Store {
-        return Err(entry.error("format `store` is not supported by this version"));
+/// The keys of all formats.
+fn known_keys() -> Vec<&'static str> {
+    let mut known = KEYS.to_vec();
+    for key in formats::all().flat_map(|format| format.about().keys) {
+        if !known.contains(key) {
+            known.push(key);
+        }
     }
-    Ok(format)
+    known
+}
+
+fn read_format(section: &Section<'_>) -> Result<&'static dyn SourceFormat, SpecError> {
+    let names = || {
+        let known = formats::all().map(|format| format.about().name);
+        known.chain(formats::RESERVED)
+    };
+    let expected = format!("one of {}", list(names()));
+    let entry = section.required_string("format", &expected)?;
+    let found = entry.value.as_str();
+    if let Some(format) = formats::by_name(found) {
+        return Ok(format);
+    }
+    if formats::RESERVED.contains(&found) {
+        return Err(entry.error(format!("format `{found}` is not supported by this version")));
+    }
+    let hint = suggest(found, names());
+    Err(entry.error(format!(
+        "expected {expected}, found `{}`{hint}",
+        found.escape_debug()
+    )))
 }
 
 /// Refuses keys that the format has no use for: a key that changes nothing is a mistake.
-fn check_keys(section: &Section<'_>, name: &str, format: Format) -> Result<(), SpecError> {
-    let delimited = matches!(format, Format::Csv | Format::Tsv);
-    let rules: [(&[&str], bool, &str); 7] = [
-        (
-            &["paths", "shard_size", "verify"],
-            format != Format::Range,
-            "files",
-        ),
-        (
-            &["header", "quote", "newlines_in_values"],
-            delimited,
-            "`csv` and `tsv`",
-        ),
-        (&["null_values"], delimited, "`csv` and `tsv`"),
-        (&["on_new_columns"], format == Format::Jsonl, "`jsonl`"),
-        (&["delimiter"], format == Format::Csv, "`csv`"),
-        (
-            &["schema"],
-            format != Format::Range,
-            "`csv`, `tsv`, `jsonl` and `parquet`",
-        ),
-        (
-            &["from", "to", "shard_len"],
-            format == Format::Range,
-            "`range`",
-        ),
-    ];
-    for (keys, allowed, of) in rules {
-        if !allowed {
+fn check_keys(section: &Section<'_>, about: &About) -> Result<(), SpecError> {
+    let name = about.name;
+    let grouped = |key: &&str| OF_FORMATS.iter().any(|keys| keys.contains(key));
+    let others = known_keys();
+    let others: Vec<[&str; 1]> = others
+        .iter()
+        .filter(|key| !grouped(key) && !EVERYWHERE.contains(key))
+        .map(|key| [*key])
+        .collect();
+    let groups = OF_FORMATS.into_iter();
+    for keys in groups.chain(others.iter().map(|keys| &keys[..])) {
+        let [first, ..] = keys else { continue };
+        if !about.uses(first) {
+            let of = users_of(first);
             section.refuse(
                 keys,
                 format!("format `{name}` does not use it; it is a key of {of}"),
             )?;
         }
     }
-    section.refuse(
-        &["store"],
-        format!("format `{name}` does not use it; it is a key of `store`"),
-    )
+    Ok(())
+}
+
+/// The formats that use a key, as messages name them.
+fn users_of(key: &str) -> String {
+    if key == "paths" {
+        return "files".to_owned();
+    }
+    if key == "store" {
+        return "`store`".to_owned();
+    }
+    let name = |format: &'static dyn SourceFormat| format!("`{}`", format.about().name);
+    formats::listed(name, |format| format.about().uses(key), "and")
 }
 
 fn read_on_error(section: &Section<'_>) -> Result<OnError, SpecError> {
@@ -217,15 +233,18 @@ fn read_shard_size(section: &Section<'_>) -> Result<u64, SpecError> {
         })
 }
 
-fn read_delimited(
+/// Reads the keys of delimited text.
+///
+/// # Errors
+/// [`SpecError`] at the key to blame.
+pub(crate) fn read_delimited(
     section: &Section<'_>,
-    format: Format,
+    delimiter: u8,
     spec: &mut SourceSpec,
 ) -> Result<(), SpecError> {
     spec.header = section.bool("header")?.unwrap_or(true);
     spec.newlines_in_values = section.bool("newlines_in_values")?.unwrap_or(false);
-    let tab = format == Format::Tsv;
-    spec.delimiter = read_byte(section, "delimiter", if tab { b'\t' } else { b',' })?;
+    spec.delimiter = read_byte(section, "delimiter", delimiter)?;
     spec.quote = read_byte(section, "quote", b'"')?;
     if spec.delimiter == spec.quote {
         return Err(section.error("quote", "expected a character other than the delimiter"));
@@ -264,28 +283,4 @@ fn read_null_values(section: &Section<'_>) -> Result<Vec<String>, SpecError> {
     values.sort();
     values.dedup();
     Ok(values)
-}
-
-fn read_range(section: &Section<'_>, spec: &mut SourceSpec) -> Result<(), SpecError> {
-    let required = |key: &str| -> Result<Entry<'_, i64>, SpecError> {
-        let found = section.integer(key, "an integer")?;
-        found.ok_or_else(|| section.missing(key, "an integer"))
-    };
-    spec.from = required("from")?.value;
-    let to = required("to")?;
-    spec.to = to.value;
-    if spec.to < spec.from {
-        return Err(to.error(format!(
-            "expected at least `source.from`, which is {}, found {}",
-            spec.from, spec.to
-        )));
-    }
-    let expected = format!("an integer from 1 to {SHARD_LEN_MAX}");
-    let legal = |len: &i64| {
-        u64::try_from(*len)
-            .ok()
-            .filter(|n| (1..=SHARD_LEN_MAX).contains(n))
-    };
-    spec.shard_len = required("shard_len")?.parsed(legal, expected)?.value;
-    Ok(())
 }

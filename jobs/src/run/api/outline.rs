@@ -1,11 +1,13 @@
 //! What a job would do, told before anything is written.
 
-use eciton_proto::v1::{Format, JobSpec, SchemaField, SourceSpec, job_spec::Sink};
+use eciton_proto::v1::{JobSpec, SchemaField, SourceSpec, job_spec::Sink};
 use serde::Serialize;
 
 use super::submit::Checked;
 use crate::run::compute::pipeline;
 use crate::run::records::error::JobError;
+use crate::source::format::{SourceFormat, Types};
+use crate::source::formats;
 
 /// What recording a job file would lead to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -92,7 +94,7 @@ impl Checked {
         let output: Vec<String> = output.map(|field| field.name().clone()).collect();
         Ok(Outline {
             name: spec.name.clone(),
-            format: format_name(source.format()),
+            format: formats::name_of(&source),
             files,
             shards: planned.plan.shards,
             sampled_rows: planned.sampled_rows,
@@ -141,25 +143,14 @@ fn values(spec: &JobSpec, output: &[String]) -> Vec<String> {
     merge.values.iter().map(value).collect()
 }
 
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Unspecified => "unknown",
-        Format::Csv => "csv",
-        Format::Tsv => "tsv",
-        Format::Jsonl => "jsonl",
-        Format::Parquet => "parquet",
-        Format::Range => "range",
-        Format::Store => "store",
-    }
-}
-
 fn column(field: &SchemaField, source: &SourceSpec, read: bool) -> OutlinedColumn {
     let declared = source.schema.iter().any(|other| other.name == field.name);
-    let origin = match source.format() {
+    let format = formats::by_number(source.format).map(SourceFormat::about);
+    let origin = match format.map(|about| (about.types, about.name)) {
         _ if declared => "declared",
-        Format::Csv | Format::Tsv | Format::Jsonl => "inferred",
-        Format::Range => "range",
-        _ => "file",
+        Some((Types::Text | Types::Json, _)) => "inferred",
+        Some((Types::Fixed, name)) => name,
+        Some((Types::Files, _)) | None => "file",
     };
     let (written, note) = match field.format.as_str() {
         "" => (String::new(), ""),

@@ -5,7 +5,6 @@ use eciton_engine::{Action, Error as EngineError};
 use crate::aggregate::AggregateError;
 use crate::query::TopError;
 use crate::run::records::error::JobError;
-use crate::run::records::status::unit;
 use crate::source::{Shard, Source, SourceError};
 use crate::transform::TransformError;
 use crate::upsert::UpsertError;
@@ -42,7 +41,7 @@ impl AttemptError {
         let file = source.file(shard).ok().map(|file| &file.display);
         let message = match file {
             Some(file) if !message.contains(&format!("`{file}`")) => {
-                let (unit, end) = (unit(source), shard.start.saturating_add(shard.len));
+                let (unit, end) = (source.unit(), shard.start.saturating_add(shard.len));
                 format!("`{file}`, {unit} {} to {end}: {message}", shard.start)
             }
             _ => message,

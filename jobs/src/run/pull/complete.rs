@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use eciton_engine::Transaction;
 use eciton_proto::limits::{ROWS_CHUNK_LEN_MAX, ROWS_LEN_MAX};
 use eciton_proto::v1::{
-    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, Compression, Format, JobPhase,
+    CompleteBegin, CompleteEnd, CompleteOutcome, CompleteResponse, JobPhase,
     Outcome as ShardOutcome, RowsFormat,
 };
 use tokio::runtime::Handle;
@@ -27,7 +27,7 @@ use crate::run::settle::commit::Admission;
 use crate::run::settle::failure::{Failure, bounded};
 use crate::run::settle::observer::Event;
 use crate::run::settle::settlement::Settlement;
-use crate::source::{check_read_by_others, compression, content_hash};
+use crate::source::{check_read_by_others, content_hash};
 
 /// Rows of a shard of which only a file tells how many it has. That many of every shard that a job may have can still be
 /// added up.
@@ -461,18 +461,13 @@ impl Intake {
     }
 }
 
-/// How many rows a shard can have at most: a record of text has a byte, and there may be one without a line's end.
+/// How many rows a shard can have at most.
 async fn rows_max(job: &PulledJob, number: u64) -> Result<u64, PullError> {
     let source = &job.open.pipeline.source;
     let shard = job.open.locate(number).await?;
-    Ok(match source.spec().format() {
-        Format::Range | Format::Store => shard.len,
-        Format::Parquet => ROWS_MAX,
-        _ => match compression(&source.file(shard).map_err(JobError::from)?.path) {
-            Compression::Unspecified => shard.len.saturating_add(1),
-            _ => ROWS_MAX,
-        },
-    })
+    let format = source.format().map_err(JobError::from)?;
+    let rows = format.rows_max(source, shard).map_err(JobError::from)?;
+    Ok(rows.unwrap_or(ROWS_MAX))
 }
 
 /// Calls `work` with where results go that do not fit into memory. Blocks.

@@ -2,14 +2,11 @@
 
 use eciton_proto::v1::task_job::{Sink, Step};
 use eciton_proto::v1::task_spec::Read;
-use eciton_proto::v1::{
-    Format, JobSpec, RowGroups, SchemaField, SourceFile, SourceSpec, StepKind, TaskJob, TextRange,
-    ValueRange, job_spec,
-};
+use eciton_proto::v1::{JobSpec, SchemaField, SourceSpec, StepKind, TaskJob, job_spec};
 
 use crate::run::JobError;
 use crate::run::compute::open::OpenJob;
-use crate::source::{Shard, Source, compression, probe, text_start};
+use crate::source::{Shard, Source};
 use crate::spec::type_name;
 
 /// What the tasks of a job have in common.
@@ -63,60 +60,12 @@ pub(super) fn step_of(spec: &JobSpec) -> StepKind {
     }
 }
 
-/// Whether a file is there as it was recorded.
-async fn probed(file: &SourceFile) -> Result<(), JobError> {
-    let file = file.clone();
-    let probed = tokio::task::spawn_blocking(move || probe(&file)).await;
-    Ok(probed.map_err(|error| JobError::Worker(error.to_string()))??)
-}
-
 /// What is read of a shard. Reads the beginning of a compressed file.
 ///
 /// # Errors
 /// [`JobError::Source`] where the file is not there, or another one by now.
 pub(super) async fn read_of(source: &Source, shard: Shard) -> Result<Read, JobError> {
-    let end = shard.start.saturating_add(shard.len);
-    Ok(match source.spec().format() {
-        Format::Parquet => {
-            let file = source.file(shard)?;
-            probed(file).await?;
-            Read::RowGroups(RowGroups {
-                file: Some(file.clone()),
-                start: shard.start,
-                end,
-            })
-        }
-        Format::Range => {
-            let from = source.spec().from;
-            let value = |units: u64| from.saturating_add_unsigned(units);
-            Read::Values(ValueRange {
-                start: value(shard.start),
-                end: value(end),
-            })
-        }
-        _ => {
-            let file = source.file(shard)?.clone();
-            let compression = compression(&file.path);
-            let start = match shard.start {
-                0 => {
-                    let source = source.clone();
-                    tokio::task::spawn_blocking(move || text_start(&source, shard))
-                        .await
-                        .map_err(|error| JobError::Worker(error.to_string()))??
-                }
-                start => {
-                    probed(&file).await?;
-                    start
-                }
-            };
-            let to_end = compression != eciton_proto::v1::Compression::Unspecified;
-            Read::Text(TextRange {
-                file: Some(file),
-                start,
-                end: if to_end { 0 } else { end },
-                to_end,
-                compression: compression.into(),
-            })
-        }
-    })
+    let (format, source) = (source.format()?, source.clone());
+    let read = tokio::task::spawn_blocking(move || format.task(&source, shard)).await;
+    Ok(read.map_err(|error| JobError::Worker(error.to_string()))??)
 }

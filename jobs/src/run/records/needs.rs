@@ -13,10 +13,11 @@
 use eciton_proto::prost::Message;
 use eciton_proto::v1::job_spec::Sink;
 use eciton_proto::v1::job_spec::Step;
-use eciton_proto::v1::{Format, JobSpec, JobState, OnError, Scope, Verify};
+use eciton_proto::v1::{JobSpec, JobState, OnError, Scope, Verify};
 
 use super::error::{JobError, damaged};
 use super::job::Job;
+use crate::source::formats;
 use crate::spec::fingerprint;
 
 /// The key that lets results be added to those of others.
@@ -58,7 +59,7 @@ pub(crate) fn check(name: &str, job: &Job) -> Result<(), JobError> {
     // Values of enums stay numbers and read as nothing said.
     let source = job.spec.source.iter();
     let has_values = source.into_iter().all(|source| {
-        Format::try_from(source.format).is_ok()
+        is_known_format(source.format)
             && OnError::try_from(source.on_error).is_ok()
             && Verify::try_from(source.verify).is_ok()
     });
@@ -71,6 +72,11 @@ pub(crate) fn check(name: &str, job: &Job) -> Result<(), JobError> {
         true => Ok(()),
         false => Err(unknown(name, "keys of its job file")),
     }
+}
+
+/// Whether a source's format is one that this version reads, or none is said.
+fn is_known_format(number: i32) -> bool {
+    number == 0 || formats::by_number(number).is_some()
 }
 
 /// Whether this version knows everything in a job's record.

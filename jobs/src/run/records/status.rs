@@ -1,7 +1,7 @@
 //! How jobs stand.
 
 use eciton_engine::Db;
-use eciton_proto::v1::{Format, JobPhase, JobSpec, Outcome};
+use eciton_proto::v1::{JobPhase, JobSpec, Outcome};
 use serde::Serialize;
 
 use super::age::wall_ms;
@@ -10,7 +10,7 @@ use super::job::Job;
 use super::ledger::Ledger;
 use super::tally::{Tally, count};
 use crate::source::limits::SHARDS_PER_CHUNK;
-use crate::source::{Source, shards};
+use crate::source::shards;
 
 /// Failed shards that a status describes; it counts all.
 pub const FAILURES_SHOWN_MAX: usize = 100;
@@ -251,19 +251,10 @@ pub(crate) async fn failures(
             file: file.map(|file| file.display.clone()).unwrap_or_default(),
             start,
             end: start.saturating_add(len),
-            unit: unit(&source),
+            unit: source.unit(),
             attempts: state.attempts,
             error: state.error.clone(),
         });
     }
     Ok(failures)
-}
-
-/// What the places of a source's shards are counted in.
-pub(crate) fn unit(source: &Source) -> &'static str {
-    match source.spec().format() {
-        Format::Parquet => "row groups",
-        Format::Range | Format::Store => "values",
-        _ => "bytes",
-    }
 }

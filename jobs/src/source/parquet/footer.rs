@@ -84,7 +84,7 @@ fn bytes(file: &SourceFile, handle: &mut File) -> Result<Vec<u8>, SourceError> {
         return Err(other(file, "an empty file"));
     }
     match sniff(&head) {
-        Some(Content::Parquet) | None if is_one => {}
+        Some(Content::Source(_)) | None if is_one => {}
         Some(content) => return Err(other(file, &format!("{content}"))),
         None => return Err(other(file, "something else")),
     }
