@@ -247,7 +247,7 @@ fn by_magic(path: &Path) -> Option<&'static About> {
     let mut abouts = formats::of_files().map(SourceFormat::about);
     abouts.find(|about| {
         let magic = about.magic;
-        magic.is_some_and(|magic| starts_with(path, magic.begin))
+        magic.is_some_and(|magic| magic.begins.iter().any(|begin| starts_with(path, begin)))
     })
 }
 

@@ -103,11 +103,13 @@ pub enum SourceError {
         /// The type.
         expected: String,
     },
-    /// A Parquet file that is damaged.
-    #[error("`{file}`: damaged Parquet file: {message}")]
-    Parquet {
+    /// A file that contradicts itself or ends early.
+    #[error("`{file}`: damaged {title} file: {message}")]
+    Damaged {
         /// The file, as messages show it.
         file: String,
+        /// What its format is called: `Parquet`.
+        title: &'static str,
         /// What the reader said.
         message: String,
     },

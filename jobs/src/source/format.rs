@@ -58,10 +58,10 @@ impl About {
 /// How the files of a format begin.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Magic {
-    /// The first bytes of every file.
-    pub(crate) begin: &'static [u8],
-    /// The first bytes of nearly every file, so many of them that no text begins so.
-    pub(crate) never_text: &'static [u8],
+    /// The first bytes of a file: one of these.
+    pub(crate) begins: &'static [&'static [u8]],
+    /// The first bytes of nearly every file, so many of them that no text begins so: one of these.
+    pub(crate) never_text: &'static [&'static [u8]],
 }
 
 /// What tells the types of columns that `[source.schema]` does not declare.

@@ -35,6 +35,7 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use xxhash_rust::xxh3::Xxh3;
 
+pub(super) use self::footer::bare_type;
 use self::footer::{Opened, is_int96};
 use self::pages::{Fault, FaultCell, Groups, byte_range};
 use super::content::hash_from;
@@ -128,8 +129,9 @@ pub(super) fn unreadable(data_type: &DataType) -> Option<&'static str> {
 }
 
 fn damaged(file: &SourceFile, message: impl Into<String>) -> SourceError {
-    SourceError::Parquet {
+    SourceError::Damaged {
         file: file.display.clone(),
+        title: "Parquet",
         message: message.into(),
     }
 }
@@ -356,7 +358,8 @@ fn taken(fault: &FaultCell, file: &SourceFile) -> Option<SourceError> {
     })
 }
 
-fn guarded_exact(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, Inexact> {
+/// [`exact`], with panics of the library as errors.
+pub(super) fn guarded_exact(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, Inexact> {
     guard(|| exact(array, to)).unwrap_or_else(|| {
         let from = array.data_type();
         Err(Inexact::Type(format!("{from} cannot be read as {to}")))
@@ -488,7 +491,7 @@ impl Columns {
 }
 
 /// The column of a file that is a field of the source; `None` where it is one that the file need not have.
-fn root_of(
+pub(super) fn root_of(
     file: &SourceFile,
     found: &Schema,
     field: &Field,

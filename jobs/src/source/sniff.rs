@@ -22,7 +22,6 @@ pub(super) enum Content {
     Compress,
     Zip,
     SevenZip,
-    Arrow,
     Avro,
     Orc,
     Sqlite,
@@ -41,9 +40,7 @@ impl Content {
                 "; decompress it, or compress it with gzip or zstd"
             }
             Self::Zip | Self::SevenZip => "; unpack it",
-            Self::Arrow | Self::Avro | Self::Orc | Self::Sqlite => {
-                "; convert it to CSV, JSON lines or Parquet"
-            }
+            Self::Avro | Self::Orc | Self::Sqlite => "; convert it to CSV, JSON lines or Parquet",
         };
         hint.to_owned()
     }
@@ -64,7 +61,6 @@ impl fmt::Display for Content {
             Self::Compress => "data of `compress`",
             Self::Zip => "a zip archive",
             Self::SevenZip => "a 7z archive",
-            Self::Arrow => "an Arrow file",
             Self::Avro => "an Avro file",
             Self::Orc => "an ORC file",
             Self::Sqlite => "an SQLite database",
@@ -82,7 +78,7 @@ pub(crate) fn article(word: &str) -> &'static str {
 
 /// What bytes with this beginning are, if that is known.
 pub(super) fn sniff(head: &[u8]) -> Option<Content> {
-    let known: [(&[u8], Content); 13] = [
+    let known: [(&[u8], Content); 12] = [
         (b"\x1f\x8b", Content::Gzip),
         (b"\x28\xb5\x2f\xfd", Content::Zstd),
         (b"\xfd7zXZ\x00", Content::Xz),
@@ -91,7 +87,6 @@ pub(super) fn sniff(head: &[u8]) -> Option<Content> {
         (b"\x1f\x9d", Content::Compress),
         (b"PK\x03\x04", Content::Zip),
         (b"7z\xbc\xaf\x27\x1c", Content::SevenZip),
-        (b"ARROW1\x00\x00", Content::Arrow),
         (b"Obj\x01", Content::Avro),
         (b"ORC\x08", Content::Orc),
         (b"ORC\x0a", Content::Orc),
@@ -100,7 +95,8 @@ pub(super) fn sniff(head: &[u8]) -> Option<Content> {
     let source = formats::all().find_map(|format: &dyn SourceFormat| {
         let about = format.about();
         let magic = about.magic?;
-        head.starts_with(magic.never_text).then_some(about)
+        let mut begins = magic.never_text.iter();
+        begins.any(|begin| head.starts_with(begin)).then_some(about)
     });
     if let Some(about) = source {
         return Some(Content::Source(about));

@@ -220,7 +220,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     (
         "\"csv\"",
         "\"cvs\"",
-        "jobs/x.toml:4: key `source.format`: expected one of `csv`, `tsv`, `jsonl`, `parquet`, `range`, \
+        "jobs/x.toml:4: key `source.format`: expected one of `csv`, `tsv`, `jsonl`, `parquet`, `arrow`, `range`, \
          `store`, found `cvs` (did you mean `csv`?)",
     ),
     (

@@ -3,9 +3,10 @@
 //! | module | is |
 //! |---|---|
 //! | `csv`, `jsonl` over `text` | records of text: blocks of lines, compressions, malformed records |
-//! | `parquet` over `grouped` | files of groups of rows that tell their columns |
+//! | `parquet`, `arrow` over `grouped` | files of groups of rows that tell their columns |
 //! | `range` | integers, without a file |
 
+mod arrow;
 mod csv;
 mod grouped;
 mod jsonl;
@@ -22,11 +23,12 @@ use super::error::SourceError;
 use super::format::SourceFormat;
 
 /// Every format, in the order in which messages list them.
-static FORMATS: [&dyn SourceFormat; 5] = [
+static FORMATS: [&dyn SourceFormat; 6] = [
     &Text(csv::Csv),
     &Text(csv::Tsv),
     &Text(jsonl::JsonLines),
     &Grouped(parquet::Parquet),
+    &Grouped(arrow::Arrow),
     &range::Integers,
 ];
 

@@ -17,9 +17,9 @@ static ABOUT: About = About {
     title: "Parquet",
     extensions: &["parquet", "pq"],
     magic: Some(Magic {
-        begin: b"PAR1",
+        begins: &[b"PAR1"],
         // The first thing in nearly every file is the header of a page, which begins so.
-        never_text: b"PAR1\x15",
+        never_text: &[b"PAR1\x15"],
     }),
     keys: &["paths", "shard_size", "verify", "schema"],
     types: Types::Files,

@@ -205,7 +205,8 @@ fn plain(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-fn bare_type(data_type: &DataType) -> DataType {
+/// A type without metadata, and with the values of dictionaries in their place.
+pub(in crate::source) fn bare_type(data_type: &DataType) -> DataType {
     fn bare(field: &FieldRef) -> FieldRef {
         let data_type = bare_type(field.data_type());
         Arc::new(Field::new(field.name(), data_type, field.is_nullable()))

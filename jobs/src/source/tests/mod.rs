@@ -4,6 +4,7 @@ mod compressed;
 mod csv;
 mod fuzzed;
 mod identity;
+mod ipc;
 mod jsonl;
 mod malformed;
 mod mending;

@@ -71,7 +71,7 @@ fn every_bit_of_a_page_with_a_checksum_counts() {
             bad[at] ^= 0x10;
             folder.damage("1.parquet", &bad);
             match read(&source, &shards) {
-                Err(SourceError::Parquet { file, message }) => {
+                Err(SourceError::Damaged { file, message, .. }) => {
                     assert_eq!(file, "1.parquet");
                     mismatches += usize::from(message.contains("checksum (CRC) does not match"));
                 }
