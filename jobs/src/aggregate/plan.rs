@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
-use eciton_engine::merge::{self, Inputs, Operator};
+use eciton_engine::merge::{self, Inputs, Operator, OperatorInfo};
 use eciton_engine::{Encoding, StoreSchema};
 use eciton_proto::v1::{MergeSpec, MergeValue};
 
@@ -100,7 +100,8 @@ impl Value {
         self.argument.map(|(column, _)| column)
     }
 
-    /// An empty accumulator.
+    /// An empty accumulator. Beside the engine's table this is the one place that knows the operators: how a shard accumulates
+    /// a new one is said here.
     pub(super) fn states(&self) -> States {
         let Some((_, kind)) = self.argument else {
             return States::Rows(Vec::new());
@@ -112,8 +113,9 @@ impl Value {
                 Kind::Decimal(scale) => States::SumDecimal(scale, Vec::new()),
                 _ => States::SumInt(Vec::new()),
             },
-            Operator::Max => bounds(Side::Max, kind),
             Operator::Min => bounds(Side::Min, kind),
+            Operator::Max => bounds(Side::Max, kind),
+            // `operator` lets no whole records pass.
             _ => States::Each(Each::new(&self.target)),
         }
     }
@@ -139,8 +141,9 @@ fn plan_value(
     schema: &Schema,
     columns: &mut Vec<(String, usize)>,
 ) -> Result<Value, PlanError> {
-    let operator = operator(value)?;
-    if value.column.is_empty() && operator == Operator::Count {
+    let info = operator(value)?;
+    let operator = info.operator;
+    if value.column.is_empty() && info.inputs == Inputs::Rows {
         return Ok(Value {
             target: target(value, operator, merge::Kind::Any)?,
             argument: None,
@@ -161,14 +164,14 @@ fn plan_value(
                 .collect(),
         });
     };
-    let kind = check_type(value, operator, schema.field(index).data_type())?;
+    let kind = check_type(value, info, schema.field(index).data_type())?;
     let known = columns.iter().position(|(_, known)| *known == index);
     let column = known.unwrap_or_else(|| {
         columns.push((value.column.clone(), index));
         columns.len() - 1
     });
     // What is counted does not show in the count, so that the same store takes any of it.
-    let input = if operator == Operator::Count {
+    let input = if info.inputs == Inputs::Rows {
         merge::Kind::Any
     } else {
         kind.into()
@@ -193,10 +196,11 @@ fn target(
         .map_err(|error| refused(error.to_string()))
 }
 
-fn operator(value: &MergeValue) -> Result<Operator, PlanError> {
+fn operator(value: &MergeValue) -> Result<&'static OperatorInfo, PlanError> {
     let known = Operator::parse(&value.operator).ok();
     known
-        .filter(|operator| operator.info().merges_columns())
+        .map(Operator::info)
+        .filter(|info| info.merges_columns())
         .ok_or_else(|| PlanError::Operator {
             value: value.name.clone(),
             operator: value.operator.clone(),
@@ -206,14 +210,14 @@ fn operator(value: &MergeValue) -> Result<Operator, PlanError> {
 /// Whether the operator takes the column, and as what.
 fn check_type(
     value: &MergeValue,
-    operator: Operator,
+    info: &OperatorInfo,
     data_type: &DataType,
 ) -> Result<Kind, PlanError> {
     let kind = Kind::of(data_type);
-    if let Some(kind) = kind.filter(|kind| operator.takes((*kind).into())) {
+    if let Some(kind) = kind.filter(|kind| info.inputs.include((*kind).into())) {
         return Ok(kind);
     }
-    let expected = match operator.info().inputs {
+    let expected = match info.inputs {
         Inputs::Numbers => {
             "an integer, a float or a decimal (give the column a type in [source.schema], or cast it \
              in [transform] sql)"

@@ -227,10 +227,7 @@ struct Row {
 impl Row {
     /// What SQL says of no row at all: it counts 0, and everything else is NULL.
     fn of_nothing(columns: &[Column]) -> Row {
-        let value = |column: &Column| match column.operator {
-            merge::Operator::Count => Datum::Int(0),
-            _ => Datum::Null,
-        };
+        let value = |column: &Column| column.operator.info().of_no_row.datum();
         Row {
             key: Vec::new(),
             values: columns.iter().map(value).collect(),

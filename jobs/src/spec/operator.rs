@@ -1,6 +1,8 @@
 //! The operators of `[merge.values]`, as written: `sum(dep_delay)`.
 
-use eciton_engine::merge::{OPERATORS, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX};
+use eciton_engine::merge::{
+    Inputs, OPERATORS, Operator, OperatorInfo, Parameter, QUANTILE_PARTS, SET_LEN_MAX,
+};
 use eciton_proto::v1::MergeValue;
 
 use super::names::{check_column, list, suggest};
@@ -41,7 +43,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<MergeValue, String> {
         )
     })?;
     let (column, args) = match operator.info().parameter {
-        Parameter::None => (one_column(called, args)?, vec![]),
+        Parameter::None => (one_column(operator.info(), args)?, vec![]),
         Parameter::Limit | Parameter::Quantile => {
             let (column, argument) = split_argument(args);
             let Some(argument) = argument else {
@@ -50,7 +52,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<MergeValue, String> {
             let args = vec![argument.to_owned()];
             let parameter = parameter_of(operator, &args)?;
             (
-                one_column(called, column)?,
+                one_column(operator.info(), column)?,
                 vec![written(operator, parameter)],
             )
         }
@@ -156,14 +158,14 @@ fn split_call(text: &str) -> Option<(&str, &str)> {
     (!operator.is_empty() && operator.chars().all(legal)).then_some((operator, args.trim()))
 }
 
-fn one_column<'a>(operator: &str, args: &'a str) -> Result<&'a str, String> {
+fn one_column<'a>(info: &OperatorInfo, args: &'a str) -> Result<&'a str, String> {
+    let operator = info.name;
     if args.is_empty() {
-        return if operator == "count" {
-            Ok("")
-        } else {
-            Err(format!(
+        return match info.inputs {
+            Inputs::Rows => Ok(""),
+            _ => Err(format!(
                 "expected one column, `{operator}(column)`, found none"
-            ))
+            )),
         };
     }
     // A quoted name may hold anything; a plain one ends where a list or a call would begin.
