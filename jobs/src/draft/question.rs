@@ -20,7 +20,9 @@ pub(super) struct Question {
     /// Names for the count and the average.
     pub(super) count_name: String,
     pub(super) average_name: String,
-    /// Columns that tell rows apart.
+    /// The column to merge by.
+    pub(super) by: Option<String>,
+    /// The column that told apart all rows that were read.
     pub(super) key: Option<String>,
 }
 
@@ -45,6 +47,7 @@ pub(super) fn of(columns: &[Facts]) -> Question {
         number: number.map(|column| column.name.clone()),
         count_name: free("row_count", &names),
         average_name: free(&average, &names),
+        by: group.or_else(|| by(columns)).map(str::to_owned),
         key: key(columns).map(str::to_owned),
     }
 }
@@ -111,20 +114,24 @@ fn is_code(name: &str) -> bool {
     words.iter().any(|word| codes.contains(word)) || name.ends_with("id") && !name.ends_with("aid")
 }
 
-/// A column that may tell rows apart.
-fn key(columns: &[Facts]) -> Option<&str> {
+/// A column that may be a key, whether or not it tells rows apart.
+fn by(columns: &[Facts]) -> Option<&str> {
     let has_key = |column: &&Facts| Kind::of(&column.data_type).is_some() && column.nulls == 0;
     let many = |column: &&Facts| column.distinct.is_none();
+    let mut keys = columns.iter().filter(has_key);
+    let found = keys.clone().find(many).or_else(|| keys.next());
+    found.map(|column| column.name.as_str())
+}
+
+/// A column that told apart all rows that were read: one that is named like a code, else the first.
+fn key(columns: &[Facts]) -> Option<&str> {
+    let is_key = |column: &&Facts| Kind::of(&column.data_type).is_some() && column.is_unique;
     let named = columns
         .iter()
-        .filter(has_key)
-        .find(|column| is_code(&column.name) && many(column));
-    let first = || columns.iter().filter(has_key).find(many);
-    let any = || columns.iter().find(has_key);
-    named
-        .or_else(first)
-        .or_else(any)
-        .map(|column| column.name.as_str())
+        .filter(is_key)
+        .find(|column| is_code(&column.name));
+    let first = || columns.iter().find(is_key);
+    named.or_else(first).map(|column| column.name.as_str())
 }
 
 /// A name that no column has.

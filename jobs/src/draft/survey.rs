@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use eciton_proto::v1::SchemaField;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::data::probe;
 use super::text::string;
@@ -19,6 +20,8 @@ use crate::spec::{JobFile, parse_type, type_name};
 
 /// Different values of a column that are told apart.
 const DISTINCT_MAX: usize = 1000;
+/// Values of a column that are looked at for whether all differ: 16 bytes of memory each.
+const UNIQUE_MAX: usize = 4 << 20;
 /// Bytes of a value that is told apart from others.
 const DISTINCT_LEN_MAX: usize = 1000;
 /// Words that often stand for NULL, beside the empty field.
@@ -56,6 +59,8 @@ pub(super) struct Facts {
     pub(super) nulls: u64,
     /// Different values; `None` where they are more than are told apart, or were not.
     pub(super) distinct: Option<usize>,
+    /// Whether no row that was read has NULL or the value of another row; false where that was not found out.
+    pub(super) is_unique: bool,
     /// Rows with each of the words that often stand for NULL.
     words: BTreeMap<&'static str, u64>,
 }
@@ -68,10 +73,42 @@ struct Counting {
     nulls: u64,
     distinct: HashSet<Box<str>>,
     has_more: bool,
+    uniqueness: Uniqueness,
+}
+
+/// Whether all values of a column differ, found out by their hashes: two that are alike by accident make a column that
+/// is unique look as if it were not, never the other way round.
+struct Uniqueness {
+    /// Hashes so far; `None` once two were alike, or they are too many.
+    seen: Option<HashSet<u64>>,
+}
+
+impl Default for Uniqueness {
+    fn default() -> Self {
+        let seen = Some(HashSet::new());
+        Uniqueness { seen }
+    }
+}
+
+impl Uniqueness {
+    fn add(&mut self, value: &str) {
+        if let Some(seen) = &mut self.seen
+            && (seen.len() == UNIQUE_MAX || !seen.insert(xxh3_64(value.as_bytes())))
+        {
+            self.seen = None;
+        }
+    }
+
+    /// Whether each of so many rows had a value of its own.
+    fn holds(&self, rows: u64) -> bool {
+        let seen = self.seen.as_ref();
+        rows > 0 && seen.is_some_and(|seen| seen.len() as u64 == rows)
+    }
 }
 
 impl Counting {
     fn tell_apart(&mut self, value: &str) {
+        self.uniqueness.add(value);
         if self.has_more || self.distinct.contains(value) {
             return;
         }
@@ -356,6 +393,12 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
             (Some("json"), _) | (_, "json") => "json".to_owned(),
             _ => type_name(&data_type),
         };
+        // Text that differs may be one number, or one moment.
+        let has_one_text = matches!(
+            Kind::of(&data_type),
+            Some(Kind::Int | Kind::Uint | Kind::Str | Kind::Bool | Kind::Date)
+        );
+        let is_unique = has_one_text && counting.nulls == 0 && counting.uniqueness.holds(read.rows);
         columns.push(Facts {
             name,
             data_type,
@@ -363,6 +406,7 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
             declared,
             nulls: counting.nulls,
             distinct,
+            is_unique,
             words: words.into_iter().collect(),
         });
     }
@@ -455,6 +499,7 @@ fn survey_typed(
             declared: None,
             nulls: known.map_or(0, |known| known.nulls),
             distinct: known.and_then(Counting::distinct),
+            is_unique: known.is_some_and(|known| known.uniqueness.holds(read.rows)),
             words: BTreeMap::new(),
         }
     });

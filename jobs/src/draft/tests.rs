@@ -246,3 +246,48 @@ fn names_are_made_of_anything() {
     assert_eq!(job_name("日本"), "job");
     assert_eq!(job_name(&"x".repeat(500)).len(), 128);
 }
+
+#[test]
+fn a_key_is_suggested_only_where_it_tells_all_rows_apart() {
+    let key_of = |name: &str, text: &str| {
+        let draft = drafted(&[(name, text)], &[name]);
+        let (_, upsert) = draft.text.split_once("# [upsert]")?;
+        let key = upsert
+            .lines()
+            .find_map(|line| line.strip_prefix("# key = "))?;
+        Some(key.to_owned())
+    };
+    assert_eq!(
+        key_of("a.csv", "k,v\nx,1\ny,1\n").as_deref(),
+        Some("[\"k\"]")
+    );
+    // The one that is named like a code goes first.
+    let text = "k,v,id\nx,1,7\ny,1,8\n";
+    assert_eq!(key_of("a.csv", text).as_deref(), Some("[\"id\"]"));
+    // A value twice, a NULL, a word for NULL, a number that is written in two ways.
+    assert_eq!(key_of("a.csv", "k,v\nx,1\nx,1\n"), None);
+    assert_eq!(key_of("a.csv", "k,v\nx,1\n,1\n"), None);
+    assert_eq!(key_of("a.csv", "k,v\n1,1\nNA,1\n"), None);
+    assert_eq!(key_of("a.csv", "k,v\n1.5,1\n1.50,1\n"), None);
+    let json = "{\"id\":1,\"v\":1}\n{\"id\":2,\"v\":1}\n";
+    assert_eq!(key_of("a.jsonl", json).as_deref(), Some("[\"id\"]"));
+    assert_eq!(key_of("a.jsonl", "{\"id\":1,\"v\":1}\n{\"v\":1}\n"), None);
+    // More rows than values that are counted one by one.
+    let rows = |last: usize| {
+        let ids = (0..3000).chain([last]);
+        let lines: Vec<String> = ids.map(|id| format!("{id},x")).collect();
+        format!("id,v\n{}\n", lines.join("\n"))
+    };
+    assert_eq!(key_of("a.csv", &rows(3000)).as_deref(), Some("[\"id\"]"));
+    assert_eq!(key_of("a.csv", &rows(1500)), None);
+    let told = drafted(&[("a.csv", &rows(3000))], &["a.csv"]).text;
+    assert!(
+        told.contains("# No two of 3,001 rows (all of them) have the same `id`."),
+        "{told}"
+    );
+    let told = drafted(&[("a.csv", &rows(1500))], &["a.csv"]).text;
+    assert!(
+        told.contains("# No single column does so in 3,001 rows (all of them)"),
+        "{told}"
+    );
+}

@@ -228,14 +228,14 @@ fn declared(columns: &[Facts]) -> Vec<String> {
 /// What else a job may do with the rows, as comments.
 fn variants(parts: &Parts<'_>) -> Vec<String> {
     let Question {
-        group,
+        group: _,
         number,
         count_name,
         average_name,
+        by,
         key,
     } = parts.question;
     let mut lines = Vec::new();
-    let by = group.as_ref().or(key.as_ref());
     if let Some(by) = by {
         lines.extend([
             String::new(),
@@ -256,14 +256,28 @@ fn variants(parts: &Parts<'_>) -> Vec<String> {
             lines.push(format!("# {average_name} = {call}"));
         }
     }
-    if let Some(key) = key {
-        lines.extend([
+    let rows = counted(parts.surveyed.rows, "row");
+    let which = match (parts.surveyed.rows, parts.surveyed.is_whole) {
+        // Nothing was found out of no rows.
+        (0, _) => return lines,
+        (_, true) => "all of them",
+        (_, false) => "as many as were read",
+    };
+    match key {
+        Some(key) => lines.extend([
             String::new(),
-            "# Or: one record a row, under a key that tells rows apart; of one key the last row wins.".to_owned(),
+            "# Or: one record a row, under a key that tells rows apart; of one key the last row wins."
+                .to_owned(),
+            format!("# No two of {rows} ({which}) have the same `{}`.", plain(key)),
             "# [upsert]".to_owned(),
             format!("# store = {}", string(&with_suffix(parts.name, "-rows"))),
             format!("# key = [{}]", string(key)),
-        ]);
+        ]),
+        None => lines.extend([
+            String::new(),
+            "# Or [upsert]: one record a row, under a key that tells rows apart; of one key the last row wins.".to_owned(),
+            format!("# No single column does so in {rows} ({which}): name several, as key = [\"a\", \"b\"]."),
+        ]),
     }
     lines
 }
