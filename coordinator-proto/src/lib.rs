@@ -49,6 +49,7 @@
 //! # Ok::<(), eciton_proto::prost::DecodeError>(())
 //! ```
 
+pub mod calls;
 pub mod limits;
 
 pub use prost;
