@@ -1,5 +1,7 @@
 //! Names that were not found, and what was probably meant.
 
+use strsim::levenshtein as edits;
+
 /// Names that a message lists.
 const LISTED_MAX: usize = 20;
 
@@ -46,22 +48,6 @@ fn closest<'a>(missing: &str, present: &'a [String]) -> Option<&'a str> {
 /// Whether a name is a slip of the pen away from another one.
 pub(crate) fn is_near(missing: &str, present: &str) -> bool {
     closest(missing, &[present.to_owned()]).is_some()
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements of one character.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

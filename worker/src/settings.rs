@@ -1,5 +1,8 @@
 //! Where a setting comes from: a flag, else the environment, else `eciton.toml` in the working
 //! directory.
+//!
+//! Not `figment`, whose errors name the file and the key, but not the line; and not clap's `env`, which takes an empty variable
+//! for a value and whose errors name the flag instead of the variable that is wrong.
 
 use std::env;
 use std::fs;

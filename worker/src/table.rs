@@ -1,4 +1,7 @@
 //! Rows of cells: aligned under their names on a terminal, with tabs between them elsewhere.
+//!
+//! Not `comfy-table`: it holds a whole table before it prints the first row, where this one holds 1,000 rows of any number, and
+//! it wraps cells on narrow terminals, where this one gives up columns by rank.
 
 use std::io;
 

@@ -2,12 +2,15 @@
 //!
 //! A date is `2013-02-14`. A timestamp is a date, `T` or a space, `10:00:00`, perhaps a fraction of a second and an
 //! offset. Years are 0001 to 9999, and there is no leap second and no hour 24: what the calendar or the clock has not,
-//! and digits beyond microseconds, are refused.
+//! and digits beyond microseconds, are refused. The calendar is `chrono`'s; the clock is read here, since its parser takes
+//! leap seconds, drops digits beyond nanoseconds and is slower.
+
+use chrono::{Datelike, NaiveDate};
 
 const MICROS: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 86_400;
-/// Days from 0000-03-01 to 1970-01-01.
-const EPOCH_DAYS: i64 = 719_468;
+/// Days from 0000-12-31 to 1970-01-01.
+const EPOCH_DAYS: i32 = 719_163;
 
 /// What a timestamp says about its place on the globe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,25 +42,13 @@ pub(super) fn date(text: &[u8]) -> Option<i32> {
     if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
         return None;
     }
-    let year = i64::from(pair(text, 0)?) * 100 + i64::from(pair(text, 2)?);
+    let year = i32::from(pair(text, 0)?) * 100 + i32::from(pair(text, 2)?);
     let (month, day) = (pair(text, 5)?, pair(text, 8)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if year == 0 || !(1..=last).contains(&day) {
+    if year == 0 {
         return None;
     }
-    // Years begin in March, so that the odd day is the last of one.
-    let (month, day) = (i64::from(month), i64::from(day));
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + of_year - EPOCH_DAYS;
-    i32::try_from(days).ok()
+    let date = NaiveDate::from_ymd_opt(year, month.into(), day.into())?;
+    Some(date.num_days_from_ce() - EPOCH_DAYS)
 }
 
 /// Microseconds since 1970-01-01, UTC; a timestamp without an offset is taken as UTC.

@@ -74,27 +74,12 @@ pub(super) fn suggest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>)
         .unwrap_or_default()
 }
 
-/// Edits (insert, delete, replace, swap neighbours) between two names, saturating for long ones.
+/// Edits (insert, delete, replace, swap neighbors) between two names, saturating for long ones.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len().abs_diff(b.len()) > 2 || a.len() > 64 {
-        return usize::MAX;
+    match a.len().abs_diff(b.len()) > 2 || a.len() > 64 {
+        true => usize::MAX,
+        false => strsim::osa_distance(a, b),
     }
-    let mut rows: [Vec<usize>; 3] = [vec![], vec![], (0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        rows.rotate_left(1);
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replace = rows[1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replace.min(rows[1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[0][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows[2] = row;
-    }
-    rows[2][b.len()]
 }
 
 #[cfg(test)]

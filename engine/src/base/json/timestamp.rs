@@ -1,5 +1,8 @@
 //! Moments as text: RFC 3339, to the microsecond, in the proleptic Gregorian calendar.
 //!
+//! The calendar is not `chrono`'s, which ends in the years -262,143 and 262,142: 64 bits of microseconds reach further, and
+//! 32 bits of days reach millions of years.
+//!
 //! Years beyond four digits have a sign, as ISO 8601 has them: `+12013-01-01T00:00:00Z`.
 
 const MICROS_PER_SECOND: i128 = 1_000_000;

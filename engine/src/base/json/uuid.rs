@@ -1,33 +1,17 @@
 //! UUIDs as text.
 
+use uuid::Uuid;
+
+/// Bytes of the text without hyphens and with them. The library also reads braces and URNs, which are other texts.
+const LENS: [usize; 2] = [32, 36];
+
 /// Lower case, with hyphens.
 pub(super) fn format(uuid: u128) -> String {
-    let hex = format!("{uuid:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    Uuid::from_u128(uuid).hyphenated().to_string()
 }
 
 /// With hyphens or without, either case; `None` where it is something else.
 pub(super) fn parse(text: &str) -> Option<u128> {
-    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-    let digits = if text.len() == 36 {
-        if HYPHENS.iter().any(|at| text.as_bytes()[*at] != b'-') {
-            return None;
-        }
-        text.replace('-', "")
-    } else {
-        text.to_owned()
-    };
-    let well_formed = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if well_formed {
-        u128::from_str_radix(&digits, 16).ok()
-    } else {
-        None
-    }
+    let uuid = LENS.contains(&text.len()).then(|| Uuid::try_parse(text));
+    Some(uuid?.ok()?.as_u128())
 }
