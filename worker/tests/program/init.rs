@@ -154,3 +154,34 @@ fn nonsense_is_told_in_a_sentence() {
     }
     assert!(!place.path("a.toml").exists());
 }
+
+/// What a query writes is what a job reads: an Arrow file, and a stream.
+#[test]
+fn arrow_files_and_streams_become_jobs_that_run() {
+    let place = Place::new();
+    place.write("levels.csv", measurements(500));
+    call(&place, &["init", "levels.csv", "--quiet"]).done();
+    place.call(&["run", "levels.toml"]).done();
+    let groups = place.records("levels").lines().count();
+    assert!(groups >= 2, "{groups} groups");
+    for name in ["copy.arrow", "again.arrows"] {
+        let out = place.path(name);
+        let query = [
+            "query",
+            "SELECT * FROM levels",
+            "--out",
+            out.to_str().unwrap(),
+        ];
+        place.call(&query).done();
+        let ended = call(&place, &["init", name]).done();
+        assert!(ended.stdout.contains(": arrow, 1 file, "), "{ended:#?}");
+        let (stem, _) = name.split_once('.').unwrap();
+        let text = fs::read_to_string(place.path(&format!("{stem}.toml"))).unwrap();
+        assert!(text.contains("with types of the file"), "{text}");
+        place.call(&["run", &format!("{stem}.toml")]).done();
+        assert_eq!(place.job(stem)["rows_read"], groups, "{name}");
+    }
+    let both = ["init", "copy.arrow", "again.arrows", "--stdout"];
+    let told = call(&place, &both).done();
+    assert!(told.stdout.contains("(arrow, 2 files, "), "{told:#?}");
+}

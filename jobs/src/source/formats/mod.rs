@@ -144,6 +144,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_format_is_in_the_book() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let page = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+        let (formats, keys) = (page("formats.md"), page("job-file.md"));
+        for format in all() {
+            let name = format!("`{}`", format.about().name);
+            assert!(keys.contains(&name), "{name} is not in job-file.md");
+            let has_files = format.about().has_files();
+            assert!(
+                !has_files || formats.contains(&name),
+                "{name} is not in formats.md"
+            );
+        }
+    }
+
     /// A format is known in its own file: nothing else matches on the formats of the contract.
     #[test]
     fn nothing_but_the_registry_names_a_format() {
