@@ -59,6 +59,7 @@ fn failure(failure: v1::ShardFailure) -> ShardFailure {
     let unit = match failure.unit() {
         ShardUnit::Bytes => "bytes",
         ShardUnit::RowGroups => "row groups",
+        ShardUnit::RecordBatches => "record batches",
         ShardUnit::Unspecified | ShardUnit::Values => "values",
     };
     ShardFailure {

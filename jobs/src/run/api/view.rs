@@ -174,6 +174,7 @@ fn failure(failure: crate::run::records::status::ShardFailure) -> ShardFailure {
     let unit = match failure.unit {
         "bytes" => ShardUnit::Bytes,
         "row groups" => ShardUnit::RowGroups,
+        "record batches" => ShardUnit::RecordBatches,
         _ => ShardUnit::Values,
     };
     ShardFailure {

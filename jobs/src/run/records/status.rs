@@ -96,7 +96,7 @@ pub struct ShardFailure {
     pub start: u64,
     /// Where it ends, in `unit`s, excluded.
     pub end: u64,
-    /// `bytes`, `row groups` or `values`.
+    /// `bytes`, `row groups`, `record batches` or `values`.
     pub unit: &'static str,
     /// Attempts.
     pub attempts: u32,
