@@ -27,11 +27,11 @@ Examples:
   eciton scan delay_by_carrier --prefix AA --db ./db
   eciton job show delay-by-carrier --db ./db --json
 
-Settings come from flags, then the environment (ECITON_DB, ECITON_REDIS, ECITON_CACHE, ECITON_WORKERS, ECITON_COMPRESSION), then `eciton.toml` in the
-working directory (db = \"...\", workers = 4).
+Each setting is taken from its flag, else from the environment (ECITON_DB, ECITON_REDIS, ECITON_CACHE, ECITON_WORKERS,
+ECITON_COMPRESSION), else from `eciton.toml` in the working directory (db = \"...\", workers = 4).
 
-Exit codes: 0 done; 1 the work failed, the database is broken or the record is absent; 2 the call was
-wrong; 3 another process has the database open; 130 ended by a signal after draining.";
+Exit codes: 0 done; 1 the work failed, the database is broken or the record does not exist; 2 the call was
+wrong; 3 another process has the database open; 130 interrupted by a signal after draining.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -40,17 +40,18 @@ Examples:
   eciton run job.toml --db ./db --json
   eciton run job.toml --db /mnt/shared/db --redis redis://redis.local:6379
 
-With --redis any number of processes, on any machines that see the folder, may run the same job at once: they share
-its shards, and each ends when the job has. Redis only makes it quicker: it may be flushed or away.
+With --redis, any number of processes on any machines that can read and write the folder run the same job together. They share
+its shards, and each process exits when the job has ended. Redis only speeds things up; it can be flushed or unavailable.
 
-Run it again after an interruption, a crash or a full disk: it goes on where it stopped, and what was
-done stays done exactly once. On a finished job it says so and changes nothing.
+After an interruption, a crash or a full disk, run the same command again. The job resumes where it stopped, and
+shards that are done are not repeated. For a finished job, the command says so and changes nothing.
 
-With --replace a job of the same name that has another specification or other files, or that failed or was cancelled,
-is removed first, with its results. Any other one is gone on with, so the same command goes on after an interruption.
+--replace removes a job of the same name, with its results, before it runs this one, if that job failed, was cancelled,
+or has another specification or other files. Any other job of that name is resumed, so the same command also
+continues an interrupted run.
 
-With --json, stdout has one line with the fields of `job show --json`; with --show, the records of the
-result follow, one a line.";
+With --json, stdout has one line with the fields of `job show --json`. With --show, the records of the
+result follow, one per line.";
 
 const WORKER_EXAMPLES: &str = "\
 Examples:
@@ -62,41 +63,41 @@ Examples:
   eciton worker --db s3://bucket/prefix --listen 0.0.0.0:7711 --advertise worker-1.swarm:7711 --insecure
   eciton submit job.toml --db /mnt/shared/db --redis redis://redis.local:6379
 
-The database has to be there: `eciton db init`, `submit` and `run` create one, and so does --create.
+The database must exist: create it with `eciton db init`, `submit` or `run`, or pass --create.
 
-Any number of workers, on any machines that see the database, share the shards of all jobs that are submitted to it; there
-is no head among them. Any may be killed at any time: others take over what it was at.
+Any number of workers, on any machines that can reach the database, share the shards of all its jobs. No worker is the
+head. Any worker can be killed at any time: other workers take over its shards.
 
-With --listen a worker answers for the whole database over gRPC (eciton.v1.Swarm, health, reflection). Beyond this
-machine that takes TLS, and tokens or client certificates; a line of the file of tokens is `read,submit TOKEN`.
-Jobs that come over gRPC read files below the folders of --data-root only. Tokens and certificates are read again when
-their files change, and at once on SIGHUP.
+With --listen, a worker serves gRPC for the whole database (eciton.v1.Swarm, health, reflection). An address that other
+machines can reach requires TLS, and tokens or client certificates. A line of the token file is `read,submit TOKEN`.
+Jobs that arrive over gRPC can only read files below the folders of --data-root. The worker reads tokens and
+certificates again when their files change, and at once on SIGHUP.
 
-On SIGTERM or SIGINT a worker takes no new shard, finishes and commits those it is at, and ends: with exit code 0 after
-SIGTERM, with 130 after SIGINT.";
+On SIGTERM or SIGINT, a worker claims no new shards, finishes and commits the shards in progress, and exits: with code 0
+after SIGTERM, with 130 after SIGINT.";
 
 const SUBMIT_EXAMPLES: &str = "\
 Examples:
   eciton submit job.toml --db ./db
   eciton submit job.toml --peer http://node-1:7711,http://node-2:7711
 
-Files, columns and SQL are checked and the shards are cut now; `eciton run job.toml`, or workers, do the work. Over a
-peer the file's text is sent, and its folder: the data must lie there under the same path.";
+Checks files, columns and SQL, and cuts the shards. `eciton run job.toml` or workers then process them. With --peer, the
+text of the job file and the path of its folder are sent: the peer must have the data under the same path.";
 
 const GET_EXAMPLES: &str = "\
 Examples:
   eciton get delay_by_carrier '[\"AA\",1]' --db ./db
   eciton get airlines AA --db ./db
 
-KEY is JSON: a scalar, or an array for a compound key. A word that is not JSON is taken as a string,
-so AA means \"AA\"; write '\"1\"' for the string 1. An absent record is exit code 1.";
+KEY is JSON: a scalar, or an array for a compound key. A word that is not JSON is a string, so AA
+means \"AA\"; write '\"1\"' for the string 1. If there is no such record, the exit code is 1.";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
   eciton plan job.toml
   eciton plan job.toml --json
 
-Needs no database. For each column it says whether the job file declares its type, or from how many rows it was inferred.";
+Needs no database. For each column, the plan says whether the job file declares its type, or how many rows it was inferred from.";
 
 const PUT_EXAMPLES: &str = "\
 Examples:
@@ -104,15 +105,15 @@ Examples:
   eciton put airlines AA --db ./db < record.json
   eciton put airlines AA '{\"name\":\"American Airlines\"}' --create --db ./db
 
-VALUE is JSON, exactly: a string needs its quotes. Without VALUE it is read from standard input.
-A store that a job merges into takes no values by hand.";
+VALUE is JSON: a string needs its quotes. Without VALUE, standard input is read.
+A store that a job merges into accepts values from jobs only.";
 
 const DEL_EXAMPLES: &str = "\
 Examples:
   eciton del airlines AA --db ./db
 
-Deleting what is not there is no error; --json says which it was. A store that a job merges into is changed by jobs
-alone.";
+Deleting a key that does not exist is not an error; --json says whether it existed. Only jobs can change a store that a
+job merges into.";
 
 const STORE_EXAMPLES: &str = "\
 Examples:
@@ -129,8 +130,8 @@ Examples:
   eciton stream cut films garden 0..4096 --db ./db
   eciton stream ls films --db ./db
 
-A stream lies beside the record of its key; a change rewrites what it touches and not the rest, and
-takes effect whole or not at all.";
+A stream is stored beside the record of its key. A change rewrites only the part that it touches, and is
+atomic.";
 
 const JOB_EXAMPLES: &str = "\
 Examples:
@@ -139,8 +140,8 @@ Examples:
   eciton job watch delay-by-carrier --peer http://node-1:7711
   eciton job retry delay-by-carrier --db ./db
 
-`running` are the shards that somebody is at, as workers say over Redis every two seconds; who was killed counts for ten
-seconds more. It takes --redis, or --peer, which also knows of itself what it is at just now; with --db alone it is 0.";
+`running` is the number of shards in progress. Workers report it over Redis every two seconds; the shards of a killed worker
+count for ten more seconds. It is known with --redis or --peer, and a peer always knows its own shards. With --db alone, it is 0.";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
@@ -148,9 +149,9 @@ Examples:
   eciton job retry delay-by-carrier --db ./db --record-only
   eciton job retry delay-by-carrier --peer http://node-1:7711
 
-Mend the file that failed a shard first: changes are accepted inside failed shards only. The shards
-then run in this process, since a database that one process has open has no other workers. Over a
-peer they are only marked: the swarm does the work.";
+Fix the file first. Only bytes inside failed shards may change. The shards then run in this process,
+because no other worker can use a database that one process has open. With --peer, the shards are only
+marked: the workers of the swarm process them.";
 
 const RM_EXAMPLES: &str = "\
 Examples:
@@ -158,9 +159,9 @@ Examples:
   eciton job rm delay-by-carrier --with-results --db ./db
   eciton job rm delay-by-carrier --peer http://node-1:7711
 
-Without --with-results the store keeps its records: another job writes there only with `into_existing = true`. A running
-job is cancelled first, or removed with --force. If it is interrupted, call it again: the job is listed as cancelled
-meanwhile.";
+Without --with-results, the store keeps its records, and another job writes to it only with `into_existing = true`. Cancel a
+running job first, or pass --force. If the command is interrupted, run it again: until then, the job is listed as
+cancelled.";
 
 const DB_EXAMPLES: &str = "\
 Examples:
@@ -168,12 +169,12 @@ Examples:
   eciton db info --db ./db
   eciton db verify --db ./db
 
-A database in a bucket takes its key and address from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an address that begins with http://. The machine's metadata service is asked
-for a key only with ECITON_INSTANCE_CREDENTIALS=true.";
+For a database in a bucket, credentials and endpoint come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an endpoint that begins with http://. The metadata service of the machine is
+used only with ECITON_INSTANCE_CREDENTIALS=true.";
 
-/// Runs ETL and scientific jobs over files, exactly once, and keeps their results in an ordered,
-/// transactional database that is a folder.
+/// Run ETL and scientific jobs over files, exactly once, and keep their results in an ordered,
+/// transactional database that is a folder
 #[derive(Debug, Parser)]
 #[command(name = "eciton", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Call {
@@ -190,25 +191,25 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "DIR",
-        help = "The database: a folder, or a bucket and a prefix as s3://bucket/prefix [env: ECITON_DB]"
+        help = "The database: a folder, or a bucket and a prefix as in s3://bucket/prefix [env: ECITON_DB]"
     )]
     pub(crate) db: Option<PathBuf>,
     #[arg(
         long,
         global = true,
         value_name = "URL",
-        help = "Shares the database with other processes that name this Redis; of a cluster several addresses, with \
-                commas [env: ECITON_REDIS]"
+        help = "Share the database with all processes that use this Redis. For a cluster, several addresses separated by commas \
+                [env: ECITON_REDIS]"
     )]
     pub(crate) redis: Option<String>,
     #[arg(
         long,
         global = true,
         value_name = "DIR",
-        help = "Keeps what was read of a database in a bucket in this folder of a local disk [env: ECITON_CACHE]"
+        help = "Cache data of a database in a bucket in this folder on a local disk [env: ECITON_CACHE]"
     )]
     pub(crate) cache: Option<PathBuf>,
-    /// Prints machine-readable lines on stdout and nothing else there
+    /// Print machine-readable lines on stdout, and nothing else
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Print results, warnings and errors only: no progress and no hints
@@ -218,67 +219,67 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs a job to its end in this process, or goes on with it
+    /// Run a job to completion in this process, resuming it if it was interrupted
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
     /// Look at data files and write a job file that runs
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
-    /// Joins the swarm: works on the shards of every open job until it gets a signal
+    /// Join the swarm: process shards of all open jobs until SIGTERM
     #[command(after_help = WORKER_EXAMPLES)]
     Worker(Worker),
-    /// Starts a swarm on this machine: worker processes, with Redis between them
+    /// Start a swarm on this machine: worker processes that coordinate over Redis
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
-    /// Shows the swarm as it works: jobs, workers, speeds, what is left
+    /// Show the swarm live: jobs, workers, throughput and remaining time
     #[command(after_help = TOP_EXAMPLES)]
     Top(Top),
-    /// Records a job without running it, and prints its id
+    /// Record a job without running it, and print its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
     /// Show what a job would do: files, shards, columns and their types, query and target; writes nothing
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(Plan),
-    /// Shows, watches, cancels, retries and removes jobs
+    /// List, show, watch, cancel, retry and remove jobs
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(Job),
-    /// Prints the value of a key
+    /// Print the value of a key
     #[command(after_help = GET_EXAMPLES)]
     Get(Get),
-    /// Stores a value under a key
+    /// Store a value under a key
     #[command(after_help = PUT_EXAMPLES)]
     Put(Put),
-    /// Deletes a key
+    /// Delete a key
     #[command(after_help = DEL_EXAMPLES)]
     Del(Get),
-    /// Prints records in key order
+    /// Print records in key order
     #[command(after_help = SCAN_EXAMPLES)]
     Scan(Scan),
-    /// Ask the stores of a database in SQL
+    /// Query the stores of a database with SQL
     #[command(after_help = QUERY_EXAMPLES)]
     Query(Query),
     /// Write the records of a store to files: CSV, JSON lines, Parquet or Arrow
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Export),
-    /// Reads and writes values of any length, by range
+    /// Read and write values of any length, by byte range
     #[command(subcommand, after_help = STREAM_EXAMPLES)]
     Stream(Stream),
-    /// Lists, creates, drops and measures stores
+    /// List, create, drop and measure stores
     #[command(subcommand, after_help = STORE_EXAMPLES)]
     Store(Store),
-    /// Creates, describes and verifies a database
+    /// Create, describe, verify, compact, back up and publish a database
     #[command(subcommand, after_help = DB_EXAMPLES)]
     Db(Db),
-    /// Print the completions of a shell
+    /// Print the completion script of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(Completions),
     /// Print or write the manual pages
     #[command(after_help = MAN_EXAMPLES)]
     Man(Man),
-    /// Prints versions and features
+    /// Print version, format version and features
     #[command(after_help = "Examples:\n  eciton version --json")]
     Version,
-    /// Becomes another program, which ends with the process that started it
+    /// Run a program and kill it when the parent process exits
     #[command(
         hide = true,
         after_help = "Examples:\n  eciton tied --parent $$ redis-server"
@@ -294,10 +295,10 @@ pub(crate) struct Run {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) workers: Workers,
-    /// Prints the records of the result at the end
+    /// Print the records of the result at the end
     #[arg(long)]
     pub(crate) show: bool,
-    /// Removes the job of this name first, with its results, if its specification or files differ or it failed
+    /// First remove the job of this name, with its results, if it failed or its specification or files differ
     #[arg(long)]
     pub(crate) replace: bool,
 }
@@ -315,8 +316,8 @@ pub(crate) struct Workers {
         long,
         value_name = "TIME",
         value_parser = interval,
-        help = "How long computed shards wait to be committed together, which is what a kill may cost; \
-                0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
+        help = "How long computed shards wait to be committed together. After a kill, at most this much work is repeated. 0s: commit each \
+                shard by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
     )]
     pub(crate) commit_interval: Option<Duration>,
 }
@@ -327,28 +328,28 @@ pub(crate) struct Worker {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(0..=1024),
-        help = "Shards at work here at the same time, 0 to 1024; 0: others do the work [env: ECITON_WORKERS] [default: the number of cores]"
+        help = "Shards that this worker processes at the same time, 0 to 1024. 0: leave all shards to other workers [env: ECITON_WORKERS] [default: the number of cores]"
     )]
     pub(crate) slots: Option<u16>,
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Serves metrics for Prometheus at this address, as 127.0.0.1:9100; beyond this machine with \
-                --metrics-token-file, --tokens or --insecure [env: ECITON_METRICS]"
+        help = "Serve metrics for Prometheus at this address, such as 127.0.0.1:9100. An address that other machines can reach \
+                requires --metrics-token-file, --tokens or --insecure [env: ECITON_METRICS]"
     )]
     pub(crate) metrics: Option<std::net::SocketAddr>,
     #[arg(
         long,
         value_name = "FILE",
-        help = "Tells metrics only to those who bring a token of this file, a token a line; read again when it changes \
-                [env: ECITON_METRICS_TOKEN_FILE]"
+        help = "Serve metrics only to clients that send a token of this file, which has one token per line. It is read again when \
+                it changes [env: ECITON_METRICS_TOKEN_FILE]"
     )]
     pub(crate) metrics_token_file: Option<PathBuf>,
     #[arg(
         long,
         value_name = "TIME",
         value_parser = interval,
-        help = "How long the metrics of a job are told after it has ended here [default: 1h]"
+        help = "How long to serve the metrics of a job after it has ended [default: 1h]"
     )]
     pub(crate) metrics_keep: Option<Duration>,
     #[command(flatten)]
@@ -358,24 +359,24 @@ pub(crate) struct Worker {
         value_name = "TIME",
         value_parser = interval,
         default_value = "30s",
-        help = "How long shards that are at work may take to end after a signal"
+        help = "Time limit for shards in progress to finish after a signal"
     )]
     pub(crate) drain: Duration,
     #[arg(
         long,
         value_name = "TIME",
         value_parser = interval,
-        help = "How long computed shards wait to be committed together, which is what a kill may cost; \
-                0s: each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
+        help = "How long computed shards wait to be committed together. After a kill, at most this much work is repeated. 0s: commit each \
+                shard by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
     )]
     pub(crate) commit_interval: Option<Duration>,
-    /// Creates the database where there is none
+    /// Create the database if it does not exist
     #[arg(long)]
     pub(crate) create: bool,
-    /// Ends, at once, with this process, which started it: what `up` says
+    /// Exit at once when this process, the parent, exits; set by `up`
     #[arg(long, value_name = "PID", hide = true)]
     pub(crate) parent: Option<u32>,
-    /// Serves no gRPC, whatever the settings say: what `up` says to all but the first
+    /// Serve no gRPC, regardless of the settings; set by `up` for all workers but the first
     #[arg(long, hide = true, conflicts_with = "listen")]
     pub(crate) unheard: bool,
 }
@@ -386,7 +387,7 @@ pub(crate) struct Compressed {
         long,
         value_name = "none|lz4|zstd",
         value_parser = compression,
-        help = "How pages are compressed: lz4 is fast, zstd is small \
+        help = "How to compress pages: lz4 is fast, zstd is small \
                 [env: ECITON_COMPRESSION] [default: lz4]"
     )]
     pub(crate) compression: Option<Compression>,
@@ -404,7 +405,7 @@ pub(crate) struct Submit {
     /// The job file
     #[arg(value_name = "JOB.toml")]
     pub(crate) file: PathBuf,
-    /// Removes the job of this name first, with its results, if its specification or files differ or it failed
+    /// First remove the job of this name, with its results, if it failed or its specification or files differ
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
@@ -420,7 +421,7 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
-    /// Lists the jobs
+    /// List the jobs
     #[command(
         after_help = "Examples:\n  eciton job ls --db ./db\n  eciton job ls --peer http://node-1:7711"
     )]
@@ -428,53 +429,53 @@ pub(crate) enum Job {
         #[command(flatten)]
         peers: Peers,
     },
-    /// Shows a job: shards, rows, conflicts, failures
+    /// Show a job: shards, rows, conflicts, failures
     #[command(
-        after_help = "`running` are the shards that somebody is at, as workers say over Redis every two seconds: it takes --redis or\n\
-                      --peer, and is 0 with --db alone.\n\nExamples:\n  eciton job show delay-by-carrier --db ./db --json\n  \
+        after_help = "`running` is the number of shards in progress, which workers report over Redis every two seconds. It is known with\n\
+                      --redis or --peer; with --db alone, it is 0.\n\nExamples:\n  eciton job show delay-by-carrier --db ./db --json\n  \
                       eciton job show delay-by-carrier --db ./db --redis redis://127.0.0.1:6379"
     )]
     Show {
-        /// The job's name; may be left out where there is one job only
+        /// The name of the job; can be omitted if the database has only one
         job: Option<String>,
         #[command(flatten)]
         peers: Peers,
     },
-    /// Tells how a job goes until it has ended: exit code 0 where it is done, 1 where it failed or was cancelled
+    /// Print the progress of a job until it ends: exit code 0 if it is done, 1 if it failed or was cancelled
     #[command(
-        after_help = "With --json a line a change: the fields of `job show --json`, with rows_per_second and eta_seconds\n\
-                      where they are known.\n\nExamples:\n  eciton job watch delay-by-carrier --db ./db\n  \
+        after_help = "With --json, each change is a line: the fields of `job show --json`, with rows_per_second and eta_seconds\n\
+                      if they are known.\n\nExamples:\n  eciton job watch delay-by-carrier --db ./db\n  \
                       eciton job watch delay-by-carrier --peer http://node-1:7711,http://node-2:7711 --json"
     )]
     Watch {
-        /// The job's name; may be left out where there is one job only
+        /// The name of the job; can be omitted if the database has only one
         job: Option<String>,
         #[command(flatten)]
         peers: Peers,
     },
-    /// Cancels a job: what is done stays, nothing more is begun
+    /// Cancel a job: finished shards keep their results, and no more shards start
     #[command(after_help = "Examples:\n  eciton job cancel delay-by-carrier --db ./db")]
     Cancel {
-        /// The job's name
+        /// The name of the job
         job: String,
         #[command(flatten)]
         peers: Peers,
     },
-    /// Takes up the failed shards of a job again and runs them
+    /// Run the failed shards of a job again
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(Retry),
-    /// Removes a job; its results stay unless they are to be removed, too
+    /// Remove a job; its results stay unless --with-results is given
     #[command(after_help = RM_EXAMPLES)]
     Rm(Rm),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
-    /// The job's name
+    /// The name of the job
     pub(crate) job: String,
     #[command(flatten)]
     pub(crate) workers: Workers,
-    /// Only marks the shards; `run` with the job file does the work
+    /// Only mark the shards; `run` with the job file processes them
     #[arg(long)]
     pub(crate) record_only: bool,
     #[command(flatten)]
@@ -483,12 +484,12 @@ pub(crate) struct Retry {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// The job's name
+    /// The name of the job
     pub(crate) job: String,
-    /// Drops the store that it wrote to, too, unless that holds anything else
+    /// Also drop the store that the job wrote to, unless the store holds other records
     #[arg(long)]
     pub(crate) with_results: bool,
-    /// Removes it even while it is running: workers drop what they compute of it
+    /// Remove the job even if it is running; workers discard its shards in progress
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -500,7 +501,7 @@ pub(crate) struct Rm {
 pub(crate) struct Get {
     /// The store
     pub(crate) store: String,
-    /// The key, JSON
+    /// The key, as JSON
     #[arg(allow_negative_numbers = true)]
     pub(crate) key: String,
 }
@@ -509,23 +510,23 @@ pub(crate) struct Get {
 pub(crate) struct Put {
     #[command(flatten)]
     pub(crate) at: Get,
-    /// The value, JSON; from standard input if not given
+    /// The value, as JSON [default: read from standard input]
     #[arg(allow_negative_numbers = true)]
     pub(crate) value: Option<String>,
-    /// Creates the store, and the database, where absent
+    /// Create the store and the database if they do not exist
     #[arg(long)]
     pub(crate) create: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Stream {
-    /// Lists the keys of a store that have a stream, and its bytes
+    /// List the keys of a store that have a stream, with its length in bytes
     #[command(after_help = "Examples:\n  eciton stream ls films --db ./db --json")]
     Ls {
         /// The store
         store: String,
     },
-    /// Prints a stream, or a part of it
+    /// Print a stream, or part of it
     #[command(
         after_help = "Examples:\n  eciton stream read films garden --out film.mp4 --db ./db\n  \
                       eciton stream read films garden --from 10 --len 100 --db ./db"
@@ -535,28 +536,28 @@ pub(crate) enum Stream {
         at: Get,
         #[command(flatten)]
         part: StreamPart,
-        /// Writes to a file instead of standard output
+        /// Write to a file instead of standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Writes a file, or standard input, as the stream of a key
+    /// Write a file, or standard input, as the stream of a key
     #[command(
-        after_help = "Without a place it replaces all that is there.\n\nExamples:\n  \
+        after_help = "Without --append, --over, --insert or --replace, the whole stream is replaced.\n\nExamples:\n  \
                       eciton stream write films garden film.mp4 --db ./db\n  \
                       tail -c 100 more | eciton stream write films garden --append --db ./db\n  \
                       eciton stream write films garden title.mp4 --insert 0 --db ./db"
     )]
     Write(StreamWrite),
-    /// Takes the bytes of a range out; what follows moves up
+    /// Remove a range of bytes; the bytes after it move up
     #[command(after_help = "Examples:\n  eciton stream cut films garden 100..200 --db ./db")]
     Cut {
         #[command(flatten)]
         at: Get,
-        /// From the first byte to the one after the last
+        /// The first byte, and the one after the last
         #[arg(value_name = "FROM..TO", value_parser = span)]
         range: Span,
     },
-    /// Deletes a stream; the record of its key stays
+    /// Delete a stream; the record of its key stays
     #[command(after_help = "Examples:\n  eciton stream rm films garden --db ./db")]
     Rm {
         #[command(flatten)]
@@ -578,22 +579,22 @@ pub(crate) struct StreamPart {
 pub(crate) struct StreamWrite {
     #[command(flatten)]
     pub(crate) at: Get,
-    /// The bytes; from standard input if not given
+    /// The file to read [default: standard input]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Adds them at the end
+    /// Append to the end of the stream
     #[arg(long, group = "place")]
     append: bool,
-    /// Writes them over what is there, from this byte on
+    /// Overwrite the stream from this byte on
     #[arg(long, value_name = "N", group = "place")]
     over: Option<u64>,
-    /// Inserts them before this byte
+    /// Insert before this byte
     #[arg(long, value_name = "N", group = "place")]
     insert: Option<u64>,
-    /// Puts them in the place of these bytes
+    /// Replace these bytes
     #[arg(long, value_name = "FROM..TO", value_parser = span, group = "place")]
     replace: Option<Span>,
-    /// Creates the store, and the database, where absent
+    /// Create the store and the database if they do not exist
     #[arg(long)]
     pub(crate) create: bool,
 }
@@ -648,43 +649,43 @@ fn span(text: &str) -> Result<Span, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Store {
-    /// Lists the stores
+    /// List the stores
     #[command(after_help = "Examples:\n  eciton store ls --db ./db --json")]
     Ls {
-        /// The system's own stores too
+        /// Include the system's own stores
         #[arg(long)]
         all: bool,
     },
-    /// Creates a store; the database too, where absent
+    /// Create a store, and the database if it does not exist
     #[command(after_help = "Examples:\n  eciton store create airlines --key carrier --db ./db")]
     Create {
         /// The store
         store: String,
-        /// Names of the key's fields, for people: `--key year,month`
+        /// Names of the fields of the key, as in `--key year,month`
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         key: Vec<String>,
-        /// How values are encoded
+        /// The encoding of values
         #[arg(long, value_enum, default_value_t = ValueEncoding::Json)]
         encoding: ValueEncoding,
     },
-    /// Drops a store with everything in it
+    /// Drop a store with all its records
     #[command(
-        after_help = "A store that takes the results of a job is removed with it, by `eciton job rm JOB --with-results`.\n\n\
+        after_help = "To remove the store of a job together with the job, use `eciton job rm JOB --with-results`.\n\n\
                       Examples:\n  eciton store drop airlines --db ./db"
     )]
     Drop {
         /// The store
         store: String,
-        /// Drops it even if jobs wrote to it: they have failed then, and their state says so
+        /// Drop it even if jobs wrote to it; those jobs become failed, and say why
         #[arg(long)]
         force: bool,
     },
-    /// Counts records and bytes, by reading them
+    /// Count the records and bytes of stores by reading them
     #[command(
         after_help = "Examples:\n  eciton store stats flights --db ./db\n  eciton store stats --db ./db"
     )]
     Stats {
-        /// The store; every store if not given
+        /// The store [default: every store]
         store: Option<String>,
     },
 }
@@ -694,55 +695,55 @@ pub(crate) enum Store {
 pub(crate) enum ValueEncoding {
     /// JSON text
     Json,
-    /// Bytes as they are
+    /// Raw bytes
     Raw,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Db {
-    /// Creates a database; one that exists is left as it is
+    /// Create a database; an existing one is left unchanged
     #[command(after_help = "Examples:\n  eciton db init --db ./db")]
     Init,
-    /// Describes a database
+    /// Describe a database
     #[command(after_help = "Examples:\n  eciton db info --db ./db --json")]
     Info,
-    /// Reads everything, checks every checksum, names what is broken (exit code 1)
+    /// Read all objects, check every checksum, and name each broken object (exit code 1)
     #[command(after_help = "Examples:\n  eciton db verify --db ./db --json\n  \
                       eciton db verify --backups ./backups")]
     Verify {
-        /// Verifies a folder of backups instead of the database
+        /// Verify a folder of backups instead of the database
         #[arg(long, value_name = "FOLDER")]
         backups: Option<PathBuf>,
     },
-    /// Rewrites everything as one run, without what was deleted or dropped, and gives the space back
+    /// Rewrite the database as one sorted run, and free the space of deleted records and dropped stores
     #[command(after_help = "Examples:\n  eciton db compact --db ./db\n  \
                       eciton db compact --compression zstd --db ./db")]
     Compact {
         #[command(flatten)]
         compressed: Compressed,
     },
-    /// Adds a backup to a folder of backups: what is there already is not copied again
+    /// Add an incremental backup to a folder of backups
     #[command(
-        after_help = "Works beside a running writer. A backup that was interrupted is none; the next one \
-                      goes on.\n\nA backup that is taken can be restored: the parts of the log that it relies on are \
-                      read, runs of earlier backups are looked at, and what is damaged or missing is copied again or \
-                      relied on no more. With --full every byte of every backup in the folder is read; what of earlier \
-                      ones is damaged and gone from the database is named, with exit code 1.\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
+        after_help = "Works beside a running writer. Objects that the folder already has are not copied again. An interrupted \
+                      backup does not count; the next one reuses what it copied.\n\nEvery finished backup can be restored: the \
+                      command reads the parts of the log that the backup needs, checks that the runs of earlier backups exist, \
+                      and copies damaged or missing objects again. With --full, it reads every byte of every backup in the \
+                      folder, and names damaged objects that the database no longer has (exit code 1).\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
                       eciton db backup ./backups --full --db ./db"
     )]
     Backup {
-        /// The folder of backups; the first backup makes it
+        /// The folder of backups; the first backup creates it
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
-        /// Reads every byte of every backup in the folder, and copies again what is damaged or missing
+        /// Read every byte of every backup in the folder, and copy damaged or missing objects again
         #[arg(long)]
         full: bool,
     },
-    /// Makes a new database of a backup: the newest, or the state of a position
+    /// Restore a new database from a backup: the newest one, or the state at a position
     #[command(
-        after_help = "The database is new, and another one than the one that was backed up. A restore that was \
-                      interrupted is begun again by the same command. Where the newest backup is damaged or missing \
-                      none is taken in its place: the message says which position can be restored.\n\n\
+        after_help = "The new database has an id of its own. If a restore is interrupted, the same command starts it again. If the \
+                      newest backup is damaged or missing, no other backup is used instead: the message says which position can be \
+                      restored.\n\n\
                       Examples:\n  eciton db restore ./backups --db ./restored\n  \
                       eciton db restore ./backups --position 4711 --db ./restored"
     )]
@@ -750,11 +751,11 @@ pub(crate) enum Db {
         /// The folder of backups
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
-        /// A position that the backups cover
+        /// A log position that the backups cover
         #[arg(long, value_name = "N")]
         position: Option<u64>,
     },
-    /// Writes a compact copy for distribution, which opens for reading from any medium
+    /// Write a compact read-only copy for distribution, which can be opened on any medium
     #[command(after_help = "Works beside a running writer.\n\nExamples:\n  \
                       eciton db publish ./published --db ./db\n  \
                       eciton db publish ./published --compression zstd --db ./db\n  \

@@ -14,9 +14,9 @@ Examples:
   eciton init trips.parquet --stdout
   eciton init data/ --name trips --force
 
-DATA is a file, a glob or a folder of CSV, TSV, JSON lines or Parquet files, plain or as .gz or .zst. The job file
-runs as it is: it has the format, the delimiter, what stands for NULL, the columns with their types as comments, and a
-query to begin with. Up to 256 MiB of the data are read, spread over its files; --full reads all of it.
+DATA is a file, a glob or a folder of CSV, TSV, JSON lines, Parquet or Arrow files; text files can also be .gz or .zst. The
+job file runs unchanged: it has the format, the delimiter, the words that stand for NULL, the columns and their types as
+comments, and a first query. Up to 256 MiB of the data are read, spread over all files; --full reads everything.
 
 The next steps are `eciton plan JOB.toml` and `eciton run JOB.toml --db ./db`.";
 
@@ -29,17 +29,17 @@ Examples:
   eciton query \"SELECT * FROM flights WHERE year = 2013\" --db ./db --explain
 
 The stores of the database are the tables. Their columns are the fields of the key, and the members or columns of the
-value; `SELECT * FROM STORE LIMIT 1` shows them. A key without names is `key`, a value that is no object is `value`.
-Names that are no words have double quotes: FROM \"delay-by-carrier\".
+value; `SELECT * FROM STORE LIMIT 1` shows them. A key without field names is the column `key`; a value that is not an
+object is the column `value`. Quote names that are not plain words: FROM \"delay-by-carrier\".
 
-A query only reads, in one state of the database, beside a running writer. Conditions on the first fields of a key
-(=, <, <=, >, >=, BETWEEN, IN, LIKE 'AB%') become ranges of keys, and nothing else is read: see --explain and --stats.
+A query reads one state of the database, beside a running writer, and changes nothing. Conditions on the first fields of a key
+(=, <, <=, >, >=, BETWEEN, IN, LIKE 'AB%') become key ranges, and only those are read: see --explain and --stats.
 
-Columns and their types are inferred from the first and the last 10,000 records of a store. A later record that does not
-fit is an error that names it; --infer all reads every record first.
+Columns and their types are inferred from the first and the last 10,000 records of a store. If another record does not
+fit, the query fails and names it; --infer all reads every record first.
 
-On a terminal the answer is a table, elsewhere CSV. In JSON and CSV, moments are text such as 2013-01-01T10:00:00Z and
-bytes are base64.";
+The result is a table on a terminal, and CSV elsewhere. In JSON and CSV, timestamps are text such as 2013-01-01T10:00:00Z,
+and bytes are base64.";
 
 pub(crate) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -61,21 +61,21 @@ pub(crate) struct Query {
     /// Read the query from a file
     #[arg(long, short, value_name = "FILE", conflicts_with = "sql")]
     pub(crate) file: Option<PathBuf>,
-    /// How the answer is printed [default: table on a terminal, else csv; with --out by the file's extension]
+    /// Output format [default: table on a terminal, else csv; with --out, by the extension of the file]
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// Write the answer to a file instead of standard output
+    /// Write the result to a file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Memory that the query may use, as 512MiB; sorts beyond it go to temporary files, anything else fails
+    /// Memory limit of the query, such as 512MiB; larger sorts use temporary files, other operators fail
     #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "512MiB")]
     pub(crate) memory: usize,
     #[command(flatten)]
     pub(crate) inferring: Inferring,
-    /// Print the plan, with the ranges of keys that are read, instead of the answer
+    /// Print the query plan and the key ranges that it reads, instead of the result
     #[arg(long)]
     pub(crate) explain: bool,
-    /// Tell on stderr how many records of each store were read
+    /// Print on stderr how many records of each store were read
     #[arg(long)]
     pub(crate) stats: bool,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Inferring {
         long,
         value_name = "N|all",
         value_parser = inferred,
-        help = "Records at the beginning and at the end of a store that its columns are inferred from, or all [default: 10000]"
+        help = "How many records at each end of a store its columns are inferred from, or all [default: 10000]"
     )]
     infer: Option<Inferred>,
 }
@@ -132,7 +132,7 @@ pub(crate) struct Completions {
 /// Flags of `man`.
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// Write a page for each command into this folder, instead of printing that of eciton
+    /// Write a page for each command into this folder instead of printing the main page
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -143,19 +143,19 @@ pub(crate) struct Init {
     /// The data: files, globs or a folder
     #[arg(value_name = "DATA", required = true)]
     pub(crate) data: Vec<String>,
-    /// The job file to write; `-` prints it [default: the name of the data, as in flights.toml]
+    /// The job file to write; `-` prints it [default: named after the data, such as flights.toml]
     #[arg(long, short, value_name = "JOB.toml")]
     pub(crate) out: Option<PathBuf>,
     /// Print the job file instead of writing it
     #[arg(long, conflicts_with = "out")]
     pub(crate) stdout: bool,
-    /// The name of the job and of its store [default: made from that of the data]
+    /// The name of the job and of its store [default: derived from the name of the data]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Overwrite the job file if it exists
     #[arg(long)]
     pub(crate) force: bool,
-    /// Read every row, however many there are
+    /// Read every row
     #[arg(long)]
     pub(crate) full: bool,
 }
@@ -163,11 +163,11 @@ pub(crate) struct Init {
 /// How records are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Columns aligned under their names
+    /// Aligned columns with a header
     Table,
-    /// Comma-separated values under a header
+    /// Comma-separated values with a header
     Csv,
-    /// A JSON object a line
+    /// One JSON object per line
     Jsonl,
     /// One JSON array
     Json,
@@ -185,10 +185,10 @@ Examples:
   eciton scan delay_by_carrier --db ./db --json
   eciton scan delay_by_carrier --db ./db --format csv > delays.csv
 
---from is included, --to is not. On a terminal the records are an aligned table, elsewhere one line
-each with tabs between the fields; --json prints {\"key\":...,\"value\":...} a line.
+--from is inclusive, --to is exclusive. On a terminal, records are printed as an aligned table, elsewhere as
+tab-separated lines. --json prints one {\"key\":...,\"value\":...} per line.
 
-With --format each field of the key and each member of the value is a column of its own, with a header and its own type.
+With --format, each field of the key and each member of the value is a column with its own type.
 Columns are inferred as for `eciton query`.";
 
 /// Flags of `scan`.
@@ -196,25 +196,25 @@ Columns are inferred as for `eciton query`.";
 pub(crate) struct Scan {
     /// The store
     pub(crate) store: String,
-    /// First key, included
+    /// First key (inclusive)
     #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
     pub(crate) from: Option<String>,
-    /// Last key, not included
+    /// End key (exclusive)
     #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
     pub(crate) to: Option<String>,
     /// Only keys that begin with these fields
     #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
     pub(crate) prefix: Option<String>,
-    /// At most this many records
+    /// Maximum number of records
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
-    /// From the last key to the first
+    /// Print from the last key to the first
     #[arg(long)]
     pub(crate) reverse: bool,
-    /// Keys without their values
+    /// Print keys without values
     #[arg(long)]
     pub(crate) keys_only: bool,
-    /// Print a column for each field, in this format
+    /// Print each field as a column, in this format
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     #[command(flatten)]

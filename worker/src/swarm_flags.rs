@@ -19,7 +19,7 @@ Examples:
   eciton top --db ./db --once
   eciton top --db ./db --json --interval 5s
 
-Jobs are shown that are open, and those that ended within the last hour. Keys on a terminal: q quits; o, n, s, l, r and t sort the jobs.
+Shows open jobs, and jobs that ended within the last hour. Keys on a terminal: q quits; o, n, s, l, r and t sort the jobs.
 
 It only reads the database, so another process may have it open. Workers are known through Redis,
 or through a peer. Every two seconds, each worker reports how many shards of each job it computes:
@@ -58,7 +58,7 @@ signal, error, restart_in_ms.";
 pub(crate) struct Top {
     #[command(flatten)]
     pub(crate) peers: Peers,
-    /// Print one view and exit; if jobs are open, after one interval, so that rates are known
+    /// Print one view and exit; if jobs are open, wait one interval to measure rates
     #[arg(long)]
     pub(crate) once: bool,
     #[arg(
@@ -107,8 +107,8 @@ pub(crate) struct Up {
         long,
         value_name = "TIME",
         value_parser = interval,
-        help = "How long computed shards wait to be committed together, which is what a kill can cost; \
-                0s: commit each by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
+        help = "How long computed shards wait to be committed together. After a kill, at most this much work is repeated. 0s: commit each \
+                shard by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
     )]
     pub(crate) commit_interval: Option<Duration>,
     /// Exit once all jobs of the database have ended
