@@ -118,7 +118,7 @@ pub(crate) struct Up {
 
 #[derive(Debug, Args)]
 pub(crate) struct Supervised {
-    /// Ends, at once, with this process, which started it
+    /// Kill the program when this process, the parent, exits
     #[arg(long, value_name = "PID")]
     pub(crate) parent: u32,
     /// The program and its arguments
