@@ -18,6 +18,8 @@ pub(crate) use crate::export_flags::Export;
 use crate::failure::Failure;
 use crate::flags::interval;
 pub(crate) use crate::flags::{Listening, Peers};
+use crate::ops_flags::HEALTH_EXAMPLES;
+pub(crate) use crate::ops_flags::{Health, Logging};
 pub(crate) use crate::swarm_flags::{Supervised, Top, Up};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
 
@@ -234,6 +236,9 @@ pub(crate) enum Command {
     /// Show the swarm live: jobs, workers, throughput and remaining time
     #[command(after_help = TOP_EXAMPLES)]
     Top(Top),
+    /// Ask a worker on this machine whether it is ready
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(Health),
     /// Record a job without running it, and print its id
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
@@ -353,13 +358,16 @@ pub(crate) struct Worker {
     )]
     pub(crate) metrics_keep: Option<Duration>,
     #[command(flatten)]
+    pub(crate) logging: Logging,
+    #[command(flatten)]
     pub(crate) listening: Listening,
     #[arg(
         long,
         value_name = "TIME",
         value_parser = interval,
         default_value = "30s",
-        help = "Time limit for shards in progress to finish after a signal"
+        help = "Time limit for shards in progress to finish after a signal. Shards that take longer are given up, and other \
+                workers compute them again"
     )]
     pub(crate) drain: Duration,
     #[arg(

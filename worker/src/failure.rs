@@ -16,6 +16,8 @@ use eciton_jobs::spec::SpecError;
 use eciton_jobs::stores::QueryError;
 use serde_json::json;
 
+use crate::logs;
+
 /// Exit code for work that failed.
 const CODE_FAILED: u8 = 1;
 /// Exit code for a wrong call.
@@ -159,7 +161,10 @@ impl Failure {
             // Whether or not anyone reads these lines, the exit code tells.
             writeln!(io::stdout(), "{}", json!({ "error": error })).ok();
         }
-        writeln!(io::stderr(), "error: {message}").ok();
+        match logs::is_json() {
+            true => tracing::error!(kind = self.kind(), code, "{message}"),
+            false => drop(writeln!(io::stderr(), "error: {message}")),
+        }
         ExitCode::from(code)
     }
 }

@@ -1,18 +1,25 @@
 //! Logs, to stderr: `RUST_LOG` filters them, warnings and worse by default.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
+use crate::json_lines::JsonLines;
+use crate::ops_flags::LogFormat;
+use crate::peer::worker_name;
+
 /// The bar that is on the screen: a line of the log goes above it, not through it.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// Whether log lines are JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging. Colours only on a terminal, and not against `NO_COLOR`. Where nothing else is shown,
 /// `telling`, what the program does is told as well.
-pub(crate) fn start(telling: bool) {
+pub(crate) fn start(telling: bool, format: LogFormat) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     let mut filter = filter(&wanted);
     let understood = filter.is_some();
@@ -21,12 +28,21 @@ pub(crate) fn start(telling: bool) {
         let told = own.map(|target| (target, LevelFilter::INFO));
         filter = filter.map(|filter| filter.with_targets(told));
     }
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(io::stderr().is_terminal() && colours_wanted())
-        .with_writer(|| AboveBar);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter.unwrap_or_else(warnings)))
-        .init();
+    let filter = filter.unwrap_or_else(warnings);
+    match format {
+        LogFormat::Text => {
+            let lines = tracing_subscriber::fmt::layer()
+                .with_ansi(io::stderr().is_terminal() && colours_wanted())
+                .with_writer(|| AboveBar);
+            let lines = lines.with_filter(filter);
+            tracing_subscriber::registry().with(lines).init();
+        }
+        LogFormat::Json => {
+            IS_JSON.store(true, Ordering::Relaxed);
+            let lines = JsonLines::new(|| AboveBar, worker_name()).with_filter(filter);
+            tracing_subscriber::registry().with(lines).init();
+        }
+    }
     if !understood {
         tracing::warn!(
             "RUST_LOG={wanted} is not understood: `target=level,…` is; only warnings are shown"
@@ -55,6 +71,11 @@ fn warnings() -> Targets {
 /// Whether the environment allows colours: <https://no-color.org>.
 pub(crate) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether whatever goes to stderr is JSON, so that a line of another kind would break its reader.
+pub(crate) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
 }
 
 /// From now on lines go above this bar.

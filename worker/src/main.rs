@@ -47,12 +47,17 @@ mod database;
 mod export_flags;
 mod failure;
 mod flags;
+mod health;
 mod job;
+mod job_gauges;
+mod job_log;
+mod json_lines;
 mod keyboard;
 mod keys;
 mod local;
 mod logs;
 mod metrics;
+mod ops_flags;
 mod output;
 mod owner;
 mod peer;
@@ -68,6 +73,7 @@ mod scrape;
 mod series;
 mod settings;
 mod signals;
+mod space;
 mod staged;
 mod statuses;
 mod swarm_flags;
@@ -79,15 +85,25 @@ mod words;
 
 use std::process::ExitCode;
 
+use ops_flags::LogFormat;
+
 fn main() -> ExitCode {
     let call = match cli::parse() {
         Ok(call) => call,
         Err(code) => return code,
     };
     quiet::set(call.global.quiet);
-    // A worker has no other way to tell what it does.
-    logs::start(matches!(call.command, cli::Command::Worker(_)));
     let json = call.global.json;
+    let format = match &call.command {
+        cli::Command::Worker(args) => settings::log_format(&args.logging),
+        _ => Ok(LogFormat::Text),
+    };
+    // A worker has no other way to tell what it does.
+    let telling = matches!(call.command, cli::Command::Worker(_));
+    match format {
+        Ok(format) => logs::start(telling, format),
+        Err(failure) => return failure.conclude(json),
+    }
     match commands::dispatch(call) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.conclude(json),

@@ -11,10 +11,13 @@ use parking_lot::Mutex;
 
 use crate::access::{Access, Role};
 use crate::failure::Failure;
+use crate::health::Health;
+use crate::job_gauges::{JOB_SHARDS, JOB_SHARDS_LEFT, SHARDS_RUNNING};
 use crate::reload::Reload;
 use crate::scrape;
 use crate::series::Series;
 use crate::settings::Metrics;
+use crate::space::{STORAGE_FREE, STORAGE_SIZE};
 
 /// How many workers were heard of lately.
 pub(crate) const WORKERS_ALIVE: &str = "eciton_workers_alive";
@@ -38,7 +41,10 @@ const RECORDS: [f64; 12] = [
 /// # Errors
 /// [`Failure::Usage`] where nobody can listen there, where a file of tokens cannot be read, and beyond this machine where
 /// anybody could read them.
-pub(crate) fn serve(metrics: &Metrics) -> Result<Option<Arc<dyn Reload>>, Failure> {
+pub(crate) fn serve(
+    metrics: &Metrics,
+    health: Arc<Health>,
+) -> Result<Option<Arc<dyn Reload>>, Failure> {
     let address = metrics.address;
     let access = match (&metrics.token_file, &metrics.tokens) {
         (Some(path), _) => Access::read_plain(path, Role::Metrics)?,
@@ -59,7 +65,7 @@ pub(crate) fn serve(metrics: &Metrics) -> Result<Option<Arc<dyn Reload>>, Failur
             "--metrics {address}: something else counts in this process"
         ))
     })?;
-    scrape::serve(address, series, Arc::clone(&access))?;
+    scrape::serve(address, series, Arc::clone(&access), health)?;
     describe();
     begin();
     gauge!("eciton_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -98,6 +104,24 @@ fn begin() {
     }
 }
 
+/// The same for the counters of a job: an alert at the first shard that fails needs the 0 before it.
+fn begin_job(job: &str) {
+    for state in ["done", "failed"] {
+        counter!("eciton_shards_total", "job" => job.to_owned(), "state" => state).increment(0);
+    }
+    for outcome in ["done", "failed", "dropped", "lost"] {
+        counter!("eciton_shard_attempts_total", "job" => job.to_owned(), "outcome" => outcome)
+            .increment(0);
+    }
+    for name in [
+        "eciton_rows_read_total",
+        "eciton_records_merged_total",
+        "eciton_worker_source_put_aside_total",
+    ] {
+        counter!(name, "job" => job.to_owned()).increment(0);
+    }
+}
+
 /// What a metric is to Prometheus.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -108,10 +132,13 @@ enum Kind {
 
 /// Every metric that a worker has, those of the engine included; `deploy/metrics.md` says the same at length.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 28] = [
+const METRICS: [(Kind, &str, &str); 33] = [
     (Kind::Gauge, "eciton_build_info", "The version of this process; always 1"),
     (Kind::Counter, "eciton_shards_total", "Shards that have ended here, by what became of them"),
     (Kind::Counter, "eciton_shard_attempts_total", "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"),
+    (Kind::Gauge, JOB_SHARDS, "Shards of a job that this worker works on"),
+    (Kind::Gauge, JOB_SHARDS_LEFT, "Those of them that have not ended, here or elsewhere; 0 once this worker does not work on the job"),
+    (Kind::Gauge, SHARDS_RUNNING, "Shards that this worker computes now"),
     (Kind::Counter, "eciton_worker_put_aside_total", "Times this worker took no shard for a while, since all its attempts failed"),
     (Kind::Counter, "eciton_worker_source_put_aside_total", "Times this worker took no shard of a job for a while, since files of it that others see were missing or changed here"),
     (Kind::Gauge, "eciton_worker_source_missing", "Whether this worker takes no shard of a job now for that reason"),
@@ -122,6 +149,8 @@ const METRICS: [(Kind, &str, &str); 28] = [
     (Kind::Counter, "eciton_commit_aborts_total", "Transactions that were refused, by reason"),
     (Kind::Counter, "eciton_conflicts_total", "Transactions that lost against others, by what met: a key, or something within a range that was read"),
     (Kind::Counter, "eciton_merges_total", "Operands that were merged into records by this process's slots; they never conflict"),
+    (Kind::Gauge, STORAGE_FREE, "Bytes that are free on the file system of the database; absent for a bucket"),
+    (Kind::Gauge, STORAGE_SIZE, "Bytes of that file system"),
     (Kind::Counter, "eciton_storage_errors_total", "Operations that the storage refused, by the system's name of the error"),
     (Kind::Counter, "eciton_cache_hits_total", "Pages that were found in memory, and pieces that were found on the local disk, by tier"),
     (Kind::Counter, "eciton_cache_misses_total", "Pages that were read from the storage, and pieces that were asked of the bucket, by tier"),
@@ -166,6 +195,7 @@ struct Begun {
 impl JobMetrics {
     pub(crate) fn new(job: &str) -> JobMetrics {
         Series::begun(job);
+        begin_job(job);
         JobMetrics {
             job: job.to_owned(),
             begun: Mutex::default(),

@@ -1,4 +1,4 @@
-//! The HTTP end that Prometheus scrapes: `/metrics`, to whoever may read them, and whether the process lives.
+//! The HTTP end that Prometheus scrapes: `/metrics`, to whoever may read them, and whether the process lives and is ready.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use tonic::Code;
 
 use crate::access::{Access, Role};
 use crate::failure::Failure;
+use crate::health::Health;
 use crate::series::Series;
 
 /// Connections at the same time; more are closed at once.
@@ -42,6 +43,7 @@ pub(crate) fn serve(
     address: SocketAddr,
     series: Arc<Series>,
     access: Arc<Access>,
+    health: Arc<Health>,
 ) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         Failure::Usage(format!("--metrics {address}: cannot listen there: {error}"))
@@ -56,7 +58,12 @@ pub(crate) fn serve(
             tended.tend();
         }
     });
-    tokio::spawn(accept(listener, Arc::new(Page { series, access })));
+    let page = Page {
+        series,
+        access,
+        health,
+    };
+    tokio::spawn(accept(listener, Arc::new(page)));
     Ok(())
 }
 
@@ -83,6 +90,7 @@ async fn accept(listener: TcpListener, page: Arc<Page>) {
 struct Page {
     series: Arc<Series>,
     access: Arc<Access>,
+    health: Arc<Health>,
 }
 
 impl Page {
@@ -106,8 +114,15 @@ impl Page {
         }
         match request.uri().path() {
             "/health" | "/healthz" => told(StatusCode::OK, "OK"),
+            "/readyz" => match self.health.check().await {
+                Ok(()) => told(StatusCode::OK, "OK"),
+                Err(reason) => told(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
+            },
             "/metrics" => self.metrics(request).await,
-            _ => told(StatusCode::NOT_FOUND, "there is /metrics and /healthz\n"),
+            _ => {
+                let known = "there is /metrics, /healthz and /readyz\n";
+                told(StatusCode::NOT_FOUND, known)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The series of each job, kept while it is worked on here and for a while longer.
 //!
-//! A worker lives for months and works on any number of jobs; each has some twenty series. Those of a job are dropped
+//! A worker lives for months and works on any number of jobs; each has some thirty series. Those of a job are dropped
 //! together, a while after the last run of it has ended here. A job that is open keeps its series however quiet it is,
 //! so no counter falls back while it is there; one that is retried after that begins again at 0, as after a restart.
 //!
@@ -15,8 +15,9 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use parking_lot::Mutex;
 
-/// Jobs whose series are kept after their end, at most: the latest.
-const ENDED_MAX: usize = 1000;
+/// Jobs whose series are kept after their end, at most: the latest. Each has some thirty; with those of the jobs that are
+/// worked on at a time, a worker tells fewer than 2,000, however many jobs there are.
+const ENDED_MAX: usize = 24;
 
 /// The series of this process, where they are served.
 static SERIES: OnceLock<Arc<Series>> = OnceLock::new();

@@ -12,6 +12,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::storage::CacheOptions;
 use eciton_engine::{Compression, Options};
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use crate::cli::{self, Compressed, Global, Listening, Worker, Workers};
 use crate::failure::Failure;
 use crate::flags::{self, CONNECTIONS_DEFAULT, interval};
+use crate::ops_flags::{LogFormat, Logging};
 use crate::roots::{self, DataRoots};
 
 /// How long the series of a job are kept after its end, where nothing is said.
@@ -272,14 +274,12 @@ impl Metrics {
 /// # Errors
 /// [`Failure::Usage`] for what is no address, and for a file that cannot be read.
 pub(crate) fn metrics(given: &Worker) -> Result<Option<Metrics>, Failure> {
-    let said = || from_environment("ECITON_METRICS");
-    let address = match (given.metrics, said()) {
-        (Some(address), _) => address,
-        (None, None) => return Ok(None),
-        (None, Some(text)) => text.parse().map_err(|_| {
-            let expected = "expected an address like 127.0.0.1:9100";
-            Failure::Usage(format!("ECITON_METRICS is `{text}`: {expected}"))
-        })?,
+    let address = match given.metrics {
+        Some(address) => Some(address),
+        None => metrics_address()?,
+    };
+    let Some(address) = address else {
+        return Ok(None);
     };
     let in_file = read_file()?;
     let token_file = given.metrics_token_file.clone();
@@ -292,6 +292,39 @@ pub(crate) fn metrics(given: &Worker) -> Result<Option<Metrics>, Failure> {
         insecure: given.listening.insecure,
         keep: given.metrics_keep.unwrap_or(KEEP_DEFAULT),
     }))
+}
+
+/// Where the environment says that metrics are served, if it does.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no address.
+pub(crate) fn metrics_address() -> Result<Option<SocketAddr>, Failure> {
+    let Some(text) = from_environment("ECITON_METRICS") else {
+        return Ok(None);
+    };
+    let address = text.parse().map_err(|_| {
+        let expected = "expected an address like 127.0.0.1:9100";
+        Failure::Usage(format!("ECITON_METRICS is `{text}`: {expected}"))
+    });
+    address.map(Some)
+}
+
+/// How log lines are written.
+///
+/// # Errors
+/// [`Failure::Usage`] where the environment says what is no format.
+pub(crate) fn log_format(given: &Logging) -> Result<LogFormat, Failure> {
+    if let Some(format) = given.log_format {
+        return Ok(format);
+    }
+    let Some(text) = from_environment("ECITON_LOG_FORMAT") else {
+        return Ok(LogFormat::Text);
+    };
+    LogFormat::from_str(&text, false).map_err(|_| {
+        Failure::Usage(format!(
+            "ECITON_LOG_FORMAT is `{text}`: expected text or json"
+        ))
+    })
 }
 
 /// The file of tokens.

@@ -17,6 +17,7 @@ use eciton_jobs::run::CancellationToken;
 use parking_lot::Mutex;
 
 use crate::failure::{CODE_SIGNAL, Failure};
+use crate::logs;
 use crate::staged;
 
 /// Signals that no part of the command has taken over.
@@ -78,8 +79,11 @@ pub(crate) fn listen(stop: CancellationToken, mut signals: Signals) -> First {
     tokio::spawn(async move {
         came.note(signals.next().await);
         let words = "stopping: the shards at work are finished; a second signal ends at once";
-        // Whether or not anyone reads this, stopping goes on.
-        writeln!(io::stderr(), "{words}").ok();
+        match logs::is_json() {
+            true => tracing::info!("{words}"),
+            // Whether or not anyone reads this, stopping goes on.
+            false => drop(writeln!(io::stderr(), "{words}")),
+        }
         stop.cancel();
         signals.next().await;
         std::process::exit(i32::from(CODE_SIGNAL));

@@ -1,6 +1,7 @@
 //! Flags of the commands that start a swarm on this machine and look at a swarm as it works.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -36,6 +37,7 @@ Examples:
   eciton submit job.toml --peer 127.0.0.1:7711
   eciton top --peer 127.0.0.1:7711
   eciton up --workers 4 --db ./db --until-idle
+  eciton up --workers 3 --db ./db --metrics 127.0.0.1:9101
 
 Each worker is a process of its own. A worker that exits is restarted. If one exits five times,
 each time within five seconds, all are stopped (exit code 1). The workers use the Redis of
@@ -95,6 +97,13 @@ pub(crate) struct Up {
     pub(crate) slots: Option<u16>,
     #[command(flatten)]
     pub(crate) listening: Listening,
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Serve metrics of the first worker at this address, such as 127.0.0.1:9101, and those of the others at the \
+                ports after it"
+    )]
+    pub(crate) metrics: Option<SocketAddr>,
     #[arg(
         long,
         value_name = "TIME",

@@ -19,6 +19,7 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
         Command::Worker(_)
         | Command::Up(_)
         | Command::Top(_)
+        | Command::Health(_)
         | Command::Version
         | Command::Completions(_)
         | Command::Man(_)

@@ -29,6 +29,7 @@ mod copies;
 mod db;
 mod export;
 mod found;
+mod health;
 mod init;
 mod job;
 mod plan;
@@ -61,6 +62,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
         Command::Completions(args) => return completions::completions(global, args),
         Command::Man(args) => return completions::man(global, args),
         Command::Supervised(args) => return supervised::supervised(args),
+        Command::Health(args) => return health::health(global, args),
         _ => {}
     }
     let advice = asked::advice(global, &call.command);
@@ -86,6 +88,7 @@ pub(crate) fn dispatch(call: Call) -> Result<(), Failure> {
             Command::Version
             | Command::Completions(_)
             | Command::Man(_)
+            | Command::Health(_)
             | Command::Supervised(_) => Ok(()),
         }
     };

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ const LOOKS_APART: Duration = Duration::from_millis(100);
 /// Time between two looks whether any job is open.
 const IDLE_LOOKS_APART: Duration = Duration::from_secs(1);
 /// A worker ends by itself once its time to drain is over; so much later it is killed.
-const DRAIN_MORE: Duration = Duration::from_secs(5);
+const DRAIN_MORE: Duration = Duration::from_secs(8);
 /// How long Redis may take to end.
 const REDIS_END_MAX: Duration = Duration::from_secs(5);
 
@@ -104,6 +105,9 @@ impl Swarm {
         settings::listen(&args.listening)?;
         settings::reach(&args.listening)?;
         settings::database(global)?;
+        if let Some(first) = args.metrics {
+            metrics_of(first, count)?;
+        }
         let named = settings::redis(global)?;
         // What is no database and is not to become one is told before anything is started.
         let looked = database::read(global).await;
@@ -138,8 +142,15 @@ impl Swarm {
         database::prepare(global, options).await?;
         let url = redis.as_ref().map(|redis| redis.url().to_owned());
         let url = url.or_else(|| global.redis.clone());
+        let metrics = match args.metrics {
+            Some(first) => metrics_of(first, count)?,
+            None => Vec::new(),
+        };
         let members = (1..=count).map(|number| {
-            let args = worker_args(global, args, number, slots);
+            let mut args = worker_args(global, args, number, slots);
+            if let Some(address) = metrics.get(number - 1) {
+                args.extend(["--metrics".into(), address.to_string().into()]);
+            }
             let (url, is_own) = (url.clone(), redis.is_some());
             Member::new(Who::Worker(number), String::new(), move || {
                 let mut command = this_program(&args)?;
@@ -235,6 +246,24 @@ fn workers_default() -> usize {
     settings::cores().min(WORKERS_MAX)
 }
 
+/// Where each worker serves its metrics: at ports that follow each other.
+///
+/// # Errors
+/// [`Failure::Usage`] where there are not enough ports.
+fn metrics_of(first: SocketAddr, workers: usize) -> Result<Vec<SocketAddr>, Failure> {
+    let all = (0..workers).map(|after| {
+        let port = u16::try_from(usize::from(first.port()) + after).ok()?;
+        Some(SocketAddr::new(first.ip(), port))
+    });
+    let all: Option<Vec<SocketAddr>> = all.collect();
+    all.filter(|_| first.port() > 0).ok_or_else(|| {
+        let words = counted(workers as u64, "worker");
+        Failure::Usage(format!(
+            "--metrics {first}: expected a port from which on there is one for each of {words}"
+        ))
+    })
+}
+
 /// What a worker is called with.
 fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<OsString> {
     let mut call: Vec<OsString> = vec!["worker".into()];
@@ -254,6 +283,10 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
     for root in &args.listening.data_roots {
         add("--data-root", root.into());
     }
+    if args.listening.insecure {
+        call.push("--insecure".into());
+    }
+    let mut add = |flag: &str, value: OsString| call.extend([OsString::from(flag), value]);
     // One address, one process: the first of them serves for all.
     if number > 1 {
         call.push("--unheard".into());
@@ -278,9 +311,6 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
         if let Some(path) = path {
             add(flag, path.into());
         }
-    }
-    if listening.insecure {
-        call.push("--insecure".into());
     }
     call
 }

@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use eciton_engine::Db;
 use eciton_jobs::run::{self as jobs, CancellationToken, Leases, ServeOptions};
+use tokio::task::JoinHandle;
 
 use crate::cli::{Global, Worker};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
+use crate::health::Health;
+use crate::job_log::JobLog;
 use crate::metrics::{self, JobMetrics};
 use crate::peer::{Activity, Listener, Peer, Serving};
 use crate::reload::{self, Reload};
 use crate::signals::{self, Hangups, Signals};
-use crate::{local, roots, settings};
+use crate::{job_gauges, local, roots, settings, space};
 
-/// How long closing may take once the time to drain is over.
+/// How long shards that did not end within the time to drain may take to break off.
+const BREAK_OFF_WITHIN: Duration = Duration::from_secs(4);
+/// How long closing may take after that.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves until a signal comes, and then drains.
@@ -29,9 +34,12 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
         local::end_with(parent)?;
     }
     let (slots, commit_interval) = settings::slots(args)?;
+    let drain = args.drain;
+    let stop = CancellationToken::new();
+    let health = Arc::new(Health::new(stop.clone()));
     let mut reloads: Vec<Arc<dyn Reload>> = Vec::new();
     if let Some(metrics) = settings::metrics(args)? {
-        reloads.extend(metrics::serve(&metrics)?);
+        reloads.extend(metrics::serve(&metrics, Arc::clone(&health))?);
     }
     let reach = settings::reach(&args.listening)?;
     roots::warn_of_absent(reach.roots());
@@ -42,17 +50,18 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     let listener = listen.as_ref().map(Listener::bind).transpose()?;
     reloads.extend(listener.iter().flat_map(Listener::reloads));
     reload::watch(reloads, Hangups::new()?);
-    let stop = CancellationToken::new();
     let first = signals::listen(stop.clone(), Signals::new()?);
-    let drain = args.drain;
     let absent = match args.create {
         true => Absent::Create,
         false => Absent::Refuse,
     };
     let is_open = Arc::new(AtomicBool::new(false));
     let (opened, asked) = (Arc::clone(&is_open), stop.clone());
+    let path = settings::database(global)?;
+    let folder = settings::bucket(&path).is_none().then_some(path.clone());
     let serving = database::writing(global, absent, async move |db: Db| {
         opened.store(true, Ordering::SeqCst);
+        health.opened(&db, folder.clone());
         let activity = Arc::new(Activity::default());
         let leases = Leases::new();
         let address = listener.as_ref().map(Listener::advertised);
@@ -70,17 +79,23 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
             None => None,
         };
         let announcing = peer.appear();
+        let mut telling = vec![job_gauges::watch(db.clone(), Arc::clone(&activity))];
+        telling.extend(folder.map(space::watch));
         let options = ServeOptions {
             commit_interval,
-            observer: Arc::new(move |job: &str| activity.of(job, Arc::new(JobMetrics::new(job)))),
+            observer: Arc::new(move |job: &str| {
+                let metrics = Arc::new(JobMetrics::new(job));
+                activity.of(job, Arc::new(JobLog::new(job, metrics)))
+            }),
             leases,
             reach,
             ..ServeOptions::new(slots, stop.clone())
         };
         let served = tokio::select! {
-            served = work(&db, slots, &options, &peer) => served,
-            () = late(&stop, drain) => Err(too_long(drain)),
+            served = work(&db, slots, &options, &peer, drain) => served,
+            () = late(&stop, drain + BREAK_OFF_WITHIN) => Err(too_long(drain)),
         };
+        telling.iter().for_each(JoinHandle::abort);
         announcing.end().await;
         if let Some(serving) = serving {
             serving.end().await;
@@ -106,7 +121,7 @@ async fn gone(
     if !is_open.load(Ordering::SeqCst) {
         return Ok(());
     }
-    tokio::time::sleep(drain + CLOSE_WITHIN).await;
+    tokio::time::sleep(drain + BREAK_OFF_WITHIN + CLOSE_WITHIN).await;
     Err(too_long(drain))
 }
 
@@ -118,14 +133,40 @@ fn too_long(drain: Duration) -> Failure {
 }
 
 /// Works on shards with the slots that there are, until it is asked to stop and nothing is at work any more, neither
-/// here nor at programs that pulled here.
-async fn work(db: &Db, slots: usize, options: &ServeOptions, peer: &Peer) -> Result<(), Failure> {
-    match slots {
-        0 => options.stop.cancelled().await,
-        _ => jobs::serve(db, options).await?,
+/// here nor at programs that pulled here, or the time to drain is over.
+async fn work(
+    db: &Db,
+    slots: usize,
+    options: &ServeOptions,
+    peer: &Peer,
+    drain: Duration,
+) -> Result<(), Failure> {
+    let whole = async {
+        match slots {
+            0 => options.stop.cancelled().await,
+            _ => jobs::serve(db, options).await?,
+        }
+        // Programs finish at another worker what they were at when the time is over.
+        tokio::select! {
+            () = peer.pulled() => {}
+            () = options.break_off.cancelled() => {}
+        }
+        Ok(())
+    };
+    let overdue = async {
+        late(&options.stop, drain).await;
+        let seconds = drain.as_secs();
+        tracing::warn!(
+            seconds,
+            "the time to drain is over: the shards that are still at work are given up, and other workers compute them again"
+        );
+        options.break_off.cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = whole => ended,
+        ended = overdue => ended,
     }
-    peer.pulled().await;
-    Ok(())
 }
 
 /// Answers calls for the database, and says where.

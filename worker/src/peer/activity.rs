@@ -69,6 +69,16 @@ impl Activity {
         told.collect()
     }
 
+    /// How many shards of each job are at work here, for all jobs that are worked on.
+    pub(crate) fn jobs(&self) -> BTreeMap<String, u32> {
+        let at_work = self.at_work.lock();
+        let told = at_work.runs.values().map(|run| {
+            let shards = u32::try_from(run.shards.len()).unwrap_or(u32::MAX);
+            (run.job.clone(), shards)
+        });
+        told.collect()
+    }
+
     /// The jobs of which no shard is taken here for a while, and why.
     pub(super) fn asides(&self) -> BTreeMap<String, String> {
         let at_work = self.at_work.lock();

@@ -25,8 +25,7 @@ pub(super) struct Me {
 impl Me {
     /// This process, which serves at `address`, if anywhere.
     pub(super) fn new(address: Option<&str>, slots: usize) -> Me {
-        let mut name = format!("{}/{}", host(), std::process::id());
-        name.truncate(name.floor_char_boundary(WORKER_TEXT_LEN_MAX));
+        let name = worker_name();
         let mut address = address.unwrap_or_default().to_owned();
         address.truncate(address.floor_char_boundary(WORKER_TEXT_LEN_MAX));
         Me {
@@ -49,6 +48,13 @@ pub(super) fn reached_at(address: SocketAddr) -> String {
         true => format!("{}:{}", host(), address.port()),
         false => address.to_string(),
     }
+}
+
+/// The name of this process among the workers: its machine and its process id.
+pub(crate) fn worker_name() -> String {
+    let mut name = format!("{}/{}", host(), std::process::id());
+    name.truncate(name.floor_char_boundary(WORKER_TEXT_LEN_MAX));
+    name
 }
 
 /// The name of this machine, for people.

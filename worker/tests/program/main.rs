@@ -17,6 +17,7 @@ mod book;
 #[path = "../../../engine/tests/support/bucket.rs"]
 mod bucket;
 mod buckets;
+mod cardinality;
 mod clear;
 mod cli_reference;
 mod clocks;
@@ -28,6 +29,7 @@ mod faults;
 mod frictions;
 mod full_disk;
 mod grpc;
+mod health;
 mod init;
 mod jobs;
 mod kill;

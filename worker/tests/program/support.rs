@@ -94,6 +94,7 @@ pub(crate) fn program() -> Command {
         "TOKENS",
         "DATA_ROOT",
         "METRICS_TOKEN_FILE",
+        "LOG_FORMAT",
     ] {
         command.env_remove(format!("ECITON_{name}"));
     }

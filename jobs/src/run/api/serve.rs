@@ -50,6 +50,8 @@ pub struct ServeOptions {
     pub leases: Leases,
     /// Ends serving: no new shards, those at work finish and commit.
     pub stop: CancellationToken,
+    /// Once [`ServeOptions::stop`] is cancelled: what is still at work breaks off.
+    pub break_off: CancellationToken,
 }
 
 impl ServeOptions {
@@ -63,6 +65,7 @@ impl ServeOptions {
             observer: Arc::new(|_| Arc::new(Silent)),
             leases: Leases::new(),
             stop,
+            break_off: CancellationToken::new(),
         }
     }
 }
@@ -132,6 +135,7 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     observer: (options.observer)(&name),
                     stop: stop.clone(),
                     grace: None,
+                    break_off: options.break_off.clone(),
                 };
                 let priority = job.priority;
                 at_work.insert(name.clone(), AtWork { stop, priority });

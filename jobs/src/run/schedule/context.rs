@@ -144,7 +144,7 @@ impl RunContext {
             health: options.health.clone(),
             doubts: Doubts::default(),
             stop: options.stop.clone(),
-            overdue: CancellationToken::new(),
+            overdue: options.break_off.child_token(),
             ending: Arc::default(),
             pool: Pool::default(),
             alone: Mutex::default(),

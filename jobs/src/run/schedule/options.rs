@@ -43,6 +43,8 @@ pub struct RunOptions {
     pub stop: CancellationToken,
     /// How long shards at work may take once [`RunOptions::stop`] is cancelled. `None`: as long as they like.
     pub grace: Option<Duration>,
+    /// Has shards at work break off at once. Where it comes without [`RunOptions::stop`], nothing is promised.
+    pub break_off: CancellationToken,
 }
 
 impl Default for RunOptions {
@@ -59,6 +61,7 @@ impl Default for RunOptions {
             observer: Arc::new(Silent),
             stop: CancellationToken::new(),
             grace: None,
+            break_off: CancellationToken::new(),
         }
     }
 }

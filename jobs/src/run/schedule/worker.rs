@@ -193,6 +193,11 @@ impl RunContext {
                 }
                 Attempted::Again => (lost_too_often(), true),
                 Attempted::Overdue => {
+                    tracing::info!(
+                        job = self.job.name,
+                        shard = number,
+                        "given up: it did not end in time"
+                    );
                     self.begun.lock().remove(&number);
                     if let Some(claims) = &self.claims {
                         self.runtime.block_on(claims.give_back(number));
