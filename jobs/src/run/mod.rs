@@ -74,7 +74,7 @@
 //! shards that take long, the run itself commits what has waited so long. One worker looks for shards for all that wait.
 //! Of a job's shards a process keeps a bit each, and an order of blocks of them.
 //!
-//! # Rooms
+//! # Modules
 //! Modules import only from lower ranks:
 //!
 //! | rank | module | is |

@@ -1,6 +1,6 @@
 //! What callers do with jobs: record, run, serve, look at, cancel, retry, replace and remove them.
 //!
-//! This room must not compute or commit shards itself. What carries a call (a command, gRPC) is not known here.
+//! This module must not compute or commit shards itself. What carries a call (a command, gRPC) is not known here.
 //!
 //! Files import only from lower ranks:
 //!

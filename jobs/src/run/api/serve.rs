@@ -7,6 +7,7 @@ use std::time::Duration;
 use eciton_engine::{Action, Db};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::run::run;
 use crate::run::records::error::JobError;
@@ -19,7 +20,6 @@ use crate::run::schedule::permits::Permits;
 use crate::run::settle::observer::{ObserverOf, Silent};
 use crate::run::settle::report::JobReport;
 use crate::source::Reach;
-use tokio_util::sync::CancellationToken;
 
 /// Jobs that one process works on at the same time: those of the largest priorities, and among equals the oldest, until
 /// others of them have their turn. Up to twice as many where these have nothing to do for all slots.

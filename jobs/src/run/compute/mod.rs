@@ -1,6 +1,6 @@
 //! From a shard to its results, in memory: reading, transforming and aggregating, and how a job is planned.
 //!
-//! This room must not know who asks for a shard, and it commits nothing: results that do not fit into memory go into a
+//! This module must not know who asks for a shard, and it commits nothing: results that do not fit into memory go into a
 //! transaction that the caller begins and ends.
 //!
 //! Files import only from lower ranks:

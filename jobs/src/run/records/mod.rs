@@ -1,6 +1,6 @@
 //! What is stored about jobs: the records of the stores `_jobs` and `_tallies`, and how they are read and changed.
 //!
-//! This room must not know how shards are computed, who computes them, or when. It reads plans and specifications as they
+//! This module must not know how shards are computed, who computes them, or when. It reads plans and specifications as they
 //! were recorded, and never plans a query.
 //!
 //! Files import only from lower ranks:

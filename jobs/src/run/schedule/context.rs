@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use eciton_proto::v1::Outcome;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::claims::Claims;
 use super::doubts::Doubts;
@@ -26,7 +27,6 @@ use crate::run::records::status::ShardCounts;
 use crate::run::settle::observer::{Event, Observer};
 use crate::run::settle::pool::Pool;
 use crate::run::settle::session::{OwnSession, tell_killed};
-use tokio_util::sync::CancellationToken;
 
 /// What all workers of a run share.
 pub(crate) struct RunContext {

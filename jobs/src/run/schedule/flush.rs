@@ -38,7 +38,9 @@ impl RunContext {
     pub(crate) fn take(&self, settlement: Settlement) -> Result<Attempted, Ending> {
         match &settlement {
             Settlement::Done { shards, .. } => {
-                shards.iter().for_each(|shard| self.ended(shard.number));
+                for shard in shards {
+                    self.ended(shard.number);
+                }
             }
             Settlement::Dropped { shard } => self.ended(*shard),
             _ => {}

@@ -1,6 +1,6 @@
 //! Which shard is computed next, by whom, and when: the run of one job in this process.
 //!
-//! This room must not decide what becomes of results: it hands them to [`settle`](super::settle). It does not know how jobs
+//! This module must not decide what becomes of results: it hands them to [`settle`](super::settle). It does not know how jobs
 //! are recorded, replaced or removed.
 //!
 //! Files import only from lower ranks:

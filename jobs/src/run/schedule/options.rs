@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::health::Health;
 use super::leases::Leases;
 use super::permits::Permits;
 use crate::run::settle::observer::{Observer, Silent};
 use crate::source::Reach;
-use tokio_util::sync::CancellationToken;
 
 /// How long computed shards wait for others to be committed with, unless the options say otherwise: what
 /// a killed process has to compute again.
@@ -17,6 +18,7 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long another process may be at a shard, at least, before it is computed a second time, unless the options say
 /// otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a job is run.
 #[derive(Clone)]
 pub struct RunOptions {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-
 use tokio_util::sync::CancellationToken;
 
 /// How long a worker keeps its permit for shard after shard while others wait for some.

@@ -1,6 +1,6 @@
 //! What becomes of computed shards and of failed attempts, durably; and the beginning and end of a job.
 //!
-//! This room must not know who computed a shard: a thread of this process, or a program that pulled it. It knows no leases
+//! This module must not know who computed a shard: a thread of this process, or a program that pulled it. It knows no leases
 //! and no queue; callers hand over results and are told what became of them.
 //!
 //! Files import only from lower ranks:

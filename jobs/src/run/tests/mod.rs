@@ -17,6 +17,7 @@ mod removal;
 mod replace;
 mod runs;
 mod serves;
+mod settlement;
 mod shard_queue;
 mod shared;
 mod sizes;
