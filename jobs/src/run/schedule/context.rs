@@ -38,7 +38,7 @@ pub(crate) struct RunContext {
     pub(crate) claims: Option<Claims>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) runtime: Handle,
-    /// [`RESULTS_LEN_MAX`](crate::run::compute::results::RESULTS_LEN_MAX), less in tests.
+    /// [`RESULTS_LEN_MAX`], less in tests.
     pub(crate) results_len_max: usize,
     /// How long computed shards wait for others to be committed with.
     pub(crate) commit_interval: Duration,
