@@ -28,6 +28,7 @@ use crate::transform::Interrupt;
 const REPEATS_MAX: u32 = 4;
 /// How long a worker sleeps without looking whether its run has to end.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+
 impl RunContext {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(crate) fn work(&self) {

@@ -5,6 +5,7 @@ mod crashes;
 mod dates;
 mod deaths;
 mod flushes;
+mod grace;
 mod mending;
 mod messages;
 mod numbers;
