@@ -37,6 +37,8 @@ cargo xtask <command>
              cargo xtask dist [--profile NAME] [--binary PATH] [--out DIR] [--fast]
              builds the profile `release`, unless --binary names a program that is built; --fast compresses less
   renew-cli  regenerates docs/cli.md from the help of the program; a test compares the two
+  renew-dashboards
+             regenerates deploy/grafana/*.json from the *.toml beside them; a test compares the two
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         },
         "renew-contract" => steps::renew_contract(),
         "renew-cli" => steps::renew_cli(),
+        "renew-dashboards" => steps::renew_dashboards(),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

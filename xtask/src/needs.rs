@@ -22,9 +22,9 @@ enum From {
     Pip,
 }
 
-/// What is there on no machine by itself: a Redis, a Prometheus, clocks that are wrong, network namespaces to cut it off (which take root, too), two object
+/// What is there on no machine by itself: a Redis, a Prometheus and an Alertmanager, clocks that are wrong, network namespaces to cut it off (which take root, too), two object
 /// stores, and what programs in Python need to speak gRPC.
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need {
         program: "redis-server",
         package: "redis-server",
@@ -38,6 +38,11 @@ const NEEDS: [Need; 7] = [
     Need {
         program: "prometheus",
         package: "prometheus",
+        from: From::Apt,
+    },
+    Need {
+        program: "prometheus-alertmanager",
+        package: "prometheus-alertmanager",
         from: From::Apt,
     },
     Need {
@@ -110,8 +115,10 @@ fn pip(folder: &Path, packages: &[&str]) -> bool {
         return false;
     };
     let make = ["python3", "-m", "venv", folder];
-    let pip = format!("{folder}/bin/pip");
-    let install = [&[pip.as_str(), "install", "--quiet"], packages].concat();
+    // Not the program `pip`: it has the path of the folder in it, which may have been moved or copied.
+    let python = format!("{folder}/bin/python");
+    let install = [python.as_str(), "-m", "pip", "install", "--quiet"];
+    let install = [&install, packages].concat();
     // Debian parts the module from its Python.
     (run(&make, false) || (apt(&["python3-venv"]) && run(&make, false))) && run(&install, false)
 }

@@ -101,6 +101,29 @@ pub(crate) fn renew_cli() -> Result<(), Failed> {
     cargo(&args, &renew)
 }
 
+/// Regenerates the dashboards of Grafana from their sources in `deploy/grafana`.
+pub(crate) fn renew_dashboards() -> Result<(), Failed> {
+    needs::install()?;
+    let renew = [("ECITON_RENEW_DASHBOARDS", "1".as_ref())];
+    let tests = ["dashboards::the_dashboards_are_what_their_sources_say"];
+    for test in tests {
+        let args = [
+            "test",
+            "--quiet",
+            "--package",
+            "xtask",
+            "--locked",
+            "--test",
+            "deploy",
+            "--",
+            "--exact",
+            test,
+        ];
+        cargo(&args, &renew)?;
+    }
+    Ok(())
+}
+
 /// Schedules that each seed of each check draws when only they are asked for.
 const SCHEDULES_LONG: &str = "20000";
 

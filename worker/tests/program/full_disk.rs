@@ -19,12 +19,12 @@ const ROWS: u32 = 20_000;
 const DISK_LEN: u64 = 32 * 1024 * 1024;
 
 /// A file system of its own, gone with this value.
-struct Disk {
+pub(crate) struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    fn mount(place: &Place) -> Option<Disk> {
+    pub(crate) fn mount(place: &Place) -> Option<Disk> {
         let path = place.path("disk");
         fs::create_dir(&path).unwrap();
         let options = format!("size={DISK_LEN}");
@@ -37,10 +37,11 @@ impl Disk {
     }
 
     /// Fills the disk but for `left` bytes; removing the file returned makes space again.
-    fn fill(&self, left: usize) -> PathBuf {
-        let path = self.path.join("filler");
+    pub(crate) fn fill(&self, left: usize) -> PathBuf {
+        let files = fs::read_dir(&self.path).unwrap().count();
+        let path = self.path.join(format!("filler-{files}"));
         let mut file = File::create(&path).unwrap();
-        let piece = vec![1; 64 * 1024];
+        let piece = vec![1; 4 * 1024];
         let full = loop {
             if let Err(error) = file.write_all(&piece) {
                 break error;

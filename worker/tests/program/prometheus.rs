@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::redis::RedisServer;
 use crate::support::{Place, aggregation, measurements};
-use crate::swarm::{Worker, got, scraped, wait_for};
+use crate::swarm::{Worker, free_address, got, scraped, wait_for};
 
 const PAGE: &str = include_str!("../../../deploy/metrics.md");
 const MISSING: &str =
@@ -30,13 +30,8 @@ fn block(language: &str) -> &'static str {
     block
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
-}
-
 /// A server that is killed where the test ends.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
     _folder: tempfile::TempDir,
@@ -71,6 +66,12 @@ impl Prometheus {
         }
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
+        Prometheus::in_folder(folder, "prometheus.yml")
+    }
+
+    /// One by a file of a folder.
+    pub(crate) fn in_folder(folder: tempfile::TempDir, file: &str) -> Prometheus {
+        let file = folder.path().join(file);
         let address = free_address();
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
@@ -99,7 +100,7 @@ impl Prometheus {
     }
 
     /// The result of a query at this moment.
-    fn ask(&self, query: &str) -> Value {
+    pub(crate) fn ask(&self, query: &str) -> Value {
         let mut encoded = String::new();
         for byte in query.bytes() {
             write!(encoded, "%{byte:02X}").unwrap();
@@ -111,14 +112,14 @@ impl Prometheus {
     }
 
     /// The one number that a query comes to; `None` where it comes to nothing yet.
-    fn number(&self, query: &str) -> Option<f64> {
+    pub(crate) fn number(&self, query: &str) -> Option<f64> {
         let result = self.ask(query);
         let value = result.get(0)?["value"][1].as_str().unwrap();
         Some(value.parse().unwrap())
     }
 
     /// Until a query comes to a number.
-    fn wait_for(&self, query: &str, expected: f64) {
+    pub(crate) fn wait_for(&self, query: &str, expected: f64) {
         loop {
             let number = self.number(query);
             if number.is_some_and(|number| (number - expected).abs() < 0.5) {
