@@ -20,7 +20,7 @@ cargo xtask <command>
   clippy     no warning in any target
   docs       the documentation builds without a warning
   test       every test and every documented example; installs whatever it needs (redis-server, prometheus and iproute2 by apt-get,
-             moto and SeaweedFS by pip in target/needs) and starts it by itself
+             moto, SeaweedFS and Helm by pip in target/needs) and starts it by itself
   sim        the deterministic simulator: `sim --seeds N [--from S]`, `sim --seed S --trace`,
              `sim --mutants [NAME...]`; more with `sim --help`
   schedules  the group commit and the shared view under many more drawn schedules than in `test`

