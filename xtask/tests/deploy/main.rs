@@ -11,6 +11,7 @@
 
 mod chart;
 mod dashboards;
+mod image;
 mod rules;
 
 use std::fs;
