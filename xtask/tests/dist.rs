@@ -143,6 +143,7 @@ fn unpacks(place: &Path, tarball: &str, packed: &Path) {
     let expected = [
         "LICENSE",
         "README.md",
+        "SBOM.cdx.json",
         "THIRD-PARTY.txt",
         "completions",
         "eciton",
@@ -159,6 +160,25 @@ fn unpacks(place: &Path, tarball: &str, packed: &Path) {
     let licenses = fs::read_to_string(top.join("THIRD-PARTY.txt")).unwrap();
     for package in ["\ndatafusion ", "\ntokio ", "\nzstd-sys ", "\nText 1\n"] {
         assert!(licenses.contains(package), "{package}");
+    }
+    let materials = fs::read_to_string(top.join("SBOM.cdx.json")).unwrap();
+    let materials: serde_json::Value = serde_json::from_str(&materials).unwrap();
+    assert_eq!(materials["bomFormat"], "CycloneDX");
+    let components = materials["components"].as_array().unwrap();
+    let linked: std::collections::BTreeSet<&str> = components
+        .iter()
+        .map(|component| component["purl"].as_str().unwrap())
+        .collect();
+    assert_eq!(linked.len(), components.len(), "a component twice");
+    let depends = materials["dependencies"][0]["dependsOn"]
+        .as_array()
+        .unwrap();
+    assert_eq!(depends.len(), components.len());
+    for package in ["pkg:cargo/datafusion@", "pkg:cargo/zstd-sys@"] {
+        assert!(
+            linked.iter().any(|purl| purl.starts_with(package)),
+            "{package}"
+        );
     }
     let own = licenses.lines().find(|line| line.starts_with("eciton-"));
     assert_eq!(own, None, "not a third party");

@@ -32,13 +32,20 @@ const RULE: &str =
 
 /// A package that is linked into the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Package {
-    name: String,
-    version: String,
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) version: String,
     /// An SPDX expression.
-    license: String,
+    pub(super) license: String,
     /// Its home page; packages of one repository have the same one.
-    repository: String,
+    pub(super) repository: String,
+}
+
+impl Package {
+    /// Its name among all package managers.
+    pub(super) fn purl(&self) -> String {
+        format!("pkg:cargo/{}@{}", self.name, self.version)
+    }
 }
 
 /// A list of the packages with their licenses, and then each license text once.
@@ -118,7 +125,10 @@ fn library() -> Result<Package, Failed> {
 }
 
 /// The packages of other projects that are linked, sorted. Macros and build scripts only run at build time.
-fn packages(target: &str) -> Result<Vec<Package>, Failed> {
+///
+/// # Errors
+/// Cargo fails.
+pub(super) fn packages(target: &str) -> Result<Vec<Package>, Failed> {
     let told = text(cargo("tree").args([
         "--package",
         "eciton-worker",

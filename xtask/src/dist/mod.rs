@@ -9,6 +9,7 @@ mod gzip;
 mod licenses;
 mod options;
 mod project;
+mod sbom;
 mod stage;
 mod sums;
 mod tar;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{VERSION, at, licenses, output};
+use super::{VERSION, at, licenses, output, sbom};
 use crate::steps::{Failed, workspace};
 
 /// A shell, and the file name under which it looks for completions.
@@ -21,6 +21,8 @@ const PROGRAM: &str = "eciton";
 pub(super) const LICENSE: &str = "LICENSE";
 /// The licenses of everything that is linked into the program.
 pub(super) const THIRD_PARTY: &str = "THIRD-PARTY.txt";
+/// What the program is made of, for scanners.
+pub(super) const MATERIALS: &str = "SBOM.cdx.json";
 /// The folder of the completions.
 pub(super) const COMPLETIONS: &str = "completions";
 /// The folder of the manual pages.
@@ -69,6 +71,8 @@ impl Stage {
         }
         let list = licenses::list(target, VERSION)?;
         stage.write(THIRD_PARTY, list.as_bytes())?;
+        let materials = sbom::document(target, VERSION, &licenses::packages(target)?);
+        stage.write(MATERIALS, materials.as_bytes())?;
         stage.files = files(&stage.folder, "")?;
         let programs = stage.files.iter().filter(|file| file.is_program).count();
         assert_eq!(
