@@ -42,6 +42,7 @@
 //! |---|---|
 //! | `redis` | the bus over Redis, for databases that many processes write: `coord::redis` |
 //! | `object-store` | databases in buckets: `storage::ObjectStorage` |
+//! | `conformance` | `storage::conformance`: what every medium must do, as tests for whoever brings one |
 //! | `internals` | the modules below, for the engine's simulator, harnesses and tests; they change without notice |
 //! | `mutants`, `shuttle` | deliberate breaks of the protocol, and a scheduler that draws interleavings: never in a program for users |
 //!

@@ -10,14 +10,14 @@ use super::judge::{Place, Refusal, Verdict, judge};
 use super::window::{Outcome, Window};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::base::limits::{RACES_MAX, RELOADS_MAX, STALE_BUCKET_MS_MAX, STALE_MS_MAX};
+use crate::base::limits::{RACES_MAX, RELOADS_MAX};
 use crate::base::{
     Error, Generation, InstanceId, ManifestId, Mutant, Position, Rare, Result, TxId, metric,
 };
 use crate::coord::{Answer, Coordinator, Intent, Origin, Writes};
 use crate::fold::{Base, FoldPoint, Folder, LogPlace, RunLayer, View, ViewCell};
 use crate::log::{AppendError, Attempt, Body, Floors, Followed, Record, SlotLog, Strictness, Tail};
-use crate::storage::{Medium, Name};
+use crate::storage::Name;
 
 /// The one writer of this process: the end of the log, the window, and the view that follows them.
 pub struct Combiner {
@@ -530,15 +530,12 @@ impl Combiner {
     }
 
     /// Applies what has come over the bus. Storage is asked only where that was not all there was the last time, or
-    /// where nothing has been heard for [`STALE_MS_MAX`], of a bucket [`STALE_BUCKET_MS_MAX`].
+    /// where nothing has been heard for as long as the medium [allows](crate::storage::Capabilities::stale_ms_max).
     ///
     /// # Errors
     /// As [`Combiner::follow`].
     pub async fn catch_up(&mut self) -> Result<()> {
-        let stale_ms_max = match self.folder.storage.medium() {
-            Medium::Folder => STALE_MS_MAX,
-            Medium::Bucket => STALE_BUCKET_MS_MAX,
-        };
+        let stale_ms_max = self.folder.storage.capabilities().stale_ms_max;
         if self.hints.suffice {
             self.follow_to(Reach::Hints).await?;
             let age_ns = self

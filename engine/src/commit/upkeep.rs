@@ -19,7 +19,7 @@ use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
 use crate::base::spawn::Spawner;
 use crate::base::{Error, Position, Rare, Result, metric};
 use crate::fold::{FoldOutcome, FoldPoint, Folder, Scope, ViewCell};
-use crate::storage::{LockGuard, Medium};
+use crate::storage::LockGuard;
 
 /// The claim of whoever folds the tail now.
 const FOLDER: &str = "fold-tail";
@@ -365,7 +365,7 @@ impl Upkeep {
 
     /// Where nothing keeps a run that was collected, what others have folded is taken over before it goes.
     async fn adopt_collected(&self) -> Result<()> {
-        if self.folder.storage.medium() != Medium::Bucket {
+        if self.folder.storage.capabilities().keeps_removed {
             return Ok(());
         }
         let collected = self.committer.combiner().await.collected();

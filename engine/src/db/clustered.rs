@@ -15,7 +15,7 @@ use crate::commit::Combiner;
 use crate::fold::{View, ViewCell};
 use crate::log::file::is_begun;
 use crate::log::{Floors, LogEnd, LogStart, LogWriter, Replay, SlotLog, Strictness, Tail};
-use crate::storage::{LockGuard, LockMode, Medium, Name, Storage};
+use crate::storage::{LockGuard, LockMode, Name, Storage};
 
 /// Milliseconds before it is looked again whether whoever creates the database, or makes a copy its own,
 /// is done, at first.
@@ -88,7 +88,7 @@ async fn prepare(
     options: &Options,
     environment: &Environment,
 ) -> Result<()> {
-    if storage.medium() == Medium::Bucket {
+    if !storage.capabilities().has_exclusive_lock() {
         return bucket::prepare(storage, options, environment).await;
     }
     // Folding is for those who go on.
@@ -139,8 +139,7 @@ async fn join(
     let (end, _) = open::replay_into(&mut replay, &folder, &view, Strictness::Whole).await?;
     // Its opening makes durable what an earlier process left at the end of its file, which is about to be
     // exposed.
-    // (Nothing in a bucket can be unsynced.)
-    if storage.medium() == Medium::Folder {
+    if storage.capabilities().append_files {
         LogWriter::open(Arc::clone(storage), &end).await?;
     }
     let last = (end.last, end.hash);

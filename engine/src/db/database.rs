@@ -25,7 +25,7 @@ use crate::base::metric;
 use crate::base::{Error, Position, Result, TxId};
 use crate::commit::{CompactOutcome, Settled, Turn, Upkeep};
 use crate::fold::{CollectOutcome, FoldOutcome, Layer};
-use crate::storage::{Access, LocalStorage, Storage};
+use crate::storage::{Access, Exclusion, LocalStorage, Storage};
 use crate::txn::{Context, ScanRange, Snapshot, Store, StoreSchema, Transaction, TxOptions};
 
 /// How often an operation of the catalog is tried when others change the catalog at the same time.
@@ -110,8 +110,9 @@ impl Db {
         options: Options,
         environment: Environment,
     ) -> Result<Db> {
+        let exclusion = storage.capabilities().exclusion;
         let opened = match options.mode {
-            Mode::Standalone if !storage.is_remote() => {
+            Mode::Standalone if exclusion != Exclusion::Machine => {
                 open::read_write(Arc::clone(&storage), &options, &environment).await?
             }
             Mode::Standalone | Mode::Clustered => {

@@ -10,7 +10,7 @@ use super::verify::Verifier;
 use crate::base::{FloorId, Generation, ManifestId, Position, Result};
 use crate::fold::Manifest;
 use crate::log::Floor;
-use crate::storage::{Medium, Name};
+use crate::storage::Name;
 
 /// Missing objects that follow each other and are told one by one.
 const TOLD_MAX: u64 = 16;
@@ -75,9 +75,9 @@ impl Verifier<'_> {
         let mut before: Option<FloorId> = None;
         for name in self.storage.list(Name::FLOOR).await? {
             let Some(id) = name.as_floor() else { continue };
-            // In a folder a process that is alone removes those before the newest, and a power loss may bring any of
-            // them back.
-            let keeps_all = self.storage.medium() == Medium::Bucket;
+            // A process that is alone removes those before the newest, and a power loss may bring any of them back; where
+            // there is no exclusive lock nobody is ever alone.
+            let keeps_all = !self.storage.capabilities().has_exclusive_lock();
             if let Some(before) = before.filter(|before| keeps_all && before.0 + 1 < id.0) {
                 let detail = format!("it is missing, and {name} comes after it");
                 self.missing(before.0 + 1..id.0, |id| Name::floor(FloorId(id)), &detail);

@@ -12,7 +12,7 @@ use crate::base::{Error, ManifestId, Mutant, Position, Result};
 use crate::commit::{Combiner, Committer, Parts, Upkeep, apply};
 use crate::fold::{Claims, Folder, View, ViewCell};
 use crate::log::{Floors, LogEnd, LogWriter, Replay, SlotLog, Strictness, Tail};
-use crate::storage::{LockGuard, LockMode, Medium, Name, Storage, no_exclusion};
+use crate::storage::{Exclusion, LockGuard, LockMode, Name, Storage, no_exclusion};
 use crate::tree::{PageCache, RunOptions};
 use crate::txn::Context;
 
@@ -31,7 +31,7 @@ pub(super) async fn read_write(
     options: &Options,
     environment: &Environment,
 ) -> Result<Opened> {
-    if storage.medium() == Medium::Bucket {
+    if !storage.capabilities().has_exclusive_lock() {
         return Err(no_exclusion(&*storage));
     }
     let lock = storage.lock(LockMode::Exclusive).await?;
@@ -52,7 +52,7 @@ pub(super) async fn read_write(
         cut_loose(&*storage, base, &loaded.end).await?;
     }
     let writer = LogWriter::open(Arc::clone(&storage), &loaded.end).await?;
-    let tail = if storage.is_remote() {
+    let tail = if storage.capabilities().exclusion == Exclusion::Machine {
         slots(&storage, &loaded.end).await?
     } else {
         Tail::Append(writer)

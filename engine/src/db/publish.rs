@@ -13,7 +13,7 @@ use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, InstanceId, Position, Result};
 use crate::fold::Layer;
 use crate::log::LogEnd;
-use crate::storage::{Access, LocalStorage, LockGuard, LockMode, Medium, Storage};
+use crate::storage::{Access, LocalStorage, LockGuard, LockMode, Storage};
 
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +107,9 @@ async fn publish_locked(
         return Err(no_database(&*source).await);
     }
     Target::look(&*to).await?;
-    let lock = match to.medium() {
-        Medium::Folder => Some(to.lock(LockMode::Exclusive).await?),
-        Medium::Bucket => None,
+    let lock = match to.capabilities().has_exclusive_lock() {
+        true => Some(to.lock(LockMode::Exclusive).await?),
+        false => None,
     };
     let mut before = None;
     for _ in 0..RELOADS_MAX {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::base::{Mutant, Rare, Result};
-use crate::storage::{Created, Medium, Name, Storage};
+use crate::storage::{Created, Name, Storage};
 
 /// Bytes from the front of an object that tell it from any other under its name: they hold a nonce or a
 /// checksum of the rest.
@@ -75,7 +75,7 @@ pub async fn confirm(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result
         !bytes.is_empty(),
         "{name}: an object without bytes is told from no other"
     );
-    if storage.medium() == Medium::Bucket {
+    if storage.capabilities().durable_at_once {
         // What stands there is durable, and never loses its name but by a removal.
         storage.sync_names(name).await?;
         let head = head(storage, name).await?;

@@ -12,7 +12,7 @@ use super::record::{Body, Record};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
 use crate::base::limits::SLOT_FILE_LEN_MAX;
 use crate::base::{Error, Generation, Mutant, Position, Rare, Result};
-use crate::storage::{Medium, Name, Operation, Storage};
+use crate::storage::{Name, Operation, Storage};
 
 /// What became of a slot that this process tried to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl SlotLog {
 
     /// Whether what a call has created or read here is durable by that alone, name included.
     fn is_durable_at_once(&self) -> bool {
-        self.storage.medium() == Medium::Bucket
+        self.storage.capabilities().durable_at_once
     }
 
     async fn has_successor(&self, slot: &Slot) -> Result<bool> {

@@ -1,20 +1,159 @@
-//! What every medium must do. [`suite!`] makes one test of each function here, for one medium.
+//! What every medium must do: a test of each property, for whoever brings a medium of their own.
+//!
+//! [`check`] tries every property that the medium's [`Capabilities`] promise, each with a fresh database. Properties panic
+//! where they do not hold. They need a runtime of tokio with several threads, since races are among them.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use eciton_engine::storage::conformance::{Subject, check};
+//! use eciton_engine::storage::{Access, MemoryStorage, Storage};
+//!
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! check(&[], async || {
+//!     let storage = MemoryStorage::new();
+//!     let other = storage.clone();
+//!     Subject::new(Arc::new(storage), move |access| -> Arc<dyn Storage> {
+//!         match access {
+//!             Access::ReadWrite => Arc::new(other.clone()),
+//!             Access::ReadOnly => Arc::new(other.read_only()),
+//!         }
+//!     })
+//! })
+//! .await;
+//! # });
+//! ```
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::let_underscore_must_use,
+    reason = "these are tests"
+)]
+
+use std::any::Any;
 use std::sync::Arc;
 
-use super::{Access, AppendFile, Created, LockMode, Name, Stat, Storage};
+use futures::future::BoxFuture;
+
+use super::{Access, AppendFile, Capabilities, Created, LockMode, Name, Stat, Storage};
 use crate::base::{Error, Result};
 
 /// A fresh database of a medium, and ways to open it again.
-pub(super) struct Subject {
-    pub(super) storage: Arc<dyn Storage>,
-    /// Opens the same database once more, as another process would.
-    pub(super) open: Box<dyn Fn(Access) -> Arc<dyn Storage> + Send + Sync>,
-    /// What must live as long as the test.
-    pub(super) _keep: Option<tempfile::TempDir>,
+pub struct Subject {
+    storage: Arc<dyn Storage>,
+    open: Box<dyn Fn(Access) -> Arc<dyn Storage> + Send + Sync>,
+    /// The process that a lock names as its holder.
+    holder: u32,
+    _kept: Option<Box<dyn Any + Send>>,
 }
 
-/// One test of each property for the medium whose fresh databases `$subject` makes.
+impl Subject {
+    /// A database, and how another process opens the same.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        open: impl Fn(Access) -> Arc<dyn Storage> + Send + Sync + 'static,
+    ) -> Subject {
+        Subject {
+            storage,
+            open: Box::new(open),
+            holder: std::process::id(),
+            _kept: None,
+        }
+    }
+
+    /// The same, with what must live as long as it: the folder that it is in.
+    #[must_use]
+    pub fn keeping(mut self, kept: impl Any + Send) -> Subject {
+        self._kept = Some(Box::new(kept));
+        self
+    }
+
+    /// What the medium can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.storage.capabilities()
+    }
+
+    /// The same, of a medium whose lock names `holder` in place of this process.
+    #[must_use]
+    pub fn held_by(mut self, holder: u32) -> Subject {
+        self.holder = holder;
+        self
+    }
+}
+
+/// What a medium must do.
+pub struct Property {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a medium that can do this much has it.
+    pub applies: fn(&Capabilities) -> bool,
+    /// Tries it; panics where it does not hold.
+    pub run: fn(Subject) -> BoxFuture<'static, ()>,
+}
+
+/// Names every property once, with what a medium has to be able to do.
+macro_rules! properties {
+    ($($name:ident if |$can:pat_param| $applies:expr;)*) => {
+        /// Every property.
+        pub const PROPERTIES: &[Property] = &[$(Property {
+            name: stringify!($name),
+            applies: |$can: &Capabilities| $applies,
+            run: |subject| Box::pin($name(subject)),
+        }),*];
+    };
+}
+
+properties! {
+    create_once_and_for_all if |_| true;
+    empty_objects if |_| true;
+    one_winner_of_sixteen if |_| true;
+    create_is_whole_at_once if |_| true;
+    lists_in_order_and_depth if |_| true;
+    lists_only_directories if |_| true;
+    identity_tells_objects_apart if |_| true;
+    removed_is_gone_but_stays_open if |_| true;
+    writer_publishes_at_the_end if |_| true;
+    writer_loses_to_a_name if |_| true;
+    dropped_writer_leaves_nothing if |_| true;
+    reads_at_offsets if |_| true;
+    reads_past_the_end_are_damage if |_| true;
+    replace_whoever_has_it if |_| true;
+    create_with_its_identity if |_| true;
+    read_only_changes_nothing if |can| can.read_only;
+    append_file_round_trip if |can| can.append_files;
+    append_file_stays_within if |can| can.append_files;
+    append_file_grows_under_a_reader if |can| can.append_files;
+    truncated_under_a_reader if |can| can.append_files;
+    lock_excludes_and_lets_go if |can| can.has_exclusive_lock();
+    shared_locks_exclude_only_the_exclusive_one if |can| can.has_exclusive_lock();
+    no_append_files_and_no_exclusion if |can| !can.append_files && !can.has_exclusive_lock();
+}
+
+/// Tries every property that the medium promises to have, but for those named in `but`, each with a database that
+/// `fresh` makes.
+///
+/// # Panics
+/// Where one does not hold, or where `but` names none.
+pub async fn check(but: &[&str], fresh: impl AsyncFn() -> Subject) {
+    for name in but {
+        let is_one = PROPERTIES.iter().any(|property| property.name == *name);
+        assert!(is_one, "`{name}` is no property");
+    }
+    let can = fresh().await.capabilities();
+    let of_medium = |property: &&Property| (property.applies)(&can);
+    for property in PROPERTIES.iter().filter(of_medium) {
+        if but.contains(&property.name) {
+            continue;
+        }
+        println!("{}", property.name);
+        (property.run)(fresh().await).await;
+    }
+}
+
+/// One test of each property that folders have, for the medium whose fresh databases `$subject` makes.
+#[cfg(test)]
 macro_rules! suite {
     ($subject:path) => {
         $crate::storage::conformance::suite! { $subject:
@@ -41,34 +180,18 @@ macro_rules! suite {
                 $crate::storage::conformance::append_file_round_trip($subject()),
             );
         }
-    };
-}
-pub(super) use suite;
-
-/// Every property that a bucket has too, one after the other: a store that has to be started first is
-/// started once. A property of a database is shown in one of its own, which `$subject` makes. The race of
-/// creates is for those stores whose creates are atomic.
-#[cfg(feature = "object-store")]
-macro_rules! suite_of_buckets {
-    ($subject:expr) => {
-        $crate::storage::conformance::suite_of_buckets! { $subject =>
-            create_once_and_for_all, empty_objects, create_is_whole_at_once,
-            lists_in_order_and_depth, lists_only_directories, identity_tells_objects_apart,
-            removed_is_gone_but_stays_open, writer_publishes_at_the_end, writer_loses_to_a_name,
-            dropped_writer_leaves_nothing, reads_at_offsets, reads_past_the_end_are_damage,
-            replace_whoever_has_it, create_with_its_identity, read_only_changes_nothing,
-            no_append_files_and_no_exclusion,
+        #[test]
+        fn every_property_of_the_medium_is_a_test_here() {
+            let can = $subject().capabilities();
+            let of_medium = $crate::storage::conformance::PROPERTIES.iter();
+            let of_medium = of_medium.filter(|property| (property.applies)(&can));
+            let names: std::collections::BTreeSet<&str> = of_medium.map(|p| p.name).collect();
+            assert_eq!(names, [$(stringify!($property)),*].into());
         }
     };
-    ($subject:expr => $($property:ident),* $(,)?) => {
-        $(
-            println!("{}", stringify!($property));
-            $crate::storage::conformance::$property($subject.await).await;
-        )*
-    };
 }
-#[cfg(feature = "object-store")]
-pub(super) use suite_of_buckets;
+#[cfg(test)]
+pub(super) use suite;
 
 fn name(path: &str) -> Name {
     Name::parse(path).unwrap()
@@ -99,7 +222,8 @@ fn is_corrupt<T: std::fmt::Debug>(result: Result<T>, object: &str) {
     }
 }
 
-pub(super) async fn create_once_and_for_all(subject: Subject) {
+/// A name is created once; whoever comes later is told, and changes nothing.
+pub async fn create_once_and_for_all(subject: Subject) {
     let storage = &*subject.storage;
     let slot = name("log/g1/0/1");
     assert_eq!(storage.stat(&slot).await.unwrap(), None);
@@ -130,7 +254,8 @@ pub(super) async fn create_once_and_for_all(subject: Subject) {
     again.sync_names(&slot).await.unwrap();
 }
 
-pub(super) async fn empty_objects(subject: Subject) {
+/// An object may have no bytes.
+pub async fn empty_objects(subject: Subject) {
     let storage = &*subject.storage;
     assert_eq!(storage.create(&name("a"), b"").await.unwrap(), Created::New);
     assert_eq!(
@@ -144,7 +269,8 @@ pub(super) async fn empty_objects(subject: Subject) {
     is_corrupt(object.read_at(0, 1).await, "a");
 }
 
-pub(super) async fn one_winner_of_sixteen(subject: Subject) {
+/// Of many that create one name at once exactly one wins, and all read what it wrote.
+pub async fn one_winner_of_sixteen(subject: Subject) {
     for round in 0..8 {
         let slot = name(&format!("log/{round}"));
         let start = Arc::new(tokio::sync::Barrier::new(16));
@@ -179,7 +305,8 @@ pub(super) async fn one_winner_of_sixteen(subject: Subject) {
     }
 }
 
-pub(super) async fn create_is_whole_at_once(subject: Subject) {
+/// Nobody sees a part of an object.
+pub async fn create_is_whole_at_once(subject: Subject) {
     const LEN: usize = 1 << 20;
     let reader = (subject.open)(Access::ReadOnly);
     let watch = tokio::spawn(async move {
@@ -206,7 +333,8 @@ pub(super) async fn create_is_whole_at_once(subject: Subject) {
     watch.await.unwrap();
 }
 
-pub(super) async fn lists_in_order_and_depth(subject: Subject) {
+/// Listing has every name below a directory, sorted, and nothing that is on its way.
+pub async fn lists_in_order_and_depth(subject: Subject) {
     let storage = &*subject.storage;
     assert!(list(storage, "").await.is_empty());
     assert!(list(storage, "log").await.is_empty());
@@ -242,7 +370,8 @@ pub(super) async fn lists_in_order_and_depth(subject: Subject) {
     );
 }
 
-pub(super) async fn lists_only_directories(subject: Subject) {
+/// What is no directory has no names below it, or is refused.
+pub async fn lists_only_directories(subject: Subject) {
     let storage = &*subject.storage;
     assert_eq!(
         storage.create(&name("log/a"), b"").await.unwrap(),
@@ -261,7 +390,8 @@ pub(super) async fn lists_only_directories(subject: Subject) {
     }
 }
 
-pub(super) async fn identity_tells_objects_apart(subject: Subject) {
+/// An object keeps its identity, and one that is created anew has another.
+pub async fn identity_tells_objects_apart(subject: Subject) {
     async fn stat(storage: &dyn Storage, name: &Name) -> Stat {
         storage.stat(name).await.unwrap().unwrap()
     }
@@ -288,7 +418,8 @@ pub(super) async fn identity_tells_objects_apart(subject: Subject) {
     );
 }
 
-pub(super) async fn removed_is_gone_but_stays_open(subject: Subject) {
+/// A removed name is gone, and who has the object open still reads it.
+pub async fn removed_is_gone_but_stays_open(subject: Subject) {
     let storage = &*subject.storage;
     let segment = name("seg/1");
     assert!(!storage.remove(&segment).await.unwrap());
@@ -302,7 +433,8 @@ pub(super) async fn removed_is_gone_but_stays_open(subject: Subject) {
     assert_eq!(object.read_at(0, 5).await.unwrap(), "bytes");
 }
 
-pub(super) async fn writer_publishes_at_the_end(subject: Subject) {
+/// A large object has its name when it is whole, and not before.
+pub async fn writer_publishes_at_the_end(subject: Subject) {
     let storage = &*subject.storage;
     let segment = name("seg/07/1");
     let mut writer = storage.writer(&segment).await.unwrap();
@@ -326,7 +458,8 @@ pub(super) async fn writer_publishes_at_the_end(subject: Subject) {
     assert_eq!(list(storage, "").await, ["seg/07/1"]);
 }
 
-pub(super) async fn writer_loses_to_a_name(subject: Subject) {
+/// A writer whose name was taken meanwhile loses.
+pub async fn writer_loses_to_a_name(subject: Subject) {
     let storage = &*subject.storage;
     let mut writer = storage.writer(&name("seg/1")).await.unwrap();
     writer.write(b"slow").await.unwrap();
@@ -335,7 +468,8 @@ pub(super) async fn writer_loses_to_a_name(subject: Subject) {
     assert_eq!(read(storage, "seg/1").await.unwrap(), b"fast");
 }
 
-pub(super) async fn dropped_writer_leaves_nothing(subject: Subject) {
+/// A writer that is dropped leaves nothing.
+pub async fn dropped_writer_leaves_nothing(subject: Subject) {
     let storage = &*subject.storage;
     let mut writer = storage.writer(&name("seg/1")).await.unwrap();
     writer.write(&vec![1; 1 << 20]).await.unwrap();
@@ -347,7 +481,8 @@ pub(super) async fn dropped_writer_leaves_nothing(subject: Subject) {
     );
 }
 
-pub(super) async fn reads_at_offsets(subject: Subject) {
+/// Reads give the bytes of any range.
+pub async fn reads_at_offsets(subject: Subject) {
     let storage = &*subject.storage;
     let bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
     storage.create(&name("seg/1"), &bytes).await.unwrap();
@@ -376,7 +511,8 @@ pub(super) async fn reads_at_offsets(subject: Subject) {
     }
 }
 
-pub(super) async fn reads_past_the_end_are_damage(subject: Subject) {
+/// A range that passes the end is damage.
+pub async fn reads_past_the_end_are_damage(subject: Subject) {
     let storage = &*subject.storage;
     storage.create(&name("seg/1"), &[1; 100]).await.unwrap();
     let object = storage.open(&name("seg/1")).await.unwrap().unwrap();
@@ -397,7 +533,8 @@ pub(super) async fn reads_past_the_end_are_damage(subject: Subject) {
     }
 }
 
-pub(super) async fn append_file_round_trip(subject: Subject) {
+/// What is appended is there, for other processes too, and what was cut comes back as zeros.
+pub async fn append_file_round_trip(subject: Subject) {
     let storage = &*subject.storage;
     let log = name("log/g1/0/1");
     let mut file = storage.append_file(&log).await.unwrap();
@@ -439,7 +576,8 @@ pub(super) async fn append_file_round_trip(subject: Subject) {
     assert_eq!(again.create(&log, b"x").await.unwrap(), Created::Exists);
 }
 
-pub(super) async fn append_file_stays_within(subject: Subject) {
+/// Writes and cuts beyond what is allocated are refused.
+pub async fn append_file_stays_within(subject: Subject) {
     let storage = &*subject.storage;
     let mut file = storage.append_file(&name("log/1")).await.unwrap();
     file.allocate(10).await.unwrap();
@@ -455,7 +593,8 @@ pub(super) async fn append_file_stays_within(subject: Subject) {
     assert_eq!(read(storage, "log/1").await.unwrap(), b"0123456789");
 }
 
-pub(super) async fn append_file_grows_under_a_reader(subject: Subject) {
+/// A reader keeps the length that it opened with.
+pub async fn append_file_grows_under_a_reader(subject: Subject) {
     let storage = &*subject.storage;
     let log = name("log/1");
     let mut file = storage.append_file(&log).await.unwrap();
@@ -470,7 +609,8 @@ pub(super) async fn append_file_grows_under_a_reader(subject: Subject) {
     assert_eq!(reader.stat(&log).await.unwrap().unwrap().len, 8);
 }
 
-pub(super) async fn truncated_under_a_reader(subject: Subject) {
+/// A file that is cut under a reader is damage to it, never zeros.
+pub async fn truncated_under_a_reader(subject: Subject) {
     async fn cut(file: &mut Box<dyn AppendFile>, len: u64) {
         file.truncate(len).await.unwrap();
     }
@@ -486,7 +626,8 @@ pub(super) async fn truncated_under_a_reader(subject: Subject) {
     is_corrupt(object.read_at(0, 1).await, "log/1");
 }
 
-pub(super) async fn replace_whoever_has_it(subject: Subject) {
+/// Replacing is atomic, and who has the old object open keeps it.
+pub async fn replace_whoever_has_it(subject: Subject) {
     let storage = &*subject.storage;
     let instance = Name::instance();
     storage
@@ -514,7 +655,8 @@ pub(super) async fn replace_whoever_has_it(subject: Subject) {
     );
 }
 
-pub(super) async fn create_with_its_identity(subject: Subject) {
+/// An object can hold its own identity.
+pub async fn create_with_its_identity(subject: Subject) {
     let storage = &*subject.storage;
     let instance = Name::instance();
     let content = |identity: u128| identity.to_string().into_bytes();
@@ -541,10 +683,11 @@ pub(super) async fn create_with_its_identity(subject: Subject) {
     assert_eq!(found, identity);
 }
 
-#[cfg(feature = "object-store")]
-pub(super) async fn no_append_files_and_no_exclusion(subject: Subject) {
+/// A medium without append files and exclusive locks says so, and many share it.
+pub async fn no_append_files_and_no_exclusion(subject: Subject) {
     let storage = &*subject.storage;
-    assert_eq!(storage.medium(), super::Medium::Bucket);
+    let can = storage.capabilities();
+    assert!(!can.append_files && !can.has_exclusive_lock(), "{can:?}");
     let refused = storage.append_file(&name("log/1")).await.err();
     let kind = std::io::ErrorKind::Unsupported;
     assert!(
@@ -561,14 +704,15 @@ pub(super) async fn no_append_files_and_no_exclusion(subject: Subject) {
     assert!(list(storage, "").await.is_empty());
 }
 
-pub(super) async fn lock_excludes_and_lets_go(subject: Subject) {
+/// An exclusive lock names its holder to others, and ends with its guard.
+pub async fn lock_excludes_and_lets_go(subject: Subject) {
     let other = (subject.open)(Access::ReadWrite);
     for _ in 0..3 {
         let held = subject.storage.lock(LockMode::Exclusive).await.unwrap();
         for storage in [&subject.storage, &other] {
             match storage.lock(LockMode::Exclusive).await.err() {
                 Some(Error::Locked { pid, host, path }) => {
-                    assert_eq!(pid, std::process::id());
+                    assert_eq!(pid, subject.holder);
                     assert_eq!(path, storage.location());
                     assert!(!host.is_empty());
                 }
@@ -582,7 +726,8 @@ pub(super) async fn lock_excludes_and_lets_go(subject: Subject) {
     }
 }
 
-pub(super) async fn shared_locks_exclude_only_the_exclusive_one(subject: Subject) {
+/// Many share a lock, and nobody excludes them.
+pub async fn shared_locks_exclude_only_the_exclusive_one(subject: Subject) {
     let other = (subject.open)(Access::ReadWrite);
     let first = subject.storage.lock(LockMode::Shared).await.unwrap();
     let second = other.lock(LockMode::Shared).await.unwrap();
@@ -597,7 +742,8 @@ pub(super) async fn shared_locks_exclude_only_the_exclusive_one(subject: Subject
     drop(other.lock(LockMode::Shared).await.unwrap());
 }
 
-pub(super) async fn read_only_changes_nothing(subject: Subject) {
+/// Opened for reading, no call changes anything.
+pub async fn read_only_changes_nothing(subject: Subject) {
     let storage = &*subject.storage;
     storage.create(&name("log/1"), b"there").await.unwrap();
     let lock = storage.lock(LockMode::Shared).await.unwrap();

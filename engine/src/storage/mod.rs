@@ -7,8 +7,9 @@
 //! returns; its *name*, and equally the *removal* of its name, is durable only after
 //! [`Storage::sync_names`]. Before that a power loss may keep or lose each of them by itself.
 
-#[cfg(test)]
-mod conformance;
+mod capabilities;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod local;
 mod memory;
 mod name;
@@ -16,6 +17,7 @@ mod name;
 mod object;
 mod operation;
 
+pub use capabilities::{Capabilities, Exclusion};
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 pub use name::Name;
@@ -37,16 +39,6 @@ pub enum Access {
     ReadWrite,
     /// Reading only: nothing is created, changed, synced or locked, so a medium without write permission will do.
     ReadOnly,
-}
-
-/// What sort of medium this is, where the commit protocol has to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Medium {
-    /// A folder: it has append files and the exclusive lock, and names are durable after a sync.
-    Folder,
-    /// A bucket of an object store: what a call has done is durable when it returns, names included. There
-    /// are no append files and no exclusive lock, so a database in it is opened clustered only.
-    Bucket,
 }
 
 /// How a create-if-absent ended.
@@ -78,10 +70,8 @@ pub type ContentOf<'a> = dyn Fn(u128) -> Vec<u8> + Send + Sync + 'a;
 /// Nothing is retried but interrupted system calls: whether to try again is the protocol's decision.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
-    /// What sort of medium this is.
-    fn medium(&self) -> Medium {
-        Medium::Folder
-    }
+    /// What the medium can do; the same whenever it is asked.
+    fn capabilities(&self) -> Capabilities;
 
     /// Creates `name` with `bytes` if it is absent; never replaces, never shows a part.
     /// On `New` the *data* is durable; the *name* is after [`Storage::sync_names`].
@@ -195,7 +185,7 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Locked`](crate::base::Error::Locked) with a holder of a mode that excludes this one,
     /// at once. [`Error::Invalid`](crate::base::Error::Invalid) where the medium is not fit for that, and why:
-    /// for the exclusive lock of a [`Medium::Bucket`], for sharing a folder that hides what others write.
+    /// for the exclusive lock where there is [none](Exclusion::None), for sharing a folder that hides what others write.
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>>;
 
@@ -206,12 +196,6 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn prune(&self) -> Result<()> {
         Ok(())
-    }
-
-    /// Whether other machines may reach the medium, where a lock that is held here may mean nothing. Then even a
-    /// process that writes alone creates each slot under a name of its own, which only one can (S2).
-    fn is_remote(&self) -> bool {
-        false
     }
 
     /// Where this is, for people.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::Result;
 use eciton_engine::storage::{
-    AppendFile, ContentOf, Created, LockGuard, LockMode, MemoryStorage, Name, Object, ObjectWriter,
-    Stat, Storage,
+    AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, MemoryStorage, Name, Object,
+    ObjectWriter, Stat, Storage,
 };
 use shuttle::future::yield_now;
 
@@ -18,6 +18,10 @@ struct SlowFile(Box<dyn AppendFile>);
 
 #[async_trait]
 impl Storage for Slow {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.0.create(name, bytes).await
     }

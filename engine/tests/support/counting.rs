@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::{Error, Result};
 use eciton_engine::storage::{
-    AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter, Stat, Storage,
+    AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
+    Stat, Storage,
 };
 
 /// What went through, in bytes and calls.
@@ -95,6 +96,10 @@ impl<S: Storage> CountingStorage<S> {
 
 #[async_trait]
 impl<S: Storage> Storage for CountingStorage<S> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.counts.add_written(bytes.len());
         self.inner.create(name, bytes).await

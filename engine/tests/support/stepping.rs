@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::Result;
 use eciton_engine::storage::{
-    AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter, Stat, Storage,
+    AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
+    Stat, Storage,
 };
 use tokio::sync::Notify;
 
@@ -62,6 +63,10 @@ impl<S: Storage> SteppingStorage<S> {
 
 #[async_trait]
 impl<S: Storage> Storage for SteppingStorage<S> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.gate.pass().await;
         self.inner.create(name, bytes).await

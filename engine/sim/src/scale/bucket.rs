@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::Result;
 use eciton_engine::storage::{
-    AppendFile, ContentOf, Created, LockGuard, LockMode, Medium, MemoryStorage, Name, Object,
+    AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, MemoryStorage, Name, Object,
     ObjectWriter, Stat, Storage,
 };
 use parking_lot::Mutex;
@@ -206,8 +206,11 @@ fn normal(random: &mut Random) -> f64 {
 
 #[async_trait]
 impl Storage for Bucket {
-    fn medium(&self) -> Medium {
-        Medium::Bucket
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            read_only: false,
+            ..Capabilities::BUCKET
+        }
     }
 
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {

@@ -106,7 +106,8 @@ impl AppendFile for SimAppendFile {
     async fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let operation = Operation::WriteDurable;
         let kinds = [FaultKind::IoError, FaultKind::Slow];
-        let is_within = offset + bytes.len() as u64 <= self.inner.allocated();
+        let end = offset.checked_add(bytes.len() as u64);
+        let is_within = end.is_some_and(|end| end <= self.inner.allocated());
         if self.begin(operation, &kinds, is_within).await {
             // First a part of it in memory, then all of it, then on the disk.
             let memory = &self.storage.disk.memory;

@@ -6,20 +6,25 @@ mod names;
 mod object;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use eciton_engine::base::{Error, Result};
-use eciton_engine::storage::{Name, Operation};
+use eciton_engine::storage::{MemoryStorage, Name, Operation};
 
 use crate::clock::yield_now;
 use crate::context::Shared;
 use crate::disk::{Disk, EIO, ENOSPC, failure};
-use crate::executor::ProcessId;
-use crate::fault::FaultKind;
+use crate::executor::{Pace, ProcessId};
+use crate::fault::{FaultKind, Rates};
+use crate::kernel::Kernel;
 use crate::plan::Drawn;
 use crate::random::scaled;
+use crate::trace::TraceMode;
 
+/// How many of a hundred operations let others go first once more in a world [without faults](SimStorage::without_faults).
+const GAP_PERCENT: u64 = 50;
 /// Steps that a slow operation takes, at the most.
 const SLOW_STEPS_MAX: u64 = 40;
 
@@ -48,6 +53,25 @@ impl SimStorage {
             shared,
             disk,
             process,
+        }
+    }
+
+    /// An empty disk in a world of its own in which nothing fails. Operations still let others go first, as the seed has it.
+    pub fn without_faults(seed: u64) -> SimStorage {
+        let mut rates = Rates::none();
+        rates.gap_percent = GAP_PERCENT;
+        let kernel = Arc::new(Kernel::new(1, Pace::Millisecond));
+        let shared = Shared::new(kernel, seed, rates, BTreeSet::new(), TraceMode::Off);
+        let disk = Disk::new(0, MemoryStorage::new(), None);
+        SimStorage::new(Arc::new(shared), Arc::new(disk), ProcessId(0))
+    }
+
+    /// The same disk as another process sees it.
+    #[must_use]
+    pub fn of(&self, process: ProcessId) -> SimStorage {
+        SimStorage {
+            process,
+            ..self.clone()
         }
     }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::{Error, Result};
 use eciton_engine::storage::{
-    AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter, Operation,
-    Stat, Storage,
+    AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
+    Operation, Stat, Storage,
 };
 use futures::FutureExt;
 
@@ -163,6 +163,14 @@ impl SimStorage {
 
 #[async_trait]
 impl Storage for SimStorage {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            // Nothing that is simulated only reads.
+            read_only: false,
+            ..Capabilities::FOLDER
+        }
+    }
+
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.create_with(Operation::Create, name, bytes).await
     }
@@ -309,7 +317,11 @@ impl Storage for SimStorage {
             Trouble::Errno(errno) => Err(failure(operation, &object, errno)),
             Trouble::None | Trouble::Own(_) => match self.disk.memory.lock(mode).await {
                 // The number of the real process differs from run to run.
-                Err(Error::Locked { path, host, .. }) => Err(Error::Locked { path, pid: 0, host }),
+                Err(Error::Locked { host, .. }) => Err(Error::Locked {
+                    path: self.location(),
+                    pid: 0,
+                    host,
+                }),
                 other => other,
             },
         };

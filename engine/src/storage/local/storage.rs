@@ -20,8 +20,8 @@ use super::temp::Temp;
 use super::writer::LocalWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
-    Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
-    Operation, Stat, Storage, too_long,
+    Access, AppendFile, Capabilities, ContentOf, Created, Exclusion, LockGuard, LockMode, Name,
+    Object, ObjectWriter, Operation, Stat, Storage, too_long,
 };
 
 /// Bytes above which writing and syncing them is no longer done on the polling thread's time.
@@ -309,8 +309,15 @@ impl Storage for LocalStorage {
         pruned.map_err(|cause| Operation::Remove.error("empty folders", &cause))
     }
 
-    fn is_remote(&self) -> bool {
-        self.folder.is_remote()
+    fn capabilities(&self) -> Capabilities {
+        let exclusion = match self.folder.is_remote() {
+            true => Exclusion::Machine,
+            false => Exclusion::Everybody,
+        };
+        Capabilities {
+            exclusion,
+            ..Capabilities::FOLDER
+        }
     }
 
     fn location(&self) -> String {

@@ -22,11 +22,7 @@ fn subject() -> Subject {
         std::fs::create_dir_all(&root).unwrap();
         Arc::new(LocalStorage::open(&root, access).unwrap())
     };
-    Subject {
-        storage,
-        open: Box::new(open),
-        _keep: Some(dir),
-    }
+    Subject::new(storage, open).keeping(dir)
 }
 
 suite!(subject);

@@ -13,8 +13,8 @@ use super::state::State;
 use crate::base::entropy::SeededEntropy;
 use crate::base::{Error, Result};
 use crate::storage::{
-    Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
-    Operation, Stat, Storage,
+    Access, AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object,
+    ObjectWriter, Operation, Stat, Storage,
 };
 
 /// A database in memory, for tests and simulations. A clone is another handle on the same; it lives
@@ -215,6 +215,10 @@ impl MemoryStorage {
 
 #[async_trait]
 impl Storage for MemoryStorage {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::FOLDER
+    }
+
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.writable()?;
         let mut state = self.state.lock();

@@ -22,11 +22,7 @@ fn subject() -> Subject {
             Access::ReadOnly => Arc::new(handle.read_only()),
         }
     };
-    Subject {
-        storage: Arc::new(storage),
-        open: Box::new(open),
-        _keep: None,
-    }
+    Subject::new(Arc::new(storage), open)
 }
 
 suite!(subject);

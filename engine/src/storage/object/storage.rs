@@ -22,7 +22,7 @@ use super::runtime;
 use super::writer::BucketWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
-    Access, AppendFile, ContentOf, Created, LockGuard, LockMode, Medium, Name, Object,
+    Access, AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object,
     ObjectWriter, Operation, Stat, Storage, no_exclusion, too_long,
 };
 
@@ -99,8 +99,8 @@ impl ObjectStorage {
 
 #[async_trait]
 impl Storage for ObjectStorage {
-    fn medium(&self) -> Medium {
-        Medium::Bucket
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BUCKET
     }
 
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
