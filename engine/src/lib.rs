@@ -153,7 +153,7 @@ pub use base::{clock, entropy, spawn};
 pub mod audit {
     pub use crate::base::{ManifestId, Op, RunRef, SegmentId};
     pub use crate::commit::Witness;
-    pub use crate::log::{Body, Record};
+    pub use crate::log::{Body, LogRecord};
 }
 
 /// The examples of the book's page about the engine compile.

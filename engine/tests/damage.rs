@@ -16,7 +16,7 @@ use crate::support::{Dice, environment};
 use bytes::Bytes;
 use eciton_engine::base::{Error, Generation, Key, Op, Position, Result, TxId};
 use eciton_engine::db::{self, Db, Options, ScanRange, StoreSchema};
-use eciton_engine::log::{Body, Record, SlotHeader, slot};
+use eciton_engine::log::{Body, LogRecord, SlotHeader, slot};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use futures::executor::block_on;
 
@@ -239,7 +239,7 @@ fn slots_at_every_alignment(n: u64) -> Vec<u8> {
         nonce: 8,
         time_ms: 0,
     };
-    let record = Record {
+    let record = LogRecord {
         txid: TxId(9),
         read_at: Position(0),
         body: Body::Writes(vec![(Bytes::from_static(b"key"), Op::Delete)]),
@@ -366,7 +366,7 @@ fn a_file_full_of_headers_is_not_read_again_for_each() {
             nonce: 8,
             time_ms: 0,
         };
-        let record = Record {
+        let record = LogRecord {
             txid: TxId(9),
             read_at: Position(0),
             body: Body::Writes(vec![(

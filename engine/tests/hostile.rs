@@ -17,7 +17,7 @@ use eciton_engine::base::{
 };
 use eciton_engine::db::{Db, Options, ScanRange, StoreSchema, verify_folder};
 use eciton_engine::fold::{LogPlace, Manifest};
-use eciton_engine::log::{Body, Floor, Record, SlotHeader, slot};
+use eciton_engine::log::{Body, Floor, LogRecord, SlotHeader, slot};
 use eciton_engine::storage::Name;
 
 use crate::support::join;
@@ -386,13 +386,13 @@ async fn numbers_beyond_any_are_errors() {
 /// A file of one slot with a right checksum that follows the log and breaks its rules.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_breaks_the_rules_is_damage() {
-    let record = |txid: u128, body: Body| Record {
+    let record = |txid: u128, body: Body| LogRecord {
         txid: TxId(txid),
         read_at: Position(1),
         body,
     };
     let writes = || Body::Writes(vec![(Bytes::from_static(b"\0\0\0\x10a"), Op::Delete)]);
-    let crafted: [(&str, Vec<Record>); 5] = [
+    let crafted: [(&str, Vec<LogRecord>); 5] = [
         (
             "one name twice",
             vec![record(5, writes()), record(5, writes())],

@@ -26,12 +26,11 @@ async fn read(transaction: &mut Transaction, store: &Store, number: u64) -> Resu
 }
 
 /// Loses once, so that the next try waits for its turn.
-async fn lose(retry: &mut Retry<'_>, store: &Store) {
+async fn lose(retry: &mut Retry<'_>) {
     let transaction = retry.begin().await.unwrap();
     drop(transaction);
     let what = "made up".to_owned();
     let read_at = Position(1);
-    let _ = store;
     retry.lost(Error::Conflict { what, read_at }).await.unwrap();
 }
 
@@ -39,14 +38,14 @@ async fn lose(retry: &mut Retry<'_>, store: &Store) {
 const ALONE_MAX: u32 = 20;
 
 /// What each of several clients does when it is its turn.
-async fn together<F, T>(db: &Db, store: &Store, clients: u64, client: F) -> Vec<T>
+async fn together<F, T>(db: &Db, clients: u64, client: F) -> Vec<T>
 where
     F: AsyncFn(u64, Retry<'_>, Transaction) -> T,
 {
     let start = Barrier::new(usize::try_from(clients).unwrap());
     let all = (0..clients).map(async |number| {
         let mut retry = db.retry();
-        lose(&mut retry, store).await;
+        lose(&mut retry).await;
         start.wait().await;
         for _ in 0..ALONE_MAX {
             let transaction = retry.begin().await.unwrap();
@@ -70,24 +69,19 @@ async fn those_who_take_turns_see_each_other_and_share_a_slot() {
     let folder = tempfile::tempdir().unwrap();
     let (db, store) = open(folder.path()).await;
     let before = db.snapshot().position();
-    let committed = together(
-        &db,
-        &store,
-        CLIENTS,
-        async |_, mut retry, mut transaction| {
-            // The one that leads the others may find nobody to lead it: it goes on by itself.
-            loop {
-                let seen = read(&mut transaction, &store, 1).await.unwrap();
-                transaction
-                    .put(&store, &key(1), (seen + 1).to_string())
-                    .unwrap();
-                if let Some(committed) = retry.commit(transaction).await.unwrap() {
-                    return (seen, committed.position);
-                }
-                transaction = retry.begin().await.unwrap();
+    let committed = together(&db, CLIENTS, async |_, mut retry, mut transaction| {
+        // The one that leads the others may find nobody to lead it: it goes on by itself.
+        loop {
+            let seen = read(&mut transaction, &store, 1).await.unwrap();
+            transaction
+                .put(&store, &key(1), (seen + 1).to_string())
+                .unwrap();
+            if let Some(committed) = retry.commit(transaction).await.unwrap() {
+                return (seen, committed.position);
             }
-        },
-    )
+            transaction = retry.begin().await.unwrap();
+        }
+    })
     .await;
     let mut seen: Vec<u64> = committed.iter().map(|(seen, _)| *seen).collect();
     seen.sort_unstable();
@@ -109,28 +103,23 @@ async fn those_who_take_turns_see_each_other_and_share_a_slot() {
 async fn one_that_gives_up_its_turn_leaves_nothing_and_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let (db, store) = open(folder.path()).await;
-    let done = together(
-        &db,
-        &store,
-        8,
-        async |number, mut retry, mut transaction| {
-            if number % 2 == 0 {
-                // Written to, and dropped.
-                transaction.put(&store, &key(1), "1000").unwrap();
-                return None;
+    let done = together(&db, 8, async |number, mut retry, mut transaction| {
+        if number % 2 == 0 {
+            // Written to, and dropped.
+            transaction.put(&store, &key(1), "1000").unwrap();
+            return None;
+        }
+        loop {
+            let seen = read(&mut transaction, &store, 1).await.unwrap();
+            transaction
+                .put(&store, &key(1), (seen + 1).to_string())
+                .unwrap();
+            if let Some(committed) = retry.commit(transaction).await.unwrap() {
+                return Some(committed);
             }
-            loop {
-                let seen = read(&mut transaction, &store, 1).await.unwrap();
-                transaction
-                    .put(&store, &key(1), (seen + 1).to_string())
-                    .unwrap();
-                if let Some(committed) = retry.commit(transaction).await.unwrap() {
-                    return Some(committed);
-                }
-                transaction = retry.begin().await.unwrap();
-            }
-        },
-    )
+            transaction = retry.begin().await.unwrap();
+        }
+    })
     .await;
     assert_eq!(done.iter().flatten().count(), 4);
     let value = db.snapshot().get(&store, &key(1)).await.unwrap().unwrap();
@@ -142,30 +131,25 @@ async fn one_that_takes_too_long_loses_its_turn_and_commits_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let (db, store) = open(folder.path()).await;
     let lates = AtomicU32::new(0);
-    together(
-        &db,
-        &store,
-        6,
-        async |number, mut retry, mut transaction| {
-            loop {
-                let seen = read(&mut transaction, &store, 1).await.unwrap();
-                if number == 3 && transaction.is_in_turn() {
-                    lates.fetch_add(1, Ordering::Relaxed);
-                    // Others commit meanwhile: that takes no turn of theirs to end.
-                    let mut other = db.begin();
-                    other.put(&store, &key(2), "x").unwrap();
-                    other.commit().await.unwrap();
-                }
-                transaction
-                    .put(&store, &key(1), (seen + 1).to_string())
-                    .unwrap();
-                if retry.commit(transaction).await.unwrap().is_some() {
-                    return;
-                }
-                transaction = retry.begin().await.unwrap();
+    together(&db, 6, async |number, mut retry, mut transaction| {
+        loop {
+            let seen = read(&mut transaction, &store, 1).await.unwrap();
+            if number == 3 && transaction.is_in_turn() {
+                lates.fetch_add(1, Ordering::Relaxed);
+                // Others commit meanwhile: that takes no turn of theirs to end.
+                let mut other = db.begin();
+                other.put(&store, &key(2), "x").unwrap();
+                other.commit().await.unwrap();
             }
-        },
-    )
+            transaction
+                .put(&store, &key(1), (seen + 1).to_string())
+                .unwrap();
+            if retry.commit(transaction).await.unwrap().is_some() {
+                return;
+            }
+            transaction = retry.begin().await.unwrap();
+        }
+    })
     .await;
     // After that it has run by itself.
     assert_eq!(lates.into_inner(), 1);
@@ -180,28 +164,23 @@ async fn what_is_too_long_for_a_shared_slot_commits_by_itself() {
     options.bounds.bulk_len_min = 10_000;
     let db = Db::open(folder.path(), options).await.unwrap();
     let store = db.create_store("s", StoreSchema::default()).await.unwrap();
-    together(
-        &db,
-        &store,
-        4,
-        async |number, mut retry, mut transaction| {
-            loop {
-                let seen = read(&mut transaction, &store, 1).await.unwrap();
-                transaction
-                    .put(&store, &key(1), (seen + 1).to_string())
-                    .unwrap();
-                let len = if number == 0 { 20_000 } else { 10 };
-                transaction
-                    .put(&store, &key(10 + number), vec![b'1'; len])
-                    .unwrap();
-                transaction.relieve().await.unwrap();
-                if retry.commit(transaction).await.unwrap().is_some() {
-                    return;
-                }
-                transaction = retry.begin().await.unwrap();
+    together(&db, 4, async |number, mut retry, mut transaction| {
+        loop {
+            let seen = read(&mut transaction, &store, 1).await.unwrap();
+            transaction
+                .put(&store, &key(1), (seen + 1).to_string())
+                .unwrap();
+            let len = if number == 0 { 20_000 } else { 10 };
+            transaction
+                .put(&store, &key(10 + number), vec![b'1'; len])
+                .unwrap();
+            transaction.relieve().await.unwrap();
+            if retry.commit(transaction).await.unwrap().is_some() {
+                return;
             }
-        },
-    )
+            transaction = retry.begin().await.unwrap();
+        }
+    })
     .await;
     let snapshot = db.snapshot();
     assert_eq!(snapshot.get(&store, &key(1)).await.unwrap().unwrap(), "4");
@@ -217,33 +196,28 @@ async fn scans_see_what_those_before_wrote() {
     const CLIENTS: u64 = 10;
     let folder = tempfile::tempdir().unwrap();
     let (db, store) = open(folder.path()).await;
-    let mut counts = together(
-        &db,
-        &store,
-        CLIENTS,
-        async |number, mut retry, mut transaction| {
-            loop {
-                let range = eciton_engine::db::ScanRange::all();
-                let records = transaction.scan(&store, &range).await.unwrap();
-                let count = records.len();
-                // Every third deletes what is there, the others add a record.
-                if number % 3 == 2 {
-                    for record in records {
-                        transaction.delete(&store, &record.key).unwrap();
-                    }
-                    transaction
-                        .put(&store, &key(1_000 + number), "left")
-                        .unwrap();
-                } else {
-                    transaction.put(&store, &key(number), "1").unwrap();
+    let mut counts = together(&db, CLIENTS, async |number, mut retry, mut transaction| {
+        loop {
+            let range = eciton_engine::db::ScanRange::all();
+            let records = transaction.scan(&store, &range).await.unwrap();
+            let count = records.len();
+            // Every third deletes what is there, the others add a record.
+            if number % 3 == 2 {
+                for record in records {
+                    transaction.delete(&store, &record.key).unwrap();
                 }
-                if let Some(committed) = retry.commit(transaction).await.unwrap() {
-                    return (committed.position, number, count);
-                }
-                transaction = retry.begin().await.unwrap();
+                transaction
+                    .put(&store, &key(1_000 + number), "left")
+                    .unwrap();
+            } else {
+                transaction.put(&store, &key(number), "1").unwrap();
             }
-        },
-    )
+            if let Some(committed) = retry.commit(transaction).await.unwrap() {
+                return (committed.position, number, count);
+            }
+            transaction = retry.begin().await.unwrap();
+        }
+    })
     .await;
     // In the order in which they drew their places, which is that of their numbers but for the one that led.
     counts.sort_unstable();
@@ -270,7 +244,7 @@ async fn what_was_only_read_in_turn_is_durable_when_it_is_told() {
             let (db, store) = (Arc::clone(&db), store.clone());
             tokio::spawn(async move {
                 let mut retry = db.retry();
-                lose(&mut retry, &store).await;
+                lose(&mut retry).await;
                 loop {
                     let mut transaction = retry.begin().await.unwrap();
                     let seen = read(&mut transaction, &store, 1).await.unwrap();

@@ -20,7 +20,7 @@ use eciton_engine::db::{Db, Environment, Mode, Options, StoreSchema};
 use eciton_engine::fold::{Claims, FoldPoint, Folder, Manifest, Scope, View, ViewCell, full_key};
 use eciton_engine::log::file::is_begun;
 use eciton_engine::log::{
-    Body, Floor, Floors, LogEnd, LogStart, LogWriter, Record, Replay, Strictness, Tail,
+    Body, Floor, Floors, LogEnd, LogRecord, LogStart, LogWriter, Replay, Strictness, Tail,
 };
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use eciton_engine::tree::{PageCache, RunOptions};
@@ -154,7 +154,7 @@ async fn append(storage: &MemoryStorage, count: u128) {
         .await
         .unwrap();
     for id in 0..count {
-        let record = Record {
+        let record = LogRecord {
             txid: TxId(id + 1),
             read_at: Position::ZERO,
             body: Body::Writes(vec![(Bytes::from_static(b"key"), Op::Delete)]),

@@ -34,12 +34,12 @@ pub enum Error {
         /// The position this transaction had read.
         read_at: Position,
     },
-    /// The transaction read a state so old that nobody can judge it any more. Nothing was written.
+    /// The transaction read a state so old that nobody can validate it any more. Nothing was written.
     #[error("too old: the transaction read position {read_at}, the window begins at {oldest}")]
     TooOld {
         /// The position this transaction had read.
         read_at: Position,
-        /// The oldest position that is still judged.
+        /// The oldest position that is still validated.
         oldest: Position,
     },
     /// An object of the snapshot has been collected; a newer snapshot will do, in a bucket after

@@ -28,9 +28,11 @@ pub const BACKUP_ENTRY_LEN_MAX: u64 = 64 * 1024 * 1024;
 pub const SLOT_FILE_LEN_MAX: u64 = (SLOT_LEN_MAX + SECTOR_LEN) as u64;
 /// Bytes of one slot.
 pub const SLOT_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a slot that stay free for its header.
+pub const SLOT_HEADER_ROOM_LEN: usize = 4096;
 /// Records of one slot.
 pub const SLOT_RECORDS_MAX: usize = 4096;
-/// Slots that a transaction may lag behind and still be judged (`WMAX` of the protocol).
+/// Slots that a transaction may lag behind and still be validated (`WMAX` of the protocol).
 pub const WINDOW_SLOTS_MAX: u64 = 65_536;
 /// Bytes of remembered keys; the window's base advances to fit.
 pub const WINDOW_LEN_MAX: usize = 64 * 1024 * 1024;

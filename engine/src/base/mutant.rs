@@ -7,7 +7,7 @@
 //! `prev`, and the identity after a sync. Both matter as soon as a second process completes a slot on a second
 //! path; the model of failover (`engine/models`) breaks both and shows what follows. That a manifest carries
 //! the largest collected number is a second lock on one door: an intent that refers to what was collected read a
-//! state before the collect record, and nobody judges it who begins after that.
+//! state before the collect record, and nobody validates it who begins after that.
 //!
 //! [`Mutant::PredecessorUnread`] would break no promise by itself, since bytes from the bus count only from those who
 //! have the same storage (S14), and these offer them once they are durable. It is caught by the assert that holds I1
@@ -18,7 +18,7 @@
 pub enum Mutant {
     /// S5: a combiner does not look for the transaction in its window.
     NoDedup,
-    /// S5: a combiner judges what is older than its window.
+    /// S5: a combiner validates what is older than its window.
     NoWindow,
     /// S5: a combiner ignores how far a transaction may lag.
     NoWmax,
@@ -114,7 +114,7 @@ pub enum Mutant {
     TakeUpLeftOut,
     /// S7: a slot from the bus is not held against the hash of the one before it.
     HintUnchained,
-    /// S4: an intent of another history is judged.
+    /// S4: an intent of another history is validated.
     HistoryUnchecked,
     /// S14: what the bus brings counts although it hangs on nothing written since the database was opened.
     TakeUnproved,

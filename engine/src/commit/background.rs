@@ -8,16 +8,16 @@ use tokio::sync::Notify;
 /// What runs in the background for one database. Apart from the database, so that work can let go of that before it
 /// says that it has ended.
 #[derive(Clone, Default)]
-pub(super) struct Background(Arc<Inner>);
+pub(super) struct Background(Arc<BackgroundTasks>);
 
 #[derive(Default)]
-struct Inner {
+struct BackgroundTasks {
     running: AtomicUsize,
     ended: Notify,
 }
 
 /// Work that is running, or about to, until this is dropped.
-pub(super) struct Running(Arc<Inner>);
+pub(super) struct Running(Arc<BackgroundTasks>);
 
 impl Background {
     /// Work begins.

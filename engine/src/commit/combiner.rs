@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::chain::Chain;
 use super::draft::Draft;
-use super::judge::{Place, Refusal, Verdict, judge};
-use super::window::{Outcome, Window};
+use super::validate::{NextSlot, Refusal, Verdict, validate};
+use super::window::{TxOutcome, Window};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{RACES_MAX, RELOADS_MAX};
@@ -16,7 +16,9 @@ use crate::base::{
 };
 use crate::coord::{Answer, Coordinator, Intent, Origin, Writes};
 use crate::fold::{Base, FoldPoint, Folder, LogPlace, RunLayer, View, ViewCell};
-use crate::log::{AppendError, Attempt, Body, Floors, Followed, Record, SlotLog, Strictness, Tail};
+use crate::log::{
+    AppendError, Attempt, Body, Floors, Followed, LogRecord, SlotLog, Strictness, Tail,
+};
 use crate::storage::Name;
 
 /// The one writer of this process: the end of the log, the window, and the view that follows them.
@@ -52,7 +54,7 @@ struct Hints {
 
 /// How far the log is followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum FollowTo {
     /// To its end, which only storage knows.
     End,
     /// To this slot, which is there.
@@ -64,7 +66,7 @@ enum Reach {
 /// Told of every slot that this process applies, before anybody can read it. For simulations and audits.
 pub trait Witness: Send + Sync + 'static {
     /// Slot `n` of `generation` with this hash and these records is about to be applied.
-    fn applies(&self, n: Position, generation: Generation, hash: u128, records: &[Record]);
+    fn applies(&self, n: Position, generation: Generation, hash: u128, records: &[LogRecord]);
 
     /// The process goes on from a manifest that stands for slot `n` with this hash.
     fn restarts(&self, n: Position, hash: u128);
@@ -109,7 +111,7 @@ pub struct Combined {
 /// How a try at the next slot ended.
 enum Tried {
     Committed(Position),
-    /// Another process was first: read on and judge again.
+    /// Another process was first: read on and validate again.
     Again,
     Failed(AppendError),
 }
@@ -169,7 +171,7 @@ impl Combiner {
         Arc::clone(&self.chain)
     }
 
-    /// Settles a batch: judges it, makes what is accepted durable, applies it, and only then answers.
+    /// Settles a batch: validates it, makes what is accepted durable, applies it, and only then answers.
     pub async fn combine(&mut self, mut intents: Vec<Arc<Intent>>) -> Combined {
         intents.sort_by_key(order);
         let mut combined = Combined::default();
@@ -182,7 +184,7 @@ impl Combiner {
     }
 
     /// Whether another process's intent proves that its process has this storage: it read a slot that was written
-    /// after both had opened it, with the hash that it has here. One that read what is not known here yet is judged
+    /// after both had opened it, with the hash that it has here. One that read what is not known here yet is validated
     /// later.
     fn shares_history(&self, intent: &Intent) -> bool {
         let read_at = intent.read_at;
@@ -202,28 +204,28 @@ impl Combiner {
                 return;
             }
             open.retain(|intent| self.shares_history(intent));
-            let judged = self.judge(&open, combined);
-            if judged.accepted.is_empty() && judged.withdrawn.is_empty() {
+            let validated = self.validate(&open, combined);
+            if validated.accepted.is_empty() && validated.withdrawn.is_empty() {
                 return;
             }
-            match self.commit(&judged.accepted, &judged.withdrawn).await {
+            match self.commit(&validated.accepted, &validated.withdrawn).await {
                 Tried::Committed(n) => {
-                    judged.answer_committed(n, combined);
+                    validated.answer_committed(n, combined);
                     if let Err(error) = self.tail.settle_late().await {
                         combined.failure = Some(error);
                     }
                     return;
                 }
                 Tried::Again if Mutant::ExistsIsFailure.on() => {
-                    judged.answer_failed(combined);
+                    validated.answer_failed(combined);
                     return;
                 }
                 Tried::Again => {
                     self.hints.suffice = false;
-                    open = judged.open();
+                    open = validated.open();
                 }
                 Tried::Failed(error) => {
-                    self.fail(&judged.open(), &error, combined);
+                    self.fail(&validated.open(), &error, combined);
                     return;
                 }
             }
@@ -234,26 +236,26 @@ impl Combiner {
     }
 
     /// Judges what is open; certain outcomes and hints become answers.
-    fn judge(&self, open: &[Arc<Intent>], combined: &mut Combined) -> Judged {
+    fn validate(&self, open: &[Arc<Intent>], combined: &mut Combined) -> Validated {
         let applied = self.tail.last().0;
-        let place = Place {
+        let place = NextSlot {
             applied,
             generation: self.tail.generation(),
         };
-        let mut judged = Judged::default();
-        for (intent, verdict) in open.iter().zip(judge(&self.window, place, open)) {
+        let mut validated = Validated::default();
+        for (intent, verdict) in open.iter().zip(validate(&self.window, place, open)) {
             let answer = match verdict {
                 Verdict::Accept => {
-                    judged.accepted.push(Arc::clone(intent));
+                    validated.accepted.push(Arc::clone(intent));
                     continue;
                 }
                 Verdict::Withdraw => {
                     Rare::WithdrawWritten.seen();
-                    judged.withdrawn.push(Arc::clone(intent));
+                    validated.withdrawn.push(Arc::clone(intent));
                     continue;
                 }
                 Verdict::IfWritten(outcome) => {
-                    judged.decided.push((Arc::clone(intent), outcome));
+                    validated.decided.push((Arc::clone(intent), outcome));
                     continue;
                 }
                 Verdict::Settled(n) => {
@@ -269,7 +271,7 @@ impl Combiner {
             };
             combined.answers.push((intent.txid, answer));
         }
-        judged
+        validated
     }
 
     /// What a failure means for those it leaves open: whoever asks this process alone is told, others'
@@ -304,8 +306,8 @@ impl Combiner {
             Err(error) => return not_written(error),
         };
         let applied = self.tail.last().0;
-        let mut records: Vec<Record> = accepted.iter().map(|intent| record(intent)).collect();
-        records.extend(withdrawn.iter().map(|intent| Record {
+        let mut records: Vec<LogRecord> = accepted.iter().map(|intent| record(intent)).collect();
+        records.extend(withdrawn.iter().map(|intent| LogRecord {
             txid: TxId(self.entropy.next_u128()),
             read_at: applied,
             body: Body::Cancel(intent.txid),
@@ -314,7 +316,7 @@ impl Combiner {
     }
 
     /// Writes the next slot with these records, and applies it.
-    async fn write(&mut self, records: &[Record], runs: Vec<Arc<RunLayer>>) -> Tried {
+    async fn write(&mut self, records: &[LogRecord], runs: Vec<Arc<RunLayer>>) -> Tried {
         let before = self.tail.last().0;
         let n = before.next();
         match self.append(records).await {
@@ -373,7 +375,7 @@ impl Combiner {
     ) -> Result<Option<Position>, AppendError> {
         let applied = self.tail.last().0;
         assert_eq!(applied.next(), slot, "nobody else has written meanwhile");
-        let records: Vec<Record> = drafts.iter().map(record_of).collect();
+        let records: Vec<LogRecord> = drafts.iter().map(record_of).collect();
         let settled = drafts
             .iter()
             .find(|draft| self.window.settled(draft.txid).is_some());
@@ -412,7 +414,7 @@ impl Combiner {
         let first = drafts
             .first()
             .and_then(|draft| self.window.settled(draft.txid));
-        if let Some(Outcome::Committed(n)) = first {
+        if let Some(TxOutcome::Committed(n)) = first {
             return Ok(Some(n));
         }
         // Only whoever has read the slot knows that it is another one.
@@ -428,10 +430,10 @@ impl Combiner {
     }
 
     /// How far this process reads on before it writes: who is behind loses the race for the slot, and reads on then.
-    fn reach_of_writers(&self) -> Reach {
+    fn reach_of_writers(&self) -> FollowTo {
         match self.hints.suffice {
-            true => Reach::Hints,
-            false => Reach::End,
+            true => FollowTo::Hints,
+            false => FollowTo::End,
         }
     }
 
@@ -444,7 +446,7 @@ impl Combiner {
         Ok(())
     }
 
-    async fn append(&mut self, records: &[Record]) -> Result<Attempt, AppendError> {
+    async fn append(&mut self, records: &[LogRecord]) -> Result<Attempt, AppendError> {
         let start = self.clock.monotonic_ns();
         let time_ms = self.clock.wall_ms();
         let nonce = self.entropy.next_u128();
@@ -493,7 +495,7 @@ impl Combiner {
         n: Position,
         generation: Generation,
         hash: u128,
-        records: &[Record],
+        records: &[LogRecord],
         runs: Vec<Arc<RunLayer>>,
     ) {
         if let Some(witness) = &self.witness {
@@ -517,7 +519,7 @@ impl Combiner {
     /// [`Error::Corrupt`] naming the object; [`Error::Halted`] after a sync that failed; what the storage
     /// refuses. What was applied until then is consistent.
     pub async fn follow(&mut self) -> Result<()> {
-        self.follow_to(Reach::End).await
+        self.follow_to(FollowTo::End).await
     }
 
     /// As [`Combiner::follow`], only as far as slot `n`, which somebody has told of. Where the bus has what comes before
@@ -526,7 +528,7 @@ impl Combiner {
     /// # Errors
     /// As [`Combiner::follow`].
     pub async fn reach(&mut self, n: Position) -> Result<()> {
-        self.follow_to(Reach::Slot(n)).await
+        self.follow_to(FollowTo::Slot(n)).await
     }
 
     /// Applies what has come over the bus. Storage is asked only where that was not all there was the last time, or
@@ -537,7 +539,7 @@ impl Combiner {
     pub async fn catch_up(&mut self) -> Result<()> {
         let stale_ms_max = self.folder.storage.capabilities().stale_ms_max;
         if self.hints.suffice {
-            self.follow_to(Reach::Hints).await?;
+            self.follow_to(FollowTo::Hints).await?;
             let age_ns = self
                 .clock
                 .monotonic_ns()
@@ -549,7 +551,7 @@ impl Combiner {
         self.follow().await
     }
 
-    async fn follow_to(&mut self, reach: Reach) -> Result<()> {
+    async fn follow_to(&mut self, reach: FollowTo) -> Result<()> {
         if !self.tail.is_shared() {
             return Ok(());
         }
@@ -566,15 +568,15 @@ impl Combiner {
         result
     }
 
-    async fn follow_once(&mut self, reach: Reach) -> Result<()> {
+    async fn follow_once(&mut self, reach: FollowTo) -> Result<()> {
         let mut came_over_bus = true;
         loop {
             let next = self.tail.last().0.next();
-            if matches!(reach, Reach::Slot(n) if next > n) {
+            if matches!(reach, FollowTo::Slot(n) if next > n) {
                 return Ok(());
             }
             let told = self.coordinator.slot(next).await;
-            if told.is_none() && reach == Reach::Hints {
+            if told.is_none() && reach == FollowTo::Hints {
                 return Ok(());
             }
             // Without proof it says no more than that storage may have the slot.
@@ -654,7 +656,7 @@ impl Combiner {
         Ok(())
     }
 
-    /// The same intent, judged from the newest state that is known: `None` where it can no longer be
+    /// The same intent, validated from the newest state that is known: `None` where it can no longer be
     /// sent so. Every slot in between has been read, and holds neither it nor its cancel (S4).
     pub fn raise(&self, intent: &Intent) -> Option<Intent> {
         let (applied, hash) = self.tail.last();
@@ -695,7 +697,7 @@ impl Combiner {
             instance,
         };
         let (last, before) = (self.tail.last().0, self.tail.generation());
-        let record = Record {
+        let record = LogRecord {
             txid,
             read_at: last,
             body,
@@ -781,7 +783,7 @@ impl Combiner {
 
 /// A batch on its way into a slot.
 #[derive(Default)]
-struct Judged {
+struct Validated {
     accepted: Vec<Arc<Intent>>,
     /// Those for which a cancel is written.
     withdrawn: Vec<Arc<Intent>>,
@@ -790,7 +792,7 @@ struct Judged {
     decided: Vec<(Arc<Intent>, Result<Position, Refusal>)>,
 }
 
-impl Judged {
+impl Validated {
     /// Everybody, if the slot was not written.
     fn open(self) -> Vec<Arc<Intent>> {
         let decided = self.decided.into_iter().map(|(intent, _)| intent);
@@ -837,22 +839,22 @@ fn refused(Refusal { error, met }: Refusal) -> Answer {
     Answer::Rejected(error)
 }
 
-/// The order in which a batch is judged: cancels first, then the oldest.
+/// The order in which a batch is validated: cancels first, then the oldest.
 fn order(intent: &Arc<Intent>) -> (bool, Position, TxId) {
     let is_cancel = matches!(intent.writes, Writes::Cancel(_));
     (!is_cancel, intent.read_at, intent.txid)
 }
 
-fn record(intent: &Intent) -> Record {
-    Record {
+fn record(intent: &Intent) -> LogRecord {
+    LogRecord {
         txid: intent.txid,
         read_at: intent.read_at,
         body: body(&intent.writes),
     }
 }
 
-fn record_of(draft: &Draft) -> Record {
-    Record {
+fn record_of(draft: &Draft) -> LogRecord {
+    LogRecord {
         txid: draft.txid,
         read_at: draft.read_at,
         body: body(&draft.writes),
@@ -869,7 +871,7 @@ fn body(writes: &Writes) -> Body {
 }
 
 /// Applies slot `n` to a view. Readers that begin afterwards see all of it, others nothing of it.
-pub fn apply(view: &ViewCell, n: Position, records: &[Record], runs: Vec<Arc<RunLayer>>) {
+pub fn apply(view: &ViewCell, n: Position, records: &[LogRecord], runs: Vec<Arc<RunLayer>>) {
     if !runs.is_empty() {
         assert_eq!(
             records.len(),

@@ -7,24 +7,21 @@ use tokio::sync::oneshot;
 
 use super::draft::Draft;
 use super::submit::Committer;
-use super::turns::{Handed, Outcome};
-use crate::base::limits::{SLOT_LEN_MAX, SLOT_RECORDS_MAX, TURNS_MS_MAX};
+use super::turns::{Handed, TurnOutcome};
+use crate::base::limits::{SLOT_HEADER_ROOM_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX, TURNS_MS_MAX};
 use crate::base::{Error, Mutant, Position, Result};
 use crate::coord::Writes;
-use crate::fold::{Table, View};
+use crate::fold::{Memtable, View};
 use crate::log::AppendError;
-
-/// Bytes of a slot that stay free for its header.
-const SLOT_HEADER_ROOM_LEN: usize = 4096;
 
 /// The transactions that have had their turn and wait for the outcome of the slot.
 #[derive(Default)]
-struct Slot {
+struct FilledSlot {
     drafts: Vec<Draft>,
     /// Of those drafts, in their order.
-    answers: Vec<oneshot::Sender<Outcome>>,
+    answers: Vec<oneshot::Sender<TurnOutcome>>,
     /// Of those that have only read.
-    readers: Vec<oneshot::Sender<Outcome>>,
+    readers: Vec<oneshot::Sender<TurnOutcome>>,
     len: usize,
     /// It is being written: if the leader goes away now, nobody knows what became of it.
     is_writing: bool,
@@ -45,21 +42,21 @@ impl Committer {
         let mut filled = self.fill(view, slot).await;
         if filled.drafts.is_empty() {
             // What they read has been committed before.
-            filled.answer(|_| Outcome::Committed(Position(slot.0.saturating_sub(1))));
+            filled.answer(|_| TurnOutcome::Committed(Position(slot.0.saturating_sub(1))));
             return Ok(());
         }
         filled.is_writing = true;
         let tried = combiner.combine_in_turn(slot, &filled.drafts).await;
         drop(combiner);
         match tried {
-            Ok(Some(n)) => filled.answer(|_| Outcome::Committed(n)),
-            Ok(None) => filled.answer(|_| Outcome::Again),
+            Ok(Some(n)) => filled.answer(|_| TurnOutcome::Committed(n)),
+            Ok(None) => filled.answer(|_| TurnOutcome::Again),
             Err(AppendError::NotWritten(error)) => {
-                filled.answer(|_| Outcome::Rejected(error.clone()));
+                filled.answer(|_| TurnOutcome::Rejected(error.clone()));
             }
             Err(AppendError::Unknown(error)) => filled.answer(|draft| match draft {
-                None => Outcome::Again,
-                Some(draft) => Outcome::Rejected(Error::CommitUnknown {
+                None => TurnOutcome::Again,
+                Some(draft) => TurnOutcome::Rejected(Error::CommitUnknown {
                     txid: draft.txid,
                     cause: error.to_string(),
                 }),
@@ -69,11 +66,11 @@ impl Committer {
     }
 
     /// Gives one after another its turn.
-    async fn fill(&self, view: Arc<View>, slot: Position) -> Slot {
+    async fn fill(&self, view: Arc<View>, slot: Position) -> FilledSlot {
         let before = Position(slot.0.saturating_sub(1));
-        let pending = Arc::new(Table::new(before));
+        let pending = Arc::new(Memtable::new(before));
         let view = Arc::new(view.under(Arc::clone(&pending)));
-        let mut filled = Slot::default();
+        let mut filled = FilledSlot::default();
         let mut end = self.clock().sleep_ms(TURNS_MS_MAX);
         while filled.drafts.len() < SLOT_RECORDS_MAX {
             let Some(handed) = self.turns().call(&view, slot) else {
@@ -90,12 +87,14 @@ impl Committer {
             // Whoever hands nothing over has dropped its transaction.
             if let Some(Handed { draft, answer }) = handed {
                 match draft {
-                    None if Mutant::TurnTold.on() => drop(answer.send(Outcome::Committed(before))),
+                    None if Mutant::TurnTold.on() => {
+                        drop(answer.send(TurnOutcome::Committed(before)))
+                    }
                     None => filled.readers.push(answer),
                     Some(draft) => {
                         let len = filled.len + draft.writes.len();
                         if len > SLOT_LEN_MAX - SLOT_HEADER_ROOM_LEN && !filled.drafts.is_empty() {
-                            drop(answer.send(Outcome::Again));
+                            drop(answer.send(TurnOutcome::Again));
                             break;
                         }
                         filled.len = len;
@@ -114,7 +113,7 @@ impl Committer {
 }
 
 /// Shows what a transaction writes to those whose turn comes later.
-fn pend(pending: &Table, slot: Position, writes: &Writes) {
+fn pend(pending: &Memtable, slot: Position, writes: &Writes) {
     let Writes::Small(writes) = writes else {
         unreachable!("what is large has no turn")
     };
@@ -126,9 +125,9 @@ fn pend(pending: &Table, slot: Position, writes: &Writes) {
     }
 }
 
-impl Slot {
+impl FilledSlot {
     /// Tells everybody: those who have only read with no draft.
-    fn answer(mut self, outcome: impl Fn(Option<&Draft>) -> Outcome) {
+    fn answer(mut self, outcome: impl Fn(Option<&Draft>) -> TurnOutcome) {
         let drafts = std::mem::take(&mut self.drafts);
         let answers = std::mem::take(&mut self.answers);
         for (draft, answer) in drafts.iter().zip(answers) {
@@ -141,14 +140,14 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for FilledSlot {
     fn drop(&mut self) {
         if self.is_writing {
             return;
         }
         let all = self.answers.drain(..).chain(self.readers.drain(..));
         for answer in all {
-            drop(answer.send(Outcome::Again));
+            drop(answer.send(TurnOutcome::Again));
         }
     }
 }

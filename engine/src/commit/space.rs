@@ -12,7 +12,7 @@ use crate::base::{Error, ManifestId, Mutant, Position, Result, TxId};
 use crate::coord::{ReadSet, Writes};
 use crate::fold::{CollectOutcome, Compaction, FoldOutcome, FoldPoint, Keep, Scope};
 
-/// How often a collect record is tried that reads a state too old to be judged.
+/// How often a collect record is tried that reads a state too old to be validated.
 const RECORD_TRIES_MAX: u32 = 10;
 
 /// What compacting did.

@@ -9,17 +9,16 @@ use super::chain::Chain;
 use super::combiner::Combiner;
 use super::draft::Draft;
 use super::turns::Turns;
-use super::window::Outcome;
+use super::window::TxOutcome;
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::limits::{COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
+use crate::base::limits::{
+    COMMIT_TRIES_MAX, RETRY_MS_MIN, SLOT_HEADER_ROOM_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX,
+};
 use crate::base::{Error, Mutant, Position, Rare, Result, TxId};
-use crate::coord::{Answer, Coordinator, Intent, Lease, Origin, ReadSet, Turn, Writes};
+use crate::coord::{Answer, Coordinator, Intent, Lease, NextStep, Origin, ReadSet, Writes};
 use crate::fold::ViewCell;
-
-/// Bytes kept free in a slot for its own header.
-const SLOT_HEADER_ROOM_LEN: usize = 4096;
 
 /// Leaves nothing behind at the coordinator, however its submitter ends.
 struct Submitted<'a> {
@@ -127,9 +126,9 @@ impl Committer {
         let mut failures = 0;
         loop {
             let token = match self.coordinator.turn(txid).await {
-                Turn::Settled(Answer::Committed(n)) => return self.see(n).await,
-                Turn::Settled(Answer::Rejected(error)) => return Err(error),
-                Turn::Combine(token) => token,
+                NextStep::Settled(Answer::Committed(n)) => return self.see(n).await,
+                NextStep::Settled(Answer::Rejected(error)) => return Err(error),
+                NextStep::Combine(token) => token,
             };
             // The lock first: an intent that has been taken waits for nobody but the storage.
             let mut combiner = self.combiner.lock().await;
@@ -147,8 +146,8 @@ impl Committer {
             if let Some(outcome) = combiner.window().settled(txid).filter(|_| is_open) {
                 Rare::OpenAndSettled.seen();
                 return match outcome {
-                    Outcome::Committed(n) => Ok(n),
-                    Outcome::Cancelled(_) => Err(Error::Cancelled { txid }),
+                    TxOutcome::Committed(n) => Ok(n),
+                    TxOutcome::Cancelled(_) => Err(Error::Cancelled { txid }),
                 };
             }
             // Nobody knows what stands in slots that were passed over without being read.
@@ -187,7 +186,7 @@ impl Committer {
 
     fn intent(&self, draft: Draft) -> Result<Intent> {
         let read_at = draft.read_at;
-        // A position that is not remembered here cannot be judged here either.
+        // A position that is not remembered here cannot be validated here either.
         let read_hash = self.chain.hash(read_at);
         let origin = self.coordinator.origin();
         if read_hash.is_none() && origin != Origin::Alone {
@@ -243,8 +242,8 @@ impl Committer {
         let cancelled = self.submit(draft).await;
         let combiner = self.combiner.lock().await;
         match (combiner.window().settled(target), cancelled) {
-            (Some(Outcome::Committed(n)), _) => Ok(Settled::Committed(n)),
-            (Some(Outcome::Cancelled(_)), _) => Ok(Settled::Cancelled),
+            (Some(TxOutcome::Committed(n)), _) => Ok(Settled::Committed(n)),
+            (Some(TxOutcome::Cancelled(_)), _) => Ok(Settled::Cancelled),
             (None, Ok(_)) if Mutant::CancelIgnored.on() => Ok(Settled::Cancelled),
             (None, Ok(n)) => {
                 let cause = format!("slot {n}, which settles it, could not be read yet");

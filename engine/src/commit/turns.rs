@@ -24,16 +24,16 @@ const MEMORY: u64 = 16;
 /// (see [`Committer::lead`](super::Committer)), as whoever combines does it for all.
 #[derive(Clone, Default)]
 pub(super) struct Turns {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<TurnsState>>,
     /// How many of a thousand first tries have lost lately, and how many there were.
     lost_permille: Arc<AtomicU64>,
     tries: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
-struct State {
+struct TurnsState {
     /// Who waits, by the numbers they drew.
-    waiting: BTreeMap<u64, oneshot::Sender<Call>>,
+    waiting: BTreeMap<u64, oneshot::Sender<TurnOrLead>>,
     /// The next number.
     next: u64,
     /// Somebody leads, or is about to.
@@ -41,7 +41,7 @@ struct State {
 }
 
 /// What comes to one who waits.
-pub(super) enum Call {
+pub(super) enum TurnOrLead {
     /// It is its turn.
     Turn(Turn),
     /// It is to lead the others.
@@ -75,12 +75,12 @@ pub(super) struct Handed {
     /// What it writes; nothing, if it only asks whether what it read has been committed.
     pub(super) draft: Option<Draft>,
     /// Where it waits for its outcome.
-    pub(super) answer: oneshot::Sender<Outcome>,
+    pub(super) answer: oneshot::Sender<TurnOutcome>,
 }
 
 /// What became of a transaction that ran in turn.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum TurnOutcome {
     /// It stands in this slot, or what it read has been committed with it.
     Committed(Position),
     /// The slot is another process's, and nothing was written: it keeps its place.
@@ -120,7 +120,7 @@ impl Turns {
     }
 
     /// Waits for what comes first: its turn, or that it is to lead.
-    pub(super) async fn wait(&self, ticket: &Ticket) -> Call {
+    pub(super) async fn wait(&self, ticket: &Ticket) -> TurnOrLead {
         let receiver = {
             let mut state = self.state.lock();
             let (sender, receiver) = oneshot::channel();
@@ -134,7 +134,7 @@ impl Turns {
                 drop(state);
                 let lead = self.lead();
                 if !is_other {
-                    return Call::Lead(lead);
+                    return TurnOrLead::Lead(lead);
                 }
                 self.state.lock().waiting.insert(ticket.number, sender);
                 lead.pass_on(Some(ticket.number));
@@ -144,7 +144,7 @@ impl Turns {
         match receiver.await {
             Ok(call) => call,
             // Forgotten: it may always lead.
-            Err(_) => Call::Lead(Lead(None)),
+            Err(_) => TurnOrLead::Lead(Lead(None)),
         }
     }
 
@@ -174,7 +174,7 @@ impl Turns {
                 slot,
                 handing,
             };
-            if first.send(Call::Turn(turn)).is_ok() {
+            if first.send(TurnOrLead::Turn(turn)).is_ok() {
                 return Some(handed);
             }
         }
@@ -212,17 +212,17 @@ fn pass_on(turns: &Turns, except: Option<u64>) {
             heir
         };
         let Some(heir) = heir else { return };
-        match heir.send(Call::Lead(turns.lead())) {
+        match heir.send(TurnOrLead::Lead(turns.lead())) {
             // One that has gone away meanwhile drops what came, and that passes itself on.
             Ok(()) => return,
-            Err(Call::Lead(mut lead)) => {
+            Err(TurnOrLead::Lead(mut lead)) => {
                 lead.0 = None;
                 #[cfg(feature = "shuttle")]
                 if crate::base::sync::broken(crate::base::sync::Break::LeadLost) {
                     return;
                 }
             }
-            Err(Call::Turn(_)) => {}
+            Err(TurnOrLead::Turn(_)) => {}
         }
     }
 }
@@ -240,24 +240,24 @@ impl Turn {
 
     /// Ends the turn with what the transaction writes, and waits for its outcome; without a draft, for that of
     /// those whose writes it may have read.
-    pub async fn hand_over(self, draft: Option<Draft>) -> Outcome {
+    pub async fn hand_over(self, draft: Option<Draft>) -> TurnOutcome {
         let txid = draft.as_ref().map(|draft| draft.txid);
         let (answer, outcome) = oneshot::channel();
         if self.handing.send(Handed { draft, answer }).is_err() {
-            return Outcome::Late;
+            return TurnOutcome::Late;
         }
         match (outcome.await, txid) {
             (Ok(outcome), _) => outcome,
-            (Err(_), None) => Outcome::Again,
+            (Err(_), None) => TurnOutcome::Again,
             (Err(_), Some(txid)) => {
                 let cause = "whoever wrote the slot went away".to_owned();
-                Outcome::Rejected(Error::CommitUnknown { txid, cause })
+                TurnOutcome::Rejected(Error::CommitUnknown { txid, cause })
             }
         }
     }
 }
 
-impl Outcome {
+impl TurnOutcome {
     /// As the outcome of a commit that read the state before `slot`.
     ///
     /// # Errors
@@ -268,12 +268,12 @@ impl Outcome {
             read_at: Position(slot.0.saturating_sub(1)),
         };
         match self {
-            Outcome::Committed(n) => Ok(n),
-            Outcome::Again => Err(conflict(format!(
+            TurnOutcome::Committed(n) => Ok(n),
+            TurnOutcome::Again => Err(conflict(format!(
                 "slot {slot}, which another process wrote"
             ))),
-            Outcome::Late => Err(conflict(format!("slot {slot}, which did not wait for it"))),
-            Outcome::Rejected(error) => Err(error),
+            TurnOutcome::Late => Err(conflict(format!("slot {slot}, which did not wait for it"))),
+            TurnOutcome::Rejected(error) => Err(error),
         }
     }
 }

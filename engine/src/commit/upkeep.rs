@@ -12,7 +12,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::background::Background;
 use super::spent::Spent;
 use super::submit::Committer;
-use super::turns::{Call, Ticket, Turn};
+use super::turns::{Ticket, Turn, TurnOrLead};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{LOG_FILE_FOLDS, RELOADS_MAX, UNFOLDED_RUNS_MAX};
@@ -152,8 +152,8 @@ impl Upkeep {
         let turns = self.committer.turns();
         loop {
             let lead = match turns.wait(ticket).await {
-                Call::Turn(turn) => return Ok(Some(turn)),
-                Call::Lead(lead) => lead,
+                TurnOrLead::Turn(turn) => return Ok(Some(turn)),
+                TurnOrLead::Lead(lead) => lead,
             };
             // Those who have just been answered are about to wait again.
             for _ in 0..GATHER_YIELDS {

@@ -9,12 +9,12 @@ use crate::base::limits::WINDOW_TXIDS_MAX;
 use crate::base::metric::Met;
 use crate::base::{Bounds, ManifestId, Mutant, Position, RunRef, TxId};
 use crate::coord::{KeyRange, ReadSet};
-use crate::fold::Table;
-use crate::log::{Body, Record};
+use crate::fold::Memtable;
+use crate::log::{Body, LogRecord};
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum TxOutcome {
     /// It stands in this slot.
     Committed(Position),
     /// This slot says that it never will.
@@ -26,14 +26,14 @@ pub(super) enum Outcome {
 /// The keys are those of the tables themselves, which stay here for a while after they have been
 /// folded.
 pub(super) struct Window {
-    /// `B` of the protocol: an intent that read an older state cannot be judged.
+    /// `B` of the protocol: an intent that read an older state cannot be validated.
     base: Position,
     /// Oldest first; the last is the active one.
-    tables: VecDeque<Arc<Table>>,
+    tables: VecDeque<Arc<Memtable>>,
     /// Key ranges written by bulk records, oldest first.
     bulk: VecDeque<(Position, Bytes, Bytes)>,
     /// What became of whom, after [`Window::seen_base`].
-    seen: HashMap<TxId, Outcome>,
+    seen: HashMap<TxId, TxOutcome>,
     order: VecDeque<(Position, TxId)>,
     /// Whoever is not in `seen` stands in no slot after this one. At or before the base: outcomes are
     /// small and remembered for longer than keys.
@@ -45,7 +45,7 @@ pub(super) struct Window {
 
 impl Window {
     /// A window that remembers what comes after `base`.
-    pub(super) fn new(base: Position, active: Arc<Table>, bounds: Bounds) -> Window {
+    pub(super) fn new(base: Position, active: Arc<Memtable>, bounds: Bounds) -> Window {
         Window {
             base,
             tables: VecDeque::from([active]),
@@ -59,7 +59,7 @@ impl Window {
     }
 
     /// Forgets everything: the process goes on from a later state and has not seen what lies between.
-    pub(super) fn reset(&mut self, base: Position, active: Arc<Table>) {
+    pub(super) fn reset(&mut self, base: Position, active: Arc<Memtable>) {
         let collected = self.collected;
         *self = Window::new(base, active, self.bounds);
         self.collected = collected;
@@ -85,23 +85,23 @@ impl Window {
         self.collected = self.collected.max(manifest);
     }
 
-    /// The oldest state that can be judged.
+    /// The oldest state that can be validated.
     pub(super) fn base(&self) -> Position {
         self.base
     }
 
     /// What became of `txid`, if that is remembered.
-    pub(super) fn settled(&self, txid: TxId) -> Option<Outcome> {
+    pub(super) fn settled(&self, txid: TxId) -> Option<TxOutcome> {
         self.seen.get(&txid).copied()
     }
 
     /// Remembers a record of slot `n`; the keys of its writes are in the tables.
-    pub(super) fn record(&mut self, n: Position, record: &Record) {
-        self.settle(n, record.txid, Outcome::Committed(n));
+    pub(super) fn record(&mut self, n: Position, record: &LogRecord) {
+        self.settle(n, record.txid, TxOutcome::Committed(n));
         match &record.body {
             Body::Bulk(runs) => self.record_bulk(n, runs),
             Body::Cancel(target) if !Mutant::CancelIgnored.on() => {
-                self.settle(n, *target, Outcome::Cancelled(n));
+                self.settle(n, *target, TxOutcome::Cancelled(n));
             }
             Body::Collect(manifest) if Mutant::CollectLast.on() => self.collected = *manifest,
             Body::Collect(manifest) => self.collect(*manifest),
@@ -110,7 +110,7 @@ impl Window {
     }
 
     /// A transaction to which `records` would give a second outcome: whoever wrote them kept no rule.
-    pub(super) fn contradiction(&self, records: &[Record]) -> Option<TxId> {
+    pub(super) fn contradiction(&self, records: &[LogRecord]) -> Option<TxId> {
         let mut new = HashSet::new();
         records.iter().find_map(|record| {
             let target = match &record.body {
@@ -122,7 +122,7 @@ impl Window {
         })
     }
 
-    fn settle(&mut self, n: Position, txid: TxId, outcome: Outcome) {
+    fn settle(&mut self, n: Position, txid: TxId, outcome: TxOutcome) {
         let before = self.seen.insert(txid, outcome);
         assert!(
             before.is_none(),
@@ -158,7 +158,7 @@ impl Window {
     }
 
     /// Takes note of a new active table, and forgets what is beyond the bounds.
-    pub(super) fn push(&mut self, active: &Arc<Table>) {
+    pub(super) fn push(&mut self, active: &Arc<Memtable>) {
         if self
             .tables
             .back()
@@ -203,7 +203,7 @@ impl Window {
         key.or_else(range)
     }
 
-    fn newer_tables(&self, read_at: Position) -> impl Iterator<Item = &Arc<Table>> {
+    fn newer_tables(&self, read_at: Position) -> impl Iterator<Item = &Arc<Memtable>> {
         self.tables
             .iter()
             .rev()
@@ -218,7 +218,7 @@ impl Window {
     }
 
     fn key_written_after(&self, key: &[u8], read_at: Position) -> bool {
-        let written = |table: &Arc<Table>| {
+        let written = |table: &Arc<Memtable>| {
             if Mutant::MergeNoConflict.on() {
                 return table.is_set_after(key, read_at);
             }
@@ -251,8 +251,8 @@ mod tests {
     use crate::base::limits::WINDOW_SLOTS_MAX;
     use crate::base::{Op, SegmentId};
 
-    fn table(base: u64, writes: &[(u64, &'static str)]) -> Arc<Table> {
-        let table = Table::new(Position(base));
+    fn table(base: u64, writes: &[(u64, &'static str)]) -> Arc<Memtable> {
+        let table = Memtable::new(Position(base));
         for (slot, key) in writes {
             table.insert(
                 Position(*slot),
@@ -264,8 +264,8 @@ mod tests {
         Arc::new(table)
     }
 
-    fn record(id: u128, body: Body) -> Record {
-        Record {
+    fn record(id: u128, body: Body) -> LogRecord {
+        LogRecord {
             txid: TxId(id),
             read_at: Position(0),
             body,
@@ -342,7 +342,7 @@ mod tests {
         window.push(&table(1, &[(2, "b")]));
         assert_eq!(
             (window.base(), window.settled(TxId(1))),
-            (Position(0), Some(Outcome::Committed(Position(1))))
+            (Position(0), Some(TxOutcome::Committed(Position(1))))
         );
         let far = WINDOW_SLOTS_MAX + 5;
         window.push(&table(2, &[(far, "z")]));

@@ -18,7 +18,7 @@ pub enum Answer {
 }
 
 /// What a submitter is to do next.
-pub enum Turn {
+pub enum NextStep {
     /// Its intent has been settled.
     Settled(Answer),
     /// Nobody combines: it should, with every intent it sees.
@@ -69,7 +69,7 @@ pub trait Coordinator: Send + Sync + 'static {
     async fn publish(&self, intent: &Arc<Intent>);
 
     /// Waits until `txid`, published before, has been settled, or until the caller should combine.
-    async fn turn(&self, txid: TxId) -> Turn;
+    async fn turn(&self, txid: TxId) -> NextStep;
 
     /// Takes the intents that are visible now, oldest first, up to `records_max` records and
     /// `len_max` bytes, but at least one if there is any.

@@ -15,7 +15,7 @@ pub struct Intent {
     pub read_at: Position,
     /// The hash of that slot: who knows another history drops the intent.
     pub read_hash: u128,
-    /// What it read, to be judged against what was written since.
+    /// What it read, to be validated against what was written since.
     pub reads: ReadSet,
     /// What it writes.
     pub writes: Writes,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Answer, Coordinator, Intent, Lease, Origin, Token, Turn};
+use super::{Answer, Coordinator, Intent, Lease, NextStep, Origin, Token};
 use crate::base::sync::Mutex;
 use crate::base::{InstanceId, Position, TxId};
 
@@ -17,13 +17,13 @@ use crate::base::{InstanceId, Position, TxId};
 /// it for everyone who waits, then passes the turn to one whose intent came too late.
 #[derive(Clone, Default)]
 pub struct LocalCoordinator {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LocalState>>,
 }
 
 #[derive(Default)]
-struct State {
+struct LocalState {
     queue: VecDeque<Arc<Intent>>,
-    waiting: HashMap<TxId, oneshot::Sender<Turn>>,
+    waiting: HashMap<TxId, oneshot::Sender<NextStep>>,
     /// Published and not forgotten: answers to others are not kept.
     open: HashSet<TxId>,
     /// Answers that came before their submitter asked.
@@ -45,7 +45,7 @@ impl LocalCoordinator {
 }
 
 /// Gives the token to the first in the queue who still waits.
-fn pass_on(state: &Arc<Mutex<State>>) {
+fn pass_on(state: &Arc<Mutex<LocalState>>) {
     let heir = {
         let mut guard = state.lock();
         let first = guard
@@ -66,7 +66,7 @@ fn pass_on(state: &Arc<Mutex<State>>) {
     if let Some(heir) = heir {
         let again = Arc::clone(state);
         // If the heir has gone away, the token dropped with the message passes itself on.
-        let unsent = heir.send(Turn::Combine(Token::new(move || pass_on(&again))));
+        let unsent = heir.send(NextStep::Combine(Token::new(move || pass_on(&again))));
         #[cfg(feature = "shuttle")]
         if crate::base::sync::broken(crate::base::sync::Break::TurnLost) {
             return std::mem::forget(unsent);
@@ -89,16 +89,16 @@ impl Coordinator for LocalCoordinator {
         state.queue.push_back(Arc::clone(intent));
     }
 
-    async fn turn(&self, txid: TxId) -> Turn {
+    async fn turn(&self, txid: TxId) -> NextStep {
         let receiver = {
             let mut state = self.state.lock();
             if let Some(answer) = state.settled.remove(&txid) {
-                return Turn::Settled(answer);
+                return NextStep::Settled(answer);
             }
             if !state.combining {
                 state.combining = true;
                 drop(state);
-                return Turn::Combine(self.token());
+                return NextStep::Combine(self.token());
             }
             assert!(
                 state.settled.len() <= state.open.len(),
@@ -113,7 +113,7 @@ impl Coordinator for LocalCoordinator {
         match receiver.await {
             Ok(turn) => turn,
             // Forgotten: to combine oneself is always allowed.
-            Err(_) => Turn::Combine(Token::new(|| {})),
+            Err(_) => NextStep::Combine(Token::new(|| {})),
         }
     }
 
@@ -141,7 +141,7 @@ impl Coordinator for LocalCoordinator {
         for (txid, answer) in answers {
             match state.waiting.remove(&txid) {
                 // A submitter that has gone away does not want to know.
-                Some(waiting) => drop(waiting.send(Turn::Settled(answer))),
+                Some(waiting) => drop(waiting.send(NextStep::Settled(answer))),
                 None if state.open.contains(&txid) => drop(state.settled.insert(txid, answer)),
                 None => {}
             }
@@ -190,7 +190,7 @@ impl Coordinator for LocalCoordinator {
 /// Within one process a lease needs no end in time: it ends with its holder.
 struct LocalLease {
     name: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LocalState>>,
 }
 
 impl Lease for LocalLease {}
@@ -230,7 +230,7 @@ mod tests {
             for id in 1..=3 {
                 coordinator.publish(&intent(id)).await;
             }
-            let Turn::Combine(token) = coordinator.turn(TxId(1)).await else {
+            let NextStep::Combine(token) = coordinator.turn(TxId(1)).await else {
                 panic!("nobody combines, so the first must")
             };
             assert_eq!(coordinator.take(1, 1000).await.len(), 1);
@@ -240,7 +240,7 @@ mod tests {
             assert!(stays.as_mut().now_or_never().is_none());
             drop(gone);
             drop(token);
-            assert!(matches!(stays.await, Turn::Combine(_)));
+            assert!(matches!(stays.await, NextStep::Combine(_)));
         });
     }
 
@@ -250,7 +250,7 @@ mod tests {
         block_on(async {
             coordinator.publish(&intent(1)).await;
             coordinator.publish(&intent(2)).await;
-            let Turn::Combine(token) = coordinator.turn(TxId(1)).await else {
+            let NextStep::Combine(token) = coordinator.turn(TxId(1)).await else {
                 panic!("first")
             };
             let mut waits = Box::pin(coordinator.turn(TxId(2)));
@@ -265,11 +265,11 @@ mod tests {
             let first = coordinator.turn(TxId(1)).await;
             assert!(matches!(
                 first,
-                Turn::Settled(Answer::Committed(Position(4)))
+                NextStep::Settled(Answer::Committed(Position(4)))
             ));
             assert!(matches!(
                 waits.await,
-                Turn::Settled(Answer::Rejected(Error::ReadOnly))
+                NextStep::Settled(Answer::Rejected(Error::ReadOnly))
             ));
         });
     }

@@ -9,11 +9,11 @@
 mod board;
 mod bus;
 mod coordinator;
-mod desk;
 mod inbox;
 mod intent;
 mod local;
 mod notes;
+mod pending_intents;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shared;
@@ -32,9 +32,9 @@ pub use silence::Silence;
 
 // What passes between the engine and its coordinators.
 #[cfg(feature = "internals")]
-pub use coordinator::{Answer, Lease, Token, Turn};
+pub use coordinator::{Answer, Lease, NextStep, Token};
 #[cfg(not(feature = "internals"))]
-pub(crate) use coordinator::{Answer, Lease, Token, Turn};
+pub(crate) use coordinator::{Answer, Lease, NextStep, Token};
 #[cfg(feature = "internals")]
 pub use intent::{Intent, KeyRange, Origin, ReadSet, Writes};
 #[cfg(not(feature = "internals"))]

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::bus::{COMBINING, Claimed, Mailbox, OfferId};
-use super::desk::Desk;
+use super::pending_intents::PendingIntents;
 use super::wire::{decode_answer, decode_intents, encode_intents};
-use super::{Answer, Bus, Coordinator, Intent, Lease, Origin, Token, Turn};
+use super::{Answer, Bus, Coordinator, Intent, Lease, NextStep, Origin, Token};
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::{PATIENCE_MS_MAX, PATIENCE_MS_MIN};
@@ -39,7 +39,7 @@ pub struct SharedCoordinator {
     /// Names this process where it claims something, and is the mailbox for its answers.
     owner: u128,
     of: Mutex<InstanceId>,
-    desk: Arc<Mutex<Desk>>,
+    pending: Arc<Mutex<PendingIntents>>,
     /// The moving average of what a slot takes, in microseconds.
     slot_us: AtomicU64,
     /// When this process last took intents, on the monotonic clock.
@@ -62,7 +62,7 @@ impl SharedCoordinator {
             entropy,
             owner,
             of: Mutex::new(InstanceId(0)),
-            desk: Arc::default(),
+            pending: Arc::default(),
             slot_us: AtomicU64::new(PATIENCE_MS_MIN * 1000),
             taken_ns: AtomicU64::new(0),
             shared_after: AtomicU64::new(u64::MAX),
@@ -88,30 +88,30 @@ impl SharedCoordinator {
     }
 
     fn token(&self) -> Token {
-        let desk = Arc::clone(&self.desk);
-        Token::new(move || pass_on(&desk))
+        let pending = Arc::clone(&self.pending);
+        Token::new(move || pass_on(&pending))
     }
 
     /// The token if nobody of this process has it, else what to wait for.
     fn elect(&self, txid: TxId) -> Elected {
-        let mut desk = self.desk.lock();
-        if let Some(answer) = desk.take_settled(txid) {
+        let mut pending = self.pending.lock();
+        if let Some(answer) = pending.take_settled(txid) {
             return Elected::Settled(answer);
         }
-        if !desk.combining {
-            desk.combining = true;
-            drop(desk);
+        if !pending.combining {
+            pending.combining = true;
+            drop(pending);
             return Elected::Turn(self.token());
         }
-        Elected::Wait(desk.wait(txid))
+        Elected::Wait(pending.wait(txid))
     }
 
     /// With this process's turn: combine now, or be answered by another process that does. Whatever answers
     /// come meanwhile go to all who wait for them here.
-    async fn alone(&self, txid: TxId, token: Token) -> Turn {
+    async fn alone(&self, txid: TxId, token: Token) -> NextStep {
         let of = self.of();
-        if self.desk.lock().has_refused() {
-            return Turn::Combine(token);
+        if self.pending.lock().has_refused() {
+            return NextStep::Combine(token);
         }
         let patience_ms = self.patience_ms();
         let deadline_ns = self.clock.monotonic_ns() + patience_ms * NS_A_MS;
@@ -119,7 +119,7 @@ impl SharedCoordinator {
         // Whenever something was heard, it may be one's turn.
         while let Claimed::Behind(_) = self.bus.stand(of, COMBINING, self.owner, patience_ms).await
         {
-            led.get_or_insert_with(|| Led::new(&self.desk));
+            led.get_or_insert_with(|| Led::new(&self.pending));
             self.offer().await;
             let left_ns = deadline_ns.saturating_sub(self.clock.monotonic_ns());
             if left_ns == 0 {
@@ -130,32 +130,34 @@ impl SharedCoordinator {
             let heard = self.bus.answers(of, mailbox, left_ms).await;
             let (own, is_refused) = self.hear(of, txid, heard);
             if let Some(answer) = own {
-                return Turn::Settled(answer);
+                return NextStep::Settled(answer);
             }
             // A refusal is a hint: combining oneself reads the log and finds out.
             if is_refused {
                 break;
             }
         }
-        Turn::Combine(token)
+        NextStep::Combine(token)
     }
 
     /// Shows others whatever is open here and not on the bus, together with what is about to come: several tasks
     /// that publish at once leave it to the first.
     async fn offer(&self) {
-        if std::mem::replace(&mut self.desk.lock().is_offering, true) {
+        if std::mem::replace(&mut self.pending.lock().is_offering, true) {
             return;
         }
-        let offering = Offering { desk: &self.desk };
+        let offering = Offering {
+            pending: &self.pending,
+        };
         self.gather().await;
         assert!(
-            self.desk.lock().is_offering,
+            self.pending.lock().is_offering,
             "somebody else has offered meanwhile"
         );
         drop(offering);
         let name = || OfferId(self.entropy.next_u128());
         let after = Position(self.shared_after.load(Ordering::Relaxed));
-        let offers = self.desk.lock().offer(after, name);
+        let offers = self.pending.lock().offer(after, name);
         let (of, by) = (self.of(), Mailbox(self.owner));
         for (id, intents) in offers {
             let bytes = encode_intents(of, intents.iter().map(|intent| &**intent));
@@ -171,13 +173,13 @@ impl SharedCoordinator {
         txid: TxId,
         heard: Vec<(TxId, Bytes)>,
     ) -> (Option<Answer>, bool) {
-        let mut desk = self.desk.lock();
+        let mut pending = self.pending.lock();
         for (txid, bytes) in heard {
             if let Some(heard) = decode_answer(of, txid, &bytes) {
-                desk.hear(txid, heard);
+                pending.hear(txid, heard);
             }
         }
-        (desk.take_settled(txid), desk.has_refused())
+        (pending.take_settled(txid), pending.has_refused())
     }
 
     /// Lets those publish who are about to: whoever was just answered comes back with the next at once, and the
@@ -185,7 +187,7 @@ impl SharedCoordinator {
     async fn gather(&self) {
         let mut before = 0;
         for _ in 0..GATHER_TURNS_MAX {
-            let now = self.desk.lock().open_len();
+            let now = self.pending.lock().open_len();
             if now == before {
                 return;
             }
@@ -222,48 +224,48 @@ impl SharedCoordinator {
 
 /// As long as a task waits for another process.
 struct Led<'a> {
-    desk: &'a Mutex<Desk>,
+    pending: &'a Mutex<PendingIntents>,
 }
 
 impl<'a> Led<'a> {
-    fn new(desk: &'a Mutex<Desk>) -> Led<'a> {
-        let was_led = std::mem::replace(&mut desk.lock().is_led, true);
+    fn new(pending: &'a Mutex<PendingIntents>) -> Led<'a> {
+        let was_led = std::mem::replace(&mut pending.lock().is_led, true);
         assert!(!was_led, "two tasks of one process wait for others");
-        Led { desk }
+        Led { pending }
     }
 }
 
 impl Drop for Led<'_> {
     fn drop(&mut self) {
-        let was_led = std::mem::replace(&mut self.desk.lock().is_led, false);
+        let was_led = std::mem::replace(&mut self.pending.lock().is_led, false);
         debug_assert!(was_led, "nobody waited for others");
     }
 }
 
 /// Whoever was about to offer and went away leaves it to others.
 struct Offering<'a> {
-    desk: &'a Mutex<Desk>,
+    pending: &'a Mutex<PendingIntents>,
 }
 
 impl Drop for Offering<'_> {
     fn drop(&mut self) {
-        self.desk.lock().is_offering = false;
+        self.pending.lock().is_offering = false;
     }
 }
 
 enum Elected {
     Settled(Answer),
     Turn(Token),
-    Wait(oneshot::Receiver<Turn>),
+    Wait(oneshot::Receiver<NextStep>),
 }
 
 /// Gives the token to whoever of this process has waited longest.
-fn pass_on(desk: &Arc<Mutex<Desk>>) {
-    let heir = desk.lock().next();
+fn pass_on(pending: &Arc<Mutex<PendingIntents>>) {
+    let heir = pending.lock().next();
     if let Some(heir) = heir {
-        let again = Arc::clone(desk);
+        let again = Arc::clone(pending);
         // If the heir has gone away, the token dropped with the message passes itself on.
-        let unsent = heir.send(Turn::Combine(Token::new(move || pass_on(&again))));
+        let unsent = heir.send(NextStep::Combine(Token::new(move || pass_on(&again))));
         if unsent.is_err() {
             Rare::HeirGone.seen();
         }
@@ -291,21 +293,21 @@ impl Coordinator for SharedCoordinator {
     }
 
     async fn publish(&self, intent: &Arc<Intent>) {
-        let is_wanted = self.desk.lock().publish(intent);
+        let is_wanted = self.pending.lock().publish(intent);
         if is_wanted {
             self.offer().await;
         }
     }
 
-    async fn turn(&self, txid: TxId) -> Turn {
+    async fn turn(&self, txid: TxId) -> NextStep {
         let token = match self.elect(txid) {
-            Elected::Settled(answer) => return Turn::Settled(answer),
+            Elected::Settled(answer) => return NextStep::Settled(answer),
             Elected::Turn(token) => token,
             Elected::Wait(receiver) => match receiver.await {
-                Ok(Turn::Combine(token)) => token,
+                Ok(NextStep::Combine(token)) => token,
                 Ok(settled) => return settled,
                 // Forgotten: to combine oneself is always allowed.
-                Err(_) => return Turn::Combine(Token::new(|| {})),
+                Err(_) => return NextStep::Combine(Token::new(|| {})),
             },
         };
         self.alone(txid, token).await
@@ -327,13 +329,13 @@ impl Coordinator for SharedCoordinator {
             len += intent.len;
             taken == 0 || (taken < records_max && len <= len_max)
         };
-        self.desk.lock().take(offered.collect(), fits)
+        self.pending.lock().take(offered.collect(), fits)
     }
 
     async fn answer(&self, answers: Vec<(TxId, Answer)>) {
         self.learn();
         let of = self.of();
-        let (settled, told) = self.desk.lock().answer(of, answers);
+        let (settled, told) = self.pending.lock().answer(of, answers);
         if !(settled.is_empty() && told.is_empty()) {
             self.bus.settle(of, settled, told).await;
         }
@@ -341,11 +343,11 @@ impl Coordinator for SharedCoordinator {
     }
 
     fn forget(&self, txid: TxId) {
-        self.desk.lock().forget(txid);
+        self.pending.lock().forget(txid);
     }
 
     fn withdraw(&self, txid: TxId) -> bool {
-        self.desk.lock().withdraw(txid)
+        self.pending.lock().withdraw(txid)
     }
 
     async fn offer_slot(&self, n: Position, slot: Bytes) {
@@ -519,7 +521,7 @@ mod tests {
 
     /// Publishes while another process combines.
     fn offer(here: &SharedCoordinator, id: u128) {
-        let led = Led::new(&here.desk);
+        let led = Led::new(&here.pending);
         block_on(here.publish(&intent(id)));
         drop(led);
     }
@@ -528,11 +530,11 @@ mod tests {
         Answer::Committed(Position(n))
     }
 
-    fn position(turn: Turn) -> Option<u64> {
+    fn position(turn: NextStep) -> Option<u64> {
         match turn {
-            Turn::Settled(Answer::Committed(n)) => Some(n.0),
-            Turn::Settled(Answer::Rejected(error)) => panic!("{error}"),
-            Turn::Combine(_) => None,
+            NextStep::Settled(Answer::Committed(n)) => Some(n.0),
+            NextStep::Settled(Answer::Rejected(error)) => panic!("{error}"),
+            NextStep::Combine(_) => None,
         }
     }
 
@@ -603,7 +605,7 @@ mod tests {
         }
         assert!(block_on(scene.claim(OF, COMBINING, there.owner, 60_000)));
         let mut first = Box::pin(here.alone(TxId(1), here.token()));
-        here.desk.lock().combining = true;
+        here.pending.lock().combining = true;
         let mut second = Box::pin(here.turn(TxId(2)));
         let mut third = Box::pin(here.turn(TxId(3)));
         assert!(second.as_mut().now_or_never().is_none());
@@ -634,14 +636,14 @@ mod tests {
         assert_eq!(position(block_on(here.turn(TxId(1)))), Some(3));
         assert_eq!(position(block_on(here.turn(TxId(2)))), None);
         assert_eq!(taken(&here), [(2, Origin::Own)]);
-        assert!(!here.desk.lock().has_refused());
+        assert!(!here.pending.lock().has_refused());
         offer(&here, 2);
         combine(&there, &[(2, refused)]);
         let heard = block_on(scene.answers(OF, Mailbox(here.owner), 1));
         assert!(here.hear(OF, TxId(9), heard).1);
         // Who has gone away does not keep others busy.
         here.forget(TxId(2));
-        assert!(!here.desk.lock().has_refused());
+        assert!(!here.pending.lock().has_refused());
     }
 
     #[tokio::test]
@@ -674,12 +676,12 @@ mod tests {
         let here = process(&scene, 1);
         block_on(here.publish(&intent(1)));
         block_on(here.publish(&intent(2)));
-        let Turn::Combine(token) = block_on(here.turn(TxId(1))) else {
+        let NextStep::Combine(token) = block_on(here.turn(TxId(1))) else {
             panic!("nobody combines, so the first must")
         };
         let mut waits = Box::pin(here.turn(TxId(2)));
         assert!(waits.as_mut().now_or_never().is_none());
         drop(token);
-        assert!(matches!(block_on(waits), Turn::Combine(_)));
+        assert!(matches!(block_on(waits), NextStep::Combine(_)));
     }
 }

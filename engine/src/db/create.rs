@@ -163,7 +163,7 @@ pub(super) fn nobody() -> Instance {
 }
 
 /// Removes what of a copy does not count: manifests that are not complete, or older than the one that is
-/// (some may be missing in between), and slots after the end. From the next opening on the folder is judged
+/// (some may be missing in between), and slots after the end. From the next opening on the folder is validated
 /// as a whole, and names are needed again.
 pub(super) async fn cut_loose(storage: &dyn Storage, base: ManifestId, end: &LogEnd) -> Result<()> {
     for name in storage.list(Name::MANIFEST).await? {

@@ -305,7 +305,7 @@ impl Db {
         let (view, position) = self.context.view.snapshot();
         let runs = view.layers.iter().filter_map(|layer| match layer {
             Layer::Run(run) => Some(&run.reference),
-            Layer::Table(_) => None,
+            Layer::Memtable(_) => None,
         });
         let (mut count, mut len, mut entries) = (0, 0, 0);
         for run in runs {

@@ -162,7 +162,7 @@ impl Publisher<'_> {
         let mut meter = Meter::new(progress);
         let expected = view.layers.iter().map(|layer| match layer {
             Layer::Run(run) => run.reference.entries,
-            Layer::Table(_) => 0,
+            Layer::Memtable(_) => 0,
         });
         meter.expect(expected.sum(), 0);
         let target = open::folder(self.to, self.options, self.environment, false);

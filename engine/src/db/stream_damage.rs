@@ -8,7 +8,7 @@ use super::{Db, Environment, Options, Store, StoreSchema, verify};
 use crate::base::limits::STREAM_CHUNK_LEN_MAX;
 use crate::base::{Error, Key, Op};
 use crate::storage::MemoryStorage;
-use crate::txn::{Part, StreamPlace};
+use crate::txn::{StreamPart, StreamPlace};
 
 /// Chunks of the stream: so many that its tree has nodes.
 const CHUNKS: u64 = 200;
@@ -52,7 +52,7 @@ impl Scene {
         }
     }
 
-    async fn write(&self, part: Part, op: Op) {
+    async fn write(&self, part: StreamPart, op: Op) {
         let mut transaction = self.db.begin();
         transaction.write_full(self.place.full(part), &op).unwrap();
         transaction.commit().await.unwrap();
@@ -87,16 +87,16 @@ fn every_kind_of_damage_is_found_and_named() {
         let scene = Scene::new().await;
         assert_eq!(scene.found().await, Vec::<String>::new());
         for id in 0..3 * CHUNKS {
-            for part in [Part::Node(id), Part::Chunk(id)] {
+            for part in [StreamPart::Node(id), StreamPart::Chunk(id)] {
                 let full = scene.place.full(part);
                 if scene.db.snapshot().get_full(&full).await.unwrap().is_some() {
                     ids.push(part);
                 }
             }
         }
-        let of = |is: fn(&Part) -> bool| ids.iter().copied().filter(is).collect::<Vec<_>>();
-        let nodes = of(|part| matches!(part, Part::Node(_)));
-        let chunks = of(|part| matches!(part, Part::Chunk(_)));
+        let of = |is: fn(&StreamPart) -> bool| ids.iter().copied().filter(is).collect::<Vec<_>>();
+        let nodes = of(|part| matches!(part, StreamPart::Node(_)));
+        let chunks = of(|part| matches!(part, StreamPart::Chunk(_)));
         assert!(nodes.len() > 1 && chunks.len() as u64 == CHUNKS, "{ids:?}");
         let put = |bytes: &'static [u8]| Op::Put(bytes.into());
         // What is written, what verifying says, whether a reader meets it.
@@ -104,7 +104,7 @@ fn every_kind_of_damage_is_found_and_named() {
             (chunks[5], Op::Delete, "is missing", true),
             (chunks[5], put(b"short"), "has 5 bytes, expected", true),
             (
-                Part::Chunk(9999),
+                StreamPart::Chunk(9999),
                 put(b"extra"),
                 "nothing refers to its chunk 9999",
                 false,
@@ -113,20 +113,20 @@ fn every_kind_of_damage_is_found_and_named() {
             (nodes[0], put(b"\x00\x00"), "is not the one listed", true),
             (nodes[0], put(b"\xff\xff"), "more levels", true),
             (
-                Part::Node(9999),
+                StreamPart::Node(9999),
                 put(b"\x00\x00"),
                 "nothing refers to its node 9999",
                 false,
             ),
-            (Part::Head, Op::Delete, "it has no head", false),
+            (StreamPart::Head, Op::Delete, "it has no head", false),
             (
-                Part::Head,
+                StreamPart::Head,
                 put(b"\x01\x00\x00\x00"),
                 "nothing refers to its chunk",
                 false,
             ),
             (
-                Part::Head,
+                StreamPart::Head,
                 put(b"\x07"),
                 "a form that this program does not know",
                 true,

@@ -12,10 +12,10 @@ use crate::base::{ManifestId, Mutant, Rare, SegmentId};
 
 /// The claims of one process. Cheap to clone; a clone is another handle on the same.
 #[derive(Clone, Default)]
-pub struct Claims(Arc<Mutex<Claimed>>);
+pub struct Claims(Arc<Mutex<ClaimedSegments>>);
 
 #[derive(Default)]
-struct Claimed {
+struct ClaimedSegments {
     /// The newest manifest that a collection has begun with.
     passed: ManifestId,
     ids: BTreeSet<SegmentId>,

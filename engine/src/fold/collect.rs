@@ -30,7 +30,7 @@ pub struct CollectOutcome {
 pub struct Keep {
     /// Manifests, the newest included, with what they refer to: for readers that begin with one.
     pub manifests: usize,
-    /// As many slots as a transaction may lag: for those that other processes are still to judge.
+    /// As many slots as a transaction may lag: for those that other processes are still to validate.
     pub window: bool,
 }
 

@@ -12,7 +12,7 @@ use super::folder::{FoldPoint, Folder};
 use super::folding::FoldOutcome;
 use super::inline::inline_limits;
 use super::manifest::{Manifest, RunEntry};
-use super::publish::{Fold, Piece};
+use super::publish::{Fold, FoldPiece};
 use super::sink::RunSink;
 use super::view::{Layer, View, ViewCell};
 use crate::base::{Error, Generation, ManifestId, Position, Result};
@@ -54,7 +54,7 @@ impl Folder {
             folded: base.folded,
             lost: false,
         };
-        let piece = Piece {
+        let piece = FoldPiece {
             run,
             inputs,
             is_new: true,

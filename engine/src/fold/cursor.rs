@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::Batch;
 use super::ops::flatten;
 use super::view::Layer;
 use super::walk_direction::WalkDirection;
+use super::write_walk::WriteWalk;
 use crate::base::{Op, Position, Result};
 use crate::coord::KeyRange;
 use crate::tree::{self, OpKind};
@@ -29,12 +29,12 @@ pub struct ViewCursor {
     direction: WalkDirection,
     begun: bool,
     /// `None` before the first key and behind the last.
-    here: Option<Here>,
+    here: Option<CursorAt>,
 }
 
 /// On which key the walk stands.
 #[derive(Clone, Copy)]
-struct Here {
+struct CursorAt {
     /// The newest source that has the key.
     newest: usize,
     /// Whether an older one has it too.
@@ -56,7 +56,7 @@ pub enum Presence {
 }
 
 enum Source {
-    Batch(Batch),
+    Writes(WriteWalk),
     Run(Box<RunSource>),
 }
 
@@ -75,14 +75,16 @@ impl ViewCursor {
     ) -> Result<ViewCursor> {
         let mut sources = Vec::with_capacity(layers.len() + 1);
         if !own.is_empty() {
-            sources.push(Source::Batch(Batch::of_sorted(own, range, direction)));
+            sources.push(Source::Writes(WriteWalk::of_sorted(own, range, direction)));
         }
         for layer in layers {
             match layer {
-                Layer::Table(part) if part.after >= at || part.table.is_empty() => {}
-                Layer::Table(part) => {
+                Layer::Memtable(part) if part.after >= at || part.table.is_empty() => {}
+                Layer::Memtable(part) => {
                     let part = part.clone();
-                    sources.push(Source::Batch(Batch::of_table(part, at, range, direction)));
+                    sources.push(Source::Writes(WriteWalk::of_table(
+                        part, at, range, direction,
+                    )));
                 }
                 Layer::Run(layer) => {
                     let reference = &layer.reference;
@@ -196,7 +198,7 @@ impl ViewCursor {
 
     /// Stands on the key that comes first of all sources'.
     fn choose(&mut self) -> bool {
-        let mut here: Option<Here> = None;
+        let mut here: Option<CursorAt> = None;
         for (i, source) in self.sources.iter().enumerate() {
             let Some(key) = source.key() else {
                 continue;
@@ -207,7 +209,7 @@ impl ViewCursor {
             };
             match &mut here {
                 None => {
-                    here = Some(Here {
+                    here = Some(CursorAt {
                         newest: i,
                         shared: false,
                         rival: None,
@@ -215,7 +217,7 @@ impl ViewCursor {
                 }
                 Some(first) => match order(first.newest) {
                     Ordering::Less => {
-                        *first = Here {
+                        *first = CursorAt {
                             newest: i,
                             shared: false,
                             rival: Some(first.newest),
@@ -233,7 +235,7 @@ impl ViewCursor {
                 },
             }
         }
-        if let Some(Here { newest, rival, .. }) = here {
+        if let Some(CursorAt { newest, rival, .. }) = here {
             debug_assert_ne!(rival, Some(newest), "a source is its own rival");
             debug_assert!(
                 newest < self.sources.len(),
@@ -314,7 +316,7 @@ impl Source {
     fn key(&self) -> Option<&[u8]> {
         match self {
             Source::Run(source) => source.key(),
-            Source::Batch(source) => source.key(),
+            Source::Writes(source) => source.key(),
         }
     }
 
@@ -323,7 +325,7 @@ impl Source {
     fn presence(&self, shared: bool) -> Presence {
         let (kind, at_hand) = match self {
             Source::Run(source) => source.cursor.seen(),
-            Source::Batch(source) => (source.op().map(OpKind::from), true),
+            Source::Writes(source) => (source.op().map(OpKind::from), true),
         };
         match kind {
             Some(OpKind::Put) if at_hand => Presence::InPlace,
@@ -337,14 +339,14 @@ impl Source {
     fn payload_in_place(&self) -> Option<&[u8]> {
         match self {
             Source::Run(source) => source.cursor.inline_payload(),
-            Source::Batch(source) => source.op().map(Op::payload),
+            Source::Writes(source) => source.op().map(Op::payload),
         }
     }
 
     async fn op(&self) -> Result<Op> {
         match self {
             Source::Run(source) => source.cursor.op().await,
-            Source::Batch(source) => Ok(source.op().cloned().unwrap_or(Op::Delete)),
+            Source::Writes(source) => Ok(source.op().cloned().unwrap_or(Op::Delete)),
         }
     }
 
@@ -353,7 +355,7 @@ impl Source {
     fn step_in_memory(&mut self) -> bool {
         match self {
             Source::Run(source) => source.step_in_leaf(),
-            Source::Batch(source) => {
+            Source::Writes(source) => {
                 source.advance();
                 true
             }
@@ -363,7 +365,7 @@ impl Source {
     async fn advance(&mut self) -> Result<()> {
         match self {
             Source::Run(source) => source.advance().await,
-            Source::Batch(source) => {
+            Source::Writes(source) => {
                 source.advance();
                 Ok(())
             }

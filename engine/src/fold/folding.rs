@@ -12,7 +12,7 @@ use super::dropped::Gone;
 use super::folder::{FoldPoint, Folder};
 use super::inline::inline_limits;
 use super::plan::{Size, groups, order};
-use super::publish::{Fold, Piece};
+use super::publish::{Fold, FoldPiece};
 use super::sink::RunSink;
 use super::view::{Layer, RunLayer, ViewCell};
 use super::walk_direction::WalkDirection;
@@ -98,7 +98,7 @@ impl Folder {
         let mut pieces = Vec::with_capacity(groups.len());
         for group in groups {
             if let [Layer::Run(run)] = &layers[group.clone()] {
-                pieces.push(Piece::kept(run));
+                pieces.push(FoldPiece::kept(run));
                 continue;
             }
             let inputs = layers[group.clone()].iter();
@@ -112,7 +112,7 @@ impl Folder {
                 .await?;
             outcome.runs += u64::from(run.is_some());
             outcome.len += run.as_ref().map_or(0, |run| run.reference.len);
-            pieces.push(Piece {
+            pieces.push(FoldPiece {
                 run,
                 inputs,
                 is_new: true,
@@ -199,7 +199,7 @@ impl Folder {
 
 fn is_before(layer: &Layer, point: &FoldPoint) -> bool {
     match layer {
-        Layer::Table(part) => part.after < point.at && part.table.applied() <= point.at,
+        Layer::Memtable(part) => part.after < point.at && part.table.applied() <= point.at,
         Layer::Run(run) => run.at <= point.at,
     }
 }
@@ -208,14 +208,14 @@ fn is_before(layer: &Layer, point: &FoldPoint) -> bool {
 fn run_of(layer: &Layer, folded: Position) -> Option<SegmentId> {
     match layer {
         Layer::Run(run) if run.at <= folded => Some(run.reference.id),
-        Layer::Table(_) | Layer::Run(_) => None,
+        Layer::Memtable(_) | Layer::Run(_) => None,
     }
 }
 
 /// The layers as they are best folded; see [`order`].
 fn in_order(layers: &[Layer]) -> Vec<Layer> {
     let is_apart = |table: usize, run: usize| match (&layers[table], &layers[run]) {
-        (Layer::Table(part), Layer::Run(run)) => {
+        (Layer::Memtable(part), Layer::Run(run)) => {
             let RunRef {
                 first_key,
                 last_key,
@@ -234,21 +234,21 @@ fn in_order(layers: &[Layer]) -> Vec<Layer> {
 fn runs_len(layers: &[Layer]) -> u64 {
     let runs = layers.iter().map(|layer| match layer {
         Layer::Run(run) => run.reference.len,
-        Layer::Table(_) => 0,
+        Layer::Memtable(_) => 0,
     });
     runs.sum()
 }
 
 fn newest(layer: &Layer) -> Position {
     match layer {
-        Layer::Table(part) => part.table.applied(),
+        Layer::Memtable(part) => part.table.applied(),
         Layer::Run(run) => run.at,
     }
 }
 
 fn size(layer: &Layer) -> Size {
     match layer {
-        Layer::Table(part) => Size {
+        Layer::Memtable(part) => Size {
             len: part.table.len() as u64,
             table: true,
         },

@@ -97,7 +97,7 @@ impl Manifest {
 
     /// The object's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let body = wire::Manifest::from(self).encode_to_vec();
+        let body = wire::ManifestMessage::from(self).encode_to_vec();
         let mut out = Vec::with_capacity(HEADER_LEN + body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&MANIFEST_VERSION.to_le_bytes());
@@ -136,8 +136,8 @@ impl Manifest {
         }
         let manifest = Some(body)
             .filter(|body| wire::has_room_for_runs(body))
-            .and_then(|body| wire::Manifest::decode(body).ok())
-            .and_then(wire::Manifest::into_manifest)
+            .and_then(|body| wire::ManifestMessage::decode(body).ok())
+            .and_then(wire::ManifestMessage::into_manifest)
             .ok_or_else(|| broken("its body cannot be read"))?;
         if manifest.id != id {
             return Err(broken("it has another manifest's number"));
@@ -155,7 +155,7 @@ mod wire {
     use crate::base::ManifestId;
 
     #[derive(Clone, PartialEq, Message)]
-    pub(super) struct Manifest {
+    pub(super) struct ManifestMessage {
         #[prost(uint64, tag = "1")]
         id: u64,
         #[prost(uint64, tag = "2")]
@@ -165,15 +165,15 @@ mod wire {
         #[prost(uint64, tag = "4")]
         generation: u64,
         #[prost(message, optional, tag = "5")]
-        place: Option<Place>,
+        place: Option<PlaceMessage>,
         #[prost(message, repeated, tag = "6")]
-        runs: Vec<Run>,
+        runs: Vec<RunMessage>,
         #[prost(uint64, tag = "7")]
         collected: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    struct Place {
+    struct PlaceMessage {
         #[prost(uint64, tag = "1")]
         generation: u64,
         #[prost(uint64, tag = "2")]
@@ -183,7 +183,7 @@ mod wire {
     }
 
     #[derive(Clone, PartialEq, Message)]
-    struct Run {
+    struct RunMessage {
         #[prost(uint64, tag = "1")]
         tag: u64,
         #[prost(bytes = "bytes", tag = "2")]
@@ -226,28 +226,28 @@ mod wire {
         true
     }
 
-    impl From<&super::Manifest> for Manifest {
-        fn from(manifest: &super::Manifest) -> Manifest {
-            Manifest {
+    impl From<&super::Manifest> for ManifestMessage {
+        fn from(manifest: &super::Manifest) -> ManifestMessage {
+            ManifestMessage {
                 id: manifest.id.0,
                 folded: manifest.folded.0,
                 hash: wide(manifest.hash),
                 generation: manifest.generation.0,
-                place: manifest.place.map(|place| Place {
+                place: manifest.place.map(|place| PlaceMessage {
                     generation: place.generation.0,
                     first: place.first.0,
                     offset: place.offset,
                 }),
-                runs: manifest.runs.iter().map(Run::from).collect(),
+                runs: manifest.runs.iter().map(RunMessage::from).collect(),
                 collected: manifest.collected.0,
             }
         }
     }
 
-    impl From<&RunEntry> for Run {
-        fn from(entry: &RunEntry) -> Run {
+    impl From<&RunEntry> for RunMessage {
+        fn from(entry: &RunEntry) -> RunMessage {
             let run = &entry.run;
-            Run {
+            RunMessage {
                 tag: run.id.tag,
                 unique: wide(run.id.unique),
                 len: run.len,
@@ -260,12 +260,12 @@ mod wire {
         }
     }
 
-    impl Manifest {
+    impl ManifestMessage {
         pub(super) fn into_manifest(self) -> Option<super::Manifest> {
             let runs = self
                 .runs
                 .into_iter()
-                .map(Run::into_entry)
+                .map(RunMessage::into_entry)
                 .collect::<Option<Vec<_>>>()?;
             Some(super::Manifest {
                 id: ManifestId(self.id),
@@ -283,7 +283,7 @@ mod wire {
         }
     }
 
-    impl Run {
+    impl RunMessage {
         fn into_entry(self) -> Option<RunEntry> {
             let run = RunRef {
                 id: SegmentId {

@@ -2,7 +2,6 @@
 //! unfolded tail of the log; folding turns the tail into trees and a [`Manifest`] makes them the new
 //! base.
 
-mod batch;
 mod claims;
 mod collect;
 mod compact;
@@ -13,15 +12,16 @@ mod folding;
 mod inline;
 mod load;
 mod manifest;
+mod memtable;
+mod memtable_filter;
 mod ops;
 mod pinned;
 mod plan;
 mod publish;
-mod sieve;
 mod sink;
-mod table;
 mod view;
 mod walk_direction;
+mod write_walk;
 
 pub use claims::{Claim, Claims};
 pub use collect::{CollectOutcome, Keep};
@@ -33,9 +33,9 @@ pub use folding::{FoldOutcome, Scope};
 pub use inline::InlineLimits;
 pub use load::Base;
 pub use manifest::{LogPlace, Manifest, RunEntry};
+pub use memtable::Memtable;
 pub use ops::{combine, resolve};
 pub use pinned::Pinned;
 pub use sink::RunSink;
-pub use table::Table;
-pub use view::{Layer, RunLayer, TablePart, View, ViewCell};
+pub use view::{Layer, MemtablePart, RunLayer, View, ViewCell};
 pub use walk_direction::WalkDirection;

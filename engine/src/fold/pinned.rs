@@ -4,16 +4,16 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
-use crate::tree::Entry;
+use crate::tree::FoundEntry;
 
 /// A value that is lent: one that lies in a page is not copied, and the page stays in memory, beyond the
 /// budget of the cache if need be, as long as this does.
 #[derive(Clone, Debug)]
-pub struct Pinned(Held);
+pub struct Pinned(PinnedBytes);
 
 #[derive(Clone, Debug)]
-enum Held {
-    Entry(Entry),
+enum PinnedBytes {
+    Entry(FoundEntry),
     Bytes(Bytes),
 }
 
@@ -22,23 +22,23 @@ impl Pinned {
     #[inline]
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
-            Held::Entry(entry) => entry.into_payload(),
-            Held::Bytes(bytes) => bytes,
+            PinnedBytes::Entry(entry) => entry.into_payload(),
+            PinnedBytes::Bytes(bytes) => bytes,
         }
     }
 }
 
-impl From<Entry> for Pinned {
+impl From<FoundEntry> for Pinned {
     #[inline]
-    fn from(entry: Entry) -> Pinned {
-        Pinned(Held::Entry(entry))
+    fn from(entry: FoundEntry) -> Pinned {
+        Pinned(PinnedBytes::Entry(entry))
     }
 }
 
 impl From<Bytes> for Pinned {
     #[inline]
     fn from(bytes: Bytes) -> Pinned {
-        Pinned(Held::Bytes(bytes))
+        Pinned(PinnedBytes::Bytes(bytes))
     }
 }
 
@@ -48,8 +48,8 @@ impl Deref for Pinned {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Held::Entry(entry) => entry.payload(),
-            Held::Bytes(bytes) => bytes,
+            PinnedBytes::Entry(entry) => entry.payload(),
+            PinnedBytes::Bytes(bytes) => bytes,
         }
     }
 }

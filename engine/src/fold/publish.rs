@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::folder::{FoldPoint, Folder};
 use super::manifest::{Manifest, RunEntry};
-use super::view::{Layer, RunLayer, TablePart, View, ViewCell};
+use super::view::{Layer, MemtablePart, RunLayer, View, ViewCell};
 use crate::base::{Error, ManifestId, Mutant, Position, Rare, Result, RunRef, SegmentId};
 use crate::log::Floors;
 use crate::log::once::{Owner, confirm, create_once};
@@ -17,7 +17,7 @@ const PUBLISH_TRIES_MAX: u32 = 8;
 const COPY_LEN: usize = 1024 * 1024;
 
 /// A run of the result.
-pub(super) struct Piece {
+pub(super) struct FoldPiece {
     /// The run; `None` if nothing is left of its inputs.
     pub(super) run: Option<Arc<RunLayer>>,
     /// The runs of the base that it replaces.
@@ -26,10 +26,10 @@ pub(super) struct Piece {
     pub(super) is_new: bool,
 }
 
-impl Piece {
+impl FoldPiece {
     /// A run that stays as it is.
-    pub(super) fn kept(run: &Arc<RunLayer>) -> Piece {
-        Piece {
+    pub(super) fn kept(run: &Arc<RunLayer>) -> FoldPiece {
+        FoldPiece {
             run: Some(Arc::clone(run)),
             inputs: vec![run.reference.id],
             is_new: false,
@@ -40,7 +40,7 @@ impl Piece {
 /// A fold whose runs are written, on its way to a manifest.
 pub(super) struct Fold {
     /// The whole result, newest first.
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<FoldPiece>,
     /// The manifest that it is put on.
     pub(super) base: Manifest,
     /// The slot after which its part of the log begins.
@@ -307,7 +307,7 @@ impl Folder {
         let view = cell.load();
         let open_now = view.layers.iter().filter_map(|layer| match layer {
             Layer::Run(run) => Some(Arc::clone(run)),
-            Layer::Table(_) => None,
+            Layer::Memtable(_) => None,
         });
         let open: Vec<Arc<RunLayer>> = open.into_iter().chain(open_now).collect();
         let mut runs = Vec::with_capacity(manifest.runs.len());
@@ -330,11 +330,11 @@ impl Folder {
             for (index, layer) in view.layers.iter().enumerate() {
                 layers.extend(match layer {
                     // The active table grows: it stays whatever is in it now.
-                    Layer::Table(part) if index == 0 => Some(Layer::Table(TablePart {
+                    Layer::Memtable(part) if index == 0 => Some(Layer::Memtable(MemtablePart {
                         table: Arc::clone(&part.table),
                         after: part.after.max(manifest.folded),
                     })),
-                    Layer::Table(part) => part.above(manifest.folded).map(Layer::Table),
+                    Layer::Memtable(part) => part.above(manifest.folded).map(Layer::Memtable),
                     Layer::Run(run) if run.at > manifest.folded => Some(layer.clone()),
                     Layer::Run(_) => None,
                 });

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use super::manifest::Manifest;
+use super::memtable::Memtable;
 use super::ops::{flatten, resolve};
 use super::pinned::Pinned;
-use super::table::Table;
 use crate::base::checksum::checksum64;
 use crate::base::sync::{ArcSwap, Mutex};
 use crate::base::{Op, Position, Result, RunRef};
-use crate::tree::{Entry, Lookup, Missing, OpKind, Run};
+use crate::tree::{FoundEntry, Lookup, Missing, OpKind, Run};
 
 #[cfg(feature = "shuttle")]
 use crate::base::sync::{Break, broken};
@@ -19,7 +19,7 @@ use crate::base::sync::{Break, broken};
 #[derive(Clone)]
 pub enum Layer {
     /// Slots of the tail.
-    Table(TablePart),
+    Memtable(MemtablePart),
     /// A run: folded, or written by one bulk record.
     Run(Arc<RunLayer>),
 }
@@ -27,18 +27,18 @@ pub enum Layer {
 /// The writes of a table after a position: what lies before has been folded, by another process perhaps,
 /// in the middle of the table.
 #[derive(Clone)]
-pub struct TablePart {
+pub struct MemtablePart {
     /// The table.
-    pub table: Arc<Table>,
+    pub table: Arc<Memtable>,
     /// Its writes up to this slot no longer count: a merge must never be seen twice.
     pub after: Position,
 }
 
-impl TablePart {
+impl MemtablePart {
     /// All of a table.
-    pub fn whole(table: Arc<Table>) -> TablePart {
+    pub fn whole(table: Arc<Memtable>) -> MemtablePart {
         let after = table.base();
-        TablePart { table, after }
+        MemtablePart { table, after }
     }
 
     /// The one write that does what all writes of `key`, whose hash is `hash`, that a reader at `at` sees here do.
@@ -52,7 +52,7 @@ impl TablePart {
     }
 
     /// What is left of this part above `folded`; `None` if nothing is.
-    pub fn above(&self, folded: Position) -> Option<TablePart> {
+    pub fn above(&self, folded: Position) -> Option<MemtablePart> {
         let after = self.after.max(folded);
         assert!(
             after >= self.table.base(),
@@ -60,7 +60,7 @@ impl TablePart {
             self.table.base()
         );
         let table = Arc::clone(&self.table);
-        (after < table.applied()).then_some(TablePart { table, after })
+        (after < table.applied()).then_some(MemtablePart { table, after })
     }
 }
 
@@ -87,7 +87,7 @@ impl Layer {
     /// Whether both are the same object.
     pub fn is(&self, other: &Layer) -> bool {
         match (self, other) {
-            (Layer::Table(a), Layer::Table(b)) => Arc::ptr_eq(&a.table, &b.table),
+            (Layer::Memtable(a), Layer::Memtable(b)) => Arc::ptr_eq(&a.table, &b.table),
             (Layer::Run(a), Layer::Run(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -103,8 +103,8 @@ impl View {
             "runs of manifest {}",
             manifest.id
         );
-        let table = Arc::new(Table::new(manifest.folded));
-        let mut layers = vec![Layer::Table(TablePart::whole(table))];
+        let table = Arc::new(Memtable::new(manifest.folded));
+        let mut layers = vec![Layer::Memtable(MemtablePart::whole(table))];
         layers.extend(runs.into_iter().map(Layer::Run));
         View {
             layers,
@@ -114,8 +114,8 @@ impl View {
 
     /// The same state with a table on top, whose slots come after it.
     #[must_use]
-    pub fn under(&self, table: Arc<Table>) -> View {
-        let top = Layer::Table(TablePart::whole(table));
+    pub fn under(&self, table: Arc<Memtable>) -> View {
+        let top = Layer::Memtable(MemtablePart::whole(table));
         View {
             layers: std::iter::once(top)
                 .chain(self.layers.iter().cloned())
@@ -125,9 +125,9 @@ impl View {
     }
 
     /// The table that takes the next slot.
-    pub fn active(&self) -> &Arc<Table> {
+    pub fn active(&self) -> &Arc<Memtable> {
         match self.layers.first() {
-            Some(Layer::Table(part)) => &part.table,
+            Some(Layer::Memtable(part)) => &part.table,
             _ => unreachable!("a view begins with a table"),
         }
     }
@@ -142,9 +142,9 @@ impl View {
         self.tail().map(|table| table.keys()).sum()
     }
 
-    fn tail(&self) -> impl Iterator<Item = &Arc<Table>> {
+    fn tail(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         self.layers.iter().filter_map(|layer| match layer {
-            Layer::Table(part) => Some(&part.table),
+            Layer::Memtable(part) => Some(&part.table),
             Layer::Run(_) => None,
         })
     }
@@ -174,10 +174,10 @@ impl View {
     pub async fn find(&self, key: &[u8], at: Position) -> Result<Option<Pinned>> {
         let hash = checksum64(key);
         match self.find_at_once(key, hash, at)? {
-            Found::Value(value) => Ok(Some(value)),
-            Found::Nothing => Ok(None),
+            LayerFound::Value(value) => Ok(Some(value)),
+            LayerFound::Nothing => Ok(None),
             // On the heap, so that what every lookup carries with it stays small.
-            Found::Below(depth, missing) => {
+            LayerFound::Below(depth, missing) => {
                 Box::pin(self.find_below(key, hash, at, depth, missing)).await
             }
         }
@@ -185,11 +185,11 @@ impl View {
 
     /// As [`View::find`] without yielding, as far as that goes.
     #[inline]
-    fn find_at_once(&self, key: &[u8], hash: u64, at: Position) -> Result<Found> {
+    fn find_at_once(&self, key: &[u8], hash: u64, at: Position) -> Result<LayerFound> {
         let oldest = self.layers.len().saturating_sub(1);
         for (depth, layer) in self.layers.iter().enumerate() {
             let newest = match layer {
-                Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
+                Layer::Memtable(part) => part.seen(key, hash, at).map(Newest::from),
                 Layer::Run(layer) => {
                     let looked_up = if depth == oldest {
                         layer.run.entry_cached_unfiltered(key, hash)?
@@ -204,7 +204,7 @@ impl View {
                                 Lookup::Absent => None,
                                 Lookup::Found(entry) => Some(entry.into()),
                                 Lookup::NotCached(missing) => {
-                                    return Ok(Found::Below(depth, Some(missing)));
+                                    return Ok(LayerFound::Below(depth, Some(missing)));
                                 }
                             }
                         }
@@ -213,12 +213,12 @@ impl View {
             };
             match newest {
                 None => {}
-                Some(Newest::Put(value)) => return Ok(Found::Value(value)),
-                Some(Newest::Delete) => return Ok(Found::Nothing),
-                Some(Newest::Merge) => return Ok(Found::Below(depth, None)),
+                Some(Newest::Put(value)) => return Ok(LayerFound::Value(value)),
+                Some(Newest::Delete) => return Ok(LayerFound::Nothing),
+                Some(Newest::Merge) => return Ok(LayerFound::Below(depth, None)),
             }
         }
-        Ok(Found::Nothing)
+        Ok(LayerFound::Nothing)
     }
 
     /// As [`View::find`] where all layers before `depth` have nothing of the key, and of that one something is
@@ -233,7 +233,7 @@ impl View {
     ) -> Result<Option<Pinned>> {
         for (depth, layer) in self.layers.iter().enumerate().skip(depth) {
             let newest = match layer {
-                Layer::Table(part) => part.seen(key, hash, at).map(Newest::from),
+                Layer::Memtable(part) => part.seen(key, hash, at).map(Newest::from),
                 Layer::Run(layer) => {
                     let run = &layer.run;
                     let entry = match missing.take() {
@@ -288,9 +288,9 @@ impl From<Op> for Newest {
     }
 }
 
-impl From<Entry> for Newest {
+impl From<FoundEntry> for Newest {
     #[inline]
-    fn from(entry: Entry) -> Newest {
+    fn from(entry: FoundEntry) -> Newest {
         match entry.kind() {
             OpKind::Put => Newest::Put(entry.into()),
             OpKind::Delete => Newest::Delete,
@@ -300,7 +300,7 @@ impl From<Entry> for Newest {
 }
 
 /// What a lookup that does not yield can say.
-enum Found {
+enum LayerFound {
     Value(Pinned),
     Nothing,
     /// It is to be looked for from this layer on, of which this has to be read.
@@ -311,7 +311,7 @@ async fn collect(layers: &[Layer], key: &[u8], at: Position, ops: &mut Vec<Op>) 
     let hash = checksum64(key);
     for layer in layers {
         let found = match layer {
-            Layer::Table(part) => part.seen(key, hash, at),
+            Layer::Memtable(part) => part.seen(key, hash, at),
             Layer::Run(layer) => layer.run.get(key, hash).await?,
         };
         ops.extend(found);
@@ -383,8 +383,8 @@ impl ViewCell {
     /// since only it writes to tables.
     pub fn freeze(&self) {
         self.update(|view| {
-            let fresh = Arc::new(Table::new(view.active().applied()));
-            let mut layers = vec![Layer::Table(TablePart::whole(fresh))];
+            let fresh = Arc::new(Memtable::new(view.active().applied()));
+            let mut layers = vec![Layer::Memtable(MemtablePart::whole(fresh))];
             layers.extend(view.layers.iter().filter(|layer| !is_empty(layer)).cloned());
             View {
                 layers,
@@ -403,9 +403,9 @@ impl ViewCell {
             misplaced.map(|run| run.at)
         );
         self.update(|view| {
-            let table = Table::new(view.active().applied());
+            let table = Memtable::new(view.active().applied());
             table.publish(at);
-            let mut layers = vec![Layer::Table(TablePart::whole(Arc::new(table)))];
+            let mut layers = vec![Layer::Memtable(MemtablePart::whole(Arc::new(table)))];
             layers.extend(runs.into_iter().rev().map(Layer::Run));
             layers.extend(view.layers.iter().filter(|layer| !is_empty(layer)).cloned());
             View {
@@ -417,5 +417,5 @@ impl ViewCell {
 }
 
 fn is_empty(layer: &Layer) -> bool {
-    matches!(layer, Layer::Table(part) if part.table.is_empty())
+    matches!(layer, Layer::Memtable(part) if part.table.is_empty())
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::file::{FIRST_SLOT_OFFSET, FileHead, PrevFile};
-use super::record::{Body, Record};
+use super::record::{Body, LogRecord};
 use super::replay::{FileEnd, LogEnd};
 use super::slot::{self, Slot, SlotHeader};
 use crate::base::limits::{
@@ -32,13 +32,13 @@ pub struct LogWriter {
     /// Its hash.
     hash: u128,
     /// The file being written; `None` until the next slot begins one.
-    file: Option<OpenFile>,
+    file: Option<LogFile>,
     /// What the next file says of the one before it.
     prev_file: Option<PrevFile>,
     halted: Option<String>,
 }
 
-struct OpenFile {
+struct LogFile {
     name: Name,
     handle: Box<dyn AppendFile>,
     generation: Generation,
@@ -117,7 +117,7 @@ impl LogWriter {
                 valid_len: offset,
             });
         } else {
-            self.file = Some(OpenFile {
+            self.file = Some(LogFile {
                 name,
                 handle,
                 generation,
@@ -187,7 +187,7 @@ impl LogWriter {
     /// [`AppendError`]: whether the slot was certainly not written, or may have been.
     pub async fn append(
         &mut self,
-        records: &[Record],
+        records: &[LogRecord],
         nonce: u128,
         time_ms: u64,
     ) -> Result<Position, AppendError> {
@@ -312,7 +312,7 @@ impl LogWriter {
             return Err(Error::Halted { cause });
         }
         let next = self.last.next();
-        let goes_on = |file: &OpenFile| file.first == next || file.offset < len_min;
+        let goes_on = |file: &LogFile| file.first == next || file.offset < len_min;
         if next.0 == 1 || self.file.as_ref().is_some_and(goes_on) {
             return Ok(());
         }
@@ -328,7 +328,7 @@ impl LogWriter {
     }
 
     /// The file that takes the next `len` bytes, allocated.
-    async fn room_for(&mut self, len: u64) -> Result<&mut OpenFile> {
+    async fn room_for(&mut self, len: u64) -> Result<&mut LogFile> {
         let full = self.file.as_ref().is_some_and(|file| {
             file.offset > FIRST_SLOT_OFFSET && file.offset + len > LOG_FILE_LEN_MAX
         });
@@ -375,7 +375,7 @@ impl LogWriter {
         }
     }
 
-    async fn begin_file(&mut self, len: u64) -> Result<OpenFile> {
+    async fn begin_file(&mut self, len: u64) -> Result<LogFile> {
         let first = self.last.next();
         let name = Name::log(self.generation, first);
         assert!(
@@ -412,7 +412,7 @@ impl LogWriter {
             return Err(error);
         }
         let (generation, offset) = (self.generation, FIRST_SLOT_OFFSET);
-        Ok(OpenFile {
+        Ok(LogFile {
             name,
             handle,
             generation,
@@ -435,7 +435,7 @@ impl LogWriter {
 
 /// Doubles the file up to a bound, so that allocating costs a bounded share of writing; where space
 /// is short, just what is needed.
-async fn allocate(file: &mut OpenFile, needed: u64) -> Result<()> {
+async fn allocate(file: &mut LogFile, needed: u64) -> Result<()> {
     let allocated = file.handle.allocated();
     if needed <= allocated {
         return Ok(());
@@ -457,8 +457,8 @@ mod tests {
     use crate::base::{Op, TxId};
     use crate::storage::{MemoryStorage, Operation};
 
-    fn record(id: u128) -> Record {
-        Record {
+    fn record(id: u128) -> LogRecord {
+        LogRecord {
             txid: TxId(id),
             read_at: Position::ZERO,
             body: Body::Writes(vec![(Bytes::from("key"), Op::Delete)]),

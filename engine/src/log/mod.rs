@@ -23,7 +23,7 @@ mod tail;
 
 pub use append::{AppendError, LogWriter};
 pub use floor::{Floor, Floors};
-pub use record::{Body, Record};
+pub use record::{Body, LogRecord};
 pub use replay::{LogEnd, LogStart, Replay, Strictness};
 pub use slot::{Slot, SlotHeader};
 pub use slots::{Attempt, Followed, SlotLog};

@@ -8,7 +8,7 @@ use crate::base::{Generation, InstanceId, ManifestId, Op, Position, RunRef, TxId
 
 /// One committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct LogRecord {
     /// Its name; stands in the log at most once.
     pub txid: TxId,
     /// The position whose state it read.
@@ -60,7 +60,7 @@ const KIND_GENERATION: u8 = 3;
 const KIND_CANCEL: u8 = 4;
 const KIND_COLLECT: u8 = 5;
 
-impl Record {
+impl LogRecord {
     /// Appends the record's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(match self.body {
@@ -90,8 +90,8 @@ impl Record {
     /// Reads one record.
     ///
     /// # Errors
-    /// `Malformed` for anything that [`Record::encode`] does not write.
-    pub fn decode(reader: &mut Reader<'_>) -> Result<Record, Malformed> {
+    /// `Malformed` for anything that [`LogRecord::encode`] does not write.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<LogRecord, Malformed> {
         let kind = reader.u8()?;
         let txid = TxId(reader.u128()?);
         let read_at = Position(reader.number()?);
@@ -109,7 +109,7 @@ impl Record {
         if body == Body::Cancel(txid) {
             return Err(Malformed("a record that cancels itself"));
         }
-        Ok(Record {
+        Ok(LogRecord {
             txid,
             read_at,
             body,
@@ -122,17 +122,17 @@ mod tests {
     use super::*;
     use crate::base::SegmentId;
 
-    fn round_trip(record: &Record) {
+    fn round_trip(record: &LogRecord) {
         let mut out = Vec::new();
         record.encode(&mut out);
         let bytes = Bytes::from(out);
         let mut reader = Reader::new(&bytes);
-        assert_eq!(Record::decode(&mut reader).as_ref(), Ok(record));
+        assert_eq!(LogRecord::decode(&mut reader).as_ref(), Ok(record));
         assert!(reader.is_done());
         for cut in 0..bytes.len() {
             let part = bytes.slice(..cut);
             assert!(
-                Record::decode(&mut Reader::new(&part)).is_err(),
+                LogRecord::decode(&mut Reader::new(&part)).is_err(),
                 "decoded {cut} bytes"
             );
         }
@@ -147,7 +147,7 @@ mod tests {
             (key("b"), Op::Delete),
             (key("c"), Op::Merge(key("operand"))),
         ];
-        round_trip(&Record {
+        round_trip(&LogRecord {
             txid,
             read_at,
             body: Body::Writes(writes),
@@ -163,7 +163,7 @@ mod tests {
             first_key: key("a"),
             last_key: key("z"),
         };
-        round_trip(&Record {
+        round_trip(&LogRecord {
             txid,
             read_at,
             body: Body::Bulk(vec![run]),
@@ -172,7 +172,7 @@ mod tests {
             generation: Generation(2),
             instance: InstanceId(5),
         };
-        round_trip(&Record {
+        round_trip(&LogRecord {
             txid,
             read_at,
             body,
@@ -186,14 +186,14 @@ mod tests {
             (Bytes::from("a"), Op::Delete),
         ]);
         let mut out = Vec::new();
-        Record {
+        LogRecord {
             txid: TxId(1),
             read_at: Position(0),
             body,
         }
         .encode(&mut out);
         let bytes = Bytes::from(out);
-        let decoded = Record::decode(&mut Reader::new(&bytes));
+        let decoded = LogRecord::decode(&mut Reader::new(&bytes));
         assert_eq!(decoded, Err(Malformed("writes out of order")));
     }
 }

@@ -86,7 +86,7 @@ pub struct Replay {
     generation: Generation,
     last: Position,
     hash: u128,
-    file: Option<OpenFile>,
+    file: Option<ReplayFile>,
     /// The newest slot that stands in an append file, of those that were read.
     last_appended: Option<Position>,
     /// Where to end although the log goes on.
@@ -94,7 +94,7 @@ pub struct Replay {
     done: bool,
 }
 
-struct OpenFile {
+struct ReplayFile {
     storage: Arc<dyn Storage>,
     name: Name,
     generation: Generation,
@@ -110,7 +110,7 @@ struct OpenFile {
 
 /// What the next name holds.
 enum Probed {
-    Append(OpenFile),
+    Append(ReplayFile),
     /// A file of one slot.
     Single(Name, Slot),
 }
@@ -133,7 +133,7 @@ async fn single(name: Name, object: &dyn Object) -> Result<Probed> {
 }
 
 /// What stands at the reader's place.
-enum Here {
+enum ReplayedHere {
     Slot(Slot),
     /// Nothing but zeros from here on.
     Zeros,
@@ -166,7 +166,7 @@ impl Replay {
             let name = Name::log(generation, first);
             match replay.storage.open(&name).await? {
                 Some(object) => {
-                    replay.file = Some(OpenFile::new(
+                    replay.file = Some(ReplayFile::new(
                         &replay.storage,
                         name,
                         generation,
@@ -233,13 +233,13 @@ impl Replay {
                 .filter(|file| file.generation == self.generation)
             {
                 match file.look(want).await? {
-                    Here::Slot(slot) => return self.accept(slot).map(Some),
-                    Here::Zeros => {}
-                    Here::Torn(detail) => {
+                    ReplayedHere::Slot(slot) => return self.accept(slot).map(Some),
+                    ReplayedHere::Zeros => {}
+                    ReplayedHere::Torn(detail) => {
                         Rare::TornEndRead.seen();
                         file.torn = Some(detail);
                     }
-                    Here::Damaged(detail) => {
+                    ReplayedHere::Damaged(detail) => {
                         let detail = format!("slot {want} at byte {}: {detail}", file.offset);
                         return Err(Error::corrupt(&file.name, detail));
                     }
@@ -299,7 +299,7 @@ impl Replay {
                 return Err(Error::corrupt(&file.name, detail));
             }
         }
-        let mut begun = OpenFile::new(
+        let mut begun = ReplayFile::new(
             &self.storage,
             name,
             self.generation,
@@ -388,7 +388,7 @@ impl Replay {
     }
 }
 
-impl OpenFile {
+impl ReplayFile {
     fn new(
         storage: &Arc<dyn Storage>,
         name: Name,
@@ -396,8 +396,8 @@ impl OpenFile {
         first: Position,
         object: Arc<dyn Object>,
         offset: u64,
-    ) -> OpenFile {
-        OpenFile {
+    ) -> ReplayFile {
+        ReplayFile {
             storage: Arc::clone(storage),
             name,
             generation,
@@ -411,18 +411,18 @@ impl OpenFile {
     }
 
     /// What stands at the reader's place, where slot `want` should be.
-    async fn look(&mut self, want: Position) -> Result<Here> {
+    async fn look(&mut self, want: Position) -> Result<ReplayedHere> {
         let fault = match self.decode_here().await? {
-            Ok(slot) => return Ok(Here::Slot(slot)),
+            Ok(slot) => return Ok(ReplayedHere::Slot(slot)),
             Err(SlotFault::TooNew { version }) => return Err(too_new(&self.name, version)),
             Err(SlotFault::Absent) => "it begins with zeros".to_owned(),
             Err(SlotFault::Short { .. }) => "the file ends within it".to_owned(),
             Err(SlotFault::Broken(detail)) => detail,
         };
         match self.search_beyond(want).await? {
-            Beyond::Zeros => Ok(Here::Zeros),
-            Beyond::Bytes => Ok(Here::Torn(fault)),
-            Beyond::Crowded => Ok(Here::Damaged(format!(
+            Beyond::Zeros => Ok(ReplayedHere::Zeros),
+            Beyond::Bytes => Ok(ReplayedHere::Torn(fault)),
+            Beyond::Crowded => Ok(ReplayedHere::Damaged(format!(
                 "{fault}, and after it stand more headers of slots than the file has room for"
             ))),
             Beyond::Slot(later) => {
@@ -431,9 +431,9 @@ impl OpenFile {
                 match self.decode_here().await? {
                     Ok(slot) => {
                         Rare::SlotCompletedMeanwhile.seen();
-                        Ok(Here::Slot(slot))
+                        Ok(ReplayedHere::Slot(slot))
                     }
-                    Err(_) => Ok(Here::Damaged(format!(
+                    Err(_) => Ok(ReplayedHere::Damaged(format!(
                         "{fault}, yet slot {later} after it is whole"
                     ))),
                 }
@@ -554,12 +554,12 @@ mod tests {
 
     use super::*;
     use crate::base::{Op, TxId};
-    use crate::log::{LogWriter, Record};
+    use crate::log::{LogRecord, LogWriter};
     use crate::storage::MemoryStorage;
 
-    fn record(id: u128) -> Record {
+    fn record(id: u128) -> LogRecord {
         let body = Body::Writes(vec![(Bytes::from("key"), Op::Delete)]);
-        Record {
+        LogRecord {
             txid: TxId(id),
             read_at: Position::ZERO,
             body,

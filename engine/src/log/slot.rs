@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::record::{Body, Record};
+use super::record::{Body, LogRecord};
 use crate::base::checksum::{checksum64, hash128};
 use crate::base::codec::Reader;
 use crate::base::limits::{NUMBER_MAX, SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
@@ -40,7 +40,7 @@ pub struct Slot {
     /// Its header.
     pub header: SlotHeader,
     /// What it commits.
-    pub records: Vec<Record>,
+    pub records: Vec<LogRecord>,
     /// Its own hash: `prev` of the next one.
     pub hash: u128,
     /// Its bytes, padding not counted.
@@ -79,7 +79,7 @@ pub fn padded_len(len: usize) -> usize {
 ///
 /// No sector but its first begins like a slot: records that would show such a one, as a log file kept as a value
 /// does, are masked. Else nobody could tell, where the slot is torn, whether a slot stands after it or within it.
-pub fn encode(header: &SlotHeader, records: &[Record]) -> (Vec<u8>, u128) {
+pub fn encode(header: &SlotHeader, records: &[LogRecord]) -> (Vec<u8>, u128) {
     let (mut out, mut hash) = encode_as(header, records, 0);
     let mut mask = 0;
     // The mask comes from the nonce, which nobody knows who chose the values: one look is enough but for chance.
@@ -121,7 +121,7 @@ pub fn encode_again(slot: &Slot) -> (Vec<u8>, u128) {
     encode_as(&slot.header, &slot.records, slot.mask)
 }
 
-fn encode_as(header: &SlotHeader, records: &[Record], mask: u8) -> (Vec<u8>, u128) {
+fn encode_as(header: &SlotHeader, records: &[LogRecord], mask: u8) -> (Vec<u8>, u128) {
     assert!(
         !records.is_empty() && records.len() <= SLOT_RECORDS_MAX,
         "{} records",
@@ -206,13 +206,13 @@ pub fn decode(bytes: &Bytes) -> Result<Slot, SlotFault> {
     let mut reader = Reader::new(&body);
     let mut records = Vec::with_capacity(count);
     for index in 0..count {
-        let record = Record::decode(&mut reader);
+        let record = LogRecord::decode(&mut reader);
         records.push(record.map_err(|m| SlotFault::Broken(format!("record {index}: {}", m.0)))?);
     }
     if !reader.is_done() {
         return Err(SlotFault::Broken("bytes follow its last record".to_owned()));
     }
-    let is_bulk = |record: &Record| matches!(record.body, Body::Bulk(_));
+    let is_bulk = |record: &LogRecord| matches!(record.body, Body::Bulk(_));
     if records.len() > 1 && records.iter().any(is_bulk) {
         return Err(SlotFault::Broken("a bulk record is not alone".to_owned()));
     }
@@ -320,7 +320,7 @@ mod tests {
     use crate::base::{Op, TxId};
     use crate::log::record::Body;
 
-    fn sample(value_len: usize) -> (SlotHeader, Vec<Record>) {
+    fn sample(value_len: usize) -> (SlotHeader, Vec<LogRecord>) {
         let header = SlotHeader {
             version: SLOT_VERSION,
             n: Position(5),
@@ -333,7 +333,7 @@ mod tests {
         let body = Body::Writes(vec![(Bytes::from("key"), Op::Put(value))]);
         (
             header,
-            vec![Record {
+            vec![LogRecord {
                 txid: TxId(9),
                 read_at: Position(4),
                 body,
@@ -398,7 +398,7 @@ mod tests {
             Bytes::from("key"),
             Op::Put(image.repeat(512).into()),
         )]);
-        let looks = vec![Record {
+        let looks = vec![LogRecord {
             body,
             ..records[0].clone()
         }];

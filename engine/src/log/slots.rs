@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::append::AppendError;
 use super::floor::Floors;
 use super::once::{Owner, confirm, create_once};
-use super::record::{Body, Record};
+use super::record::{Body, LogRecord};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
 use crate::base::limits::SLOT_FILE_LEN_MAX;
 use crate::base::{Error, Generation, Mutant, Position, Rare, Result};
@@ -19,7 +19,7 @@ use crate::storage::{Name, Operation, Storage};
 pub enum Attempt {
     /// It stands, durable, with these bytes.
     Won(Bytes),
-    /// Another slot stands there, or storage lost this one: read on and judge again.
+    /// Another slot stands there, or storage lost this one: read on and validate again.
     Lost,
 }
 
@@ -245,7 +245,7 @@ impl SlotLog {
     /// process; [`AppendError::Unknown`] if the slot may yet appear: read on, and it is found or not.
     pub async fn append(
         &mut self,
-        records: &[Record],
+        records: &[LogRecord],
         nonce: u128,
         time_ms: u64,
     ) -> Result<Attempt, AppendError> {

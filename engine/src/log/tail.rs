@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::append::{AppendError, LogWriter};
-use super::record::Record;
+use super::record::LogRecord;
 use super::slots::{Attempt, Followed, SlotLog};
 use crate::base::{Generation, Position, Result};
 
@@ -70,7 +70,7 @@ impl Tail {
     /// [`AppendError`]: whether the slot was certainly not written, or may have been.
     pub async fn append(
         &mut self,
-        records: &[Record],
+        records: &[LogRecord],
         nonce: u128,
         time_ms: u64,
     ) -> Result<Attempt, AppendError> {

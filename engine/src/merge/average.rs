@@ -1,7 +1,7 @@
 //! Averages.
 
 use super::Sum;
-use super::wire::{Reader, put_varint};
+use super::wire::{StateReader, put_varint};
 use crate::base::Datum;
 
 /// A sum and the number of its values; both are empty or neither is.
@@ -57,7 +57,7 @@ impl Average {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Average> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Average> {
         let sum = Sum::decode(reader)?;
         if sum == Sum::Empty {
             return Some(Average::default());

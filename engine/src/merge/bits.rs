@@ -1,7 +1,7 @@
 //! The union of the bits of integers.
 
 use super::Kind;
-use super::wire::{Reader, put_signed};
+use super::wire::{StateReader, put_signed};
 use crate::base::Datum;
 
 /// The bits that any of the integers has, or none yet. Signed and unsigned integers of 64 bits are kept with their sign
@@ -43,7 +43,7 @@ impl Bits {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Bits> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Bits> {
         match reader.byte()? {
             TAG_NONE => Some(Bits(None)),
             TAG_SOME => {
@@ -82,6 +82,6 @@ mod tests {
         assert_eq!(Bits::default().to_datum(), Datum::Null);
         let mut beyond = vec![TAG_SOME];
         put_signed(1 << 64, &mut beyond);
-        assert_eq!(Bits::decode(&mut Reader::new(&beyond)), None);
+        assert_eq!(Bits::decode(&mut StateReader::new(&beyond)), None);
     }
 }

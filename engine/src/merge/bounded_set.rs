@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Kind;
 use super::extreme::is_value;
-use super::wire::{Reader, put_bytes, put_varint};
+use super::wire::{StateReader, put_bytes, put_varint};
 use crate::base::Datum;
 use crate::base::key::Fields;
 
@@ -94,7 +94,7 @@ impl BoundedSet {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<BoundedSet> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<BoundedSet> {
         let limit = u32::try_from(reader.varint()?).ok()?;
         let len = u32::try_from(reader.varint()?).ok()?;
         if limit > SET_LEN_MAX || len > limit {
@@ -140,19 +140,19 @@ mod tests {
         let mut good = Vec::new();
         set(3, &[1, 2]).encode_into(&mut good);
         assert_eq!(
-            BoundedSet::decode(&mut Reader::new(&good)),
+            BoundedSet::decode(&mut StateReader::new(&good)),
             Some(set(3, &[1, 2]))
         );
         let mut swapped = vec![3, 2];
         for value in [2, 1] {
             put_bytes(encode_i64(value).as_bytes(), &mut swapped);
         }
-        assert_eq!(BoundedSet::decode(&mut Reader::new(&swapped)), None);
+        assert_eq!(BoundedSet::decode(&mut StateReader::new(&swapped)), None);
         for head in [[0, 2], [1, 2]] {
             let mut bytes = head.to_vec();
             bytes.extend_from_slice(&good[2..]);
             assert_eq!(
-                BoundedSet::decode(&mut Reader::new(&bytes)),
+                BoundedSet::decode(&mut StateReader::new(&bytes)),
                 None,
                 "{head:?}"
             );

@@ -1,6 +1,6 @@
 //! Sums of decimals of one scale.
 
-use super::wire::Reader;
+use super::wire::StateReader;
 use crate::base::Datum;
 
 /// A sum of decimals that all have the same scale, in 192 bits: a 128-bit value can be added 2^64
@@ -94,7 +94,7 @@ impl DecimalSum {
         super::wire::put_bytes(&bytes[..len], out);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<DecimalSum> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<DecimalSum> {
         let scale = reader.byte()?.cast_signed();
         let bytes = reader.bytes().filter(|bytes| bytes.len() <= LEN_MAX)?;
         let sign = if bytes.last().is_some_and(|top| top & 0x80 != 0) {
@@ -154,7 +154,7 @@ mod tests {
             }
             let mut out = Vec::new();
             sum.encode_into(&mut out);
-            prop_assert_eq!(DecimalSum::decode(&mut Reader::new(&out)), Some(sum));
+            prop_assert_eq!(DecimalSum::decode(&mut StateReader::new(&out)), Some(sum));
             for value in values.iter().chain(&values[1..]) {
                 // -i128::MIN is beyond 128 bits: its two halves are not.
                 let half = value / 2;
@@ -167,7 +167,7 @@ mod tests {
 
         #[test]
         fn a_sum_has_one_form(bytes in prop::collection::vec(any::<u8>(), 0..28)) {
-            let mut reader = Reader::new(&bytes);
+            let mut reader = StateReader::new(&bytes);
             if let Some(sum) = DecimalSum::decode(&mut reader) {
                 let mut out = Vec::new();
                 sum.encode_into(&mut out);

@@ -7,7 +7,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::wire::{Reader, put_varint};
+use super::wire::{StateReader, put_varint};
 
 /// Bits of a hash that choose the register. The standard error is 1.04 / sqrt(2^14), that is 0.81 %.
 const INDEX_BITS: u32 = 14;
@@ -143,7 +143,7 @@ impl Distinct {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Distinct> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Distinct> {
         match reader.byte()? {
             TAG_LISTED => {
                 let len = usize::try_from(reader.varint()?).ok()?;
@@ -281,7 +281,7 @@ mod tests {
             }
             let mut bytes = Vec::new();
             whole.encode_into(&mut bytes);
-            let mut reader = Reader::new(&bytes);
+            let mut reader = StateReader::new(&bytes);
             assert_eq!(Distinct::decode(&mut reader).as_ref(), Some(&whole));
             assert!(reader.is_empty());
             assert!(bytes.len() < 12_300, "{} bytes", bytes.len());
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn one_form_decodes() {
-        let decode = |bytes: &[u8]| Distinct::decode(&mut Reader::new(bytes));
+        let decode = |bytes: &[u8]| Distinct::decode(&mut StateReader::new(bytes));
         assert!(decode(&[TAG_LISTED, 0]).is_some());
         assert_eq!(decode(&[TAG_LISTED, 1, 0, 0]), None, "rank 0");
         assert_eq!(decode(&[TAG_LISTED, 1, 0, 52]), None, "rank 52");

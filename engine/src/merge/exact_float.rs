@@ -5,7 +5,7 @@
 //! exact summation using small and large superaccumulators", 2015; here it has only the limbs that it
 //! needs, since nearly all sums need few.
 
-use super::wire::{Reader, put_bytes, put_varint};
+use super::wire::{StateReader, put_bytes, put_varint};
 
 /// An exact sum of finite floats.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl ExactFloat {
     }
 
     /// The next sum, `None` where the bytes are not what encoding gives.
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<ExactFloat> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<ExactFloat> {
         let shift = usize::try_from(reader.varint()?).ok()?;
         let bytes = reader.bytes()?;
         let bits_max = LIMBS_MAX * LIMB_BITS;
@@ -337,7 +337,7 @@ mod tests {
             &[0, 1, 0],
         ] {
             assert!(
-                ExactFloat::decode(&mut Reader::new(forged)).is_none(),
+                ExactFloat::decode(&mut StateReader::new(forged)).is_none(),
                 "{forged:?}"
             );
         }
@@ -370,7 +370,7 @@ mod tests {
             prop_assert_eq!(parts.to_f64(), all.to_f64());
             if !all.is_zero() {
                 let encoded = bytes(&all);
-                let mut reader = Reader::new(&encoded);
+                let mut reader = StateReader::new(&encoded);
                 let back = ExactFloat::decode(&mut reader).map(|sum| bytes(&sum));
                 prop_assert!(reader.is_empty());
                 prop_assert_eq!(back, Some(encoded));
@@ -394,7 +394,7 @@ mod tests {
                 let mut encoded = Vec::new();
                 put_varint(*shift as u128, &mut encoded);
                 put_bytes(bytes, &mut encoded);
-                ExactFloat::decode(&mut Reader::new(&encoded))
+                ExactFloat::decode(&mut StateReader::new(&encoded))
             }).collect();
             let (mut forward, mut backward) = (ExactFloat::zero(), ExactFloat::zero());
             for (part, other) in decoded.iter().zip(decoded.iter().rev()) {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use smallvec::SmallVec;
 
 use super::Kind;
-use super::wire::{Reader, put_bytes};
+use super::wire::{StateReader, put_bytes};
 use crate::base::key::{Fields, NULL_CODE};
 use crate::base::{Datum, Direction};
 
@@ -54,7 +54,7 @@ impl Extreme {
         put_bytes(&self.field, out);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Extreme> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Extreme> {
         let field = reader.bytes()?;
         (field.is_empty() || is_value(field)).then(|| Extreme {
             field: SmallVec::from_slice(field),

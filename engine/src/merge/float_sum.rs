@@ -1,6 +1,6 @@
 //! Sums of floats.
 
-use super::wire::Reader;
+use super::wire::StateReader;
 use super::{DoubleDouble, ExactFloat};
 
 /// A sum of floats: exact, or marks of what is not finite.
@@ -12,10 +12,10 @@ use super::{DoubleDouble, ExactFloat};
 /// Once there is a mark the finite part has no influence on the result, so it is dropped: equal sums
 /// then have equal bytes.
 #[derive(Clone, Debug)]
-pub struct FloatSum(Inner);
+pub struct FloatSum(FloatParts);
 
 #[derive(Clone, Debug)]
-enum Inner {
+enum FloatParts {
     /// What two floats hold, as nearly all sums are.
     Pair(DoubleDouble),
     /// Any other finite sum; it stays so until it is encoded.
@@ -38,10 +38,10 @@ impl FloatSum {
     /// The sum of one value.
     pub fn new(value: f64) -> FloatSum {
         FloatSum(match DoubleDouble::new(value) {
-            Some(finite) => Inner::Pair(finite),
-            None if value.is_nan() => Inner::Marked(MARK_NAN),
-            None if value > 0.0 => Inner::Marked(MARK_POSITIVE),
-            None => Inner::Marked(MARK_NEGATIVE),
+            Some(finite) => FloatParts::Pair(finite),
+            None if value.is_nan() => FloatParts::Marked(MARK_NAN),
+            None if value > 0.0 => FloatParts::Marked(MARK_POSITIVE),
+            None => FloatParts::Marked(MARK_NEGATIVE),
         })
     }
 
@@ -49,10 +49,10 @@ impl FloatSum {
     #[inline]
     pub fn add(&mut self, value: f64) {
         // A zero has no sign here: the first of two zeros is positive, and so then is their sum.
-        if let Inner::Pair(sum) = &self.0
+        if let FloatParts::Pair(sum) = &self.0
             && let Some(sum) = sum.exact_add_float(value)
         {
-            self.0 = Inner::Pair(sum);
+            self.0 = FloatParts::Pair(sum);
             return;
         }
         self.add_apart(value);
@@ -62,7 +62,7 @@ impl FloatSum {
     #[cold]
     fn add_apart(&mut self, value: f64) {
         match &mut self.0 {
-            Inner::Exact(sum) if value.is_finite() => sum.add_float(value),
+            FloatParts::Exact(sum) if value.is_finite() => sum.add_float(value),
             _ => self.absorb(&FloatSum::new(value)),
         }
     }
@@ -70,24 +70,24 @@ impl FloatSum {
     /// Adds another sum.
     pub fn absorb(&mut self, other: &FloatSum) {
         let sum = match (&mut self.0, &other.0) {
-            (Inner::Pair(a), Inner::Pair(b)) => match a.exact_add(*b) {
-                Some(sum) => Inner::Pair(sum),
+            (FloatParts::Pair(a), FloatParts::Pair(b)) => match a.exact_add(*b) {
+                Some(sum) => FloatParts::Pair(sum),
                 None => {
                     let mut sum = exact(*a);
                     sum.absorb(&exact(*b));
-                    Inner::Exact(Box::new(sum))
+                    FloatParts::Exact(Box::new(sum))
                 }
             },
-            (Inner::Exact(a), Inner::Exact(b)) => return a.absorb(b),
-            (Inner::Exact(a), Inner::Pair(b)) => return a.absorb(&exact(*b)),
-            (Inner::Pair(a), Inner::Exact(b)) => {
+            (FloatParts::Exact(a), FloatParts::Exact(b)) => return a.absorb(b),
+            (FloatParts::Exact(a), FloatParts::Pair(b)) => return a.absorb(&exact(*b)),
+            (FloatParts::Pair(a), FloatParts::Exact(b)) => {
                 let mut sum = b.clone();
                 sum.absorb(&exact(*a));
-                Inner::Exact(sum)
+                FloatParts::Exact(sum)
             }
-            (Inner::Marked(a), Inner::Marked(b)) => Inner::Marked(*a | b),
-            (_, Inner::Marked(marks)) => Inner::Marked(*marks),
-            (Inner::Marked(_), _) => return,
+            (FloatParts::Marked(a), FloatParts::Marked(b)) => FloatParts::Marked(*a | b),
+            (_, FloatParts::Marked(marks)) => FloatParts::Marked(*marks),
+            (FloatParts::Marked(_), _) => return,
         };
         self.0 = sum;
     }
@@ -96,11 +96,11 @@ impl FloatSum {
     /// beyond the range of floats. Infinities of both signs add up to NaN.
     pub fn to_f64(&self) -> f64 {
         match &self.0 {
-            Inner::Pair(sum) => sum.to_f64(),
-            Inner::Exact(sum) => sum.to_f64(),
-            Inner::Marked(MARK_POSITIVE) => f64::INFINITY,
-            Inner::Marked(MARK_NEGATIVE) => f64::NEG_INFINITY,
-            Inner::Marked(_) => f64::NAN,
+            FloatParts::Pair(sum) => sum.to_f64(),
+            FloatParts::Exact(sum) => sum.to_f64(),
+            FloatParts::Marked(MARK_POSITIVE) => f64::INFINITY,
+            FloatParts::Marked(MARK_NEGATIVE) => f64::NEG_INFINITY,
+            FloatParts::Marked(_) => f64::NAN,
         }
     }
 
@@ -108,44 +108,44 @@ impl FloatSum {
     #[inline]
     pub fn heap_len_bytes(&self) -> usize {
         match &self.0 {
-            Inner::Exact(sum) => sum.len_bytes(),
-            Inner::Pair(_) | Inner::Marked(_) => 0,
+            FloatParts::Exact(sum) => sum.len_bytes(),
+            FloatParts::Pair(_) | FloatParts::Marked(_) => 0,
         }
     }
 
     pub(super) fn encode_into(&self, out: &mut Vec<u8>) {
         match &self.0 {
-            Inner::Pair(sum) => encode_parts(sum.parts(), out),
-            Inner::Exact(sum) => match sum.to_parts() {
+            FloatParts::Pair(sum) => encode_parts(sum.parts(), out),
+            FloatParts::Exact(sum) => match sum.to_parts() {
                 Some(parts) => encode_parts(parts, out),
                 None => {
                     out.push(LAYOUT_EXACT);
                     sum.encode_into(out);
                 }
             },
-            Inner::Marked(marks) => out.extend_from_slice(&[LAYOUT_MARKS, *marks]),
+            FloatParts::Marked(marks) => out.extend_from_slice(&[LAYOUT_MARKS, *marks]),
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<FloatSum> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<FloatSum> {
         let inner = match reader.byte()? {
             LAYOUT_MARKS => {
                 let marks = reader.byte()?;
-                (marks != 0 && marks & !MARKS == 0).then_some(Inner::Marked(marks))
+                (marks != 0 && marks & !MARKS == 0).then_some(FloatParts::Marked(marks))
             }
             LAYOUT_EXACT => {
                 let sum = ExactFloat::decode(reader)?;
                 let has_one_form = sum.to_parts().is_none();
-                has_one_form.then(|| Inner::Exact(Box::new(sum)))
+                has_one_form.then(|| FloatParts::Exact(Box::new(sum)))
             }
             LAYOUT_ONE_FLOAT => {
                 let hi = f64::from_le_bytes(reader.array()?);
-                DoubleDouble::from_parts(hi, 0.0).map(Inner::Pair)
+                DoubleDouble::from_parts(hi, 0.0).map(FloatParts::Pair)
             }
             LAYOUT_TWO_FLOATS => {
                 let hi = f64::from_le_bytes(reader.array()?);
                 let lo = Some(f64::from_le_bytes(reader.array()?)).filter(|lo| *lo != 0.0)?;
-                DoubleDouble::from_parts(hi, lo).map(Inner::Pair)
+                DoubleDouble::from_parts(hi, lo).map(FloatParts::Pair)
             }
             _ => None,
         };
@@ -262,7 +262,7 @@ mod tests {
         // 1, once as one float and once as the exact sum that it also is.
         let mut forged = vec![LAYOUT_EXACT];
         exact(DoubleDouble::new(1.0).unwrap()).encode_into(&mut forged);
-        assert!(FloatSum::decode(&mut Reader::new(&forged)).is_none());
+        assert!(FloatSum::decode(&mut StateReader::new(&forged)).is_none());
     }
 
     proptest! {
@@ -278,7 +278,7 @@ mod tests {
             for value in values {
                 sum.add(value);
                 whole.add_float(value);
-                prop_assert_eq!(&sum, &FloatSum(Inner::Exact(Box::new(whole.clone()))));
+                prop_assert_eq!(&sum, &FloatSum(FloatParts::Exact(Box::new(whole.clone()))));
             }
         }
     }

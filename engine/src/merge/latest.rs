@@ -4,7 +4,7 @@
 //! source order stays, although shards run at the same time, fail, and are repeated. A store whose
 //! only column is a `latest` reads as a store of plain values.
 
-use super::wire::{Reader, put_bytes, put_varint};
+use super::wire::{StateReader, put_bytes, put_varint};
 
 /// Where a version stands among the versions of its record; the largest one is the latest.
 ///
@@ -83,7 +83,7 @@ impl Latest {
         put_bytes(value, out);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Latest> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Latest> {
         match reader.byte()? {
             TAG_NONE => Some(Latest(None)),
             TAG_SOME => {
@@ -133,7 +133,7 @@ mod tests {
             let latest = Latest::new(Ordinal { job, shard, row }, json);
             let mut bytes = Vec::new();
             latest.encode_into(&mut bytes);
-            prop_assert_eq!(Latest::decode(&mut Reader::new(&bytes)), Some(latest));
+            prop_assert_eq!(Latest::decode(&mut StateReader::new(&bytes)), Some(latest));
         }
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::wire::Reader;
+use super::wire::StateReader;
 use super::{
     Column, Inputs, Kind, Law, NoRow, OPERATORS, Operator, Parameter, QUANTILE_PARTS, State,
     States, merge,
@@ -178,7 +178,7 @@ fn states_come_back_from_bytes() {
     hold(|_, [a, b, _]| {
         for state in [&a, &merged(&a, &b)] {
             let bytes = encoded(state);
-            let mut reader = Reader::new(&bytes);
+            let mut reader = StateReader::new(&bytes);
             let back = State::decode(&mut reader);
             prop_assert!(reader.is_empty());
             prop_assert_eq!(back.map(|state| encoded(&state)), Some(bytes));

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::wire::{Reader, put_signed, put_varint};
+use super::wire::{StateReader, put_signed, put_varint};
 
 /// Bits of the mantissa that tell one bin from another.
 const MANTISSA_BITS: u32 = 7;
@@ -76,7 +76,7 @@ impl Quantiles {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Quantiles> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Quantiles> {
         let len = reader.varint()?;
         let mut bins = BTreeMap::new();
         let mut before: Option<i32> = None;
@@ -197,7 +197,7 @@ mod tests {
             let all = of([f64::from_bits(bits), f64::from_bits(more)]);
             let mut bytes = Vec::new();
             all.encode_into(&mut bytes);
-            let mut reader = Reader::new(&bytes);
+            let mut reader = StateReader::new(&bytes);
             prop_assert_eq!(Quantiles::decode(&mut reader), Some(all));
             prop_assert!(reader.is_empty());
         }

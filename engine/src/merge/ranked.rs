@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use smallvec::SmallVec;
 
 use super::extreme::is_value;
-use super::wire::{Reader, put_bytes, put_varint};
+use super::wire::{StateReader, put_bytes, put_varint};
 use super::{Kind, Ordinal};
 use crate::base::Datum;
 use crate::base::key::Fields;
@@ -80,7 +80,7 @@ impl Ranked {
         put_bytes(field, out);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Ranked> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Ranked> {
         match reader.byte()? {
             TAG_NONE => Some(Ranked(None)),
             TAG_SOME => {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::wire::{Reader, put_varint};
+use super::wire::{StateReader, put_varint};
 use super::{
     Average, Bits, BoundedSet, Distinct, Extreme, FloatSum, Kind, Latest, Operator, Ordinal,
     Quantiles, Ranked, Sum,
@@ -377,7 +377,7 @@ impl State {
     }
 
     /// The next state, `None` where the bytes are not what encoding gives.
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<State> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<State> {
         let (id, version) = (reader.byte()?, reader.byte()?);
         if id == MISMATCH_ID {
             return (version == MISMATCH_VERSION).then_some(State::Mismatch);

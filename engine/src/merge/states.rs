@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::wire::Reader;
+use super::wire::StateReader;
 use super::{COLUMNS_MAX, Column, State, encode};
 use crate::base::{Error, Result};
 
@@ -25,7 +25,7 @@ impl States {
     /// # Errors
     /// [`Error::Corrupt`] where the bytes are not exactly what encoding gives.
     pub fn decode(record: &[u8]) -> Result<States> {
-        let mut reader = Reader::new(record);
+        let mut reader = StateReader::new(record);
         let broken = |what: String| Error::corrupt("merged record", what);
         let len = columns_len(&mut reader)
             .ok_or_else(|| broken("the number of columns is missing or too large".into()))?;
@@ -64,7 +64,7 @@ impl States {
 
     /// `None` where the record is broken or of another length; the states are of no use then.
     fn try_absorb_encoded(&mut self, record: &[u8]) -> Option<()> {
-        let mut reader = Reader::new(record);
+        let mut reader = StateReader::new(record);
         columns_len(&mut reader).filter(|len| *len == self.0.len())?;
         for state in &mut self.0 {
             state.absorb(&State::decode(&mut reader)?);
@@ -100,7 +100,7 @@ impl DerefMut for States {
 }
 
 /// How many columns follow.
-fn columns_len(reader: &mut Reader<'_>) -> Option<usize> {
+fn columns_len(reader: &mut StateReader<'_>) -> Option<usize> {
     let len = usize::try_from(reader.varint()?).ok()?;
     (len <= COLUMNS_MAX).then_some(len)
 }

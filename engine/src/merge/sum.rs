@@ -1,6 +1,6 @@
 //! Sums of one kind of number.
 
-use super::wire::{Reader, put_signed};
+use super::wire::{StateReader, put_signed};
 use super::{DecimalSum, FloatSum, Kind};
 use crate::base::Datum;
 
@@ -107,7 +107,7 @@ impl Sum {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Sum> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<Sum> {
         match reader.byte()? {
             TAG_EMPTY => Some(Sum::Empty),
             TAG_INT => reader.signed().map(Sum::Int),

@@ -40,13 +40,13 @@ pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// What is left to read. Every method gives `None` where the bytes end or are not canonical.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct StateReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes }
+impl<'a> StateReader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> StateReader<'a> {
+        StateReader { rest: bytes }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -137,7 +137,7 @@ mod tests {
             let mut out = Vec::new();
             put_varint(value, &mut out);
             put_signed(value.cast_signed(), &mut out);
-            let mut reader = Reader::new(&out);
+            let mut reader = StateReader::new(&out);
             prop_assert_eq!(reader.varint(), Some(value));
             prop_assert_eq!(reader.signed(), Some(value.cast_signed()));
             prop_assert!(reader.is_empty());
@@ -145,7 +145,7 @@ mod tests {
 
         #[test]
         fn a_number_has_one_form(bytes in prop::collection::vec(any::<u8>(), 0..22)) {
-            let mut reader = Reader::new(&bytes);
+            let mut reader = StateReader::new(&bytes);
             if let Some(value) = reader.varint() {
                 let mut out = Vec::new();
                 put_varint(value, &mut out);
@@ -158,11 +158,11 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let mut largest = Vec::new();
         put_varint(u128::MAX, &mut largest);
-        assert_eq!(Reader::new(&largest).varint(), Some(u128::MAX));
-        assert_eq!(Reader::new(&largest).varint_u64(), None);
+        assert_eq!(StateReader::new(&largest).varint(), Some(u128::MAX));
+        assert_eq!(StateReader::new(&largest).varint_u64(), None);
         *largest.last_mut().unwrap() += 1;
-        assert_eq!(Reader::new(&largest).varint(), None);
-        assert_eq!(Reader::new(&[0x80, 0x00]).varint(), None);
-        assert_eq!(Reader::new(&[5, 1, 2]).bytes(), None);
+        assert_eq!(StateReader::new(&largest).varint(), None);
+        assert_eq!(StateReader::new(&[0x80, 0x00]).varint(), None);
+        assert_eq!(StateReader::new(&[5, 1, 2]).bytes(), None);
     }
 }

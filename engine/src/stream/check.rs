@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::node::{Entry, Head, Node};
+use super::node::{Head, Node, NodeEntry};
 use super::walk::head_of;
 use crate::base::codec::Malformed;
 use crate::base::{Error, Op, Result};
 use crate::fold::{ViewCursor, WalkDirection};
-use crate::txn::{Part, Snapshot, Store, StreamPlace};
+use crate::txn::{Snapshot, Store, StreamPart, StreamPlace};
 
 /// What reading the streams of a store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,19 +82,19 @@ impl OneStream {
         }
     }
 
-    fn record(&mut self, part: Part, value: Bytes) {
+    fn record(&mut self, part: StreamPart, value: Bytes) {
         match part {
-            Part::Head => match head_of(&self.place, Some(value)) {
+            StreamPart::Head => match head_of(&self.place, Some(value)) {
                 Ok(head) => self.head = head,
                 Err(error) => self.broken.push(detail_of(error)),
             },
-            Part::Node(id) => match Node::decode(&value) {
+            StreamPart::Node(id) => match Node::decode(&value) {
                 Ok(node) => drop(self.nodes.insert(id, node)),
                 Err(Malformed(why)) => self.broken.push(format!("its node {id}: {why}")),
             },
             // Without a head every chunk would be one that nothing refers to.
-            Part::Chunk(_) if self.head.is_none() => {}
-            Part::Chunk(id) => {
+            StreamPart::Chunk(_) if self.head.is_none() => {}
+            StreamPart::Chunk(id) => {
                 let len = value.len() as u64;
                 match self.expected().remove(&id) {
                     Some(expected) if expected == len => {}
@@ -127,7 +127,7 @@ impl OneStream {
             return chunks;
         };
         let next = head.next;
-        let mut left: Vec<(u8, Entry)> = below(&head.root).collect();
+        let mut left: Vec<(u8, NodeEntry)> = below(&head.root).collect();
         while let Some((level, entry)) = left.pop() {
             let id = entry.id;
             if id >= next {
@@ -170,7 +170,7 @@ impl OneStream {
 }
 
 /// What a node lists, with the level at which it does.
-fn below(node: &Node) -> impl Iterator<Item = (u8, Entry)> + use<> {
+fn below(node: &Node) -> impl Iterator<Item = (u8, NodeEntry)> + use<> {
     let level = node.level;
     let entries = node.entries.clone();
     entries.into_iter().map(move |entry| (level, entry))

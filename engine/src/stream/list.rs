@@ -6,7 +6,7 @@ use crate::coord::KeyRange;
 use bytes::Bytes;
 
 use crate::fold::{ViewCursor, WalkDirection};
-use crate::txn::{Part, Snapshot, Store, StreamPlace};
+use crate::txn::{Snapshot, Store, StreamPart, StreamPlace};
 
 /// The keys of a store under which there is a stream, in order, read as they are asked for.
 pub struct StreamKeys {
@@ -45,7 +45,7 @@ impl StreamKeys {
                 "it lies among streams and is no part of one",
             ));
         };
-        if part != Part::Head {
+        if part != StreamPart::Head {
             return Err(broken(&place, "it has no head"));
         }
         self.range.from = place.end();

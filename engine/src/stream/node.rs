@@ -12,7 +12,7 @@ const LEVEL_MAX: u8 = 16;
 
 /// A part of the stream: a chunk, or everything below a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct NodeEntry {
     /// The number of the chunk or node within its stream, never used twice as long as that lives.
     pub(super) id: u64,
     /// Bytes of the stream in it; never 0.
@@ -25,7 +25,7 @@ pub(super) struct Node {
     /// 0: the entries are chunks; else nodes of the level below.
     pub(super) level: u8,
     /// The parts.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<NodeEntry>,
 }
 
 /// The head of a stream.
@@ -82,7 +82,7 @@ impl Node {
         }
         let (mut entries, mut len) = (Vec::new(), 0u64);
         for _ in 0..count {
-            let entry = Entry {
+            let entry = NodeEntry {
                 id: reader.varint()?,
                 len: reader.varint()?,
             };
@@ -130,7 +130,7 @@ fn done(reader: &Reader<'_>) -> Result<(), Malformed> {
 }
 
 /// Bytes of the stream in all these.
-pub(super) fn sum(entries: &[Entry]) -> u64 {
+pub(super) fn sum(entries: &[NodeEntry]) -> u64 {
     entries.iter().map(|entry| entry.len).sum()
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn head(level: u8, count: usize, len: u64) -> Head {
-        let entry = |id| Entry { id, len };
+        let entry = |id| NodeEntry { id, len };
         let entries = (0..count as u64).map(entry).collect();
         let root = Node { level, entries };
         Head {

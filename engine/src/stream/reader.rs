@@ -7,7 +7,7 @@ use super::node::Head;
 use super::walk::{Walk, bytes_of, head_of};
 use super::writer::copy_from;
 use crate::base::{Key, Result};
-use crate::txn::{Part, Snapshot, Store, StreamPlace};
+use crate::txn::{Snapshot, Store, StreamPart, StreamPlace};
 
 /// A stream of a snapshot: it stays as it is, whatever is committed, folded or dropped meanwhile. Cheap to
 /// open, however long the stream is. It holds one chunk and one node in memory.
@@ -28,7 +28,7 @@ impl Snapshot {
     /// [`STREAM_KEY_LEN_MAX`](crate::base::limits::STREAM_KEY_LEN_MAX); as [`Snapshot::get`].
     pub async fn stream(&self, store: &Store, key: &Key) -> Result<Option<Stream>> {
         let place = StreamPlace::new(store.id(), key)?;
-        let record = self.get_full(&place.full(Part::Head)).await?;
+        let record = self.get_full(&place.full(StreamPart::Head)).await?;
         Ok(head_of(&place, record)?.map(|head| Stream {
             snapshot: self.clone(),
             place,

@@ -5,11 +5,11 @@ use std::ops::Range;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::node::{Entry, Head, Node, sum};
+use super::node::{Head, Node, NodeEntry, sum};
 use super::walk::load;
 use crate::base::limits::STREAM_NODE_ENTRIES_MAX;
 use crate::base::{Op, Result};
-use crate::txn::{Part, StreamPlace, Transaction};
+use crate::txn::{StreamPart, StreamPlace, Transaction};
 
 /// Entries below which a node that was changed takes in a neighbour.
 const NODE_ENTRIES_MIN: usize = STREAM_NODE_ENTRIES_MAX / 4;
@@ -30,7 +30,7 @@ impl Tree<'_> {
     }
 
     /// Replaces the chunks of `range`, whose ends are borders of chunks, by `new`, and deletes them.
-    pub(super) async fn replace(&mut self, range: Range<u64>, new: Vec<Entry>) -> Result<()> {
+    pub(super) async fn replace(&mut self, range: Range<u64>, new: Vec<NodeEntry>) -> Result<()> {
         let Node { mut level, entries } = std::mem::take(&mut self.head.root);
         let mut entries = self.splice(level, entries, range, new).await?;
         while entries.len() > STREAM_NODE_ENTRIES_MAX {
@@ -39,7 +39,7 @@ impl Tree<'_> {
         }
         while let ([only], 1..) = (&entries[..], level) {
             let child = load(self.transaction, self.place, *only, level - 1).await?;
-            self.delete(Part::Node(only.id))?;
+            self.delete(StreamPart::Node(only.id))?;
             (level, entries) = (child.level, child.entries);
         }
         if entries.is_empty() {
@@ -63,10 +63,10 @@ impl Tree<'_> {
     fn splice(
         &mut self,
         level: u8,
-        entries: Vec<Entry>,
+        entries: Vec<NodeEntry>,
         range: Range<u64>,
-        new: Vec<Entry>,
-    ) -> BoxFuture<'_, Result<Vec<Entry>>> {
+        new: Vec<NodeEntry>,
+    ) -> BoxFuture<'_, Result<Vec<NodeEntry>>> {
         async move {
             if level == 0 {
                 return self.splice_leaf(&entries, &range, &new);
@@ -104,11 +104,11 @@ impl Tree<'_> {
     async fn splice_children(
         &mut self,
         level: u8,
-        children: &[Entry],
+        children: &[NodeEntry],
         start: u64,
         range: Range<u64>,
-        new: Vec<Entry>,
-    ) -> Result<Vec<Entry>> {
+        new: Vec<NodeEntry>,
+    ) -> Result<Vec<NodeEntry>> {
         let (Some((first, rest)), end) = (children.split_first(), start + sum(children)) else {
             return Ok(new);
         };
@@ -130,10 +130,10 @@ impl Tree<'_> {
 
     fn splice_leaf(
         &mut self,
-        entries: &[Entry],
+        entries: &[NodeEntry],
         range: &Range<u64>,
-        new: &[Entry],
-    ) -> Result<Vec<Entry>> {
+        new: &[NodeEntry],
+    ) -> Result<Vec<NodeEntry>> {
         let mut result = Vec::with_capacity(entries.len() + new.len());
         let (mut start, mut inserted) = (0, false);
         for entry in entries {
@@ -143,7 +143,7 @@ impl Tree<'_> {
                 inserted = true;
             }
             if start >= range.start && end <= range.end {
-                self.delete(Part::Chunk(entry.id))?;
+                self.delete(StreamPart::Chunk(entry.id))?;
             } else {
                 let is_outside = end <= range.start || start >= range.end;
                 assert!(is_outside, "chunk {start}..{end} cut by {range:?}");
@@ -159,7 +159,7 @@ impl Tree<'_> {
 
     /// Writes entries of `level` as nodes, filled evenly, under the numbers in `free` first; those that
     /// are left over are deleted. The entries that stand for these nodes.
-    fn pack(&mut self, level: u8, entries: &[Entry], free: Vec<u64>) -> Result<Vec<Entry>> {
+    fn pack(&mut self, level: u8, entries: &[NodeEntry], free: Vec<u64>) -> Result<Vec<NodeEntry>> {
         let count = entries.len().div_ceil(STREAM_NODE_ENTRIES_MAX);
         let mut free = free.into_iter();
         let mut nodes = Vec::with_capacity(count);
@@ -170,42 +170,42 @@ impl Tree<'_> {
             let node = Node { level, entries };
             let put = Op::Put(node.encode().into());
             self.transaction
-                .write_full(self.place.full(Part::Node(id)), &put)?;
-            nodes.push(Entry {
+                .write_full(self.place.full(StreamPart::Node(id)), &put)?;
+            nodes.push(NodeEntry {
                 id,
                 len: node.len(),
             });
         }
         for id in free {
-            self.delete(Part::Node(id))?;
+            self.delete(StreamPart::Node(id))?;
         }
         Ok(nodes)
     }
 
     /// Deletes what an entry of a node of `level` stands for, and everything below.
-    fn free(&mut self, level: u8, entry: Entry) -> BoxFuture<'_, Result<()>> {
+    fn free(&mut self, level: u8, entry: NodeEntry) -> BoxFuture<'_, Result<()>> {
         async move {
             if level == 0 {
-                return self.delete(Part::Chunk(entry.id));
+                return self.delete(StreamPart::Chunk(entry.id));
             }
             let node = load(self.transaction, self.place, entry, level - 1).await?;
             for below in node.entries {
                 self.free(level - 1, below).await?;
             }
-            self.delete(Part::Node(entry.id))?;
+            self.delete(StreamPart::Node(entry.id))?;
             self.transaction.relieve().await
         }
         .boxed()
     }
 
-    fn delete(&mut self, part: Part) -> Result<()> {
+    fn delete(&mut self, part: StreamPart) -> Result<()> {
         let full = self.place.full(part);
         self.transaction.write_full(full, &Op::Delete)
     }
 }
 
 /// The child that holds `offset`, the last one for the offset behind it, and where it begins.
-fn child_at(entries: &[Entry], offset: u64) -> Option<(usize, u64)> {
+fn child_at(entries: &[NodeEntry], offset: u64) -> Option<(usize, u64)> {
     let mut start = 0;
     for (index, entry) in entries.iter().enumerate() {
         if offset < start + entry.len || index + 1 == entries.len() {
@@ -217,7 +217,7 @@ fn child_at(entries: &[Entry], offset: u64) -> Option<(usize, u64)> {
 }
 
 /// The child that holds the last byte before `end`, from the one at `first`, which begins at `start`.
-fn last_child(entries: &[Entry], first: usize, mut start: u64, end: u64) -> usize {
+fn last_child(entries: &[NodeEntry], first: usize, mut start: u64, end: u64) -> usize {
     for (index, entry) in entries.iter().enumerate().skip(first) {
         start += entry.len;
         if end <= start {

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::node::{Entry, Head, Node};
+use super::node::{Head, Node, NodeEntry};
 use crate::base::codec::Malformed;
 use crate::base::{Error, Result};
-use crate::txn::{Part, Snapshot, StreamPlace, Tracked, Transaction};
+use crate::txn::{Snapshot, StreamPart, StreamPlace, Tracked, Transaction};
 
 /// Where the records of streams are read from.
 #[async_trait]
@@ -34,7 +34,7 @@ impl Records for Transaction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Located {
     /// The chunk.
-    pub(super) chunk: Entry,
+    pub(super) chunk: NodeEntry,
     /// The offset of its first byte.
     pub(super) start: u64,
 }
@@ -122,11 +122,11 @@ pub(super) fn head_of(place: &StreamPlace, record: Option<Bytes>) -> Result<Opti
 pub(super) async fn load(
     records: &mut dyn Records,
     place: &StreamPlace,
-    entry: Entry,
+    entry: NodeEntry,
     level: u8,
 ) -> Result<Node> {
     let id = entry.id;
-    let bytes = records.record(place.full(Part::Node(id))).await?;
+    let bytes = records.record(place.full(StreamPart::Node(id))).await?;
     let bytes = bytes.ok_or_else(|| broken(place, &format!("its node {id} is missing")))?;
     let node = Node::decode(&bytes);
     let node = node.map_err(|Malformed(why)| broken(place, &format!("its node {id}: {why}")))?;
@@ -142,10 +142,10 @@ pub(super) async fn load(
 pub(super) async fn bytes_of(
     records: &mut dyn Records,
     place: &StreamPlace,
-    chunk: Entry,
+    chunk: NodeEntry,
 ) -> Result<Bytes> {
     let id = chunk.id;
-    let bytes = records.record(place.full(Part::Chunk(id))).await?;
+    let bytes = records.record(place.full(StreamPart::Chunk(id))).await?;
     let bytes = bytes.ok_or_else(|| broken(place, &format!("its chunk {id} is missing")))?;
     if bytes.len() as u64 != chunk.len {
         let (got, expected) = (bytes.len(), chunk.len);

@@ -5,12 +5,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::{Stream as Source, StreamExt};
 
-use super::node::{Entry, Head};
+use super::node::{Head, NodeEntry};
 use super::tree::Tree;
 use super::walk::{Located, Walk, bytes_of, head_of};
 use crate::base::limits::{STREAM_BUFFERED_LEN_MAX, STREAM_CHUNK_LEN_MAX, STREAM_LEN_MAX};
 use crate::base::{Error, Key, Op, Result};
-use crate::txn::{Part, Store, StreamPlace, Tracked, Transaction};
+use crate::txn::{Store, StreamPart, StreamPlace, Tracked, Transaction};
 
 /// Bytes of a chunk from which on it is left alone where something is appended to it.
 const CHUNK_LEN_FULL: u64 = STREAM_CHUNK_LEN_MAX as u64 / 2;
@@ -49,7 +49,7 @@ impl Transaction {
         self.check_whole()?;
         self.uses(store);
         let record = self
-            .get_full(place.full(Part::Head), Tracked::Always)
+            .get_full(place.full(StreamPart::Head), Tracked::Always)
             .await?;
         Ok(StreamWriter {
             transaction: self,
@@ -190,7 +190,7 @@ impl StreamWriter<'_> {
         if self.head.is_some() {
             self.tree().clear().await?;
             self.head = None;
-            let full = self.place.full(Part::Head);
+            let full = self.place.full(StreamPart::Head);
             self.transaction.write_full(full, &Op::Delete)?;
         }
         self.transaction.end_change();
@@ -300,7 +300,7 @@ impl StreamWriter<'_> {
     }
 
     /// Writes these bytes as chunks of like length.
-    async fn write_chunks(&mut self, parts: &[&[u8]]) -> Result<Vec<Entry>> {
+    async fn write_chunks(&mut self, parts: &[&[u8]]) -> Result<Vec<NodeEntry>> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let count = total.div_ceil(STREAM_CHUNK_LEN_MAX);
         let mut entries = Vec::with_capacity(count);
@@ -318,12 +318,12 @@ impl StreamWriter<'_> {
                 part = left;
             }
             let (id, len) = (self.tree().fresh(), len as u64);
-            let full = self.place.full(Part::Chunk(id));
+            let full = self.place.full(StreamPart::Chunk(id));
             self.transaction.write_full(full, &Op::Put(chunk.into()))?;
             self.transaction
                 .pour(&chunks, STREAM_BUFFERED_LEN_MAX)
                 .await?;
-            entries.push(Entry { id, len });
+            entries.push(NodeEntry { id, len });
         }
         Ok(entries)
     }
@@ -332,7 +332,7 @@ impl StreamWriter<'_> {
         let head = self.head.get_or_insert_default();
         // So that a change that took no number, a cut at the borders of chunks, changes the head too.
         head.next += 1;
-        let full = self.place.full(Part::Head);
+        let full = self.place.full(StreamPart::Head);
         self.transaction
             .write_full(full, &Op::Put(head.encode().into()))
     }

@@ -65,7 +65,7 @@ impl Run {
     /// Reads the file twice, once for its hash and once by its structure. `progress` is given the
     /// bytes read since it was last called, [`Run::check_len`] in all.
     pub async fn check(&self, progress: &mut (dyn FnMut(u64) + Send)) -> RunCheck {
-        let mut checker = Checker {
+        let mut checker = RunChecker {
             run: self,
             trailer: self.trailer(),
             found: RunCheck::default(),
@@ -116,7 +116,7 @@ impl Visit {
     }
 }
 
-struct Checker<'a> {
+struct RunChecker<'a> {
     run: &'a Run,
     trailer: &'a Trailer,
     found: RunCheck,
@@ -132,7 +132,7 @@ struct Checker<'a> {
     progress: &'a mut (dyn FnMut(u64) + Send),
 }
 
-impl Checker<'_> {
+impl RunChecker<'_> {
     fn report(&mut self, len: u64) {
         // Never beyond what was announced, whatever a damaged file makes this read twice.
         let len = len.min(self.run.check_len() - self.reported_len);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::Entry;
+use super::entry::FoundEntry;
 use super::frame::PagePtr;
 use super::key_buf::KeyBuf;
 use super::leaf::{Cell, OpKind};
@@ -31,12 +31,12 @@ pub struct Cursor {
     run: Arc<Run>,
     /// The branches above the leaf, root first, with the child taken.
     path: Vec<Step>,
-    leaf: Option<Place>,
+    leaf: Option<EntryPlace>,
     key: KeyBuf,
 }
 
 /// An entry of a leaf.
-struct Place {
+struct EntryPlace {
     page: Page,
     ptr: PagePtr,
     /// Entries of the leaf, and where their offsets begin in it.
@@ -46,7 +46,7 @@ struct Place {
     cell: Cell,
 }
 
-impl Place {
+impl EntryPlace {
     /// Goes to entry `i` and makes `key` its key.
     #[inline]
     fn go(&mut self, i: usize, key: &mut KeyBuf) {
@@ -275,7 +275,7 @@ impl Cursor {
     ///
     /// # Errors
     /// As [`Cursor::op`].
-    pub async fn entry(&self) -> Result<Entry> {
+    pub async fn entry(&self) -> Result<FoundEntry> {
         let Some(place) = &self.leaf else {
             return Err(Error::Invalid("the cursor stands on no entry".to_owned()));
         };
@@ -352,7 +352,7 @@ impl Cursor {
         let (len, offs_at, cell) = (leaf.len(), leaf.offs_at(), leaf.cell(i));
         self.key.share(leaf.prefix());
         self.key.end_with(page.body(), cell.suffix_range());
-        self.leaf = Some(Place {
+        self.leaf = Some(EntryPlace {
             page,
             ptr,
             len,

@@ -9,32 +9,32 @@ use crate::base::Op;
 /// One write: of what kind, and with which bytes. Bytes that lie in a page are not copied: the page
 /// stays in memory, beyond the budget of the cache if need be, as long as this does.
 #[derive(Clone, Debug)]
-pub struct Entry(Held);
+pub struct FoundEntry(EntryBytes);
 
 #[derive(Clone, Debug)]
-enum Held {
+enum EntryBytes {
     InPage(LentPage, Cell),
     Owned(OpKind, Bytes),
 }
 
-impl Entry {
+impl FoundEntry {
     /// The entry at `cell` of `page`, unless its value lies apart.
     #[inline]
-    pub(super) fn in_page(page: LentPage, cell: Cell) -> Option<Entry> {
-        (!cell.kind.is_apart()).then_some(Entry(Held::InPage(page, cell)))
+    pub(super) fn in_page(page: LentPage, cell: Cell) -> Option<FoundEntry> {
+        (!cell.kind.is_apart()).then_some(FoundEntry(EntryBytes::InPage(page, cell)))
     }
 
     /// An entry with a value of its own: read from where it lay apart, or copied.
-    pub(super) fn owned(kind: CellKind, value: Bytes) -> Entry {
-        Entry(Held::Owned(kind.op_kind(), value))
+    pub(super) fn owned(kind: CellKind, value: Bytes) -> FoundEntry {
+        FoundEntry(EntryBytes::Owned(kind.op_kind(), value))
     }
 
     /// What it does to its key.
     #[inline]
     pub fn kind(&self) -> OpKind {
         match &self.0 {
-            Held::InPage(_, cell) => cell.kind.op_kind(),
-            Held::Owned(kind, _) => *kind,
+            EntryBytes::InPage(_, cell) => cell.kind.op_kind(),
+            EntryBytes::Owned(kind, _) => *kind,
         }
     }
 
@@ -42,8 +42,8 @@ impl Entry {
     #[inline]
     pub fn payload(&self) -> &[u8] {
         match &self.0 {
-            Held::InPage(page, cell) => cell.payload(page.body()),
-            Held::Owned(_, value) => value,
+            EntryBytes::InPage(page, cell) => cell.payload(page.body()),
+            EntryBytes::Owned(_, value) => value,
         }
     }
 
@@ -52,8 +52,8 @@ impl Entry {
     #[inline]
     pub fn into_payload(self) -> Bytes {
         match self.0 {
-            Held::InPage(page, cell) => Bytes::copy_from_slice(cell.payload(page.body())),
-            Held::Owned(_, value) => value,
+            EntryBytes::InPage(page, cell) => Bytes::copy_from_slice(cell.payload(page.body())),
+            EntryBytes::Owned(_, value) => value,
         }
     }
 
@@ -62,11 +62,11 @@ impl Entry {
     #[inline]
     pub fn into_op(self) -> Op {
         match self.0 {
-            Held::InPage(page, cell) => cell
+            EntryBytes::InPage(page, cell) => cell
                 .kind
                 .op_kind()
                 .op(|| Bytes::copy_from_slice(cell.payload(page.body()))),
-            Held::Owned(kind, value) => kind.op(|| value),
+            EntryBytes::Owned(kind, value) => kind.op(|| value),
         }
     }
 }

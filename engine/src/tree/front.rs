@@ -16,7 +16,7 @@ use super::value::ValuePtr;
 
 /// What a leaf has under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum LeafFound {
     /// This write, with the payload that lay in the leaf.
     Here(CellKind, Bytes),
     /// A write whose payload lies apart.
@@ -62,7 +62,7 @@ pub(super) fn find(
     offset: u64,
     (key, tag): (&[u8], u8),
     memory: &mut Vec<u8>,
-) -> Decoded<Option<Found>> {
+) -> Decoded<Option<LeafFound>> {
     let frame = Frame::check(stored, offset)?;
     if memory.len() < frame.body_len {
         memory.resize(frame.body_len, 0);
@@ -80,7 +80,7 @@ pub(super) fn find(
     find_in(front, key, tag)
 }
 
-fn find_in(mut front: Front<'_>, key: &[u8], tag: u8) -> Decoded<Option<Found>> {
+fn find_in(mut front: Front<'_>, key: &[u8], tag: u8) -> Decoded<Option<LeafFound>> {
     let whole_len = front.whole_len();
     let arrays = leaf::Arrays::parse(front.first(leaf::HEADER_LEN.min(whole_len))?)?;
     if arrays.cells_at() > whole_len {
@@ -111,9 +111,9 @@ fn find_in(mut front: Front<'_>, key: &[u8], tag: u8) -> Decoded<Option<Found>> 
             continue;
         }
         return Ok(Some(if kind.is_apart() {
-            Found::Apart(kind, ValuePtr::decode(payload)?)
+            LeafFound::Apart(kind, ValuePtr::decode(payload)?)
         } else {
-            Found::Here(kind, Bytes::copy_from_slice(payload))
+            LeafFound::Here(kind, Bytes::copy_from_slice(payload))
         }));
     }
     Ok(None)
@@ -177,7 +177,7 @@ mod tests {
         stored
     }
 
-    fn look(stored: &[u8], key: &[u8]) -> Decoded<Option<Found>> {
+    fn look(stored: &[u8], key: &[u8]) -> Decoded<Option<LeafFound>> {
         // What is left over from another page stands behind what was decompressed.
         let mut memory = vec![0xa5; 20_000];
         find(stored, OFFSET, (key, tag_of(key_hash(key))), &mut memory)
@@ -194,9 +194,9 @@ mod tests {
             for (key, kind, payload) in entries() {
                 let found = look(&stored, &key).unwrap().unwrap();
                 let expected = if kind.is_apart() {
-                    Found::Apart(kind, ValuePtr::decode(&payload).unwrap())
+                    LeafFound::Apart(kind, ValuePtr::decode(&payload).unwrap())
                 } else {
-                    Found::Here(kind, payload.into())
+                    LeafFound::Here(kind, payload.into())
                 };
                 assert_eq!(found, expected, "{key:?}");
                 let behind = [&key[..], b"!"].concat();

@@ -250,7 +250,7 @@ impl<'a> Leaf<'a> {
         HEADER_LEN + self.prefix.len() + self.len()
     }
 
-    /// Entry `i`.
+    /// LeafEntry `i`.
     #[inline]
     pub(super) fn cell(&self, i: usize) -> Cell {
         Cell::at(self.body, self.offs_at(), i)
@@ -398,19 +398,19 @@ fn matches(block: &[u8; 16], tag: u8) -> u128 {
 pub(super) struct LeafBuilder {
     /// Of each entry the key and then the payload.
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<LeafEntry>,
     /// Leading bytes that all keys share.
     prefix_len: usize,
 }
 
-struct Entry {
+struct LeafEntry {
     key_at: usize,
     payload_at: usize,
     end: usize,
     kind: CellKind,
 }
 
-impl Entry {
+impl LeafEntry {
     fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.key_at..self.payload_at]
     }
@@ -456,7 +456,7 @@ impl LeafBuilder {
         self.bytes.reserve(end - key_at);
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(payload);
-        self.entries.push(Entry {
+        self.entries.push(LeafEntry {
             key_at,
             payload_at,
             end,

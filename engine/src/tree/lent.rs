@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::{ArcSwapOption, Guard};
 
 use super::leaf::Leaf;
-use super::slab::Body;
+use super::slab::PageBody;
 
 /// The body of a page in memory, and where a branch leads to it. What a lookup reads is in one cache line, apart
 /// from the counters of who shares it.
@@ -19,12 +19,12 @@ use super::slab::Body;
 pub(super) struct LentBody {
     /// Looked at through [`Leaves`] since the cache last asked.
     used: AtomicBool,
-    pub(super) body: Body,
+    pub(super) body: PageBody,
     place: OnceLock<(Weak<Leaves>, usize)>,
 }
 
 impl LentBody {
-    pub(super) fn new(body: Body) -> LentBody {
+    pub(super) fn new(body: PageBody) -> LentBody {
         LentBody {
             used: AtomicBool::new(false),
             body,
@@ -146,7 +146,7 @@ impl std::fmt::Debug for LentPage {
 mod tests {
     use futures::executor::block_on;
 
-    use super::super::testing::{MemoryObject, numbered, write};
+    use super::super::testing::{TestObject, numbered, write};
     use super::super::{Lookup, PageCache, Run, RunOptions, key_hash};
     use super::*;
     use crate::base::Op;
@@ -173,7 +173,7 @@ mod tests {
     fn run_with(cache: &Arc<PageCache>) -> Run {
         let (file, _) = write(RunOptions::default(), &numbered(b"r", RECORDS, value));
         let cache = Arc::clone(cache);
-        let run = Run::open(MemoryObject::new(file), cache, "seg/test".to_owned());
+        let run = Run::open(TestObject::new(file), cache, "seg/test".to_owned());
         block_on(run).unwrap()
     }
 

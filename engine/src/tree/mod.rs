@@ -65,7 +65,7 @@ pub use cache::PageCache;
 pub use check::{Problem, RunCheck};
 pub use compress::Compression;
 pub use cursor::Cursor;
-pub use entry::Entry;
+pub use entry::FoundEntry;
 pub use leaf::OpKind;
 pub use run::{Lookup, Missing, Run};
 

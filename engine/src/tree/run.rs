@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::branch::Branch;
 use super::cache::PageCache;
-use super::entry::Entry;
+use super::entry::FoundEntry;
 use super::filter::Filter;
 use super::frame::PagePtr;
-use super::front::{self, Found};
+use super::front::{self, LeafFound};
 use super::leaf::{Cell, CellKind, tag_of};
 use super::lent::{Leaves, LentPage};
 use super::page::Page;
@@ -28,7 +28,7 @@ const PINNED_LEN_MIN: u64 = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub enum Lookup {
     /// The run has this write of the key.
-    Found(Entry),
+    Found(FoundEntry),
     /// The run does not have the key.
     Absent,
     /// A page or a value has to be read first: [`Run::read_at_once`] does where the medium can, and
@@ -90,30 +90,30 @@ pub struct Run {
     trailer: Trailer,
     filter: Option<Filter>,
     /// `None` where the root is a leaf or there is nothing.
-    root: Option<Node>,
+    root: Option<MemoryNode>,
     /// Bytes of branches below the root that are kept, and that may be.
     pinned_len: AtomicU64,
     pub(super) pinned_len_max: u64,
 }
 
 /// A branch that stays in memory, with those below it that do.
-struct Node {
+struct MemoryNode {
     page: Page,
     /// One place a child where the children are branches too, none where they are leaves.
-    children: Box<[OnceLock<Box<Node>>]>,
+    children: Box<[OnceLock<Box<MemoryNode>>]>,
     /// The same where they are leaves.
     leaves: Arc<Leaves>,
 }
 
-impl Node {
-    fn new(page: Page) -> Node {
+impl MemoryNode {
+    fn new(page: Page) -> MemoryNode {
         let count = page.branch().len();
         let (branches, leaves) = if page.level() > 1 {
             (count, 0)
         } else {
             (0, count)
         };
-        Node {
+        MemoryNode {
             page,
             children: (0..branches).map(|_| OnceLock::new()).collect(),
             leaves: Arc::new(Leaves::new(leaves)),
@@ -125,13 +125,13 @@ impl Node {
         u64::from(ptr.len) + Leaves::PLACE_LEN * page.branch().len() as u64
     }
 
-    fn child(&self, i: usize) -> Option<&Node> {
+    fn child(&self, i: usize) -> Option<&MemoryNode> {
         Some(self.children.get(i)?.get()?)
     }
 }
 
 /// Where the leaf for a key is.
-enum Place<'a> {
+enum LeafPlace<'a> {
     /// Below a branch that is not in memory.
     Unread,
     /// It is this child of a branch in memory.
@@ -171,7 +171,7 @@ impl Run {
             pinned_len: AtomicU64::new(0),
             pinned_len_max: 0,
         };
-        let tail = Tail {
+        let tail = RunTail {
             bytes: tail,
             at: tail_at,
         };
@@ -181,7 +181,7 @@ impl Run {
         Ok(run)
     }
 
-    async fn load_filter(&self, tail: &Tail) -> Result<Option<Filter>> {
+    async fn load_filter(&self, tail: &RunTail) -> Result<Option<Filter>> {
         let (at, len) = (self.trailer.filter_offset, self.trailer.filter_len);
         if len == 0 {
             return Ok(None);
@@ -196,7 +196,7 @@ impl Run {
             .ok_or_else(|| self.corrupt(&format!("filter at {at}: not whole blocks")))
     }
 
-    async fn load_root(&self, tail: &Tail) -> Result<Option<Node>> {
+    async fn load_root(&self, tail: &RunTail) -> Result<Option<MemoryNode>> {
         let (Some(ptr), 2..) = (self.trailer.root, self.trailer.height) else {
             return Ok(None);
         };
@@ -204,10 +204,10 @@ impl Run {
             .read_with_tail(tail, ptr.offset, u64::from(ptr.len))
             .await?;
         let page = self.decode_page(&stored, ptr, self.trailer.height - 1)?;
-        Ok(Some(Node::new(page)))
+        Ok(Some(MemoryNode::new(page)))
     }
 
-    async fn read_with_tail(&self, tail: &Tail, offset: u64, len: u64) -> Result<Bytes> {
+    async fn read_with_tail(&self, tail: &RunTail, offset: u64, len: u64) -> Result<Bytes> {
         if let Some(bytes) = tail.slice(offset, len) {
             return Ok(bytes);
         }
@@ -285,7 +285,7 @@ impl Run {
     /// [`Error::Corrupt`], [`Error::Storage`].
     #[inline]
     pub async fn get(&self, key: &[u8], hash: u64) -> Result<Option<Op>> {
-        Ok(self.entry(key, hash).await?.map(Entry::into_op))
+        Ok(self.entry(key, hash).await?.map(FoundEntry::into_op))
     }
 
     /// As [`Run::get`], without copying: what is found is looked at where it lies.
@@ -293,7 +293,7 @@ impl Run {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Storage`].
     #[inline]
-    pub async fn entry(&self, key: &[u8], hash: u64) -> Result<Option<Entry>> {
+    pub async fn entry(&self, key: &[u8], hash: u64) -> Result<Option<FoundEntry>> {
         let mut looked_up = self.entry_cached(key, hash)?;
         if let Lookup::NotCached(missing) = looked_up {
             looked_up = self.read_at_once(key, hash, missing)?;
@@ -330,8 +330,8 @@ impl Run {
             return Ok(Lookup::Absent);
         }
         let (page, ptr) = match self.leaf_place(key) {
-            Place::Unread => return Ok(Unread::Branch.into()),
-            Place::Child(leaves, i, branch) => match leaves.get(i) {
+            LeafPlace::Unread => return Ok(Unread::Branch.into()),
+            LeafPlace::Child(leaves, i, branch) => match leaves.get(i) {
                 Some(page) => (page, branch.child(i)),
                 None => {
                     let ptr = branch.child(i);
@@ -343,7 +343,7 @@ impl Run {
                     (page.into(), ptr)
                 }
             },
-            Place::Root(ptr) => match self.cached_leaf(ptr)? {
+            LeafPlace::Root(ptr) => match self.cached_leaf(ptr)? {
                 Some(page) => (page.into(), ptr),
                 None => return Ok(Unread::Leaf(ptr).into()),
             },
@@ -364,7 +364,7 @@ impl Run {
         if cell.kind.is_apart() {
             return self.value_missing(&page, cell, ptr);
         }
-        Ok(Entry::in_page(page, cell).map_or(Lookup::Absent, Lookup::Found))
+        Ok(FoundEntry::in_page(page, cell).map_or(Lookup::Absent, Lookup::Found))
     }
 
     #[inline(never)]
@@ -417,10 +417,10 @@ impl Run {
                     .map_err(|what| self.bad_page(ptr, &what))
                     .map(|found| match found {
                         None => Lookup::Absent,
-                        Some(Found::Here(kind, payload)) => {
-                            Lookup::Found(Entry::owned(kind, payload))
+                        Some(LeafFound::Here(kind, payload)) => {
+                            Lookup::Found(FoundEntry::owned(kind, payload))
                         }
-                        Some(Found::Apart(kind, value)) => {
+                        Some(LeafFound::Apart(kind, value)) => {
                             Unread::Value(Box::new((kind, value))).into()
                         }
                     }),
@@ -438,19 +438,19 @@ impl Run {
 
     /// Where the leaf for `key` is, as far as the branches on the way are in memory.
     #[inline]
-    fn leaf_place(&self, key: &[u8]) -> Place<'_> {
+    fn leaf_place(&self, key: &[u8]) -> LeafPlace<'_> {
         let Some(mut node) = self.root.as_ref() else {
-            return self.trailer.root.map_or(Place::Unread, Place::Root);
+            return self.trailer.root.map_or(LeafPlace::Unread, LeafPlace::Root);
         };
         loop {
             let branch = node.page.branch();
             let i = branch.child_for(key);
             if node.page.level() == 1 {
-                return Place::Child(&node.leaves, i, branch);
+                return LeafPlace::Child(&node.leaves, i, branch);
             }
             match node.child(i) {
                 Some(child) => node = child,
-                None => return Place::Unread,
+                None => return LeafPlace::Unread,
             }
         }
     }
@@ -464,11 +464,14 @@ impl Run {
         key: &[u8],
         hash: u64,
         missing: Missing,
-    ) -> Result<Option<Entry>> {
+    ) -> Result<Option<FoundEntry>> {
         let (page, ptr) = match missing.0 {
             Unread::Value(value) => {
                 let (kind, value) = *value;
-                return Ok(Some(Entry::owned(kind, self.read_value(&value).await?)));
+                return Ok(Some(FoundEntry::owned(
+                    kind,
+                    self.read_value(&value).await?,
+                )));
             }
             _ if !self.may_contain(hash) => return Ok(None),
             // Not at hand a moment ago: the cache is not asked again.
@@ -500,12 +503,17 @@ impl Run {
     }
 
     /// The entry at `cell` of the leaf `page` that stands at `ptr`, its value read if it is apart.
-    pub(super) async fn entry_at(&self, page: LentPage, cell: Cell, ptr: PagePtr) -> Result<Entry> {
-        if let Some(entry) = Entry::in_page(page.clone(), cell) {
+    pub(super) async fn entry_at(
+        &self,
+        page: LentPage,
+        cell: Cell,
+        ptr: PagePtr,
+    ) -> Result<FoundEntry> {
+        if let Some(entry) = FoundEntry::in_page(page.clone(), cell) {
             return Ok(entry);
         }
         let value = self.value_ptr(&page, cell, ptr)?;
-        Ok(Entry::owned(cell.kind, self.read_value(&value).await?))
+        Ok(FoundEntry::owned(cell.kind, self.read_value(&value).await?))
     }
 
     /// Goes from the root to a leaf, taking the child that `choose` names at each branch, and says
@@ -537,11 +545,11 @@ impl Run {
     /// there is room for it.
     async fn branch<'a>(
         &self,
-        parent: Option<&'a Node>,
+        parent: Option<&'a MemoryNode>,
         i: usize,
         ptr: PagePtr,
         level: u8,
-    ) -> Result<(Page, Option<&'a Node>)> {
+    ) -> Result<(Page, Option<&'a MemoryNode>)> {
         let place = parent.and_then(|parent| parent.children.get(i));
         if let Some(kept) = place.and_then(OnceLock::get) {
             return Ok((kept.page.clone(), Some(kept)));
@@ -554,8 +562,8 @@ impl Run {
             return Ok((self.page(ptr, level).await?, None));
         }
         let page = self.read_page(ptr, level).await?;
-        let page_len = Node::kept_len(ptr, &page);
-        if place.set(Box::new(Node::new(page.clone()))).is_ok() {
+        let page_len = MemoryNode::kept_len(ptr, &page);
+        if place.set(Box::new(MemoryNode::new(page.clone()))).is_ok() {
             self.pinned_len.fetch_add(page_len, Ordering::Relaxed);
         }
         Ok((page, place.get().map(AsRef::as_ref)))
@@ -666,7 +674,7 @@ impl Run {
     /// For each leaf that a branch in memory leads to past the cache: whether the cache has it too.
     #[cfg(test)]
     pub(super) fn lent_leaves(&self) -> Vec<bool> {
-        let mut nodes: Vec<&Node> = self.root.iter().collect();
+        let mut nodes: Vec<&MemoryNode> = self.root.iter().collect();
         let mut lent = Vec::new();
         while let Some(node) = nodes.pop() {
             nodes.extend(
@@ -695,7 +703,7 @@ impl Run {
 
     /// Reads the filter as it stands in the file now and checks it, for proofreading.
     pub(super) async fn reread_filter(&self) -> Result<()> {
-        let nothing = Tail {
+        let nothing = RunTail {
             bytes: Bytes::new(),
             at: self.file_len(),
         };
@@ -716,12 +724,12 @@ impl std::fmt::Debug for Run {
 }
 
 /// The last bytes of a file, which hold all that opening needs of a small one.
-struct Tail {
+struct RunTail {
     bytes: Bytes,
     at: u64,
 }
 
-impl Tail {
+impl RunTail {
     fn slice(&self, offset: u64, len: u64) -> Option<Bytes> {
         let from = usize::try_from(offset.checked_sub(self.at)?).ok()?;
         let to = from.checked_add(usize::try_from(len).ok()?)?;

@@ -42,12 +42,12 @@ impl LeafPage {
 }
 
 /// Leaves that any number of threads seal together, each leaf one of them.
-struct Batch {
+struct SealBatch {
     pages: Vec<Mutex<LeafPage>>,
     next: AtomicUsize,
 }
 
-impl Batch {
+impl SealBatch {
     fn seal(&self, compressor: &mut Compressor) {
         while let Some(page) = self.pages.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             page.lock().seal(compressor);
@@ -61,7 +61,7 @@ pub(super) struct Sealer {
     compressor: Compressor,
     with_help: bool,
     full: Vec<LeafPage>,
-    sealing: Option<Arc<Batch>>,
+    sealing: Option<Arc<SealBatch>>,
     spare: Vec<LeafPage>,
 }
 
@@ -112,7 +112,7 @@ impl Sealer {
         if !self.full.is_empty() {
             let pages = self.full.drain(..).map(Mutex::new).collect();
             let next = AtomicUsize::new(0);
-            let batch = Arc::new(Batch { pages, next });
+            let batch = Arc::new(SealBatch { pages, next });
             if self.with_help {
                 let (batch, compression) = (Arc::clone(&batch), self.compression);
                 rayon::spawn(move || batch.seal(&mut Compressor::new(compression)));

@@ -40,7 +40,7 @@ struct Pool {
 }
 
 /// The bytes of one page.
-pub(super) struct Body {
+pub(super) struct PageBody {
     bytes: BytesMut,
     len: usize,
     /// Where the slab goes back to; `None` for memory of its own.
@@ -49,9 +49,9 @@ pub(super) struct Body {
 
 impl Slabs {
     /// Memory for `len` bytes; what is in them is left over from others.
-    pub(super) fn take(self: &Arc<Self>, len: usize) -> Body {
+    pub(super) fn take(self: &Arc<Self>, len: usize) -> PageBody {
         if len <= SMALL_LEN_MAX || len > SLAB_LEN {
-            return Body {
+            return PageBody {
                 bytes: BytesMut::zeroed(len),
                 len,
                 home: None,
@@ -61,7 +61,7 @@ impl Slabs {
         if let Some(raw) = raw {
             self.prepare(raw);
         }
-        Body {
+        PageBody {
             bytes,
             len,
             home: Some(Arc::clone(self)),
@@ -133,14 +133,14 @@ fn region() -> BytesMut {
     region.split_off(lead)
 }
 
-impl Body {
+impl PageBody {
     /// Bytes of memory taken.
     pub(super) fn held_len(&self) -> usize {
         self.bytes.len()
     }
 }
 
-impl Deref for Body {
+impl Deref for PageBody {
     type Target = [u8];
 
     #[inline]
@@ -149,13 +149,13 @@ impl Deref for Body {
     }
 }
 
-impl DerefMut for Body {
+impl DerefMut for PageBody {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
     }
 }
 
-impl Drop for Body {
+impl Drop for PageBody {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             let slab = std::mem::take(&mut self.bytes);
@@ -164,9 +164,9 @@ impl Drop for Body {
     }
 }
 
-impl std::fmt::Debug for Body {
+impl std::fmt::Debug for PageBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Body({} bytes)", self.len)
+        write!(f, "PageBody({} bytes)", self.len)
     }
 }
 
@@ -179,21 +179,21 @@ mod tests {
         let slabs = Arc::new(Slabs::default());
         let count = 2 * REGION_LEN / SLAB_LEN + 3;
         let fill = |i: usize| u8::try_from(i % 251).unwrap();
-        let mut bodies: Vec<Body> = (0..count).map(|_| slabs.take(SLAB_LEN)).collect();
+        let mut bodies: Vec<PageBody> = (0..count).map(|_| slabs.take(SLAB_LEN)).collect();
         for (i, body) in bodies.iter_mut().enumerate() {
             body.fill(fill(i));
         }
         for (i, body) in bodies.iter().enumerate() {
             assert!(body.iter().all(|byte| *byte == fill(i)), "slab {i}");
         }
-        let places = |bodies: &[Body]| {
+        let places = |bodies: &[PageBody]| {
             let mut places: Vec<_> = bodies.iter().map(|body| body.as_ptr().addr()).collect();
             places.sort_unstable();
             places
         };
         let before = places(&bodies);
         drop(bodies);
-        let again: Vec<Body> = (0..count).map(|_| slabs.take(SLAB_LEN - 1)).collect();
+        let again: Vec<PageBody> = (0..count).map(|_| slabs.take(SLAB_LEN - 1)).collect();
         assert_eq!(places(&again), before);
         assert!(again.iter().all(|body| body.len() == SLAB_LEN - 1));
     }

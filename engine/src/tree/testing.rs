@@ -14,18 +14,18 @@ use crate::storage::{Created, Object, ObjectWriter};
 
 /// A writer whose bytes can be seen when it has finished, and not before.
 #[derive(Clone, Default)]
-pub(super) struct MemoryWriter {
+pub(super) struct TestWriter {
     written: Vec<u8>,
     finished: Arc<Mutex<Option<Bytes>>>,
     /// Bytes after which writing fails.
     len_max: Option<usize>,
 }
 
-impl MemoryWriter {
-    pub(super) fn failing_after(len: usize) -> MemoryWriter {
-        MemoryWriter {
+impl TestWriter {
+    pub(super) fn failing_after(len: usize) -> TestWriter {
+        TestWriter {
             len_max: Some(len),
-            ..MemoryWriter::default()
+            ..TestWriter::default()
         }
     }
 
@@ -35,7 +35,7 @@ impl MemoryWriter {
 }
 
 #[async_trait]
-impl ObjectWriter for MemoryWriter {
+impl ObjectWriter for TestWriter {
     async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.written.extend_from_slice(bytes);
         if self.len_max.is_some_and(|max| self.written.len() > max) {
@@ -57,7 +57,7 @@ impl ObjectWriter for MemoryWriter {
 }
 
 /// An object in memory that counts.
-pub(super) struct MemoryObject {
+pub(super) struct TestObject {
     bytes: Bytes,
     /// Whether it reads without waiting.
     at_once: bool,
@@ -65,19 +65,19 @@ pub(super) struct MemoryObject {
     pub(super) read_len: AtomicU64,
 }
 
-impl MemoryObject {
-    pub(super) fn new(bytes: impl Into<Bytes>) -> Arc<MemoryObject> {
-        MemoryObject::with(bytes, false)
+impl TestObject {
+    pub(super) fn new(bytes: impl Into<Bytes>) -> Arc<TestObject> {
+        TestObject::with(bytes, false)
     }
 
     /// One that reads without waiting, as a file does.
-    pub(super) fn at_once(bytes: impl Into<Bytes>) -> Arc<MemoryObject> {
-        MemoryObject::with(bytes, true)
+    pub(super) fn at_once(bytes: impl Into<Bytes>) -> Arc<TestObject> {
+        TestObject::with(bytes, true)
     }
 
-    fn with(bytes: impl Into<Bytes>, at_once: bool) -> Arc<MemoryObject> {
+    fn with(bytes: impl Into<Bytes>, at_once: bool) -> Arc<TestObject> {
         let (reads, read_len) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(MemoryObject {
+        Arc::new(TestObject {
             bytes: bytes.into(),
             at_once,
             reads,
@@ -98,7 +98,7 @@ impl MemoryObject {
 }
 
 #[async_trait]
-impl Object for MemoryObject {
+impl Object for TestObject {
     fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
@@ -116,7 +116,7 @@ impl Object for MemoryObject {
 
 /// The file of a run with these writes.
 pub(super) fn write(options: RunOptions, ops: &[(Vec<u8>, Op)]) -> (Bytes, RunSummary) {
-    let writer = MemoryWriter::default();
+    let writer = TestWriter::default();
     let mut builder = RunBuilder::new(Box::new(writer.clone()), options);
     let summary = block_on(async {
         for (key, op) in ops {
@@ -131,7 +131,7 @@ pub(super) fn write(options: RunOptions, ops: &[(Vec<u8>, Op)]) -> (Bytes, RunSu
 pub(super) fn try_open(file: impl Into<Bytes>) -> Result<Arc<Run>> {
     let cache = Arc::new(PageCache::new(64 * 1024 * 1024));
     block_on(Run::open(
-        MemoryObject::new(file),
+        TestObject::new(file),
         cache,
         "seg/test".to_owned(),
     ))
@@ -141,7 +141,7 @@ pub(super) fn try_open(file: impl Into<Bytes>) -> Result<Arc<Run>> {
 /// Opens a file that is read without waiting, with a cache that has room for nothing.
 pub(super) fn try_open_past_cache(file: impl Into<Bytes>) -> Result<Arc<Run>> {
     let cache = Arc::new(PageCache::new(0));
-    let object = MemoryObject::at_once(file);
+    let object = TestObject::at_once(file);
     block_on(Run::open(object, cache, "seg/test".to_owned())).map(Arc::new)
 }
 

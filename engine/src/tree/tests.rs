@@ -14,7 +14,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 
 use super::testing::{
-    MemoryObject, MemoryWriter, numbered, open, try_open, try_open_past_cache, write,
+    TestObject, TestWriter, numbered, open, try_open, try_open_past_cache, write,
 };
 use super::*;
 use crate::base::checksum::hash128;
@@ -138,7 +138,7 @@ fn a_run_written_with_help_is_the_same() {
     ops[77].1 = Op::Delete;
     for compression in Compression::ALL {
         let (alone, summary) = write(small_pages(compression), &ops);
-        let writer = MemoryWriter::default();
+        let writer = TestWriter::default();
         let builder = RunBuilder::new(Box::new(writer.clone()), small_pages(compression));
         let helped = block_on(async {
             let mut builder = builder.with_help();
@@ -163,7 +163,7 @@ fn what_is_added_without_io_is_the_same() {
     let options = small_pages(Compression::Lz4);
     let (at_once, summary) = write(options, &ops);
     for writes_when_due in [true, false] {
-        let writer = MemoryWriter::default();
+        let writer = TestWriter::default();
         let mut builder = RunBuilder::new(Box::new(writer.clone()), options).with_help();
         let (mut refused, mut due) = (0, 0);
         let late = block_on(async {
@@ -307,7 +307,7 @@ fn a_run_of_nothing_and_a_run_of_one() {
 
 #[test]
 fn what_cannot_be_added_is_refused_and_left_out() {
-    let writer = MemoryWriter::default();
+    let writer = TestWriter::default();
     let mut builder = RunBuilder::new(Box::new(writer.clone()), RunOptions::default());
     let put = Op::Put(Bytes::new());
     block_on(async {
@@ -346,7 +346,7 @@ fn what_cannot_be_added_is_refused_and_left_out() {
 
 #[test]
 fn a_failed_write_ends_the_run() {
-    let writer = MemoryWriter::failing_after(600_000);
+    let writer = TestWriter::failing_after(600_000);
     let mut builder = RunBuilder::new(Box::new(writer.clone()), RunOptions::default());
     let value = Op::Put(vec![7; 1000].into());
     let failed = (0u32..).find_map(|i| block_on(builder.add(&i.to_be_bytes(), &value)).err());
@@ -362,7 +362,7 @@ fn a_failed_write_ends_the_run() {
 fn keys_are_walked_without_reading_a_value() {
     let ops = numbered(b"", 2000, |i| vec![i as u8; 10_000]);
     let (file, _) = write(RunOptions::default(), &ops);
-    let object = MemoryObject::new(file.clone());
+    let object = TestObject::new(file.clone());
     let cache = Arc::new(PageCache::new(0));
     let run = block_on(Run::open(object.clone(), cache, "seg/test".to_owned())).unwrap();
     assert!(
@@ -394,7 +394,7 @@ fn keys_are_walked_without_reading_a_value() {
 fn opening_reads_the_end_only_and_lookups_one_leaf() {
     let ops = numbered(b"store", 100_000, |i| i.to_le_bytes().to_vec());
     let (file, _) = write(RunOptions::default(), &ops);
-    let object = MemoryObject::new(file);
+    let object = TestObject::new(file);
     let cache = Arc::new(PageCache::new(64 << 20));
     let run = Run::open(object.clone(), cache, "seg/test".to_owned());
     let run = block_on(run).unwrap();
@@ -426,7 +426,7 @@ fn works_without_filter_cache_and_room_for_branches() {
         ..small_pages(Compression::Lz4)
     };
     let (file, _) = write(options, &ops);
-    for object in [MemoryObject::new(file.clone()), MemoryObject::at_once(file)] {
+    for object in [TestObject::new(file.clone()), TestObject::at_once(file)] {
         let cache = Arc::new(PageCache::new(0));
         let run = Run::open(object, cache, "seg/test".to_owned());
         let mut run = block_on(run).unwrap();
@@ -447,7 +447,7 @@ fn works_without_filter_cache_and_room_for_branches() {
 fn skewed_reads_miss_no_more_than_if_each_miss_came_in() {
     let ops = numbered(b"", 18_000, |i| i.to_le_bytes().repeat(12));
     let (file, _) = write(RunOptions::default(), &ops);
-    let misses = |object: Arc<MemoryObject>, seed| {
+    let misses = |object: Arc<TestObject>, seed| {
         let cache = Arc::new(PageCache::new(40 * 8192));
         let run = Run::open(object, cache.clone(), "seg/test".to_owned());
         let run = block_on(run).unwrap();
@@ -462,8 +462,8 @@ fn skewed_reads_miss_no_more_than_if_each_miss_came_in() {
         cache.asked().1
     };
     for seed in 0..4 {
-        let each = misses(MemoryObject::new(file.clone()), seed);
-        let twice = misses(MemoryObject::at_once(file.clone()), seed);
+        let each = misses(TestObject::new(file.clone()), seed);
+        let twice = misses(TestObject::at_once(file.clone()), seed);
         println!("seed {seed}: {twice} misses, {each} where each comes in");
         assert!(
             twice * 100 < each * 103,
@@ -477,7 +477,7 @@ fn skewed_reads_miss_no_more_than_if_each_miss_came_in() {
 fn a_full_cache_takes_in_what_is_missed_twice() {
     let ops = numbered(b"", 40_000, |i| i.to_le_bytes().repeat(12));
     let (file, _) = write(RunOptions::default(), &ops);
-    let read = |object: Arc<MemoryObject>| {
+    let read = |object: Arc<TestObject>| {
         let cache = Arc::new(PageCache::new(20 * 8192));
         let run = Run::open(object.clone(), cache, "seg/test".to_owned());
         let run = block_on(run).unwrap();
@@ -494,9 +494,9 @@ fn a_full_cache_takes_in_what_is_missed_twice() {
         let twice = look(30_250) | look(30_250);
         (once, twice)
     };
-    assert_eq!(read(MemoryObject::at_once(file.clone())), (0, true));
+    assert_eq!(read(TestObject::at_once(file.clone())), (0, true));
     // What takes long to read is kept at once.
-    assert_eq!(read(MemoryObject::new(file)), (40, true));
+    assert_eq!(read(TestObject::new(file)), (40, true));
 }
 
 #[test]
@@ -694,7 +694,7 @@ fn futures_can_be_sent() {
     assert_send(&run.get(b"", 0));
     assert_send(&cursor.seek(b""));
     assert_send(&run.check(&mut |_| {}));
-    let mut builder = RunBuilder::new(Box::new(MemoryWriter::default()), RunOptions::default());
+    let mut builder = RunBuilder::new(Box::new(TestWriter::default()), RunOptions::default());
     assert_send(&builder.add(b"", &Op::Delete));
     assert_send(&builder.finish());
 }

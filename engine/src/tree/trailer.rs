@@ -141,7 +141,7 @@ impl Trailer {
     }
 
     fn decode_fields(bytes: &[u8]) -> Option<Trailer> {
-        let mut fields = Fields(bytes);
+        let mut fields = TrailerFields(bytes);
         let mut trailer = Trailer {
             file_len: fields.u64()?,
             puts: fields.u64()?,
@@ -239,9 +239,9 @@ fn cut_trailer(tail: &[u8]) -> Decoded<(u32, &[u8])> {
 }
 
 /// Takes numbers off the front.
-struct Fields<'a>(&'a [u8]);
+struct TrailerFields<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl TrailerFields<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

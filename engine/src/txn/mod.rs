@@ -13,7 +13,7 @@ mod sorted;
 mod store;
 mod transaction;
 
-pub(crate) use place::{Part, StreamPlace};
+pub(crate) use place::{StreamPart, StreamPlace};
 pub(crate) use transaction::Tracked;
 
 pub use crate::fold::Pinned;

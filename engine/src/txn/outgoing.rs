@@ -15,23 +15,23 @@ pub(super) const STREAM_RUNS_MAX: usize = 64;
 /// What a run is for. It counts as written from its first key to its last, so that of other keys begins
 /// another one: else it would reach over what lies in between, and conflict with that for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum OutgoingRun {
     /// A range.
     Range(KeyRange),
     /// A store, or one of its streams, as what all its keys begin with.
     Store(Option<StoreId>, Option<Bytes>),
 }
 
-impl Part {
+impl OutgoingRun {
     /// The store, and the stream if those get runs of their own, that a whole key belongs to.
-    pub(super) fn of(key: &[u8], own_streams: bool) -> Part {
+    pub(super) fn of(key: &[u8], own_streams: bool) -> OutgoingRun {
         let stream = StreamPlace::range_of(key).filter(|_| own_streams);
-        Part::Store(store_of(key), stream.map(Bytes::copy_from_slice))
+        OutgoingRun::Store(store_of(key), stream.map(Bytes::copy_from_slice))
     }
 
-    /// Whether `key` belongs to it: what [`Part::of`] made of another key.
+    /// Whether `key` belongs to it: what [`OutgoingRun::of`] made of another key.
     pub(super) fn is_of(&self, key: &[u8], own_streams: bool) -> bool {
-        let Part::Store(store, stream) = self else {
+        let OutgoingRun::Store(store, stream) = self else {
             return false;
         };
         let other = StreamPlace::range_of(key).filter(|_| own_streams);
@@ -42,14 +42,14 @@ impl Part {
 /// A run that still takes keys.
 pub(super) struct OpenRun {
     pub(super) sink: RunSink,
-    pub(super) part: Part,
+    pub(super) part: OutgoingRun,
     pub(super) first: Bytes,
     /// Of the write under way.
     key: Vec<u8>,
 }
 
 impl OpenRun {
-    pub(super) fn new(sink: RunSink, part: Part, first: Bytes) -> OpenRun {
+    pub(super) fn new(sink: RunSink, part: OutgoingRun, first: Bytes) -> OpenRun {
         OpenRun {
             sink,
             part,
@@ -83,7 +83,7 @@ impl OpenRun {
 pub(super) struct SpillWriter {
     runs: Vec<RunRef>,
     pub(super) sink: RunSink,
-    part: Option<Part>,
+    part: Option<OutgoingRun>,
     /// Runs that the transaction had before.
     count: usize,
 }
@@ -102,11 +102,14 @@ impl SpillWriter {
     /// Whether `key` belongs to another run than the key before it.
     pub(super) fn ends_before(&mut self, key: &[u8]) -> bool {
         let own_streams = self.count + self.runs.len() < STREAM_RUNS_MAX;
-        let is_same = |part: &Part| part.is_of(key, own_streams);
+        let is_same = |part: &OutgoingRun| part.is_of(key, own_streams);
         if self.part.as_ref().is_some_and(is_same) {
             return false;
         }
-        let is_first = self.part.replace(Part::of(key, own_streams)).is_none();
+        let is_first = self
+            .part
+            .replace(OutgoingRun::of(key, own_streams))
+            .is_none();
         !is_first && self.runs.len() < SPILL_RUNS_MAX
     }
 

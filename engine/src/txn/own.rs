@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::context::Context;
-use super::outgoing::{OpenRun, Part, SPILL_RUNS_MAX, STREAM_RUNS_MAX, SpillWriter};
+use super::outgoing::{OpenRun, OutgoingRun, SPILL_RUNS_MAX, STREAM_RUNS_MAX, SpillWriter};
 use super::pending::Pending;
 use super::sorted::Written;
 use crate::base::checksum::checksum64;
@@ -148,7 +148,11 @@ impl OwnWrites {
     }
 
     /// What has been done to a key, its writes in runs included.
-    pub(super) async fn get(&mut self, context: &Reach<'_>, full: &Bytes) -> Result<Option<Op>> {
+    pub(super) async fn get(
+        &mut self,
+        context: &RunAccess<'_>,
+        full: &Bytes,
+    ) -> Result<Option<Op>> {
         self.check_whole()?;
         if self.is_empty() {
             return Ok(None);
@@ -177,7 +181,7 @@ impl OwnWrites {
     /// [`OwnWrites::layers`].
     pub(super) async fn in_memory(
         &mut self,
-        context: &Reach<'_>,
+        context: &RunAccess<'_>,
         bounds: &KeyRange,
     ) -> Result<Vec<(Bytes, Op)>> {
         self.check_whole()?;
@@ -206,10 +210,10 @@ impl OwnWrites {
 
     /// Moves the puts of `range` to the open run, begun if need be. Their keys are greater than any
     /// that went there before: others stay in memory.
-    pub(super) async fn pour(&mut self, context: &Reach<'_>, range: &KeyRange) -> Result<()> {
+    pub(super) async fn pour(&mut self, context: &RunAccess<'_>, range: &KeyRange) -> Result<()> {
         self.check_whole()?;
         self.settle();
-        let part = Part::Range(range.clone());
+        let part = OutgoingRun::Range(range.clone());
         if self.open.as_ref().is_some_and(|open| open.part != part) {
             self.finish_open(context).await?;
         }
@@ -263,7 +267,7 @@ impl OwnWrites {
     }
 
     /// Moves everything in memory, which ascends, to the open run, begun if need be.
-    pub(super) async fn pour_all(&mut self, context: &Reach<'_>) -> Result<()> {
+    pub(super) async fn pour_all(&mut self, context: &RunAccess<'_>) -> Result<()> {
         self.check_whole()?;
         let pending = std::mem::take(&mut self.pending);
         assert!(pending.ascends(), "writes in no order are poured");
@@ -282,7 +286,7 @@ impl OwnWrites {
                     let sink =
                         begin(&mut self.under, &mut self.claims, &self.limits, context).await?;
                     let first = Bytes::copy_from_slice(key);
-                    none.insert(OpenRun::new(sink, Part::of(key, own_streams), first))
+                    none.insert(OpenRun::new(sink, OutgoingRun::of(key, own_streams), first))
                 }
             };
             open.sink.add_entry(key, kind, payload).await?;
@@ -294,7 +298,7 @@ impl OwnWrites {
     }
 
     /// Ends the open run: what went there can be read again.
-    async fn finish_open(&mut self, context: &Reach<'_>) -> Result<()> {
+    async fn finish_open(&mut self, context: &RunAccess<'_>) -> Result<()> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
@@ -309,7 +313,7 @@ impl OwnWrites {
     }
 
     /// Moves everything to runs.
-    pub(super) async fn spill(&mut self, context: &Reach<'_>) -> Result<()> {
+    pub(super) async fn spill(&mut self, context: &RunAccess<'_>) -> Result<()> {
         self.check_whole()?;
         if self.open.is_some() && self.map.is_empty() && self.ascends() {
             self.pour_all(context).await?;
@@ -379,7 +383,7 @@ impl OwnWrites {
 }
 
 /// What writing and reading runs takes.
-pub(super) struct Reach<'a> {
+pub(super) struct RunAccess<'a> {
     /// The open database.
     pub(super) context: &'a Context,
     /// The state that the transaction reads.
@@ -390,7 +394,7 @@ async fn begin(
     under: &mut Option<Generation>,
     claims: &mut Vec<Claim>,
     limits: &InlineLimits,
-    context: &Reach<'_>,
+    context: &RunAccess<'_>,
 ) -> Result<RunSink> {
     let (tag, generation) = tag(context.context).await?;
     if under.is_some_and(|under| under != generation) {

@@ -29,7 +29,7 @@ const CHUNK: u8 = 2;
 
 /// A record of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum StreamPart {
     /// Its length, and the root of the tree that says which chunks it is made of.
     Head,
     /// A node of that tree.
@@ -68,14 +68,14 @@ impl StreamPlace {
     }
 
     /// Takes the whole key of a record apart; `None` for one of no stream.
-    pub(crate) fn parse(full: &Bytes) -> Option<(StreamPlace, Part)> {
+    pub(crate) fn parse(full: &Bytes) -> Option<(StreamPlace, StreamPart)> {
         let prefix_len = prefix_len(full)?;
         let (kind, number) = full[prefix_len..].split_first()?;
         let number = u64::from_be_bytes(number.try_into().ok()?);
         let part = match *kind {
-            HEAD if number == 0 => Part::Head,
-            NODE => Part::Node(number),
-            CHUNK => Part::Chunk(number),
+            HEAD if number == 0 => StreamPart::Head,
+            NODE => StreamPart::Node(number),
+            CHUNK => StreamPart::Chunk(number),
             _ => return None,
         };
         let prefix = full.slice(..prefix_len);
@@ -93,11 +93,11 @@ impl StreamPlace {
     }
 
     /// The whole key of a record.
-    pub(crate) fn full(&self, part: Part) -> Bytes {
+    pub(crate) fn full(&self, part: StreamPart) -> Bytes {
         let (kind, number) = match part {
-            Part::Head => (HEAD, 0),
-            Part::Node(number) => (NODE, number),
-            Part::Chunk(number) => (CHUNK, number),
+            StreamPart::Head => (HEAD, 0),
+            StreamPart::Node(number) => (NODE, number),
+            StreamPart::Chunk(number) => (CHUNK, number),
         };
         let mut full = Vec::with_capacity(self.prefix.len() + SUFFIX_LEN - 1);
         full.extend_from_slice(&self.prefix);
@@ -159,14 +159,19 @@ mod tests {
         let (store, mut end) = (StoreId(16), full_key(StoreId(16), &keys[5].prefix_end()));
         for key in &keys {
             let place = StreamPlace::new(store, key).unwrap();
-            for part in [Part::Head, Part::Node(0), Part::Node(256), Part::Chunk(0)] {
+            for part in [
+                StreamPart::Head,
+                StreamPart::Node(0),
+                StreamPart::Node(256),
+                StreamPart::Chunk(0),
+            ] {
                 let full = place.full(part);
                 assert!(full >= end, "{key}");
                 end = full.clone();
                 assert_eq!(StreamPlace::parse(&full), Some((place.clone(), part)));
                 assert_eq!(StreamPlace::range_of(&full), Some(&place.prefix[..]));
                 assert!(StreamPlace::all_of(store).contains(&full));
-                assert_eq!(place.chunks().contains(&full), part == Part::Chunk(0));
+                assert_eq!(place.chunks().contains(&full), part == StreamPart::Chunk(0));
             }
             assert_eq!(place.key(), *key);
             assert!(place.end() > end);
@@ -186,7 +191,7 @@ mod tests {
         };
         let longest = StreamPlace::new(StoreId(16), &long(STREAM_KEY_LEN_MAX)).unwrap();
         assert_eq!(
-            longest.full(Part::Chunk(u64::MAX)).len(),
+            longest.full(StreamPart::Chunk(u64::MAX)).len(),
             STORE_PREFIX_LEN + KEY_LEN_MAX
         );
         let error = StreamPlace::new(StoreId(16), &long(STREAM_KEY_LEN_MAX + 1));

@@ -60,10 +60,10 @@ impl Default for StoreSchema {
 /// A handle of a store. Cheap to clone; stays valid as long as the store is not dropped: a transaction
 /// that uses the handle of a dropped store conflicts.
 #[derive(Clone, Debug)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<StoreParts>);
 
 #[derive(Debug)]
-struct Inner {
+struct StoreParts {
     id: StoreId,
     name: String,
     schema: StoreSchema,
@@ -79,7 +79,7 @@ const LOOKUP_KEY_LEN: usize = 64;
 impl Store {
     /// A handle of the store that stands in the catalog under `catalog_key`.
     pub fn new(id: StoreId, name: String, schema: StoreSchema, catalog_key: Bytes) -> Store {
-        Store(Arc::new(Inner {
+        Store(Arc::new(StoreParts {
             id,
             name,
             schema,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::check::{Check, TxOptions, stores_stand};
 use super::context::Context;
-use super::own::{OwnWrites, Reach};
+use super::own::{OwnWrites, RunAccess};
 use super::reads::ReadKeys;
 use super::scan::{Record, Scan, ScanRange};
 use super::snapshot::Snapshot;
@@ -14,7 +14,7 @@ use super::store::Store;
 use crate::base::budget::Share;
 use crate::base::limits::{POUR_LEN_MIN, SPILL_SHARES, VALUE_LEN_MAX};
 use crate::base::{Error, Key, Mutant, Op, Position, Result, StoreId, TxId};
-use crate::commit::{Draft, Outcome, Turn, Upkeep};
+use crate::commit::{Draft, Turn, TurnOutcome, Upkeep};
 use crate::coord::{KeyRange, ReadSet};
 use crate::fold::{View, combine, resolve};
 use crate::merge::{self, Operand};
@@ -467,7 +467,7 @@ impl Transaction {
             false => Some(self.into_draft(Position(slot.0.saturating_sub(1)))),
         };
         let outcome = turn.hand_over(draft).await;
-        let is_late = matches!(outcome, Outcome::Late);
+        let is_late = matches!(outcome, TurnOutcome::Late);
         match outcome.into_result(slot) {
             Ok(position) => Ok(Turned::Committed(Committed { txid, position })),
             Err(error @ Error::Conflict { .. }) if is_late => Ok(Turned::Unfit(error)),
@@ -501,8 +501,8 @@ pub(crate) enum Tracked {
     No,
 }
 
-fn reach<'a>(context: &'a Context, snapshot: &Snapshot) -> Reach<'a> {
-    Reach {
+fn reach<'a>(context: &'a Context, snapshot: &Snapshot) -> RunAccess<'a> {
+    RunAccess {
         context,
         at: snapshot.position(),
     }

@@ -9,10 +9,10 @@ use eciton_engine::base::{Bounds, Generation, ManifestId, Op, Position, StoreId,
 use eciton_engine::commit::apply;
 use eciton_engine::coord::KeyRange;
 use eciton_engine::fold::{
-    Claims, FoldPoint, Folder, InlineLimits, Layer, Manifest, Pinned, RunSink, Scope, Table,
-    TablePart, View, ViewCell, ViewCursor, WalkDirection, full_key, resolve,
+    Claims, FoldPoint, Folder, InlineLimits, Layer, Manifest, Memtable, MemtablePart, Pinned,
+    RunSink, Scope, View, ViewCell, ViewCursor, WalkDirection, full_key, resolve,
 };
-use eciton_engine::log::{Body, Record};
+use eciton_engine::log::{Body, LogRecord};
 use eciton_engine::storage::{MemoryStorage, Name, Storage};
 use eciton_engine::tree::{PageCache, RunOptions};
 use shuttle::future::block_on;
@@ -37,9 +37,9 @@ struct Stage {
 
 fn stage() -> Arc<Stage> {
     let first = View {
-        layers: vec![Layer::Table(TablePart::whole(Arc::new(Table::new(
-            Position::ZERO,
-        ))))],
+        layers: vec![Layer::Memtable(MemtablePart::whole(Arc::new(
+            Memtable::new(Position::ZERO),
+        )))],
         manifest: Arc::new(Manifest::first()),
     };
     // A fold makes sure that the manifest it builds on stands.
@@ -100,7 +100,7 @@ fn write(stage: &Stage) {
         } else {
             (Body::Writes(writes), Vec::new())
         };
-        let record = Record {
+        let record = LogRecord {
             txid: TxId(u128::from(n)),
             read_at: Position(n - 1),
             body,

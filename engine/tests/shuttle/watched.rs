@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eciton_engine::base::{InstanceId, Position, TxId};
 use eciton_engine::coord::{
-    Answer, Coordinator, Intent, Lease, LocalCoordinator, Origin, Token, Turn,
+    Answer, Coordinator, Intent, Lease, LocalCoordinator, NextStep, Origin, Token,
 };
 
 /// Counts who holds the token, and how often each intent is taken and answered.
@@ -73,10 +73,10 @@ impl Coordinator for Watched {
         self.inner.publish(intent).await;
     }
 
-    async fn turn(&self, txid: TxId) -> Turn {
+    async fn turn(&self, txid: TxId) -> NextStep {
         match self.inner.turn(txid).await {
-            Turn::Combine(token) => Turn::Combine(self.watch(token)),
-            settled @ Turn::Settled(_) => settled,
+            NextStep::Combine(token) => NextStep::Combine(self.watch(token)),
+            settled @ NextStep::Settled(_) => settled,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the compiler does not check: module ranks, circles, file lengths, stray marks, lints, links, rules, the glossary.
+//! What the compiler does not check: module ranks, circles, names, file lengths, stray marks, lints, links, rules, the glossary.
 //!
 //! Each check takes the sources as read and returns what does not hold, one line each.
 
@@ -9,6 +9,7 @@ mod glossary;
 mod insides;
 mod layout;
 mod links;
+mod names;
 mod paths;
 mod ranks;
 mod rules;
@@ -36,6 +37,7 @@ pub(crate) fn run() -> Result<(), Failed> {
     found.extend(ranks::check(&files));
     found.extend(circles::check(&files));
     found.extend(insides::check(&files));
+    found.extend(names::check(&files));
     found.extend(crates::check(&files));
     found.extend(links::check(&root, &files));
     found.extend(rules::check(&files));

@@ -61,7 +61,7 @@ fn date_text(days: i64) -> String {
 /// assert_eq!(timestamp::parse_date("2013-02-29"), None);
 /// ```
 pub fn parse_date(text: &str) -> Option<i32> {
-    let mut scan = Scan { rest: text };
+    let mut scan = TextScan { rest: text };
     let days = scan.date()?;
     if !scan.rest.is_empty() {
         return None;
@@ -79,7 +79,7 @@ pub fn parse_date(text: &str) -> Option<i32> {
 /// assert_eq!(timestamp::parse("2013-02-29T00:00:00Z"), None);
 /// ```
 pub fn parse(text: &str) -> Option<i64> {
-    let mut scan = Scan { rest: text };
+    let mut scan = TextScan { rest: text };
     let days = scan.date()?;
     scan.expect(&["T", "t", " "])?;
     let hour = scan.number(2, 0..=23)?;
@@ -99,11 +99,11 @@ pub fn parse(text: &str) -> Option<i64> {
 }
 
 /// What is left of a text.
-struct Scan<'a> {
+struct TextScan<'a> {
     rest: &'a str,
 }
 
-impl Scan<'_> {
+impl TextScan<'_> {
     fn expect(&mut self, any_of: &[&str]) -> Option<()> {
         self.rest = any_of
             .iter()

@@ -7,14 +7,14 @@ use crate::base::error::{Error, Result};
 /// The fields of a key, one by one; ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
-    reader: Reader<'a>,
+    reader: FieldReader<'a>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields that `bytes` encode.
     pub fn new(bytes: &'a [u8]) -> Fields<'a> {
         Fields {
-            reader: Reader {
+            reader: FieldReader {
                 bytes,
                 at: 0,
                 mask: 0,
@@ -61,13 +61,13 @@ const NOT_CANONICAL: &str = "is not in the one form that encoding gives";
 
 /// Reads one field after the other, flipping the bits of descending ones.
 #[derive(Clone, Debug)]
-struct Reader<'a> {
+struct FieldReader<'a> {
     bytes: &'a [u8],
     at: usize,
     mask: u8,
 }
 
-impl Reader<'_> {
+impl FieldReader<'_> {
     fn field(&mut self) -> FieldResult<Datum> {
         const INT_MIN: u8 = codes::INT_ZERO - codes::INT_LEN_MAX;
         const INT_MAX: u8 = codes::INT_ZERO + codes::INT_LEN_MAX;

@@ -13,7 +13,7 @@ use crate::base::metric;
 /// How the server of a link does.
 #[derive(Default)]
 pub(super) struct Health {
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
     /// It can be reached and refuses what is asked of it.
     refuses: AtomicBool,
     /// Something is known of it: it was reached, or could not be.
@@ -21,7 +21,7 @@ pub(super) struct Health {
 }
 
 #[derive(Default)]
-struct State {
+struct HealthState {
     is_connected: bool,
     /// Scripts that it refuses.
     refused: BTreeMap<&'static str, String>,
@@ -34,7 +34,7 @@ struct Trouble {
     cause: String,
 }
 
-impl State {
+impl HealthState {
     /// Takes notice of a trouble; whether it is to be told.
     fn meets(&mut self, code: Option<&str>, cause: &str) -> bool {
         // Of one outage several things may be seen; what the server itself says is news.
@@ -128,7 +128,7 @@ impl Health {
     }
 
     /// What is known at a glance is what is written down.
-    fn check(&self, state: &State) {
+    fn check(&self, state: &HealthState) {
         assert_eq!(
             self.refuses(),
             !state.refused.is_empty(),
@@ -142,7 +142,7 @@ impl Health {
         );
     }
 
-    fn tell_mended(&self, state: &mut State) {
+    fn tell_mended(&self, state: &mut HealthState) {
         if !state.refused.is_empty() {
             self.check(state);
             return;
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_once_and_again_where_the_server_says_something_else() {
-        let mut state = State::default();
+        let mut state = HealthState::default();
         assert!(state.meets(None, "the connection was closed"));
         assert!(!state.meets(None, "connection refused"));
         assert!(state.meets(Some("WRONGPASS"), "wrong password"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Entry, Sum, name_of};
+use super::entry::{BackupEntry, FileSum, name_of};
 use super::{Shelf, part, sum_of};
 use crate::base::{Error, Result};
 use crate::db::progress::{Meter, OnProgress};
@@ -38,12 +38,12 @@ pub async fn verify_backup(
         let message = format!("{} holds no backup", storage.location());
         return Err(Error::Invalid(message));
     }
-    let mut checker = Checker {
+    let mut checker = BackupChecker {
         storage,
         meter: Meter::new(progress),
         report: VerifyReport::default(),
     };
-    let sums: BTreeMap<Name, Sum> = shelf.sums();
+    let sums: BTreeMap<Name, FileSum> = shelf.sums();
     let parts_len: u64 = shelf.parts_known().map(|part| part.sum.len).sum();
     let files_len: u64 = sums.values().map(|sum| sum.len).sum();
     let count = sums.len() + shelf.parts_known().count() + shelf.entries.len() + shelf.broken.len();
@@ -60,13 +60,13 @@ pub async fn verify_backup(
     Ok(checker.report)
 }
 
-struct Checker<'a> {
+struct BackupChecker<'a> {
     storage: Arc<dyn Storage>,
     meter: Meter<'a>,
     report: VerifyReport,
 }
 
-impl Checker<'_> {
+impl BackupChecker<'_> {
     fn broken(&mut self, object: &Name, detail: impl Into<String>) {
         self.report.broken.push(Broken {
             object: object.to_string(),
@@ -88,7 +88,7 @@ impl Checker<'_> {
         self.meter.add(name.as_str(), 1, len);
     }
 
-    async fn file(&mut self, name: &Name, sum: Sum) -> Result<()> {
+    async fn file(&mut self, name: &Name, sum: FileSum) -> Result<()> {
         let Some(object) = self.storage.open(name).await? else {
             self.broken(name, "it is missing");
             return Ok(());
@@ -107,9 +107,9 @@ impl Checker<'_> {
 
     async fn entry(
         &mut self,
-        entry: &Entry,
+        entry: &BackupEntry,
         shelf: &Shelf,
-        sums: &BTreeMap<Name, Sum>,
+        sums: &BTreeMap<Name, FileSum>,
     ) -> Result<()> {
         let name = name_of(entry.number)?;
         self.report.backups += 1;
@@ -150,7 +150,7 @@ impl Checker<'_> {
     }
 
     /// Counts what belongs to no backup: an interrupted one leaves it, and so does an entry that is gone.
-    async fn unused(&mut self, shelf: &Shelf, sums: &BTreeMap<Name, Sum>) -> Result<()> {
+    async fn unused(&mut self, shelf: &Shelf, sums: &BTreeMap<Name, FileSum>) -> Result<()> {
         for name in self.storage.list(Name::SEGMENT).await? {
             self.report.unused_segments += u64::from(!sums.contains_key(&name));
         }

@@ -17,7 +17,7 @@ const FORMAT: u32 = 1;
 
 /// What a whole file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sum {
+pub(super) struct FileSum {
     pub(super) len: u64,
     pub(super) hash: u128,
 }
@@ -30,12 +30,12 @@ pub(super) struct PartRef {
     pub(super) from: Position,
     /// Its last slot.
     pub(super) to: Position,
-    pub(super) sum: Sum,
+    pub(super) sum: FileSum,
 }
 
 /// One backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct BackupEntry {
     pub(super) number: u64,
     /// The database that it is of.
     pub(super) instance: InstanceId,
@@ -45,7 +45,7 @@ pub(super) struct Entry {
     pub(super) end: LogStart,
     pub(super) manifest: Manifest,
     /// The segments that manifest and part refer to.
-    pub(super) files: Vec<(Name, Sum)>,
+    pub(super) files: Vec<(Name, FileSum)>,
     /// What this backup adds to the log.
     pub(super) part: Option<PartRef>,
     /// The backup whose end that goes on from; without one the part begins at the manifest or before.
@@ -71,7 +71,7 @@ pub(super) fn name(text: &str) -> Result<Name> {
     Name::parse(text).ok_or_else(|| Error::Invalid(format!("`{text}` cannot be an object's name")))
 }
 
-impl Entry {
+impl BackupEntry {
     /// The newest slot.
     pub(super) fn position(&self) -> Position {
         self.end.last
@@ -83,8 +83,8 @@ impl Entry {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let sum = |sum: &Sum| json!([sum.len, format!("{:032x}", sum.hash)]);
-        let file = |(name, of): &(Name, Sum)| json!([name.as_str(), sum(of)]);
+        let sum = |sum: &FileSum| json!([sum.len, format!("{:032x}", sum.hash)]);
+        let file = |(name, of): &(Name, FileSum)| json!([name.as_str(), sum(of)]);
         let place = self.end.place;
         let line = json!({
             "format": FORMAT,
@@ -115,7 +115,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`Error::Corrupt`] and [`Error::FormatTooNew`] naming it.
-    pub(super) fn decode(name: &Name, number: u64, bytes: &[u8]) -> Result<Entry> {
+    pub(super) fn decode(name: &Name, number: u64, bytes: &[u8]) -> Result<BackupEntry> {
         let broken = |detail: &str| Error::corrupt(name, detail);
         let text = std::str::from_utf8(bytes).map_err(|_| broken("it is not text"))?;
         let (line, sum) = text
@@ -134,13 +134,13 @@ impl Entry {
                 known: FORMAT,
             });
         }
-        Entry::of(name.as_str(), &fields)?
+        BackupEntry::of(name.as_str(), &fields)?
             .filter(|entry| entry.number == number)
             .ok_or_else(|| broken("it cannot be read"))
     }
 
     /// `None` where a field is not what it should be.
-    fn of(object: &str, fields: &Value) -> Result<Option<Entry>> {
+    fn of(object: &str, fields: &Value) -> Result<Option<BackupEntry>> {
         let manifest = fields["manifest"]
             .as_str()
             .zip(fields["manifest_id"].as_u64());
@@ -150,10 +150,10 @@ impl Entry {
             return Ok(None);
         };
         let manifest = Manifest::decode(object, ManifestId(id), &bytes)?;
-        Ok(Entry::with(manifest, fields))
+        Ok(BackupEntry::with(manifest, fields))
     }
 
-    fn with(manifest: Manifest, fields: &Value) -> Option<Entry> {
+    fn with(manifest: Manifest, fields: &Value) -> Option<BackupEntry> {
         let place = match &fields["place"] {
             Value::Null => None,
             place => Some((
@@ -175,7 +175,7 @@ impl Entry {
                 sum: sum(&part["sum"])?,
             }),
         };
-        Some(Entry {
+        Some(BackupEntry {
             number: fields["number"].as_u64()?,
             instance: InstanceId(hex(&fields["instance"])?),
             taken_ms: fields["taken_ms"].as_u64()?,
@@ -198,8 +198,8 @@ fn hex(value: &Value) -> Option<u128> {
     u128::from_str_radix(value.as_str()?, 16).ok()
 }
 
-fn sum(value: &Value) -> Option<Sum> {
-    Some(Sum {
+fn sum(value: &Value) -> Option<FileSum> {
+    Some(FileSum {
         len: value[0].as_u64()?,
         hash: hex(&value[1])?,
     })
@@ -211,11 +211,11 @@ mod tests {
 
     #[test]
     fn an_entry_round_trips_and_every_flipped_bit_is_found() {
-        let sum = Sum {
+        let sum = FileSum {
             len: 9,
             hash: 1 << 127,
         };
-        let entry = Entry {
+        let entry = BackupEntry {
             number: 3,
             instance: InstanceId(7),
             taken_ms: 1,
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(number_of(&at), Some(3));
         for entry in [
             entry.clone(),
-            Entry {
+            BackupEntry {
                 part: None,
                 continues: None,
                 head: None,
@@ -248,14 +248,14 @@ mod tests {
             },
         ] {
             let bytes = entry.encode();
-            assert_eq!(Entry::decode(&at, 3, &bytes).unwrap(), entry);
-            assert!(Entry::decode(&at, 4, &bytes).is_err());
+            assert_eq!(BackupEntry::decode(&at, 3, &bytes).unwrap(), entry);
+            assert!(BackupEntry::decode(&at, 4, &bytes).is_err());
             for bit in 0..bytes.len() * 8 {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                assert!(Entry::decode(&at, 3, &flipped).is_err(), "bit {bit}");
+                assert!(BackupEntry::decode(&at, 3, &flipped).is_err(), "bit {bit}");
             }
-            assert!(Entry::decode(&at, 3, &bytes[..bytes.len() - 1]).is_err());
+            assert!(BackupEntry::decode(&at, 3, &bytes[..bytes.len() - 1]).is_err());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Sum};
+use super::entry::{BackupEntry, FileSum};
 use super::part;
 use super::take::{CACHE_LEN, Taker};
 use super::{at, copy, sum_of};
@@ -17,7 +17,7 @@ const END_LEN: u64 = 4096;
 
 impl Taker<'_> {
     /// Something has been copied.
-    pub(super) fn count(&mut self, sum: Sum) {
+    pub(super) fn count(&mut self, sum: FileSum) {
         self.copied = (self.copied.0 + 1, self.copied.1 + sum.len);
     }
 
@@ -53,7 +53,7 @@ impl Taker<'_> {
     }
 
     /// Makes sure that the part of a backup is whole, with the runs that its slots after `folded` refer to.
-    async fn part(&mut self, entry: &Entry, folded: Position) -> Result<bool> {
+    async fn part(&mut self, entry: &BackupEntry, folded: Position) -> Result<bool> {
         let Some(part) = &entry.part else {
             return Ok(true);
         };
@@ -96,7 +96,7 @@ impl Taker<'_> {
     }
 
     /// Where the part of a backup begins in the log.
-    fn start_of(&self, entry: &Entry) -> Option<LogStart> {
+    fn start_of(&self, entry: &BackupEntry) -> Option<LogStart> {
         let start = match entry.continues {
             Some(before) => self.shelf.entries.get(&before)?.end,
             None => entry.manifest.log_start(),
@@ -146,7 +146,7 @@ impl Taker<'_> {
         name: &Name,
         object: &Arc<dyn Object>,
         run: &RunRef,
-    ) -> Result<Sum> {
+    ) -> Result<FileSum> {
         let known = self.known.get(name).copied();
         if let Some(known) = known.filter(|_| self.checked.contains(name)) {
             return Ok(known);
@@ -170,8 +170,8 @@ impl Taker<'_> {
         &mut self,
         name: &Name,
         object: &Arc<dyn Object>,
-        known: Option<Sum>,
-    ) -> Result<Sum> {
+        known: Option<FileSum>,
+    ) -> Result<FileSum> {
         let meter = &mut self.meter;
         let step = |len| meter.add(name.as_str(), 0, len);
         let copied = copy(&**object, name, &*self.to, known, step).await;
@@ -187,8 +187,8 @@ impl Taker<'_> {
         name: &Name,
         object: &Arc<dyn Object>,
         run: &RunRef,
-        known: Option<Sum>,
-    ) -> Result<Option<Sum>> {
+        known: Option<FileSum>,
+    ) -> Result<Option<FileSum>> {
         if let Some(known) = known {
             let fault = self.fault(name, known, Some(object)).await?;
             return Ok(fault.is_none().then_some(known));
@@ -208,7 +208,7 @@ impl Taker<'_> {
     async fn fault(
         &self,
         name: &Name,
-        known: Sum,
+        known: FileSum,
         original: Option<&Arc<dyn Object>>,
     ) -> Result<Option<String>> {
         let there = self.to.open(name).await.map_err(at(&*self.to))?;

@@ -18,7 +18,7 @@ pub use take::{Backup, backup, backup_folder};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entry::{Entry, PartRef, Sum};
+use entry::{BackupEntry, FileSum, PartRef};
 
 use crate::base::checksum::Hasher128;
 use crate::base::limits::BACKUP_ENTRY_LEN_MAX;
@@ -33,7 +33,7 @@ const MISSING_TOLD: u64 = 16;
 
 /// All that a backup folder holds.
 struct Shelf {
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, BackupEntry>,
     /// Entries that cannot be read, and why.
     broken: BTreeMap<u64, Error>,
     /// The newest number by the word of the folder's head; `None` without one, an error where it cannot be read.
@@ -66,7 +66,7 @@ impl Shelf {
                 }
                 Err(error) => return Err(error),
             };
-            match Entry::decode(&name, number, &bytes) {
+            match BackupEntry::decode(&name, number, &bytes) {
                 Ok(entry) => drop(shelf.entries.insert(number, entry)),
                 Err(error @ Error::Corrupt { .. }) => drop(shelf.broken.insert(number, error)),
                 Err(error) => return Err(error),
@@ -76,7 +76,7 @@ impl Shelf {
     }
 
     /// What every segment in the folder should be.
-    fn sums(&self) -> BTreeMap<Name, Sum> {
+    fn sums(&self) -> BTreeMap<Name, FileSum> {
         let files = self.entries.values().flat_map(|entry| &entry.files);
         files.map(|(name, sum)| (name.clone(), *sum)).collect()
     }
@@ -174,7 +174,7 @@ impl Shelf {
 }
 
 /// The checksum of a whole object, read to its end.
-async fn sum_of(object: &dyn Object) -> Result<Sum> {
+async fn sum_of(object: &dyn Object) -> Result<FileSum> {
     let (mut hasher, mut offset) = (Hasher128::default(), 0);
     while offset < object.len() {
         let left = usize::try_from(object.len() - offset).unwrap_or(COPY_LEN);
@@ -182,7 +182,7 @@ async fn sum_of(object: &dyn Object) -> Result<Sum> {
         hasher.update(&bytes);
         offset += bytes.len() as u64;
     }
-    Ok(Sum {
+    Ok(FileSum {
         len: object.len(),
         hash: hasher.digest(),
     })
@@ -193,9 +193,9 @@ async fn copy(
     object: &dyn Object,
     name: &Name,
     to: &dyn Storage,
-    expected: Option<Sum>,
+    expected: Option<FileSum>,
     mut step: impl FnMut(u64),
-) -> Result<Sum> {
+) -> Result<FileSum> {
     let mut writer = to.writer(name).await?;
     let (mut hasher, mut offset) = (Hasher128::default(), 0);
     while offset < object.len() {
@@ -206,7 +206,7 @@ async fn copy(
         offset += bytes.len() as u64;
         step(bytes.len() as u64);
     }
-    let sum = Sum {
+    let sum = FileSum {
         len: object.len(),
         hash: hasher.digest(),
     };

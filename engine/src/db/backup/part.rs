@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::entry::{PartRef, Sum, name};
+use super::entry::{FileSum, PartRef, name};
 use super::{COPY_LEN, at, sum_of};
 use crate::base::checksum::Hasher128;
 use crate::base::{Error, Position, Result, RunRef};
@@ -16,7 +16,7 @@ use crate::storage::{Created, Name, Object, ObjectWriter, Storage};
 pub(super) const DIR: &str = "part";
 
 /// A part that is in the folder, and the runs that its records refer to, with the slots that do.
-pub(super) struct Written {
+pub(super) struct WrittenPart {
     pub(super) part: PartRef,
     pub(super) runs: Vec<(Position, RunRef)>,
     /// Whether it was written now, and not there already.
@@ -25,7 +25,7 @@ pub(super) struct Written {
 
 /// Slots of the log, as a part holds them.
 struct Stretch {
-    sum: Sum,
+    sum: FileSum,
     runs: Vec<(Position, RunRef)>,
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn write(
     to: &dyn Storage,
     start: &LogStart,
     (end, hash): (Position, u128),
-) -> Result<Option<Written>> {
+) -> Result<Option<WrittenPart>> {
     if start.last == end && start.hash == hash {
         return Ok(None);
     }
@@ -80,7 +80,7 @@ pub(super) async fn write(
         to: end,
         sum: stretch.sum,
     };
-    Ok(Some(Written {
+    Ok(Some(WrittenPart {
         part,
         runs: stretch.runs,
         is_new,
@@ -112,7 +112,7 @@ async fn copy_slots(
         return Err(Error::SnapshotTooOld { object });
     }
     assert!(len > 0, "no slot between {} and {end}", start.last);
-    let sum = Sum {
+    let sum = FileSum {
         len,
         hash: hasher.digest(),
     };
@@ -131,7 +131,7 @@ pub(super) async fn check(
     end: (Position, u128),
     seen: &mut (dyn FnMut(&Slot) + Send),
 ) -> Result<()> {
-    let mut reader = Reader::open(storage, part).await?;
+    let mut reader = PartReader::open(storage, part).await?;
     let mut last = before;
     while let Some(slot) = reader.next().await? {
         let follows =
@@ -162,7 +162,7 @@ pub(super) fn runs_of(slot: &Slot) -> impl Iterator<Item = RunRef> + '_ {
 }
 
 /// Reads the slots of a part, and holds all of it against its checksum.
-pub(super) struct Reader {
+pub(super) struct PartReader {
     name: Name,
     object: Arc<dyn Object>,
     offset: u64,
@@ -171,18 +171,18 @@ pub(super) struct Reader {
     hash: u128,
 }
 
-impl Reader {
+impl PartReader {
     /// Begins with the first slot of `part`.
     ///
     /// # Errors
     /// [`Error::Corrupt`] where it is missing or not as long as it should be.
-    pub(super) async fn open(storage: &dyn Storage, part: &PartRef) -> Result<Reader> {
+    pub(super) async fn open(storage: &dyn Storage, part: &PartRef) -> Result<PartReader> {
         let object = storage.open(&part.name).await?;
         let object = object.ok_or_else(|| Error::corrupt(&part.name, "it is missing"))?;
         if object.len() != part.sum.len {
             return Err(Error::corrupt(&part.name, "it has another length"));
         }
-        Ok(Reader {
+        Ok(PartReader {
             name: part.name.clone(),
             object,
             offset: 0,

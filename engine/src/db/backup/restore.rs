@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{self, Entry, PartRef, Sum};
-use super::part::{Reader, runs_of};
+use super::entry::{self, BackupEntry, FileSum, PartRef};
+use super::part::{PartReader, runs_of};
 use super::{COPY_LEN, Shelf, at, copy, head};
 use crate::base::{Error, InstanceId, Position, Result};
 use crate::db::create::{self, Target};
@@ -99,14 +99,14 @@ pub async fn restore(
 
 /// From what a position is made.
 struct Plan<'a> {
-    base: &'a Entry,
+    base: &'a BackupEntry,
     /// Parts of the log, oldest first, that lead from the manifest to the position.
     parts: Vec<&'a PartRef>,
     position: Position,
 }
 
 impl Plan<'_> {
-    fn len(&self, sums: &BTreeMap<Name, Sum>) -> u64 {
+    fn len(&self, sums: &BTreeMap<Name, FileSum>) -> u64 {
         let runs = self.base.manifest.runs.iter();
         let names = runs.map(|entry| Name::segment(entry.run.id));
         let files: u64 = names
@@ -128,7 +128,7 @@ impl Shelf {
             return Err(Error::Invalid(format!("{location} holds no backup")));
         };
         let position = position.unwrap_or(self.entries[&newest].position());
-        let mut bases: Vec<&Entry> = self.entries.values().collect();
+        let mut bases: Vec<&BackupEntry> = self.entries.values().collect();
         // The newest manifest at or before the position leaves the least log to go through.
         bases.sort_by_key(|entry| std::cmp::Reverse((entry.manifest.folded, entry.number)));
         let bases = bases
@@ -193,10 +193,10 @@ impl Shelf {
     }
 
     /// The parts from the manifest of `base` to `position`.
-    fn parts<'a>(&'a self, base: &'a Entry, position: Position) -> Option<Vec<&'a PartRef>> {
+    fn parts<'a>(&'a self, base: &'a BackupEntry, position: Position) -> Option<Vec<&'a PartRef>> {
         let folded = base.manifest.folded;
         // Several may continue one backup, where the one that did so first could not be read for a while.
-        let mut ends: Vec<&Entry> = self
+        let mut ends: Vec<&BackupEntry> = self
             .entries
             .values()
             .filter(|end| end.position() >= position && self.leads_to(base, end))
@@ -207,7 +207,7 @@ impl Shelf {
     }
 
     /// Whether `end` is `base`, or continues it, directly or by others.
-    fn leads_to(&self, base: &Entry, end: &Entry) -> bool {
+    fn leads_to(&self, base: &BackupEntry, end: &BackupEntry) -> bool {
         let mut at = Some(end);
         while let Some(entry) = at.filter(|entry| entry.number > base.number) {
             at = self.before(entry);
@@ -217,7 +217,7 @@ impl Shelf {
 
     /// The backup that another one continues, if it is here. (It is always one before: numbers from outside must not
     /// lead in a circle.)
-    fn before(&self, entry: &Entry) -> Option<&Entry> {
+    fn before(&self, entry: &BackupEntry) -> Option<&BackupEntry> {
         let number = entry.continues.filter(|number| *number < entry.number)?;
         self.entries.get(&number)
     }
@@ -226,7 +226,7 @@ impl Shelf {
     /// they do not reach back so far.
     fn parts_to<'a>(
         &'a self,
-        end: &'a Entry,
+        end: &'a BackupEntry,
         folded: Position,
         position: Position,
     ) -> Option<Vec<&'a PartRef>> {
@@ -250,7 +250,7 @@ impl Shelf {
         let mut all: Vec<(u64, u64)> = Vec::new();
         for base in self.entries.values() {
             let folded = base.manifest.folded;
-            let is_reached = |end: &&Entry| {
+            let is_reached = |end: &&BackupEntry| {
                 self.leads_to(base, end) && self.parts_to(end, folded, end.position()).is_some()
             };
             let ends = self.entries.values().filter(is_reached);
@@ -276,9 +276,9 @@ impl Shelf {
 struct Restorer<'a> {
     backups: Arc<dyn Storage>,
     to: Arc<dyn Storage>,
-    sums: BTreeMap<Name, Sum>,
+    sums: BTreeMap<Name, FileSum>,
     meter: Meter<'a>,
-    copied: BTreeMap<Name, Sum>,
+    copied: BTreeMap<Name, FileSum>,
 }
 
 impl Restorer<'_> {
@@ -332,7 +332,7 @@ impl Restorer<'_> {
         let (mut last, mut hash) = writer.last();
         let (mut pending, mut pending_len) = (Vec::new(), 0);
         for part in &plan.parts {
-            let mut reader = Reader::open(&*self.backups, part)
+            let mut reader = PartReader::open(&*self.backups, part)
                 .await
                 .map_err(at(&*self.backups))?;
             while let Some(slot) = reader.next().await.map_err(at(&*self.backups))? {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Entry, PartRef, Sum, name_of};
-use super::part::{self, Written};
+use super::entry::{BackupEntry, FileSum, PartRef, name_of};
+use super::part::{self, WrittenPart};
 use super::{Shelf, at, head};
 use crate::base::limits::RELOADS_MAX;
 use crate::base::{Error, InstanceId, Position, Result, RunRef};
@@ -176,7 +176,7 @@ pub(super) struct Taker<'a> {
     pub(super) to: Arc<dyn Storage>,
     pub(super) shelf: Shelf,
     /// What every segment in the folder should be.
-    pub(super) known: BTreeMap<Name, Sum>,
+    pub(super) known: BTreeMap<Name, FileSum>,
     pub(super) full: bool,
     environment: &'a Environment,
     instance: (Instance, bool),
@@ -191,7 +191,7 @@ pub(super) struct Taker<'a> {
 
 /// The log of a backup: what it adds, and from where on.
 struct Log {
-    written: Option<Written>,
+    written: Option<WrittenPart>,
     continues: Option<u64>,
 }
 
@@ -248,7 +248,7 @@ impl Taker<'_> {
         if self.full {
             self.everything().await?;
         }
-        let entry = Entry {
+        let entry = BackupEntry {
             number: self.shelf.next_number(),
             instance: instance.id,
             taken_ms: self.environment.clock.wall_ms(),
@@ -318,7 +318,7 @@ impl Taker<'_> {
         Ok(true)
     }
 
-    async fn finish(&mut self, entry: &Entry) -> Result<Backup> {
+    async fn finish(&mut self, entry: &BackupEntry) -> Result<Backup> {
         let name = name_of(entry.number)?;
         let created = self.to.create(&name, &entry.encode()).await;
         if created.map_err(at(&*self.to))? == Created::Exists {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::block;
-use super::folder::Folder;
+use super::folder::LocalFolder;
 use super::platform::write_all_at;
 use crate::base::{Error, Result};
 use crate::storage::operation::is_out_of_space;
@@ -25,7 +25,7 @@ const ZEROS_LEN: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct LocalAppendFile {
-    folder: Arc<Folder>,
+    folder: Arc<LocalFolder>,
     name: Name,
     file: File,
     allocated: u64,
@@ -34,7 +34,11 @@ pub(super) struct LocalAppendFile {
 }
 
 impl LocalAppendFile {
-    pub(super) fn new(folder: Arc<Folder>, name: Name, file: File) -> io::Result<LocalAppendFile> {
+    pub(super) fn new(
+        folder: Arc<LocalFolder>,
+        name: Name,
+        file: File,
+    ) -> io::Result<LocalAppendFile> {
         let allocated = file.metadata()?.len();
         Ok(LocalAppendFile {
             folder,

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::platform::{Place, place, sync_path, uninterrupted};
-use super::root::{Kind, Root};
+use super::platform::{FolderPlace, place, sync_path, uninterrupted};
+use super::root::{FileKind, Root};
 
 /// The directories of the folder at `path`.
 ///
@@ -19,7 +19,7 @@ use super::root::{Kind, Root};
 pub(super) struct Dirs {
     path: PathBuf,
     /// The folder, once it was there, and by what it is told from others.
-    root: OnceLock<(Root, Place)>,
+    root: OnceLock<(Root, FolderPlace)>,
     /// Directories whose own names are durable because *this* process synced their parents after it
     /// had seen them. That another process made a directory says nothing: it may have died before its sync.
     durable: Mutex<HashSet<String>>,
@@ -65,7 +65,7 @@ impl Dirs {
     }
 
     /// By what the folder that was found is told from others; `None` where none was found.
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self) -> Option<FolderPlace> {
         self.root.get().map(|(_, place)| *place)
     }
 
@@ -147,7 +147,7 @@ impl Dirs {
 
 fn dirs_in(root: &Root, dir: &str) -> io::Result<Vec<String>> {
     let entries = root.list(dir)?.into_iter();
-    let dirs = entries.filter(|(_, kind)| *kind == Kind::Dir);
+    let dirs = entries.filter(|(_, kind)| *kind == FileKind::Dir);
     Ok(dirs
         .map(|(name, _)| match dir {
             "" => name,

@@ -27,7 +27,7 @@ const TOPS: [&str; 7] = [
 
 /// A folder, and what this process remembers of it.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct LocalFolder {
     pub(super) path: PathBuf,
     pub(super) access: Access,
     pub(super) dirs: Dirs,
@@ -39,10 +39,10 @@ pub(super) struct Folder {
     mount: OnceLock<Option<Mount>>,
 }
 
-impl Folder {
-    pub(super) fn new(path: PathBuf, access: Access) -> Folder {
+impl LocalFolder {
+    pub(super) fn new(path: PathBuf, access: Access) -> LocalFolder {
         let random = SystemEntropy.next_u128();
-        Folder {
+        LocalFolder {
             dirs: Dirs::new(path.clone()),
             path,
             access,

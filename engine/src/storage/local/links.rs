@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::folder::Folder;
+use super::folder::LocalFolder;
 use super::mount::Mount;
 use super::temp::Temp;
 use crate::base::{Error, Result};
@@ -13,7 +13,7 @@ use crate::storage::Created;
 /// # Errors
 /// [`Error::Invalid`] where it certainly has not, and why. What else goes wrong shows when something is written:
 /// a medium that is full can still be opened, and emptied.
-pub(super) fn check(folder: &Folder) -> Result<()> {
+pub(super) fn check(folder: &LocalFolder) -> Result<()> {
     let why = match try_links(folder) {
         Ok(Created::Exists) => return Ok(()),
         Ok(Created::New) => "it gave one name twice".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn check(folder: &Folder) -> Result<()> {
 }
 
 /// Gives one name twice: the second time it must be taken.
-fn try_links(folder: &Folder) -> io::Result<Created> {
+fn try_links(folder: &LocalFolder) -> io::Result<Created> {
     let name = folder.temp_name();
     // It stays open, and with it its lock: else somebody might take the name for one that was left behind.
     let first = Temp::create(folder)?;

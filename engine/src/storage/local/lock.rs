@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::folder::Folder;
+use super::folder::LocalFolder;
 use super::platform::{self, host, identity, is_alive, ownership, try_lock, unlock, write_all_at};
 use super::root::How;
 use super::temp;
@@ -89,7 +89,7 @@ impl Holder {
 }
 
 /// Takes the lock of the folder.
-pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
+pub(super) fn acquire(folder: &LocalFolder, mode: LockMode) -> Result<HeldLock> {
     let mut holder = None;
     for _ in 0..HOLDER_READS_MAX {
         let held = try_acquire(folder, mode).map_err(|cause| refused(folder, &cause))?;
@@ -116,7 +116,7 @@ pub(super) fn acquire(folder: &Folder, mode: LockMode) -> Result<HeldLock> {
 }
 
 /// Who says in `LOCK` that it holds the lock.
-fn holder_of(folder: &Folder) -> Option<Holder> {
+fn holder_of(folder: &LocalFolder) -> Option<Holder> {
     // Another machine may just have written it.
     folder.look_anew(Name::LOCK);
     let file = folder.root().ok()??.file(Name::LOCK, How::Read).ok()?;
@@ -127,7 +127,7 @@ fn holder_of(folder: &Folder) -> Option<Holder> {
 }
 
 /// Why the lock cannot be asked for: somebody else's database, for instance, which can be read all the same.
-pub(super) fn refused(folder: &Folder, cause: &io::Error) -> Error {
+pub(super) fn refused(folder: &LocalFolder, cause: &io::Error) -> Error {
     let path = folder.path.join(Name::LOCK);
     let mut error = Operation::Lock.error(path.display(), cause);
     if cause.kind() == io::ErrorKind::PermissionDenied
@@ -151,7 +151,7 @@ pub(super) fn refused(folder: &Folder, cause: &io::Error) -> Error {
     error
 }
 
-fn try_acquire(folder: &Folder, mode: LockMode) -> io::Result<Option<HeldLock>> {
+fn try_acquire(folder: &LocalFolder, mode: LockMode) -> io::Result<Option<HeldLock>> {
     let root = folder.to_write()?;
     let file = root.file(Name::LOCK, How::Write)?;
     if !file.metadata()?.is_file() {

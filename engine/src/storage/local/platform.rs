@@ -51,19 +51,19 @@ pub(super) fn identity(metadata: &Metadata) -> u128 {
 }
 
 /// What [`place`] gives.
-pub(super) type Place = (u64, u64);
+pub(super) type FolderPlace = (u64, u64);
 
 /// Tells a folder from another that is found under its path later: file system and number. As long as it is in
 /// use neither changes.
 #[cfg(unix)]
-pub(super) fn place(metadata: &Metadata) -> Place {
+pub(super) fn place(metadata: &Metadata) -> FolderPlace {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
 /// All are one: nothing is portable.
 #[cfg(not(unix))]
-pub(super) fn place(_metadata: &Metadata) -> Place {
+pub(super) fn place(_metadata: &Metadata) -> FolderPlace {
     (0, 0)
 }
 

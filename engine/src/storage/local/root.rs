@@ -15,7 +15,7 @@ pub(super) use by_path::Root;
 
 /// What a directory holds under one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     File,
     Dir,
     Link,
@@ -54,7 +54,7 @@ mod by_descriptor {
     use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
     use rustix::io::Errno;
 
-    use super::{File, How, Kind, Metadata, Path, io, is_a_link, split};
+    use super::{File, FileKind, How, Metadata, Path, io, is_a_link, split};
     use crate::storage::local::platform::uninterrupted;
 
     /// Opens a directory to find names in it, which needs no right to read it.
@@ -126,7 +126,10 @@ mod by_descriptor {
         }
 
         /// The names in a directory, in no order; those that are no text are left out.
-        pub(in crate::storage::local) fn list(&self, dir: &str) -> io::Result<Vec<(String, Kind)>> {
+        pub(in crate::storage::local) fn list(
+            &self,
+            dir: &str,
+        ) -> io::Result<Vec<(String, FileKind)>> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let opened = self.open_at(dir, flags)?;
             let mut found = Vec::new();
@@ -149,10 +152,10 @@ mod by_descriptor {
                     }
                 }
                 let kind = match kind {
-                    FileType::RegularFile => Kind::File,
-                    FileType::Directory => Kind::Dir,
-                    FileType::Symlink => Kind::Link,
-                    _ => Kind::Other,
+                    FileType::RegularFile => FileKind::File,
+                    FileType::Directory => FileKind::Dir,
+                    FileType::Symlink => FileKind::Link,
+                    _ => FileKind::Other,
                 };
                 found.push((name.to_owned(), kind));
             }
@@ -347,7 +350,7 @@ mod by_path {
     use std::fs::{self, OpenOptions};
     use std::path::PathBuf;
 
-    use super::{File, How, Kind, Metadata, Path, io, is_a_link, split};
+    use super::{File, FileKind, How, Metadata, Path, io, is_a_link, split};
     use crate::storage::local::platform::uninterrupted;
 
     /// The root, by its path: there are no portable descriptors of directories.
@@ -408,7 +411,10 @@ mod by_path {
             Root::open(&self.at(name))
         }
 
-        pub(in crate::storage::local) fn list(&self, dir: &str) -> io::Result<Vec<(String, Kind)>> {
+        pub(in crate::storage::local) fn list(
+            &self,
+            dir: &str,
+        ) -> io::Result<Vec<(String, FileKind)>> {
             if !dir.is_empty() {
                 self.stat(dir)?;
             }
@@ -420,10 +426,10 @@ mod by_path {
                 };
                 let kind = entry.file_type()?;
                 let kind = match (kind.is_file(), kind.is_dir(), kind.is_symlink()) {
-                    (true, _, _) => Kind::File,
-                    (_, true, _) => Kind::Dir,
-                    (_, _, true) => Kind::Link,
-                    _ => Kind::Other,
+                    (true, _, _) => FileKind::File,
+                    (_, true, _) => FileKind::Dir,
+                    (_, _, true) => FileKind::Link,
+                    _ => FileKind::Other,
                 };
                 found.push((name, kind));
             }

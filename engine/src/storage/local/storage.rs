@@ -10,12 +10,12 @@ use bytes::Bytes;
 
 use super::append::LocalAppendFile;
 use super::block;
-use super::folder::Folder;
+use super::folder::LocalFolder;
 use super::links;
 use super::lock;
 use super::object::LocalObject;
 use super::platform::{forgo_access_time, identity, uninterrupted};
-use super::root::{How, Kind, Root, is_a_link};
+use super::root::{FileKind, How, Root, is_a_link};
 use super::temp::Temp;
 use super::writer::LocalWriter;
 use crate::base::{Error, Result};
@@ -39,7 +39,7 @@ const INLINE_LEN_MAX: usize = 64 * 1024;
 /// threads; a `LocalSet` in a runtime of one thread is fine.
 #[derive(Clone, Debug)]
 pub struct LocalStorage {
-    folder: Arc<Folder>,
+    folder: Arc<LocalFolder>,
 }
 
 impl LocalStorage {
@@ -63,7 +63,7 @@ impl LocalStorage {
             Err(_) if access == Access::ReadOnly => return Err(not_a_database("no such folder")),
             found => found.is_ok(),
         };
-        let folder = Folder::new(root.to_owned(), access);
+        let folder = LocalFolder::new(root.to_owned(), access);
         if found {
             let opened = folder.root();
             opened.map_err(|cause| Operation::Open.error(root.display(), &cause))?;
@@ -84,7 +84,7 @@ impl LocalStorage {
 
     /// What every handle on it shares.
     #[cfg(test)]
-    pub(super) fn folder(&self) -> Arc<Folder> {
+    pub(super) fn folder(&self) -> Arc<LocalFolder> {
         Arc::clone(&self.folder)
     }
 
@@ -356,12 +356,12 @@ fn list_into(root: &Root, dir: &str, names: &mut Vec<Name>) -> io::Result<()> {
             continue;
         };
         match kind {
-            Kind::Dir => list_into(root, name.as_str(), names)?,
-            Kind::File => names.push(name),
-            Kind::Link if is_numbered(&name) => {
+            FileKind::Dir => list_into(root, name.as_str(), names)?,
+            FileKind::File => names.push(name),
+            FileKind::Link if is_numbered(&name) => {
                 return Err(is_a_link(name.as_str(), io::ErrorKind::InvalidData));
             }
-            Kind::Link | Kind::Other => {}
+            FileKind::Link | FileKind::Other => {}
         }
     }
     Ok(())

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io;
 use std::time::SystemTime;
 
-use super::folder::Folder;
+use super::folder::LocalFolder;
 use super::platform::{is_nameless, try_lock};
-use super::root::{How, Kind, Root};
+use super::root::{FileKind, How, Root};
 use crate::storage::{Created, LockMode, Name};
 
 /// How often another name is tried because somebody took the new file for one that was left behind.
@@ -28,16 +28,16 @@ impl Temp {
     /// A temporary file that is written and named at once. Where other machines have the folder, asking for its
     /// lock would cost as much as writing it; there it is spared by its age, like a file of another machine whose
     /// locks do not reach.
-    pub(super) fn create(folder: &Folder) -> io::Result<Temp> {
+    pub(super) fn create(folder: &LocalFolder) -> io::Result<Temp> {
         Temp::create_with(folder, !folder.is_remote())
     }
 
     /// A temporary file that may be written for long.
-    pub(super) fn create_for_long(folder: &Folder) -> io::Result<Temp> {
+    pub(super) fn create_for_long(folder: &LocalFolder) -> io::Result<Temp> {
         Temp::create_with(folder, true)
     }
 
-    fn create_with(folder: &Folder, is_locked: bool) -> io::Result<Temp> {
+    fn create_with(folder: &LocalFolder, is_locked: bool) -> io::Result<Temp> {
         let root = folder.to_write()?;
         for _ in 0..CREATE_TRIES_MAX {
             let dir = match root.dir(Name::TMP) {
@@ -112,7 +112,7 @@ impl Drop for Temp {
     }
 }
 
-/// Whether a name is one that [`Folder::temp_name`] gives: process, random bits, number.
+/// Whether a name is one that [`LocalFolder::temp_name`] gives: process, random bits, number.
 fn is_temp_name(name: &str) -> bool {
     let mut parts = name.split('-');
     let is_number = |part: Option<&str>| {
@@ -133,7 +133,7 @@ fn is_temp_name(name: &str) -> bool {
 ///
 /// # Errors
 /// The first failure; the rest is removed all the same.
-pub(super) fn clear(folder: &Folder, before: Option<SystemTime>) -> io::Result<()> {
+pub(super) fn clear(folder: &LocalFolder, before: Option<SystemTime>) -> io::Result<()> {
     let Some(root) = folder.root()? else {
         return Ok(());
     };
@@ -144,7 +144,7 @@ pub(super) fn clear(folder: &Folder, before: Option<SystemTime>) -> io::Result<(
     let mut done = Ok(());
     for (name, kind) in dir.list("")? {
         let is_own = name.starts_with(&folder.temp_prefix);
-        if kind != Kind::File || is_own || !is_temp_name(&name) {
+        if kind != FileKind::File || is_own || !is_temp_name(&name) {
             continue;
         }
         match clear_one(&dir, &name, before) {
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn only_our_own_pattern_is_a_temporary_name() {
-        let folder = Folder::new("x".into(), crate::storage::Access::ReadWrite);
+        let folder = LocalFolder::new("x".into(), crate::storage::Access::ReadWrite);
         assert!(is_temp_name(&folder.temp_name()));
         assert!(is_temp_name("4711-00-0"));
         for name in [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::block;
-use super::folder::Folder;
+use super::folder::LocalFolder;
 use super::temp::Temp;
 use crate::base::{Error, Result};
 use crate::storage::{Created, Name, ObjectWriter, Operation};
@@ -16,7 +16,7 @@ const BUFFER_LEN: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(super) struct LocalWriter {
-    folder: Arc<Folder>,
+    folder: Arc<LocalFolder>,
     name: Name,
     temp: Temp,
     buffer: Vec<u8>,
@@ -24,7 +24,7 @@ pub(super) struct LocalWriter {
 }
 
 impl LocalWriter {
-    pub(super) fn new(folder: Arc<Folder>, name: Name) -> io::Result<LocalWriter> {
+    pub(super) fn new(folder: Arc<LocalFolder>, name: Name) -> io::Result<LocalWriter> {
         let kept = folder.dirs.keep();
         let temp = Temp::create_for_long(&folder)?;
         drop(kept);

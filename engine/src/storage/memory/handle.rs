@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::fault::Fate;
 use super::inode::Inode;
-use super::state::State;
+use super::state::MemoryState;
 use crate::base::{Error, Result};
 use crate::storage::operation::is_out_of_space;
 use crate::storage::{
@@ -17,7 +17,7 @@ use crate::storage::{
 };
 
 pub(super) struct MemoryObject {
-    pub(super) state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<MemoryState>>,
     pub(super) name: Name,
     pub(super) inode: Arc<Inode>,
     pub(super) len: u64,
@@ -63,7 +63,7 @@ impl Object for MemoryObject {
 }
 
 pub(super) struct MemoryWriter {
-    pub(super) state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<MemoryState>>,
     pub(super) name: Name,
     pub(super) bytes: Vec<u8>,
     pub(super) failed: Option<Error>,
@@ -96,7 +96,7 @@ impl ObjectWriter for MemoryWriter {
 }
 
 pub(super) struct MemoryAppendFile {
-    pub(super) state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<MemoryState>>,
     pub(super) name: Name,
     pub(super) inode: Arc<Inode>,
     pub(super) allocated: u64,
@@ -109,7 +109,7 @@ impl MemoryAppendFile {
     fn change(
         &mut self,
         operation: Operation,
-        apply: impl FnOnce(&Inode, &State, &Fate),
+        apply: impl FnOnce(&Inode, &MemoryState, &Fate),
     ) -> Result<()> {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
@@ -201,7 +201,7 @@ impl AppendFile for MemoryAppendFile {
 }
 
 pub(super) struct MemoryLock {
-    pub(super) state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<MemoryState>>,
 }
 
 impl LockGuard for MemoryLock {}

@@ -12,7 +12,7 @@ const SECTOR_LEN: usize = 512;
 #[derive(Debug)]
 pub(super) struct Inode {
     pub(super) id: u64,
-    /// Locked only under the lock of the [`State`](super::state::State).
+    /// Locked only under the lock of the [`MemoryState`](super::state::MemoryState).
     pub(super) content: Mutex<Content>,
 }
 

@@ -18,7 +18,7 @@ use crate::storage::{Created, LockMode, Name, Operation};
 type Versions = Vec<Option<Arc<Inode>>>;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct MemoryState {
     names: BTreeMap<Name, Versions>,
     /// The names with more than one version, so that a sync need not look at the others.
     unsettled: BTreeSet<Name>,
@@ -30,9 +30,9 @@ pub(super) struct State {
     pub(super) faults: Faults,
 }
 
-impl State {
-    pub(super) fn new() -> State {
-        State {
+impl MemoryState {
+    pub(super) fn new() -> MemoryState {
+        MemoryState {
             names: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             inode_next: 1,
@@ -198,7 +198,7 @@ impl State {
         self.settle(self.unsettled_in(dir), entropy);
     }
 
-    /// What [`State::power_loss`] would leave, in place: what is open stays open.
+    /// What [`MemoryState::power_loss`] would leave, in place: what is open stays open.
     pub(super) fn lose_power(&mut self, entropy: &SeededEntropy) {
         self.settle(self.unsettled.iter().cloned().collect(), entropy);
         assert!(
@@ -212,7 +212,7 @@ impl State {
     }
 
     /// What a new process finds: all that the machine saw, as unsynced as it is.
-    pub(super) fn restart(&self) -> State {
+    pub(super) fn restart(&self) -> MemoryState {
         let copy = |inode: &Arc<Inode>| duplicate(inode, inode.content.lock().clone());
         let names = self.names.iter().map(|(name, versions)| {
             let versions = versions
@@ -221,11 +221,11 @@ impl State {
                 .collect();
             (name.clone(), versions)
         });
-        State {
+        MemoryState {
             names: names.collect(),
             unsettled: self.unsettled.clone(),
             inode_next: self.inode_next,
-            ..State::new()
+            ..MemoryState::new()
         }
     }
 
@@ -241,7 +241,7 @@ impl State {
     }
 
     /// What a new machine finds on the disk.
-    pub(super) fn power_loss(&self, entropy: &SeededEntropy) -> State {
+    pub(super) fn power_loss(&self, entropy: &SeededEntropy) -> MemoryState {
         let mut names = BTreeMap::new();
         for (name, versions) in &self.names {
             if let Some(inode) = &versions[below(entropy, versions.len())] {
@@ -249,10 +249,10 @@ impl State {
                 names.insert(name.clone(), vec![Some(duplicate(inode, content))]);
             }
         }
-        State {
+        MemoryState {
             names,
             inode_next: self.inode_next,
-            ..State::new()
+            ..MemoryState::new()
         }
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::fault::Fate;
 use super::handle::{MemoryAppendFile, MemoryLock, MemoryObject, MemoryWriter, in_memory};
 use super::inode::Content;
-use super::state::State;
+use super::state::MemoryState;
 use crate::base::entropy::SeededEntropy;
 use crate::base::{Error, Result};
 use crate::storage::{
@@ -55,7 +55,7 @@ use crate::storage::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct MemoryStorage {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MemoryState>>,
     access: Access,
 }
 
@@ -68,19 +68,19 @@ impl Default for MemoryStorage {
 impl MemoryStorage {
     /// An empty database.
     pub fn new() -> MemoryStorage {
-        MemoryStorage::over(State::new())
+        MemoryStorage::over(MemoryState::new())
     }
 
     /// An empty database whose objects get identities from `first` on, so that nothing in it can be
     /// taken for an object of another one: for a copy.
     #[must_use]
     pub fn with_identities_from(first: u64) -> MemoryStorage {
-        let mut state = State::new();
+        let mut state = MemoryState::new();
         state.number_from(first);
         MemoryStorage::over(state)
     }
 
-    fn over(state: State) -> MemoryStorage {
+    fn over(state: MemoryState) -> MemoryStorage {
         MemoryStorage {
             state: Arc::new(Mutex::new(state)),
             access: Access::ReadWrite,

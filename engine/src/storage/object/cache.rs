@@ -102,17 +102,17 @@ impl Shape {
 
 /// What an entry says of its piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+struct CacheEntry {
     key: u128,
     object_len: u64,
     checksum: u128,
     len: u32,
 }
 
-impl Entry {
-    fn new(key: u128, object_len: u64, bytes: &[u8]) -> Option<Entry> {
+impl CacheEntry {
+    fn new(key: u128, object_len: u64, bytes: &[u8]) -> Option<CacheEntry> {
         let len = u32::try_from(bytes.len()).ok();
-        Some(Entry {
+        Some(CacheEntry {
             key,
             object_len,
             checksum: checksum(key, object_len, bytes),
@@ -127,12 +127,12 @@ impl Entry {
         out[24..40].copy_from_slice(&self.checksum.to_le_bytes());
         out[40..44].copy_from_slice(&self.len.to_le_bytes());
         assert_eq!(out[USED_AT], 0, "nobody has asked for it yet");
-        debug_assert_eq!(Entry::decode(&out), *self, "an entry reads back");
+        debug_assert_eq!(CacheEntry::decode(&out), *self, "an entry reads back");
         out
     }
 
-    fn decode(bytes: &[u8]) -> Entry {
-        Entry {
+    fn decode(bytes: &[u8]) -> CacheEntry {
+        CacheEntry {
             key: u128::from_le_bytes(part(bytes, 0)),
             object_len: u64::from_le_bytes(part(bytes, 16)),
             checksum: u128::from_le_bytes(part(bytes, 24)),
@@ -158,7 +158,7 @@ fn checksum(key: u128, object_len: u64, bytes: &[u8]) -> u128 {
 
 /// A piece, as it was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct CachePiece {
     /// Bytes of the whole object.
     pub(super) object_len: u64,
     pub(super) bytes: Bytes,
@@ -199,10 +199,10 @@ impl DiskCache {
     }
 
     /// The piece of that key, if it is here and whole.
-    pub(super) fn get(&self, key: u128) -> Option<Piece> {
+    pub(super) fn get(&self, key: u128) -> Option<CachePiece> {
         let (first, entries) = self.set(key)?;
         for (way, stored) in (first..).zip(entries.chunks_exact(ENTRY_LEN)) {
-            let entry = Entry::decode(stored);
+            let entry = CacheEntry::decode(stored);
             if entry.key != key || entry.len as usize > PIECE_LEN {
                 continue;
             }
@@ -214,7 +214,7 @@ impl DiskCache {
             if stored[USED_AT] == 0 {
                 self.set_used(way, true);
             }
-            return Some(Piece {
+            return Some(CachePiece {
                 object_len: entry.object_len,
                 bytes: bytes.into(),
             });
@@ -223,8 +223,8 @@ impl DiskCache {
     }
 
     /// Keeps a piece, as far as that can be done.
-    pub(super) fn put(&self, key: u128, piece: &Piece) {
-        let Some(entry) = Entry::new(key, piece.object_len, &piece.bytes) else {
+    pub(super) fn put(&self, key: u128, piece: &CachePiece) {
+        let Some(entry) = CacheEntry::new(key, piece.object_len, &piece.bytes) else {
             return;
         };
         let place = self.place_for(key);
@@ -276,7 +276,7 @@ impl DiskCache {
             return self.first_place(key) + hand % ways;
         };
         let places = || (first..).zip(entries.chunks_exact(ENTRY_LEN));
-        let of = |key| places().find(|(_, stored)| Entry::decode(stored).key == key);
+        let of = |key| places().find(|(_, stored)| CacheEntry::decode(stored).key == key);
         if let Some((place, _)) = of(key).or_else(|| of(0)) {
             return place;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::cache::{DiskCache, PIECE_LEN, Piece};
-use super::place::Place;
+use super::cache::{CachePiece, DiskCache, PIECE_LEN};
+use super::place::BucketPlace;
 use crate::base::checksum::hash128;
 use crate::base::metric::count_disk_cache;
 use crate::storage::Name;
@@ -27,7 +27,11 @@ pub(super) struct CachedSegment {
 
 impl CachedSegment {
     /// `None` for what is no segment: everything else has a name that may be given again.
-    pub(super) fn new(cache: &Arc<DiskCache>, place: &Place, name: &Name) -> Option<CachedSegment> {
+    pub(super) fn new(
+        cache: &Arc<DiskCache>,
+        place: &BucketPlace,
+        name: &Name,
+    ) -> Option<CachedSegment> {
         name.as_segment()?;
         Some(CachedSegment {
             cache: Arc::clone(cache),
@@ -110,7 +114,7 @@ impl CachedSegment {
             let bytes = bytes.slice(within(at - offset)..within(piece_end - offset));
             let object_len = len;
             self.cache
-                .put(self.key(index), &Piece { object_len, bytes });
+                .put(self.key(index), &CachePiece { object_len, bytes });
             at = piece_end;
         }
     }

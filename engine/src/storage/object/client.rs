@@ -9,11 +9,11 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::options::ObjectOptions;
-use super::place::{Place, Scheme};
+use super::place::{BucketPlace, Scheme};
 
 /// The client of the store that `place` names; nothing is sent yet.
 pub(super) fn client(
-    place: &Place,
+    place: &BucketPlace,
     options: &ObjectOptions,
 ) -> object_store::Result<Arc<dyn ObjectStore>> {
     choose_tls();
@@ -25,7 +25,7 @@ pub(super) fn client(
 }
 
 /// Where a place is, for people: with the address of its store, where that is none of the great ones.
-pub(super) fn address(place: &Place, options: &ObjectOptions) -> String {
+pub(super) fn address(place: &BucketPlace, options: &ObjectOptions) -> String {
     let named = match place.scheme {
         Scheme::S3 => AmazonS3Builder::from_env().get_config_value(&AmazonS3ConfigKey::Endpoint),
         Scheme::Google | Scheme::Azure => None,

@@ -4,7 +4,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, GetResult, ObjectStore};
 
 use super::failure::present;
-use super::place::Place;
+use super::place::BucketPlace;
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::storage::{Name, Stat};
 
@@ -34,7 +34,7 @@ impl Mark {
     }
 
     /// The identity of the object under `name` that carries this.
-    pub(super) fn identity(self, place: &Place, name: &Name) -> u128 {
+    pub(super) fn identity(self, place: &BucketPlace, name: &Name) -> u128 {
         place.identity(name, &[&self.0.to_le_bytes()])
     }
 
@@ -47,7 +47,7 @@ impl Mark {
 
 /// What a look at a name finds.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct MarkedObject {
     pub(super) len: u64,
     pub(super) mark: Option<Mark>,
     e_tag: Option<String>,
@@ -56,10 +56,10 @@ pub(super) struct Found {
     pub(super) modified_ns: i64,
 }
 
-impl Found {
-    pub(super) fn of(got: &GetResult) -> Found {
+impl MarkedObject {
+    pub(super) fn of(got: &GetResult) -> MarkedObject {
         let meta = &got.meta;
-        Found {
+        MarkedObject {
             len: meta.size,
             mark: Mark::of(&got.attributes),
             e_tag: meta.e_tag.clone(),
@@ -71,7 +71,7 @@ impl Found {
 
     /// Length and identity. An object that was copied without its metadata has none of our marks; then
     /// what the store itself tells stands for it.
-    pub(super) fn stat(&self, place: &Place, name: &Name) -> Stat {
+    pub(super) fn stat(&self, place: &BucketPlace, name: &Name) -> Stat {
         let identity = match self.mark {
             Some(mark) => mark.identity(place, name),
             None => {
@@ -92,11 +92,11 @@ impl Found {
 pub(super) async fn look(
     store: &dyn ObjectStore,
     path: &Path,
-) -> object_store::Result<Option<Found>> {
+) -> object_store::Result<Option<MarkedObject>> {
     let options = GetOptions {
         head: true,
         ..GetOptions::default()
     };
     let got = present(store.get_opts(path, options).await)?;
-    Ok(got.as_ref().map(Found::of))
+    Ok(got.as_ref().map(MarkedObject::of))
 }

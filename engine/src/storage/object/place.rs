@@ -31,16 +31,16 @@ impl Scheme {
 
 /// A bucket, and the prefix that all names of a database have in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BucketPlace {
     pub(super) scheme: Scheme,
     pub(super) bucket: String,
     /// Without slashes at either end; empty for a whole bucket.
     prefix: String,
 }
 
-impl Place {
+impl BucketPlace {
     /// Reads `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
-    pub(super) fn parse(url: &str) -> Result<Place> {
+    pub(super) fn parse(url: &str) -> Result<BucketPlace> {
         let invalid =
             |why: &str| Error::Invalid(format!("`{url}` is no address of a bucket: {why}"));
         let (scheme, rest) = url
@@ -73,7 +73,7 @@ impl Place {
             !prefix.starts_with('/') && !prefix.ends_with('/'),
             "`{prefix}` has a slash at an end"
         );
-        Ok(Place {
+        Ok(BucketPlace {
             scheme,
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
@@ -132,7 +132,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for BucketPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.as_str(), self.bucket)?;
         match self.prefix.as_str() {
@@ -154,7 +154,7 @@ mod tests {
             ("gs://b-1.x/a/b/", "gs://b-1.x/a/b"),
             ("az://container/a", "az://container/a"),
         ] {
-            assert_eq!(Place::parse(url).unwrap().to_string(), said);
+            assert_eq!(BucketPlace::parse(url).unwrap().to_string(), said);
         }
         for url in [
             "",
@@ -172,7 +172,7 @@ mod tests {
             "s3://b/LOCK",
             "s3://b/a%2fb*",
         ] {
-            let refused = Place::parse(url);
+            let refused = BucketPlace::parse(url);
             assert!(
                 matches!(refused, Err(Error::Invalid(_))),
                 "{url}: {refused:?}"
@@ -183,12 +183,12 @@ mod tests {
     #[test]
     fn names_and_keys_belong_together() {
         for (url, key) in [("s3://b/p/q", "p/q/log/1"), ("s3://b", "log/1")] {
-            let place = Place::parse(url).unwrap();
+            let place = BucketPlace::parse(url).unwrap();
             let path = place.path("log/1").unwrap();
             assert_eq!(path.as_ref(), key);
             assert_eq!(place.name(&path), Name::parse("log/1"));
         }
-        let place = Place::parse("s3://b/p").unwrap();
+        let place = BucketPlace::parse("s3://b/p").unwrap();
         for other in ["p", "px/log/1", "log/1", "p/tmp/1", "p/LOCK"] {
             assert_eq!(place.name(&Path::from(other)), None, "{other}");
         }
@@ -198,7 +198,7 @@ mod tests {
     fn an_identity_is_of_one_place_name_and_mark() {
         let identity = |url: &str, name: &str, own: &[&[u8]]| {
             let name = Name::parse(name).unwrap();
-            Place::parse(url).unwrap().identity(&name, own)
+            BucketPlace::parse(url).unwrap().identity(&name, own)
         };
         let all = [
             identity("s3://b/p", "a", &[b"1"]),

@@ -10,7 +10,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions}
 
 use super::failure;
 use super::mark::{Mark, look};
-use super::place::Place;
+use super::place::BucketPlace;
 use crate::base::Result;
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::storage::{Name, Operation};
@@ -24,7 +24,7 @@ const REMOVED_MAX: usize = 100;
 const PROBE: &str = "probe-";
 
 /// What the probe found.
-enum Verdict {
+enum ProbeVerdict {
     Honoured,
     /// The second create succeeded, too.
     Ignored,
@@ -37,7 +37,7 @@ enum Verdict {
 /// # Errors
 /// [`Error::Storage`](crate::base::Error::Storage) of kind `Unsupported` where the store does not do what writing needs; what the store
 /// refuses.
-pub(super) async fn probe(store: &Arc<dyn ObjectStore>, place: &Place) -> Result<()> {
+pub(super) async fn probe(store: &Arc<dyn ObjectStore>, place: &BucketPlace) -> Result<()> {
     // Of its own use, so that no listing shows it; each probe has its own name.
     let name = format!("{}/{PROBE}{:032x}", Name::TMP, SystemEntropy.next_u128());
     let path = place.path(&name)?;
@@ -50,12 +50,12 @@ pub(super) async fn probe(store: &Arc<dyn ObjectStore>, place: &Place) -> Result
     })
     .await?;
     let why = match verdict {
-        Verdict::Honoured => return Ok(()),
-        Verdict::Ignored => {
+        ProbeVerdict::Honoured => return Ok(()),
+        ProbeVerdict::Ignored => {
             "the store creates what is there already (it ignores If-None-Match: *), so two writers could \
              both win; it can be opened for reading only"
         }
-        Verdict::Unmarked => {
+        ProbeVerdict::Unmarked => {
             "the store does not keep an object's metadata, so a lost reply could not be told from a lost \
              race; it can be opened for reading only"
         }
@@ -81,12 +81,16 @@ async fn remove(client: &dyn ObjectStore, at: &Path, has_answered: bool) {
     }
 }
 
-async fn judge(store: &dyn ObjectStore, path: &Path, dir: &Path) -> object_store::Result<Verdict> {
+async fn judge(
+    store: &dyn ObjectStore,
+    path: &Path,
+    dir: &Path,
+) -> object_store::Result<ProbeVerdict> {
     let mark = Mark::new();
     super::create::create(store, path, "first".into(), mark).await?;
     let found = look(store, path).await?;
     let Some(found) = found.filter(|found| found.mark == Some(mark)) else {
-        return Ok(Verdict::Unmarked);
+        return Ok(ProbeVerdict::Unmarked);
     };
     let options = PutOptions {
         mode: PutMode::Create,
@@ -100,8 +104,8 @@ async fn judge(store: &dyn ObjectStore, path: &Path, dir: &Path) -> object_store
         tracing::debug!(%failure, "probes of killed processes were not looked for");
     }
     match second {
-        Ok(_) => Ok(Verdict::Ignored),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(Verdict::Honoured),
+        Ok(_) => Ok(ProbeVerdict::Ignored),
+        Err(object_store::Error::AlreadyExists { .. }) => Ok(ProbeVerdict::Honoured),
         Err(failure) => Err(failure),
     }
 }

@@ -16,7 +16,7 @@ use super::failure::{error, present, request};
 use super::mark::{Mark, look};
 use super::opened::BucketObject;
 use super::options::ObjectOptions;
-use super::place::Place;
+use super::place::BucketPlace;
 use super::probe::probe;
 use super::runtime;
 use super::writer::BucketWriter;
@@ -48,7 +48,7 @@ use crate::storage::{
 #[derive(Clone, Debug)]
 pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
-    place: Place,
+    place: BucketPlace,
     access: Access,
     cache: Option<Arc<DiskCache>>,
 }
@@ -61,7 +61,7 @@ impl ObjectStorage {
     /// [`Error::Invalid`] for an address or options that cannot be. [`Error::Storage`]: of kind
     /// `Unsupported` where the store cannot be written to safely, else what it refuses.
     pub async fn open(url: &str, options: &ObjectOptions, access: Access) -> Result<ObjectStorage> {
-        let place = Place::parse(url)?;
+        let place = BucketPlace::parse(url)?;
         let store = client(&place, options)
             .map_err(|cause| Error::Invalid(format!("{place} cannot be reached: {cause}")))?;
         runtime::opened(address(&place, options));

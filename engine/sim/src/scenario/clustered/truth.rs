@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use eciton_engine::base::{FloorId, Generation, Position, TxId};
 use eciton_engine::db::Witness;
-use eciton_engine::log::{Body, Floor, Record, slot};
+use eciton_engine::log::{Body, Floor, LogRecord, slot};
 use eciton_engine::storage::Name;
 use eciton_engine::storage::Storage;
 use futures::FutureExt;
@@ -245,7 +245,7 @@ impl Truth {
         n: Position,
         generation: Generation,
         hash: u128,
-        records: &[Record],
+        records: &[LogRecord],
     ) {
         let mut inner = self.inner.lock();
         let known = inner.chain.len() as u64;
@@ -278,7 +278,7 @@ impl Truth {
         n: Position,
         generation: Generation,
         hash: u128,
-        records: &[Record],
+        records: &[LogRecord],
     ) -> Result<(), (&'static str, String)> {
         self.durable(n, generation, hash)?;
         let mut state = inner.states.last().cloned().unwrap_or_default();
@@ -438,7 +438,7 @@ pub(super) struct Eye {
 }
 
 impl Witness for Eye {
-    fn applies(&self, n: Position, generation: Generation, hash: u128, records: &[Record]) {
+    fn applies(&self, n: Position, generation: Generation, hash: u128, records: &[LogRecord]) {
         self.truth.shared.log(
             Some(self.process),
             format_args!("shows slot {n}: {} records", records.len()),

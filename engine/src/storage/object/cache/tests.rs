@@ -22,9 +22,9 @@ fn key(number: u64) -> u128 {
 }
 
 /// What is kept under a number; its length and bytes follow from it.
-fn piece(number: u64) -> Piece {
+fn piece(number: u64) -> CachePiece {
     let len = PIECE_LEN - usize::try_from(number % 3 * 1000).unwrap();
-    Piece {
+    CachePiece {
         object_len: number + 1_000_000,
         bytes: vec![u8::try_from(number % 251).unwrap(); len].into(),
     }
@@ -139,7 +139,7 @@ fn whatever_is_damaged_is_a_miss_and_can_be_kept_again() {
     }
 }
 
-/// Piece and entry are two writes: after the first alone there is the old entry over new bytes.
+/// CachePiece and entry are two writes: after the first alone there is the old entry over new bytes.
 #[test]
 fn a_write_that_was_cut_short_is_a_miss() {
     let dir = tempfile::tempdir().unwrap();

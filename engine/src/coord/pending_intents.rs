@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::bus::{Answered, Mailbox, OfferId};
 use super::wire::{Heard, encode_answer};
-use super::{Answer, Intent, Turn};
+use super::{Answer, Intent, NextStep};
 use crate::base::{InstanceId, Mutant, Position, Rare, TxId};
 
 /// Intents in one offer at most.
@@ -17,13 +17,13 @@ const OFFER_WRITES_LEN_MAX: usize = 256 * 1024;
 
 /// The books of one process, kept under one lock.
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct PendingIntents {
     /// What this process has published and not seen settled, in order.
     mine: BTreeMap<u64, Arc<Intent>>,
     places: HashMap<TxId, u64>,
     place_next: u64,
     /// Submitters that wait for their turn, in the order of their intents.
-    waiting: BTreeMap<u64, (TxId, oneshot::Sender<Turn>)>,
+    waiting: BTreeMap<u64, (TxId, oneshot::Sender<NextStep>)>,
     /// Answers that came before their submitter asked.
     settled: HashMap<TxId, Answer>,
     /// Its own that another process says it refused, which is no more than a reason to look oneself.
@@ -46,7 +46,7 @@ pub(super) struct Desk {
     pub(super) combining: bool,
 }
 
-impl Desk {
+impl PendingIntents {
     /// Intents that are open.
     pub(super) fn open_len(&self) -> usize {
         self.mine.len()
@@ -144,7 +144,7 @@ impl Desk {
         );
         match self.waiting.remove(&place) {
             // A submitter that has gone away does not want to know.
-            Some((_, waiting)) => drop(waiting.send(Turn::Settled(answer))),
+            Some((_, waiting)) => drop(waiting.send(NextStep::Settled(answer))),
             None => drop(self.settled.insert(txid, answer)),
         }
     }
@@ -177,7 +177,7 @@ impl Desk {
     }
 
     /// What to wait for until it is this transaction's turn.
-    pub(super) fn wait(&mut self, txid: TxId) -> oneshot::Receiver<Turn> {
+    pub(super) fn wait(&mut self, txid: TxId) -> oneshot::Receiver<NextStep> {
         let (sender, receiver) = oneshot::channel();
         let place = self.places.get(&txid).copied().unwrap_or(u64::MAX);
         self.waiting.insert(place, (txid, sender));
@@ -185,7 +185,7 @@ impl Desk {
     }
 
     /// Whoever has waited longest, who has the turn from now on.
-    pub(super) fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    pub(super) fn next(&mut self) -> Option<oneshot::Sender<NextStep>> {
         assert!(self.combining, "nobody of this process has the turn");
         let next = self.waiting.pop_first();
         self.combining = next.is_some();

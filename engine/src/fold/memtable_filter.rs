@@ -19,12 +19,12 @@ const BITS: u32 = 4;
 ///
 /// Register-blocked, as in Putze, Sanders, Singler: "Cache-, Hash- and Space-Efficient Bloom Filters" (2007).
 #[derive(Default)]
-pub(super) struct Sieve {
+pub(super) struct MemtableFilter {
     /// Made for the first key.
     words: OnceLock<Box<[AtomicU64]>>,
 }
 
-impl Sieve {
+impl MemtableFilter {
     /// Adds the key with this hash. Who has seen a slot published sees the keys that were added before.
     pub(super) fn insert(&self, hash: u64) {
         let words = self
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_was_added_passes_and_hardly_anything_else() {
-        let sieve = Sieve::default();
+        let sieve = MemtableFilter::default();
         let hash = |i: u32| checksum64(&i.to_be_bytes());
         assert!(!sieve.may_contain(hash(0)));
         for i in 0..30_000 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::window::{Outcome, Window};
+use super::window::{TxOutcome, Window};
 use crate::base::metric::Met;
 use crate::base::{Error, Generation, Key, Mutant, Op, Position, RunRef, TxId};
 use crate::coord::{Intent, Origin, ReadSet, Writes};
@@ -24,7 +24,7 @@ pub(super) enum Verdict {
     /// A member of the same batch decides it, once the batch is written; if another process writes the
     /// slot instead, nothing is decided.
     IfWritten(Result<Position, Refusal>),
-    /// It can no longer be judged here, and others may still commit it; but it stands in no slot so far. A
+    /// It can no longer be validated here, and others may still commit it; but it stands in no slot so far. A
     /// cancel in the next slot settles it.
     Withdraw,
     /// It read a state that this process has not reached: it stays for later.
@@ -47,7 +47,7 @@ impl From<Error> for Refusal {
 
 /// The keys that accepted members of the batch write: later members conflict with them too.
 #[derive(Default)]
-struct Batch {
+struct BatchWrites {
     keys: BTreeSet<Bytes>,
     bulk: Vec<(Bytes, Bytes)>,
     seen: HashSet<TxId>,
@@ -56,7 +56,7 @@ struct Batch {
 
 /// Where the next slot stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct NextSlot {
     /// The slot before it.
     pub(super) applied: Position,
     /// Its generation.
@@ -65,11 +65,11 @@ pub(super) struct Place {
 
 /// Judges intents for the slot after `place.applied`, in the order given. Cancels come first, so that they
 /// win over what they cancel.
-pub(super) fn judge(window: &Window, place: Place, intents: &[Arc<Intent>]) -> Vec<Verdict> {
-    let mut batch = Batch::default();
+pub(super) fn validate(window: &Window, place: NextSlot, intents: &[Arc<Intent>]) -> Vec<Verdict> {
+    let mut batch = BatchWrites::default();
     let last = intents.len().saturating_sub(1);
-    let judged = intents.iter().enumerate().map(|(index, intent)| {
-        let verdict = judge_one(window, place, &batch, intent);
+    let validated = intents.iter().enumerate().map(|(index, intent)| {
+        let verdict = validate_one(window, place, &batch, intent);
         match verdict {
             // What the last one writes nobody asks about.
             _ if index == last => {}
@@ -79,10 +79,10 @@ pub(super) fn judge(window: &Window, place: Place, intents: &[Arc<Intent>]) -> V
         }
         verdict
     });
-    judged.collect()
+    validated.collect()
 }
 
-fn judge_one(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Verdict {
+fn validate_one(window: &Window, place: NextSlot, batch: &BatchWrites, intent: &Intent) -> Verdict {
     let read_at = intent.read_at;
     if read_at > place.applied {
         return Verdict::Later;
@@ -118,7 +118,12 @@ fn judge_one(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> V
 }
 
 /// What is known of this very transaction already.
-fn settled(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Option<Verdict> {
+fn settled(
+    window: &Window,
+    place: NextSlot,
+    batch: &BatchWrites,
+    intent: &Intent,
+) -> Option<Verdict> {
     let txid = intent.txid;
     if batch.seen.contains(&txid) {
         return Some(Verdict::IfWritten(Ok(place.applied.next())));
@@ -127,16 +132,18 @@ fn settled(window: &Window, place: Place, batch: &Batch, intent: &Intent) -> Opt
         return Some(Verdict::IfWritten(Err(Error::Cancelled { txid }.into())));
     }
     match window.settled(txid)? {
-        Outcome::Committed(_) if Mutant::NoDedup.on() => None,
-        Outcome::Committed(n) => Some(Verdict::Settled(n)),
-        Outcome::Cancelled(n) if Mutant::CancelAnsweredCommitted.on() => Some(Verdict::Settled(n)),
-        Outcome::Cancelled(_) => Some(Verdict::Reject(Error::Cancelled { txid }.into())),
+        TxOutcome::Committed(_) if Mutant::NoDedup.on() => None,
+        TxOutcome::Committed(n) => Some(Verdict::Settled(n)),
+        TxOutcome::Cancelled(n) if Mutant::CancelAnsweredCommitted.on() => {
+            Some(Verdict::Settled(n))
+        }
+        TxOutcome::Cancelled(_) => Some(Verdict::Reject(Error::Cancelled { txid }.into())),
     }
 }
 
-/// A cancel is judged like anything else: `read_at` is a position through which its target is known to
+/// A cancel is validated like anything else: `read_at` is a position through which its target is known to
 /// be absent, and what came after must be remembered.
-fn cancel(window: &Window, batch: &Batch, read_at: Position, target: TxId) -> Verdict {
+fn cancel(window: &Window, batch: &BatchWrites, read_at: Position, target: TxId) -> Verdict {
     let oldest = window.seen_base();
     if read_at < oldest && !Mutant::CancelNoWindow.on() {
         return Verdict::Reject(Error::TooOld { read_at, oldest }.into());
@@ -155,7 +162,7 @@ fn cancel(window: &Window, batch: &Batch, read_at: Position, target: TxId) -> Ve
     Verdict::Accept
 }
 
-fn too_old(window: &Window, place: Place, intent: &Intent) -> Option<Verdict> {
+fn too_old(window: &Window, place: NextSlot, intent: &Intent) -> Option<Verdict> {
     if Mutant::NoWindow.on() {
         return None;
     }
@@ -188,7 +195,7 @@ fn too_old(window: &Window, place: Place, intent: &Intent) -> Option<Verdict> {
 /// The run that may be gone by the time the slot is read, or is not on every path.
 fn gone(
     window: &Window,
-    place: Place,
+    place: NextSlot,
     runs: &[RunRef],
     written_under: Generation,
 ) -> Option<Error> {
@@ -203,7 +210,7 @@ fn gone(
     })
 }
 
-impl Batch {
+impl BatchWrites {
     fn accept(&mut self, intent: &Intent) {
         self.seen.insert(intent.txid);
         if Mutant::SameBatch.on() {
@@ -275,8 +282,8 @@ mod tests {
     use crate::base::limits::WINDOW_SLOTS_MAX;
     use crate::base::{Bounds, ManifestId, SegmentId};
     use crate::coord::KeyRange;
-    use crate::fold::Table;
-    use crate::log::{Body, Record};
+    use crate::fold::Memtable;
+    use crate::log::{Body, LogRecord};
 
     fn intent(
         id: u128,
@@ -305,8 +312,8 @@ mod tests {
         })
     }
 
-    fn record(id: u128, body: Body) -> Record {
-        Record {
+    fn record(id: u128, body: Body) -> LogRecord {
+        LogRecord {
             txid: TxId(id),
             read_at: Position(0),
             body,
@@ -314,7 +321,7 @@ mod tests {
     }
 
     fn window(writes: &[(u64, &'static str)]) -> (Window, Position) {
-        let table = Table::new(Position(0));
+        let table = Memtable::new(Position(0));
         let mut applied = Position(0);
         for (slot, key) in writes {
             applied = Position(*slot);
@@ -345,11 +352,14 @@ mod tests {
             Verdict::Withdraw => 'W',
             Verdict::Later => 'L',
         };
-        let place = Place {
+        let place = NextSlot {
             applied,
             generation: Generation(0),
         };
-        judge(window, place, intents).iter().map(letter).collect()
+        validate(window, place, intents)
+            .iter()
+            .map(letter)
+            .collect()
     }
 
     #[test]
@@ -444,7 +454,7 @@ mod tests {
             ..Bounds::default()
         };
         let table = |base: u64| {
-            let table = Table::new(Position(base));
+            let table = Memtable::new(Position(base));
             table.insert(Position(base + 1), &Bytes::from("k"), &Op::Delete);
             table.publish(Position(base + 1));
             Arc::new(table)

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::view::TablePart;
+use super::view::MemtablePart;
 use super::walk_direction::WalkDirection;
 use crate::base::{Op, Position};
 use crate::coord::KeyRange;
@@ -15,7 +15,7 @@ const BATCH_MIN: usize = 16;
 const BATCH_MAX: usize = 1024;
 
 /// A walk over writes in memory: a transaction's own, or those of a table.
-pub(super) struct Batch {
+pub(super) struct WriteWalk {
     pairs: Vec<(Bytes, Op)>,
     i: usize,
     /// Where more comes from; `None` for writes that are all here.
@@ -23,20 +23,20 @@ pub(super) struct Batch {
 }
 
 struct Rest {
-    part: TablePart,
+    part: MemtablePart,
     at: Position,
     range: KeyRange,
     direction: WalkDirection,
     count: usize,
 }
 
-impl Batch {
+impl WriteWalk {
     /// Over `own` writes, sorted, as far as they lie in `range`.
     pub(super) fn of_sorted(
         own: Vec<(Bytes, Op)>,
         range: &KeyRange,
         direction: WalkDirection,
-    ) -> Batch {
+    ) -> WriteWalk {
         debug_assert!(
             own.is_sorted_by(|(a, _), (b, _)| a < b),
             "{} own writes, sorted",
@@ -47,7 +47,7 @@ impl Batch {
         if direction == WalkDirection::Reverse {
             pairs.reverse();
         }
-        Batch {
+        WriteWalk {
             pairs,
             i: 0,
             rest: None,
@@ -56,11 +56,11 @@ impl Batch {
 
     /// Over what a reader at `at` sees in a table.
     pub(super) fn of_table(
-        part: TablePart,
+        part: MemtablePart,
         at: Position,
         range: &KeyRange,
         direction: WalkDirection,
-    ) -> Batch {
+    ) -> WriteWalk {
         let rest = Rest {
             part,
             at,
@@ -68,7 +68,7 @@ impl Batch {
             direction,
             count: BATCH_MIN,
         };
-        let mut batch = Batch {
+        let mut batch = WriteWalk {
             pairs: Vec::new(),
             i: 0,
             rest: Some(rest),

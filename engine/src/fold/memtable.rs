@@ -5,8 +5,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::memtable_filter::MemtableFilter;
 use super::ops::{combine, flatten};
-use super::sieve::Sieve;
 use crate::base::checksum::checksum64;
 use crate::base::sync::{AtomicU64, AtomicUsize, Ordering, RwLock, SkipMap};
 use crate::base::{Op, Position};
@@ -17,32 +17,32 @@ use crate::base::sync::{Break, broken};
 /// Bytes reckoned for a key and for a version beside their own: nodes, pointers, counters.
 const ENTRY_OVERHEAD_LEN: usize = 160;
 
-/// The writes of the slots after [`Table::base`] up to [`Table::applied`].
+/// The writes of the slots after [`Memtable::base`] up to [`Memtable::applied`].
 ///
 /// One task writes (the combiner, holding its lock), any number read at the same time. A reader at
 /// position `p` sees the versions of slots up to `p` and so never a part of a slot.
-pub struct Table {
-    map: SkipMap<Bytes, Chain>,
-    sieve: Sieve,
+pub struct Memtable {
+    map: SkipMap<Bytes, KeyVersions>,
+    sieve: MemtableFilter,
     base: Position,
     applied: AtomicU64,
     len: AtomicUsize,
 }
 
 /// The versions of a key, oldest first.
-struct Chain(RwLock<SmallVec<[Version; 1]>>);
+struct KeyVersions(RwLock<SmallVec<[KeyVersion; 1]>>);
 
-struct Version {
+struct KeyVersion {
     slot: Position,
     op: Op,
 }
 
-impl Table {
+impl Memtable {
     /// An empty table for the slots after `base`.
-    pub fn new(base: Position) -> Table {
-        Table {
+    pub fn new(base: Position) -> Memtable {
+        Memtable {
             map: SkipMap::new(),
-            sieve: Sieve::default(),
+            sieve: MemtableFilter::default(),
             base,
             applied: AtomicU64::new(base.0),
             len: AtomicUsize::new(0),
@@ -74,7 +74,7 @@ impl Table {
         self.map.is_empty()
     }
 
-    /// Applies a write of `slot`; invisible until [`Table::publish`].
+    /// Applies a write of `slot`; invisible until [`Memtable::publish`].
     pub fn insert(&self, slot: Position, key: &Bytes, op: &Op) {
         #[cfg(feature = "shuttle")]
         if broken(Break::PublishedEarly) && self.applied() < slot {
@@ -85,7 +85,7 @@ impl Table {
             "slot {slot} in a table for those after {}",
             self.base
         );
-        let mut added = op.payload().len() + size_of::<Version>();
+        let mut added = op.payload().len() + size_of::<KeyVersion>();
         let hash = checksum64(key);
         // Most keys are new, and the sieve tells so without a search of the list.
         let known = self.sieve.may_contain(hash).then(|| self.map.get(&key[..]));
@@ -94,7 +94,7 @@ impl Table {
             None => {
                 added += key.len() + ENTRY_OVERHEAD_LEN;
                 self.sieve.insert(hash);
-                self.map.insert(key.clone(), Chain::new(slot, op));
+                self.map.insert(key.clone(), KeyVersions::new(slot, op));
             }
         }
         self.len.fetch_add(added, Ordering::Relaxed);
@@ -161,7 +161,8 @@ impl Table {
         (after, at): (Position, Position),
         count: usize,
     ) -> Vec<(Bytes, Op)> {
-        let see = |(key, chain): (&Bytes, &Chain)| Some((key.clone(), chain.seen(after, at)?));
+        let see =
+            |(key, chain): (&Bytes, &KeyVersions)| Some((key.clone(), chain.seen(after, at)?));
         let range = self.map.range::<[u8], _>(bounds);
         if reverse {
             let seen = range
@@ -176,14 +177,14 @@ impl Table {
     }
 }
 
-impl Chain {
-    fn new(slot: Position, op: &Op) -> Chain {
+impl KeyVersions {
+    fn new(slot: Position, op: &Op) -> KeyVersions {
         let mut versions = SmallVec::new();
-        versions.push(Version {
+        versions.push(KeyVersion {
             slot,
             op: op.clone(),
         });
-        Chain(RwLock::new(versions))
+        KeyVersions(RwLock::new(versions))
     }
 
     fn push(&self, slot: Position, op: &Op) {
@@ -193,12 +194,12 @@ impl Chain {
             Some(last) if last.slot == slot => last.op = combine(&last.op, op),
             Some(last) => {
                 assert!(last.slot < slot, "slot {slot} after slot {}", last.slot);
-                versions.push(Version {
+                versions.push(KeyVersion {
                     slot,
                     op: op.clone(),
                 });
             }
-            None => versions.push(Version {
+            None => versions.push(KeyVersion {
                 slot,
                 op: op.clone(),
             }),
@@ -250,13 +251,13 @@ mod tests {
         Op::Put(Bytes::from_static(value.as_bytes()))
     }
 
-    fn get(table: &Table, key: &str, at: u64) -> Option<Op> {
+    fn get(table: &Memtable, key: &str, at: u64) -> Option<Op> {
         table.seen(key.as_bytes(), Position::ZERO, Position(at))
     }
 
     #[test]
     fn a_reader_sees_only_slots_up_to_its_position() {
-        let table = Table::new(Position(10));
+        let table = Memtable::new(Position(10));
         table.insert(Position(11), &Bytes::from("k"), &put("one"));
         table.insert(Position(12), &Bytes::from("k"), &Op::Delete);
         table.publish(Position(12));
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_part_begins_after_what_was_folded() {
-        let table = Table::new(Position(10));
+        let table = Memtable::new(Position(10));
         let merge = |operand: &'static str| Op::Merge(Bytes::from_static(operand.as_bytes()));
         for (slot, operand) in [(11, "one"), (12, "two"), (13, "three")] {
             table.insert(Position(slot), &Bytes::from("k"), &merge(operand));
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn ranges_are_collected_in_both_directions() {
-        let table = Table::new(Position(0));
+        let table = Memtable::new(Position(0));
         for (slot, key) in [(1, "a"), (2, "b"), (3, "c")] {
             table.insert(Position(slot), &Bytes::from(key), &put("v"));
         }
