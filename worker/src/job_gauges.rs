@@ -10,14 +10,9 @@ use eciton_proto::v1::{JobPhase, JobView};
 use metrics::gauge;
 use tokio::task::JoinHandle;
 
+use crate::metrics::{JOB_SHARDS, JOB_SHARDS_LEFT, SHARDS_RUNNING};
 use crate::peer::Activity;
 
-/// Shards of a job.
-pub(crate) const JOB_SHARDS: &str = "eciton_job_shards";
-/// Those of them that have not ended.
-pub(crate) const JOB_SHARDS_LEFT: &str = "eciton_job_shards_left";
-/// Those of them that this process computes.
-pub(crate) const SHARDS_RUNNING: &str = "eciton_shards_running";
 /// Time between two looks.
 const LOOKS_APART: Duration = Duration::from_secs(2);
 

@@ -10,7 +10,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::json_lines::JsonLines;
 use crate::ops_flags::LogFormat;
-use crate::peer::worker_name;
+use crate::process_name::worker_name;
 
 /// The bar that is on the screen: a line of the log goes above it, not through it.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);

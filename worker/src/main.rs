@@ -4,35 +4,46 @@
 //!
 //! | rank | module | is |
 //! |---|---|---|
-//! | 10 | `commands` | what each command does |
-//! | 9 | `render` | how a view of a swarm is told: a screen, or a line of JSON |
-//! | 8 | `view` | one picture of the whole swarm: its jobs and workers |
-//! | 7 | `presence` | the workers that were heard of lately |
-//! | 6 | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
-//! | 5 | `metrics` | what Prometheus reads of a worker |
-//! | 4 | `database` | opening a database |
-//! | 4 | `remote` | asking a worker over gRPC |
-//! | 4 | `local` | a swarm on this machine: processes that are started again, and end with this one |
-//! | 4 | `scrape` | answering Prometheus, and whom |
-//! | 4 | `table` | tables for people |
-//! | 3 | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
-//! | 3 | `access` | who may call what: tokens with roles |
-//! | 3 | `output` | what commands print |
-//! | 2 | `cli` | every command, with its help |
-//! | 2 | `reload` | reading tokens and certificates again |
+//! | 12 | `commands` | what each command does |
+//! | 11 | `render` | how a view of a swarm is told: a screen, or a line of JSON |
+//! | 10 | `view` | one picture of the whole swarm: its jobs and workers |
+//! | 9 | `job_gauges` | metrics of how far jobs are |
+//! | 9 | `presence` | the workers that were heard of lately |
+//! | 8 | `peer` | serving gRPC: jobs of the whole database, told and changed through any worker |
+//! | 7 | `metrics` | what Prometheus reads of a worker |
+//! | 6 | `scrape` | answering Prometheus, and whom |
+//! | 5 | `access` | who may call what: tokens with roles |
+//! | 5 | `database` | opening a database |
+//! | 5 | `local` | a swarm on this machine: processes that are started again, and end with this one |
+//! | 5 | `remote` | asking a worker over gRPC |
+//! | 5 | `table` | tables for people |
+//! | 4 | `output` | what commands print |
+//! | 4 | `reload` | reading tokens and certificates again |
+//! | 4 | `settings` | where a setting comes from: flags, environment, `eciton.toml` |
+//! | 3 | `cli` | every command, with its help |
+//! | 3 | `roots` | below which folders jobs are read that come over gRPC |
+//! | 3 | `signals` | SIGINT, SIGTERM and SIGHUP |
+//! | 3 | `values` | values between the command line and the engine |
+//! | 2 | `failure` | why a command failed, and the exit code that says so |
+//! | 2 | `progress` | what is shown while a job runs |
+//! | 1 | `export_flags` | flags of `export` |
+//! | 1 | `job` | jobs as the commands see them |
+//! | 1 | `logs` | logs |
 //! | 1 | `swarm_flags` | flags of the commands about swarms |
-//! | 1 | `job`, `progress` | jobs as the commands see them; what is shown while one runs |
-//! | 1 | `values` | values between the command line and the engine |
-//! | 1 | `roots` | below which folders jobs are read that come over gRPC |
-//! | 1 | `signals` | SIGINT, SIGTERM and SIGHUP |
-//! | 0 | `data_flags`, `flags` | flags of several commands |
-//! | 0 | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
-//! | 0 | `statuses` | errors as gRPC tells them |
-//! | 0 | `series` | how long the series of a job are kept |
-//! | 0 | `throughput` | how quickly a job goes, and when it will have ended |
-//! | 0 | `keys`, `words`, `logs`, `quiet`, `keyboard` | keys, words, logs, `--quiet`, keys that are pressed |
 //! | 0 | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
-//! | 0 | `failure` | why a command failed, and the exit code that says so |
+//! | 0 | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
+//! | 0 | `data_flags`, `flags` | flags of several commands |
+//! | 0 | `health` | whether a worker is ready |
+//! | 0 | `job_log` | lines of the log about a job |
+//! | 0 | `json_lines` | the log as JSON, a line an event |
+//! | 0 | `keyboard`, `keys`, `quiet`, `words` | keys that are pressed; keys; `--quiet`; words |
+//! | 0 | `ops_flags` | flags of health checks and logs |
+//! | 0 | `process_name` | what this process is called among others |
+//! | 0 | `series` | how long the series of a job are kept |
+//! | 0 | `space` | metrics of the space that is left |
+//! | 0 | `staged` | files that appear whole or not at all |
+//! | 0 | `statuses` | errors as gRPC tells them |
+//! | 0 | `throughput` | how quickly a job goes, and when it will have ended |
 //!
 //! Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 3 the database is locked, 130 ended by
 //! a signal after draining.
@@ -62,6 +73,7 @@ mod output;
 mod owner;
 mod peer;
 mod presence;
+mod process_name;
 mod progress;
 mod quiet;
 mod reachable;

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use crate::access::{Access, Role};
 use crate::failure::Failure;
 use crate::health::Health;
-use crate::job_gauges::{JOB_SHARDS, JOB_SHARDS_LEFT, SHARDS_RUNNING};
 use crate::reload::Reload;
 use crate::scrape;
 use crate::series::Series;
@@ -22,6 +21,12 @@ use crate::space::{STORAGE_FREE, STORAGE_SIZE};
 /// How many workers were heard of lately.
 pub(crate) const WORKERS_ALIVE: &str = "eciton_workers_alive";
 
+/// Shards of a job.
+pub(crate) const JOB_SHARDS: &str = "eciton_job_shards";
+/// Those of them that have not ended.
+pub(crate) const JOB_SHARDS_LEFT: &str = "eciton_job_shards_left";
+/// Those of them that this process computes.
+pub(crate) const SHARDS_RUNNING: &str = "eciton_shards_running";
 /// How many shards this process holds the lease of.
 pub(crate) const LEASES_HELD: &str = "eciton_leases_held";
 

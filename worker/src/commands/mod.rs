@@ -14,7 +14,9 @@
 //! | 1 | `watch` | how a job goes |
 //! | 0 | `completions` | shells and manual pages |
 //! | 0 | `copies` | backups, restoring, publishing |
+//! | 0 | `export` | stores as files |
 //! | 0 | `found` | the job that a command is about |
+//! | 0 | `health` | whether a worker is ready |
 //! | 0 | `query` | SQL over stores |
 //! | 0 | `record` | single records |
 //! | 0 | `supervised` | a supervised child |

@@ -38,7 +38,6 @@ mod tests;
 pub(crate) use activity::Activity;
 pub(crate) use presence::{Running, told as told_worker};
 pub(crate) use server::{Listener, Serving};
-pub(crate) use workers::worker_name;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

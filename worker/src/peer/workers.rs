@@ -10,6 +10,7 @@ use eciton_proto::v1::{
 use tonic::Status;
 
 use super::{Peer, now_ms, pages, requests};
+use crate::process_name::{host, worker_name};
 
 /// What tokens of pages of workers are made with: there is one list of them.
 const FILTER: &str = "workers";
@@ -48,20 +49,6 @@ pub(super) fn reached_at(address: SocketAddr) -> String {
         true => format!("{}:{}", host(), address.port()),
         false => address.to_string(),
     }
-}
-
-/// The name of this process among the workers: its machine and its process id.
-pub(crate) fn worker_name() -> String {
-    let mut name = format!("{}/{}", host(), std::process::id());
-    name.truncate(name.floor_char_boundary(WORKER_TEXT_LEN_MAX));
-    name
-}
-
-/// The name of this machine, for people.
-fn host() -> String {
-    let said = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let said = said.or_else(|| std::env::var("HOSTNAME").ok());
-    said.map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned())
 }
 
 impl Peer {
