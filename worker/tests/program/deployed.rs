@@ -49,7 +49,7 @@ const STUCK: &str = "name = \"stuck\"\n[source]\nformat = \"range\"\nfrom = 0\nt
                      [merge.values]\nn = \"count()\"\n";
 
 /// A job of shards that take a part of a second each, so that scrapes see it progress.
-const BUSY: &str = "name = \"busy\"\n[source]\nformat = \"range\"\nfrom = 0\nto = 24_000_000\nshard_len = 1_000_000\n\
+const BUSY: &str = "name = \"busy\"\n[source]\nformat = \"range\"\nfrom = 0\nto = 6_000_000\nshard_len = 250_000\n\
                     [transform]\nsql = \"SELECT i % 50 AS k, i FROM source\"\n[merge]\nstore = \"busy\"\nkey = [\"k\"]\n\
                     [merge.values]\nn = \"count()\"\n";
 
