@@ -88,7 +88,7 @@ impl Committer {
             if let Some(Handed { draft, answer }) = handed {
                 match draft {
                     None if Mutant::TurnTold.on() => {
-                        drop(answer.send(TurnOutcome::Committed(before)))
+                        drop(answer.send(TurnOutcome::Committed(before)));
                     }
                     None => filled.readers.push(answer),
                     Some(draft) => {

@@ -4,6 +4,10 @@ use crate::base::limits::{STALE_BUCKET_MS_MAX, STALE_MS_MAX};
 
 /// What a medium can do, as far as the commit protocol has to know. Each [`Storage`](super::Storage) says it in one place;
 /// the constants are what most folders and buckets say.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether there are append files, in which one process writes many slots.

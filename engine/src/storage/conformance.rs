@@ -65,9 +65,11 @@ impl Subject {
 
     /// The same, with what must live as long as it: the folder that it is in.
     #[must_use]
-    pub fn keeping(mut self, kept: impl Any + Send) -> Subject {
-        self._kept = Some(Box::new(kept));
-        self
+    pub fn keeping(self, kept: impl Any + Send) -> Subject {
+        Subject {
+            _kept: Some(Box::new(kept)),
+            ..self
+        }
     }
 
     /// What the medium can do.

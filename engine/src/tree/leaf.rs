@@ -250,7 +250,7 @@ impl<'a> Leaf<'a> {
         HEADER_LEN + self.prefix.len() + self.len()
     }
 
-    /// LeafEntry `i`.
+    /// Entry `i`.
     #[inline]
     pub(super) fn cell(&self, i: usize) -> Cell {
         Cell::at(self.body, self.offs_at(), i)

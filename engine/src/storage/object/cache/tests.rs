@@ -139,7 +139,7 @@ fn whatever_is_damaged_is_a_miss_and_can_be_kept_again() {
     }
 }
 
-/// CachePiece and entry are two writes: after the first alone there is the old entry over new bytes.
+/// Piece and entry are two writes: after the first alone there is the old entry over new bytes.
 #[test]
 fn a_write_that_was_cut_short_is_a_miss() {
     let dir = tempfile::tempdir().unwrap();
