@@ -120,6 +120,16 @@ impl Counting {
         self.distinct.insert(value.into());
     }
 
+    /// Whether each of so many rows has a value of its own, none of them NULL. Of numbers with a fraction and of moments
+    /// nobody knows: text that differs may be one value.
+    fn is_unique(&self, data_type: &DataType, rows: u64) -> bool {
+        let has_one_text = matches!(
+            Kind::of(data_type),
+            Some(Kind::Int | Kind::Uint | Kind::Str | Kind::Bool | Kind::Date)
+        );
+        has_one_text && self.nulls == 0 && self.uniqueness.holds(rows)
+    }
+
     fn distinct(&self) -> Option<usize> {
         (!self.has_more).then_some(self.distinct.len())
     }
@@ -393,12 +403,7 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
             (Some("json"), _) | (_, "json") => "json".to_owned(),
             _ => type_name(&data_type),
         };
-        // Text that differs may be one number, or one moment.
-        let has_one_text = matches!(
-            Kind::of(&data_type),
-            Some(Kind::Int | Kind::Uint | Kind::Str | Kind::Bool | Kind::Date)
-        );
-        let is_unique = has_one_text && counting.nulls == 0 && counting.uniqueness.holds(read.rows);
+        let is_unique = counting.is_unique(&data_type, read.rows);
         columns.push(Facts {
             name,
             data_type,

@@ -196,7 +196,7 @@ fn types_are_those_of_the_file_and_unified_as_those_of_parquet() {
         "`1.arrow`: row 1, column `a`: expected int64, found 18446744073709551615, which it does not hold exactly; give \
          the column another type in [source.schema], or none"
     );
-    let declared = "a = { type = \"date\", format = \"%d\" }";
+    let declared = "a = \"timestamp(unit=ms)\"";
     let folder = Folder::new(&format!("{ARROW}\n[source.schema]\n{declared}"))
         .with("1.arrow", file(&numbered(&[1])));
     let refusal = folder.refusal();

@@ -355,10 +355,7 @@ fn of_stream(file: &SourceFile, handle: File) -> Result<Outline, SourceError> {
     let mut at = 0;
     let mut columns_found = None;
     let (mut batches, mut dictionaries) = (Vec::new(), Vec::new());
-    loop {
-        let Some((metadata, next)) = message(file, &handle, at)? else {
-            break;
-        };
+    while let Some((metadata, next)) = message(file, &handle, at)? {
         let message = guarded(file, || root_as_message(unprefixed(&metadata)))?;
         let body = u64::try_from(message.bodyLength()).ok();
         let end = body.and_then(|body| next.checked_add(body));
