@@ -81,6 +81,12 @@ impl BoundedSet {
         }
     }
 
+    /// Bytes that it takes at most, encoded, if all values are as long as the longest one now.
+    pub(super) fn len_bytes_max(&self) -> usize {
+        let longest = self.fields.iter().map(|field| field.len()).max();
+        longest.map_or(0, |longest| (longest + 3) * self.limit as usize)
+    }
+
     /// Bytes in memory, about.
     pub(super) fn len_bytes(&self) -> usize {
         self.fields.iter().map(|field| field.len() + 32).sum()

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{COLUMNS_MAX, Column, Kind, Operator, State, States, encode};
+use crate::base::limits::VALUE_LEN_MAX;
 use crate::base::{Error, Result};
 
 /// Bytes that most states take at most.
@@ -79,7 +80,9 @@ impl States {
 /// [every kind](super::Inputs::Values).
 ///
 /// # Errors
-/// [`Error::Invalid`] naming the first column that does not fit.
+/// [`Error::Invalid`] naming the first column that does not fit. [`Error::Limit`] for a value of a column that takes more than
+/// the column's share of [`VALUE_LEN_MAX`]: columns that grow beyond their shares in different operands would merge into
+/// a record that cannot be stored.
 pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
     let states = operand.states()?;
     if states.len() != columns.len() {
@@ -94,7 +97,7 @@ pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
         .zip(states.iter())
         .find(|(column, state)| !column.accepts(state))
     {
-        None => Ok(()),
+        None => check_shares(operand, &states),
         Some((column, state)) => {
             let operator = state.operator().map_or("mismatch", Operator::name);
             let kind = state.kind().unwrap_or(Kind::Any);
@@ -105,9 +108,66 @@ pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
     }
 }
 
+/// Checks that each state, and whatever it may merge into, stays within its share of a record.
+fn check_shares(operand: &Operand, states: &States) -> Result<()> {
+    let share = VALUE_LEN_MAX / states.len() - STATE_LEN_USUAL;
+    for state in states.iter() {
+        let len = match state {
+            State::CollectSet(set) => set.len_bytes_max(),
+            // All states together are within the share of one.
+            _ if operand.0.len() <= share => continue,
+            state => {
+                let mut bytes = Vec::new();
+                state.encode_into(&mut bytes);
+                bytes.len()
+            }
+        };
+        if len > share {
+            return Err(Error::Limit {
+                what: "length in bytes of one column of a merged record",
+                got: len as u64,
+                max: share as u64,
+            });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Datum;
+    use crate::merge::SET_LEN_MAX;
+
+    fn refused(columns: &[Column], values: &[Vec<Datum>]) -> bool {
+        let mut states = States::new(columns);
+        for (state, values) in states.iter_mut().zip(values) {
+            for value in values {
+                state.add(value).unwrap();
+            }
+        }
+        match check(columns, &states.to_operand().unwrap()) {
+            Ok(()) => false,
+            Err(Error::Limit { .. }) => true,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn no_column_grows_beyond_its_share_of_a_record() {
+        let text = |len: usize| Datum::Str("x".repeat(len));
+        let least = |name| Column::new(name, Operator::Min, Kind::Str).unwrap();
+        let two = [least("a"), least("b")];
+        // Each alone is small enough, and both together are not.
+        assert!(refused(&two, &[vec![text(5 << 20)], vec![]]));
+        assert!(refused(&two, &[vec![], vec![text(5 << 20)]]));
+        assert!(!refused(&two, &[vec![text(3 << 20)], vec![text(3 << 20)]]));
+        assert!(!refused(&two[..1], &[vec![text(7 << 20)]]));
+        let set =
+            Column::with_parameter("s", Operator::CollectSet, Kind::Str, SET_LEN_MAX).unwrap();
+        assert!(refused(std::slice::from_ref(&set), &[vec![text(1000)]]));
+        assert!(!refused(&[set], &[vec![text(500)]]));
+    }
 
     #[test]
     fn the_number_of_columns_has_its_limits() {
