@@ -17,7 +17,7 @@ impl Latest {
         matches!(columns, [column] if column.operator == Operator::Latest)
     }
 
-    /// This version as what a job merges into such a store, and, [put](Ordinal::ZERO) instead of
+    /// This version as what a job merges into such a store, and, [put](super::Ordinal::ZERO) instead of
     /// merged, as what a person puts there.
     ///
     /// # Errors
