@@ -198,14 +198,13 @@ impl Write for Staged {
     }
 }
 
-/// The system's error without the temporary name, which says nothing to anybody.
+/// The error without the temporary name, which says nothing to anybody.
 fn without_path(error: io::Error) -> io::Error {
-    let system = error
-        .get_ref()
-        .and_then(|error| error.source())
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error);
-    system.map_or(error, io::Error::from_raw_os_error)
+    let told = error.to_string();
+    match told.split_once(" at path ") {
+        Some((system, _)) => io::Error::new(error.kind(), system.to_owned()),
+        None => error,
+    }
 }
 
 fn folder(target: &Path) -> &Path {

@@ -64,7 +64,8 @@ pub(super) fn not_mergeable(expr: &Expr) -> TransformError {
     TransformError::NotMergeable {
         what: format!("`{}`", shown(expr)),
         advice: "expected count, sum, min, max, avg, bool_and or bool_or, or any aggregate of distinct values such as \
-             `median(DISTINCT x)`; or compute it over the groups of a subquery"
+             `median(DISTINCT x)`; or compute it over the groups of a subquery. A job with `[merge]` instead has \
+             `approx_distinct(x)`, `approx_quantile(x, 0.95)`, `first(x)`, `last(x)` and `bit_or(x)`, too"
             .to_owned(),
     }
 }
