@@ -65,11 +65,11 @@ impl BoundedSet {
 
     /// The values, in key order.
     pub(super) fn values(&self) -> Vec<Datum> {
-        let value = |field: &Box<[u8]>| match Fields::new(field).next() {
+        let value = |field: &[u8]| match Fields::new(field).next() {
             Some(Ok((datum, _))) => datum,
             Some(Err(_)) | None => Datum::Null,
         };
-        self.fields.iter().map(value).collect()
+        self.fields.iter().map(|field| value(field)).collect()
     }
 
     /// The kind of the values, `None` while there is none; of several kinds, that of the first.

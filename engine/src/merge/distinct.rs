@@ -1,8 +1,8 @@
-//! About how many distinct values there are: HyperLogLog.
+//! About how many distinct values there are: `HyperLogLog`.
 //!
-//! Registers and their merging follow Flajolet, Fusy, Gandouet and Meunier, *HyperLogLog: the analysis of a near-optimal
+//! Registers and their merging follow Flajolet, Fusy, Gandouet and Meunier, *`HyperLogLog`: the analysis of a near-optimal
 //! cardinality estimation algorithm* (2007). The estimate follows Ertl, *New cardinality estimation algorithms for
-//! HyperLogLog sketches* (2017), algorithm 6: it depends on the registers alone, needs no tables, and is unbiased over
+//! `HyperLogLog` sketches* (2017), algorithm 6: it depends on the registers alone, needs no tables, and is unbiased over
 //! the whole range. So the same values give the same bytes and the same estimate in any order.
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -100,11 +100,15 @@ impl Distinct {
     pub(super) fn estimate(&self) -> u64 {
         let mut counts = [0u32; RANK_MAX as usize + 1];
         match &self.0 {
-            Registers::All(all) => all.iter().for_each(|rank| counts[usize::from(*rank)] += 1),
+            Registers::All(all) => {
+                for rank in all.iter() {
+                    counts[usize::from(*rank)] += 1;
+                }
+            }
             Registers::Listed(listed) => {
-                listed
-                    .iter()
-                    .for_each(|(_, rank)| counts[usize::from(*rank)] += 1);
+                for (_, rank) in listed {
+                    counts[usize::from(*rank)] += 1;
+                }
                 counts[0] = u32::try_from(REGISTERS - listed.len()).unwrap_or(0);
             }
         }

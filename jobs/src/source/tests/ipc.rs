@@ -242,8 +242,8 @@ fn columns_are_found_by_name() {
     ]);
     let other = batch(vec![("b", array(Int64Array::from(vec![3])))]);
     let folder = Folder::new(ARROW)
-        .with("1.arrow", file(&[one.clone()]))
-        .with("2.arrow", file(&[other.clone()]));
+        .with("1.arrow", file(std::slice::from_ref(&one)))
+        .with("2.arrow", file(std::slice::from_ref(&other)));
     assert!(
         folder
             .refusal()
@@ -355,9 +355,9 @@ fn no_damage_takes_the_process_down() {
         ("b", array(lists)),
     ]);
     let files = [
-        file(&[words.clone()]),
+        file(std::slice::from_ref(&words)),
         stream(&[words]),
-        file(&[plain.clone()]),
+        file(std::slice::from_ref(&plain)),
         packed(&[plain], Some(CompressionType::ZSTD)),
         packed(&numbered(&[300]), Some(CompressionType::LZ4_FRAME)),
     ];
