@@ -417,7 +417,7 @@ impl Combiner {
         if let Some(TxOutcome::Committed(n)) = first {
             return Ok(Some(n));
         }
-        // Only whoever has read the slot knows that it is another one.
+        // Until the slot has been read, it may still be the one that was written here.
         let is_read = self.tail.last().0 >= slot && self.window.seen_base() < slot;
         match is_read {
             true => Ok(None),

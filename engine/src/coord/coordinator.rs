@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::intent::{Intent, Origin};
 use crate::base::{Error, InstanceId, Position, TxId};
 
-/// What became of an intent, as its combiner says. Sent only after the slot is durable and applied.
+/// The outcome of an intent. The combiner sends it only after the slot is durable and applied.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// It stands in this slot.
@@ -17,7 +17,7 @@ pub enum Answer {
     Rejected(Error),
 }
 
-/// What a submitter is to do next.
+/// The next step of a submitter.
 pub enum NextStep {
     /// Its intent has been settled.
     Settled(Answer),
@@ -25,7 +25,7 @@ pub enum NextStep {
     Combine(Token),
 }
 
-/// Says who combines now. Dropping it passes the turn on to whoever waits.
+/// The right to combine. Dropping it passes the right to the submitter that has waited longest.
 pub struct Token {
     pass: Option<Box<dyn FnOnce() + Send>>,
 }
