@@ -24,6 +24,7 @@ mod keys;
 mod leftovers;
 mod loads;
 mod metrics;
+mod mirror;
 mod missing;
 mod model;
 mod modes;

@@ -26,6 +26,7 @@ use crate::violation::Violation;
 
 const PAUSE_MS: [u64; 6] = [10, 60, 300, 1_000, 3_000, 20_000];
 const OUTAGE_MS: [u64; 4] = [10, 50, 200, 1_000];
+const PATH_OUTAGE_MS: [u64; 4] = [100, 1_000, 10_000, 1_000_000];
 const OUTAGE_PREFIXES: [&str; 6] = ["log/", "manifest/", "seg/", "floor/", "log/", ""];
 const OUTAGE_ERRNOS: [i32; 3] = [EIO, ENOSPC, EROFS];
 const BUS_CUT_MS: [u64; 4] = [20, 100, 500, 3_000];
@@ -51,6 +52,8 @@ pub struct Setup {
     pub suppressed: BTreeSet<u64>,
     /// How much is remembered.
     pub trace: TraceMode,
+    /// Disks that hold the database, from number 0 on.
+    pub paths: u8,
 }
 
 /// What a step brought.
@@ -85,6 +88,7 @@ pub struct World {
     skews_ms: Vec<i64>,
     survive_power_loss: bool,
     stale_ms: Option<u64>,
+    paths: usize,
 }
 
 impl World {
@@ -123,8 +127,9 @@ impl World {
             skews_ms,
             survive_power_loss,
             stale_ms,
+            paths: usize::from(setup.paths),
         };
-        world.add_disk();
+        (0..setup.paths).for_each(|_| drop(Arc::clone(world.add_disk())));
         world
     }
 
@@ -170,6 +175,11 @@ impl World {
     /// A disk, by number.
     pub fn disk(&self, number: usize) -> &Arc<Disk> {
         &self.disks[number]
+    }
+
+    /// Disks that hold the database, from number 0 on.
+    pub fn paths(&self) -> usize {
+        self.paths
     }
 
     /// Disks so far.
@@ -380,8 +390,9 @@ impl World {
                     errno: random.pick(&OUTAGE_ERRNOS),
                     until_ms: now + random.pick(&OUTAGE_MS),
                 };
+                let (disk, outage) = self.outage_of_path(outage, &mut random);
                 inject(one_or_all, outage.to_string())
-                    .then(|| self.disks[0].begin_outage(outage))?;
+                    .then(|| self.disks[disk].begin_outage(outage))?;
             }
             FaultKind::BitFlip => self.flip_bit(&mut random)?,
             FaultKind::BusFlushed => inject(None, String::new()).then(|| self.bus.flush())?,
@@ -404,9 +415,31 @@ impl World {
             let mortals = (0..self.mortals).map(ProcessId);
             mortals.for_each(|process| self.kill(process));
         }
+        // Of several paths most often one.
+        let one = (self.paths > 1 && self.survive_power_loss && random.percent(70))
+            .then(|| random.index(self.paths));
         for disk in 0..self.disks.len() {
-            self.lose_power(disk, random.next_u64());
+            if one.is_none_or(|one| one == disk) {
+                self.lose_power(disk, random.next_u64());
+            }
         }
+    }
+
+    /// Which of several paths an outage hits: then most often all of the path, and for long.
+    fn outage_of_path(&self, outage: Outage, random: &mut Random) -> (usize, Outage) {
+        if self.paths < 2 {
+            return (0, outage);
+        }
+        let (disk, now) = (random.index(self.paths), self.executor.now_ms());
+        let outage = match random.percent(60) {
+            true => Outage {
+                prefix: "",
+                until_ms: now + random.pick(&PATH_OUTAGE_MS),
+                ..outage
+            },
+            false => outage,
+        };
+        (disk, outage)
     }
 
     fn flip_bit(&mut self, random: &mut Random) -> Option<()> {

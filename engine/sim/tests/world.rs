@@ -36,6 +36,7 @@ fn world(seed: u64, rates: Rates) -> World {
         rates,
         suppressed: BTreeSet::new(),
         trace: TraceMode::Full,
+        paths: 1,
     })
 }
 
@@ -140,6 +141,7 @@ fn a_seed_repeats_to_the_byte_and_seeds_differ() {
         let run = Run {
             seed,
             trace: TraceMode::Full,
+            paths: 1,
             ..Run::default()
         };
         run_seed(&run).trace
@@ -159,6 +161,7 @@ fn a_seed_takes_the_settings_of_its_like_and_repeats_to_the_byte() {
             seed,
             like,
             trace: TraceMode::Full,
+            paths: 1,
             ..Run::default()
         })
     };
@@ -185,6 +188,7 @@ fn a_fault_that_is_left_out_changes_nothing_before_it() {
             seed,
             suppressed,
             trace: TraceMode::Full,
+            paths: 1,
             ..Run::default()
         })
     };

@@ -91,6 +91,16 @@ pub enum Error {
         /// The failure.
         cause: String,
     },
+    /// The passive storage path of a mirrored database cannot be reached. Nothing is written without it: others may have
+    /// gone on there.
+    #[error(
+        "storage path lost: {path}; writing has stopped, since without this path nobody can tell whether others have gone \
+         on there; bring it back"
+    )]
+    PathLost {
+        /// The path and what it refused.
+        path: String,
+    },
     /// Someone has the database open in a mode that excludes this one.
     #[error("locked: {path} is open read-write by {}", holder(*pid, host))]
     Locked {
@@ -194,7 +204,7 @@ impl Error {
             | Error::Cancelled { .. } => Action::Retry,
             Error::CommitUnknown { .. } => Action::Ask,
             Error::Corrupt { .. } => Action::Recover,
-            Error::Storage { .. } | Error::Halted { .. } => Action::Reopen,
+            Error::Storage { .. } | Error::PathLost { .. } | Error::Halted { .. } => Action::Reopen,
             Error::Locked { .. } => Action::Wait,
             Error::NotADatabase { .. }
             | Error::Unfinished { .. }

@@ -18,6 +18,12 @@ pub const INTENT_LEN_MAX: usize = 1024 * 1024;
 pub const NUMBER_MAX: u64 = u64::MAX >> 2;
 /// Bytes of `INSTANCE`.
 pub const INSTANCE_LEN_MAX: u64 = 4 * 1024;
+/// Paths that a generation stands on at the most: the active one and the passive one.
+pub const PATHS_MAX: usize = 2;
+/// How often a seal is tried where others write at the same place.
+pub const SEAL_TRIES_MAX: u32 = 100;
+/// Bytes of `PATH`.
+pub const PATH_LEN_MAX: u64 = 16 * 1024;
 /// Bytes of a floor that are read: more than any version so far has.
 pub const FLOOR_LEN_MAX: u64 = 4 * 1024;
 /// Bytes of a manifest: some 8,000 runs with the longest keys there are.

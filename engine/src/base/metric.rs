@@ -69,6 +69,23 @@ pub fn count_storage_error(op: &'static str, cause: &std::io::Error) {
     counter!("eciton_storage_errors_total", "op" => op, "errno" => errno).increment(1);
 }
 
+/// The database went on without a storage path.
+pub fn count_failover(cause: &'static str) {
+    counter!("eciton_failovers_total", "cause" => cause).increment(1);
+}
+
+/// Whether the database's reads and creates begin on this storage path.
+pub fn set_storage_path(path: &str, is_active: bool) {
+    gauge!("eciton_storage_path_active", "path" => path.to_owned())
+        .set(f64::from(u8::from(is_active)));
+}
+
+/// How many storage paths hold what is written from now on.
+#[allow(clippy::cast_precision_loss, reason = "gauges are floats")]
+pub fn set_storage_paths_in_force(paths: usize) {
+    gauge!("eciton_storage_paths_in_force").set(paths as f64);
+}
+
 /// The system's name of an error, its number where it is none of a disc, or its kind where the system has not spoken, as
 /// with object stores.
 fn error_name(cause: &std::io::Error) -> String {

@@ -23,7 +23,9 @@ pub mod writes;
 
 pub use bounds::Bounds;
 pub use error::{Action, Error, Result};
-pub use ids::{FloorId, Generation, InstanceId, ManifestId, Position, SegmentId, StoreId, TxId};
+pub use ids::{
+    FloorId, Generation, InstanceId, ManifestId, PathId, Position, SegmentId, StoreId, TxId,
+};
 pub use key::{Blob, Datum, Decimal, Desc, Direction, Key, KeyBuilder, Timestamp, Uuid};
 pub use mutant::Mutant;
 pub use op::Op;

@@ -126,6 +126,16 @@ pub enum Mutant {
     TurnKept,
     /// S5: what was read in turn is told as committed before the slot is.
     TurnTold,
+    /// S13: an object is created on the active path only.
+    AckOnePath,
+    /// S13: what stands on the active path alone is exposed without being completed.
+    NoComplete,
+    /// S13: an object is completed on the passive path before it is durable on the active one.
+    CompleteVolatile,
+    /// S13: a segment is written to the active path only.
+    SegmentOnePath,
+    /// S13: a seal stands under the name of the generation that it begins.
+    SealNewName,
 }
 
 impl Mutant {
@@ -182,6 +192,11 @@ impl Mutant {
         Mutant::TurnBlind,
         Mutant::TurnKept,
         Mutant::TurnTold,
+        Mutant::AckOnePath,
+        Mutant::NoComplete,
+        Mutant::CompleteVolatile,
+        Mutant::SegmentOnePath,
+        Mutant::SealNewName,
     ];
 
     /// Those that break no promise by themselves, so that no seed catches them: `sim/tests/apart.rs` shows each where

@@ -49,6 +49,20 @@ points! {
     PredecessorGone,
     /// Slots: a sync fails, and this process writes no more.
     SlotsHalted,
+    /// Mirror: an object is gone from the active path before it is durable there.
+    MirrorLostIt,
+    /// Mirror: what was created on the active path finds a seal on the passive one.
+    MirrorFenced,
+    /// Mirror: the paths differ, and the passive one counts.
+    MirrorSealRead,
+    /// Mirror: an object is read from the passive path alone.
+    MirrorReadPassive,
+    /// Mirror: an object that stood on the active path alone is completed.
+    MirrorCompleted,
+    /// Slots: a generation is sealed on the path that is left.
+    Sealed,
+    /// Slots: another slot stands where the seal was to go.
+    SealLost,
     /// Floors: several were raised since the last look.
     FloorsPassed,
     /// Floors: the newest is gone again before it is durable.

@@ -633,6 +633,7 @@ impl Combiner {
         let (_, floor) = floors.probe().await?;
         let base: Base = self.folder.load(Strictness::Whole, floor.manifest).await?;
         let manifest = &base.manifest;
+        base.follow_paths(&*storage);
         if manifest.folded <= before {
             // Nothing newer: what is missing is missing.
             let name = Name::log(manifest.generation, before.next());
@@ -746,6 +747,7 @@ impl Combiner {
             at,
             hash,
             generation: self.tail.generation(),
+            paths: self.tail.paths(),
             place,
             collected: self.collected(),
             view,

@@ -105,7 +105,7 @@ impl Window {
             }
             Body::Collect(manifest) if Mutant::CollectLast.on() => self.collected = *manifest,
             Body::Collect(manifest) => self.collect(*manifest),
-            Body::Writes(_) | Body::Generation { .. } | Body::Cancel(_) => {}
+            Body::Writes(_) | Body::Generation { .. } | Body::Seal { .. } | Body::Cancel(_) => {}
         }
     }
 

@@ -13,6 +13,7 @@ use super::catalog::{self, StoreStats};
 use super::clustered;
 use super::info::Info;
 use super::instance::Instance;
+use super::mirrored::assemble;
 use super::notes::OwnNotes;
 use super::open::{self, Opened};
 use super::options::{Environment, Mode, Options};
@@ -120,6 +121,36 @@ impl Db {
             }
         };
         Ok(Db::from_opened(storage, opened, environment.clock))
+    }
+
+    /// Opens a mirrored database for reading and writing, on the media that hold its storage paths, in any order; of a new
+    /// database the first is the active path. A path that cannot be reached is left as soon as the rules allow that;
+    /// see S13 in `docs/PROTOCOL.md`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the places do not belong together; [`Error::PathLost`] where nobody could tell whether
+    /// others have gone on elsewhere; as [`Db::open`].
+    pub async fn open_mirrored(
+        places: &[Arc<dyn Storage>],
+        options: Options,
+        environment: Environment,
+    ) -> Result<Db> {
+        let create = options.create;
+        let storage = assemble(places, Access::ReadWrite, create, &environment).await?;
+        Db::open_storage(storage, options, environment).await
+    }
+
+    /// Opens a mirrored database for reading. What stands on the active path alone is not seen: nobody has been told of it.
+    ///
+    /// # Errors
+    /// As [`Db::open_mirrored`], but never [`Error::Locked`].
+    pub async fn open_mirrored_read_only(
+        places: &[Arc<dyn Storage>],
+        options: Options,
+        environment: Environment,
+    ) -> Result<Db> {
+        let storage = assemble(places, Access::ReadOnly, false, &environment).await?;
+        Db::open_storage_read_only(storage, options, environment).await
     }
 
     /// Opens any medium for reading.

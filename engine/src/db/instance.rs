@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::FORMAT;
+use super::{FORMAT, MIRRORED_FORMAT};
 use crate::base::checksum::checksum64;
 use crate::base::limits::{INSTANCE_LEN_MAX, NUMBER_MAX};
 use crate::base::{Error, InstanceId, Position, Result};
@@ -25,9 +25,27 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Reads `INSTANCE`, and whether the folder is a copy of the one that it was written in; `None`
-    /// where there is none.
+    /// As [`Instance::load_path`], for a database of which this is all.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where it is one of several storage paths; as [`Instance::load_path`].
     pub(super) async fn load(storage: &dyn Storage) -> Result<Option<(Instance, bool)>> {
+        let Some((instance, copied, format)) = Instance::load_path(storage).await? else {
+            return Ok(None);
+        };
+        if format == MIRRORED_FORMAT && storage.mirror().is_none() {
+            let message = format!(
+                "{} is one storage path of a mirrored database; open it together with the other one: --standby PATH",
+                storage.location()
+            );
+            return Err(Error::Invalid(message));
+        }
+        Ok(Some((instance, copied)))
+    }
+
+    /// Reads `INSTANCE`, and whether the folder is a copy of the one that it was written in; `None`
+    /// where there is none. With it, the version of the format.
+    pub(super) async fn load_path(storage: &dyn Storage) -> Result<Option<(Instance, bool, u32)>> {
         let name = Name::instance();
         for _ in 0..READS_MAX {
             let Some(before) = storage.stat(&name).await? else {
@@ -39,9 +57,9 @@ impl Instance {
             let after = storage.stat(&name).await?;
             // Replaced meanwhile by a writer that closes: content and identity must be of one object.
             if after.is_some_and(|after| after.identity == before.identity) {
-                let instance = Instance::decode(&bytes)?;
+                let (instance, format) = Instance::decode(&bytes)?;
                 let copied = !is_same(before.identity, instance.identity);
-                return Ok(Some((instance, copied)));
+                return Ok(Some((instance, copied, format)));
             }
         }
         Err(Error::corrupt(
@@ -52,31 +70,31 @@ impl Instance {
 
     /// Writes `INSTANCE`, atomically and durably; its identity becomes that of the new object.
     pub(super) async fn store(&self, storage: &dyn Storage) -> Result<Instance> {
-        let content = self.content();
+        let content = self.content(format_of(storage));
         let identity = storage.replace(&Name::instance(), &content).await?;
         Ok(Instance { identity, ..*self })
     }
 
     /// Writes `INSTANCE` unless there is one: where several may create a database at once, it is the first's.
     pub(super) async fn create(&self, storage: &dyn Storage) -> Result<Created> {
-        let content = self.content();
+        let content = self.content(format_of(storage));
         storage.create_with(&Name::instance(), &content).await
     }
 
-    fn content(&self) -> impl Fn(u128) -> Vec<u8> + Send + Sync + use<> {
+    fn content(&self, format: u32) -> impl Fn(u128) -> Vec<u8> + Send + Sync + use<> {
         let instance = *self;
         move |identity| {
             Instance {
                 identity,
                 ..instance
             }
-            .encode()
+            .encode(format)
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, format: u32) -> Vec<u8> {
         let line = json!({
-            "format": FORMAT,
+            "format": format,
             "id": self.id.to_string(),
             "identity": format!("{:x}", self.identity),
             "closed_at": self.closed.map(|(position, _)| position.0),
@@ -86,7 +104,7 @@ impl Instance {
         format!("{line}\n{:016x}\n", checksum64(line.as_bytes())).into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Instance> {
+    fn decode(bytes: &[u8]) -> Result<(Instance, u32)> {
         let broken = |detail: &str| Error::corrupt(Name::instance(), detail);
         let text = std::str::from_utf8(bytes).map_err(|_| broken("it is not text"))?;
         let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -99,13 +117,13 @@ impl Instance {
         let fields: serde_json::Value =
             serde_json::from_str(line).map_err(|_| broken("it is not JSON"))?;
         let found = fields["format"].as_u64().unwrap_or(u64::MAX);
-        if found > u64::from(FORMAT) {
+        if found > u64::from(MIRRORED_FORMAT) {
             let object = Name::instance().to_string();
             let found = u32::try_from(found).unwrap_or(u32::MAX);
             return Err(Error::FormatTooNew {
                 object,
                 found,
-                known: FORMAT,
+                known: MIRRORED_FORMAT,
             });
         }
         let hex = |field: &str| {
@@ -118,13 +136,23 @@ impl Instance {
             return Err(broken("it was closed at a slot that no database has"));
         }
         let closed = closed_at.map(Position).zip(hex("closed_hash"));
-        Ok(Instance {
+        let instance = Instance {
             id: hex("id")
                 .map(InstanceId)
                 .ok_or_else(|| broken("it has no id"))?,
             identity: hex("identity").ok_or_else(|| broken("it has no identity"))?,
             closed,
-        })
+        };
+        // Not more than the newest version that is known.
+        Ok((instance, u32::try_from(found).unwrap_or(u32::MAX)))
+    }
+}
+
+/// The version of a database on this medium.
+fn format_of(storage: &dyn Storage) -> u32 {
+    match storage.mirror() {
+        Some(_) => MIRRORED_FORMAT,
+        None => FORMAT,
     }
 }
 
@@ -148,8 +176,8 @@ mod tests {
                 identity: 77,
                 closed,
             };
-            let bytes = instance.encode();
-            assert_eq!(Instance::decode(&bytes).unwrap(), instance);
+            let bytes = instance.encode(FORMAT);
+            assert_eq!(Instance::decode(&bytes).unwrap(), (instance, FORMAT));
             for bit in 0..bytes.len() * 8 {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);

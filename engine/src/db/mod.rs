@@ -28,9 +28,11 @@ mod gaps;
 mod in_transaction;
 mod info;
 mod instance;
+mod mirrored;
 mod notes;
 mod open;
 mod options;
+mod path;
 mod places;
 mod progress;
 mod publish;
@@ -54,6 +56,7 @@ pub use backup::{
 pub use catalog::StoreStats;
 pub use database::Db;
 pub use info::Info;
+pub use mirrored::mirrored;
 pub use options::{Environment, Mode, Options};
 pub use progress::{OnProgress, Progress};
 pub use publish::{Published, publish, publish_folder};
@@ -62,3 +65,5 @@ pub use verify::{Broken, VerifyReport, verify, verify_folder};
 
 /// The version of the database format as a whole.
 pub const FORMAT: u32 = 1;
+/// The version of a database with several storage paths: a program that does not know of them must not write to one alone.
+const MIRRORED_FORMAT: u32 = 2;

@@ -99,6 +99,7 @@ impl Folder {
             folded,
             hash,
             generation,
+            paths: Vec::new(),
             place: None,
             collected: ManifestId(0),
             runs: run.into_iter().map(entry).collect(),

@@ -9,7 +9,7 @@ use super::manifest::LogPlace;
 use super::view::{RunLayer, View};
 use crate::base::entropy::Entropy;
 use crate::base::{
-    Bounds, Error, Generation, ManifestId, Position, Rare, Result, RunRef, SegmentId,
+    Bounds, Error, Generation, ManifestId, PathId, Position, Rare, Result, RunRef, SegmentId,
 };
 use crate::log::{Body, Slot};
 use crate::storage::{Name, Storage};
@@ -45,6 +45,8 @@ pub struct FoldPoint {
     pub hash: u128,
     /// The generation of the next slot.
     pub generation: Generation,
+    /// The paths on which that generation stands; empty where the database has one path only.
+    pub paths: Vec<PathId>,
     /// Where the next slot goes.
     pub place: Option<LogPlace>,
     /// The largest manifest that a collect record names.

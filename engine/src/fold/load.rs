@@ -8,7 +8,7 @@ use super::view::RunLayer;
 use crate::base::limits::{MANIFEST_LEN_MAX, NUMBER_MAX, RELOADS_MAX};
 use crate::base::{Error, ManifestId, Rare, Result};
 use crate::log::{Floors, Strictness};
-use crate::storage::Name;
+use crate::storage::{Name, Storage};
 
 /// A manifest, with its runs open.
 pub struct Base {
@@ -16,6 +16,18 @@ pub struct Base {
     pub manifest: Manifest,
     /// Its runs, newest first.
     pub runs: Vec<Arc<RunLayer>>,
+}
+
+impl Base {
+    /// Tells a mirrored storage on which paths the generation after this manifest stands.
+    pub fn follow_paths(&self, storage: &dyn Storage) {
+        let manifest = &self.manifest;
+        if let Some(mirror) = storage.mirror()
+            && !manifest.paths.is_empty()
+        {
+            mirror.adopt(manifest.generation, &manifest.paths);
+        }
+    }
 }
 
 impl Folder {

@@ -4,14 +4,16 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::base::checksum::checksum64_of;
-use crate::base::limits::NUMBER_MAX;
-use crate::base::{Error, Generation, ManifestId, Position, Result, RunRef, SegmentId};
+use crate::base::limits::{NUMBER_MAX, PATHS_MAX};
+use crate::base::{Error, Generation, ManifestId, PathId, Position, Result, RunRef, SegmentId};
 use crate::log::LogStart;
 
 const MAGIC: [u8; 4] = *b"ECMF";
 const HEADER_LEN: usize = 24;
-/// The version of the manifest format that this program writes, and the newest it reads.
+/// The version of the manifest format that this program writes.
 pub(super) const MANIFEST_VERSION: u16 = 3;
+/// The version of a manifest of a mirrored database, and the newest that this program reads.
+const MIRRORED_VERSION: u16 = 4;
 
 /// A checkpoint. Write-once and durable before anything relies on it; manifests have no gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Manifest {
     pub hash: u128,
     /// The generation of the slot after it.
     pub generation: Generation,
+    /// The paths on which that generation stands, the active one first; empty where the database has one path only.
+    pub paths: Vec<PathId>,
     /// Where that slot stands or would stand; `None` in an empty log.
     pub place: Option<LogPlace>,
     /// The largest manifest that a collect record up to the folded slot names: no record may refer to
@@ -61,6 +65,7 @@ impl Manifest {
             folded: Position::ZERO,
             hash: 0,
             generation: Generation(0),
+            paths: Vec::new(),
             place: None,
             collected: ManifestId(0),
             runs: Vec::new(),
@@ -100,7 +105,11 @@ impl Manifest {
         let body = wire::ManifestMessage::from(self).encode_to_vec();
         let mut out = Vec::with_capacity(HEADER_LEN + body.len());
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&MANIFEST_VERSION.to_le_bytes());
+        let version = match self.paths.is_empty() {
+            true => MANIFEST_VERSION,
+            false => MIRRORED_VERSION,
+        };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&(body.len() as u64).to_le_bytes());
         let sum = checksum64_of(&[&out, &body]);
@@ -126,8 +135,8 @@ impl Manifest {
             return Err(broken("it does not match its checksum"));
         }
         let version = u16::from_le_bytes([header[4], header[5]]);
-        if version > MANIFEST_VERSION {
-            let (found, known) = (u32::from(version), u32::from(MANIFEST_VERSION));
+        if version > MIRRORED_VERSION {
+            let (found, known) = (u32::from(version), u32::from(MIRRORED_VERSION));
             return Err(Error::FormatTooNew {
                 object: name.to_owned(),
                 found,
@@ -142,6 +151,11 @@ impl Manifest {
         if manifest.id != id {
             return Err(broken("it has another manifest's number"));
         }
+        let is_twice = |(a, b): (&PathId, &PathId)| a == b;
+        let twice = manifest.paths.first().zip(manifest.paths.get(1));
+        if manifest.paths.len() > PATHS_MAX || twice.is_some_and(is_twice) {
+            return Err(broken("it names the same path twice, or too many"));
+        }
         if manifest.numbers().any(|number| number > NUMBER_MAX) {
             return Err(broken("it names what no database has"));
         }
@@ -151,7 +165,9 @@ impl Manifest {
 
 /// The body, as protobuf: it has to evolve.
 mod wire {
-    use super::{Bytes, Generation, LogPlace, Message, Position, RunEntry, RunRef, SegmentId};
+    use super::{
+        Bytes, Generation, LogPlace, Message, PathId, Position, RunEntry, RunRef, SegmentId,
+    };
     use crate::base::ManifestId;
 
     #[derive(Clone, PartialEq, Message)]
@@ -170,6 +186,8 @@ mod wire {
         runs: Vec<RunMessage>,
         #[prost(uint64, tag = "7")]
         collected: u64,
+        #[prost(uint32, repeated, tag = "8")]
+        paths: Vec<u32>,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -240,6 +258,7 @@ mod wire {
                 }),
                 runs: manifest.runs.iter().map(RunMessage::from).collect(),
                 collected: manifest.collected.0,
+                paths: manifest.paths.iter().map(|path| path.0).collect(),
             }
         }
     }
@@ -272,6 +291,7 @@ mod wire {
                 folded: Position(self.folded),
                 hash: narrow(&self.hash)?,
                 generation: Generation(self.generation),
+                paths: self.paths.into_iter().map(PathId).collect(),
                 place: self.place.map(|place| LogPlace {
                     generation: Generation(place.generation),
                     first: Position(place.first),

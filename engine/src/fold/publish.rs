@@ -130,6 +130,11 @@ impl Fold {
             } else {
                 self.base.generation
             },
+            paths: if moves {
+                self.point.paths.clone()
+            } else {
+                self.base.paths.clone()
+            },
             place: if moves {
                 self.point.place
             } else {
@@ -217,7 +222,9 @@ impl Folder {
         }
         let confirmed = confirm(&*self.storage, &name, &manifest.encode()).await;
         match confirmed {
-            Err(error @ Error::Storage { op, .. }) if op == Operation::SyncNames.as_str() => {
+            Err(error @ Error::Storage { op, .. })
+                if op == Operation::SyncNames.as_str() && self.storage.mirror().is_none() =>
+            {
                 // A second sync might report success without the name being durable.
                 Err(self.halt(&name, error))
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::file::{FIRST_SLOT_OFFSET, FileHead, PrevFile};
-use super::record::{Body, LogRecord};
+use super::record::LogRecord;
 use super::replay::{FileEnd, LogEnd};
 use super::slot::{self, Slot, SlotHeader};
 use crate::base::limits::{
@@ -236,7 +236,7 @@ impl LogWriter {
         self.last = n;
         self.hash = hash;
         for record in records {
-            if let Body::Generation { generation, .. } = record.body {
+            if let Some(generation) = record.body.begins() {
                 self.leave_file().await;
                 self.generation = generation;
             }
@@ -262,10 +262,7 @@ impl LogWriter {
             }
             bytes.extend_from_slice(&encoded);
             last = (header.n, hash);
-            let generation = slot.records.iter().find_map(|record| match record.body {
-                Body::Generation { generation, .. } => Some(generation),
-                _ => None,
-            });
+            let generation = slot.records.iter().find_map(|record| record.body.begins());
             if let Some(generation) = generation {
                 self.append_bytes(&std::mem::take(&mut bytes), last).await?;
                 self.leave_file().await;

@@ -1,14 +1,8 @@
 //! Write-once objects on storage that several processes share: creating one so that it is known who
 //! won, and making sure that a name is durable and still the same (S6 and I1 of the protocol).
 
-use bytes::Bytes;
-
-use crate::base::{Mutant, Rare, Result};
-use crate::storage::{Created, Name, Storage};
-
-/// Bytes from the front of an object that tell it from any other under its name: they hold a nonce or a
-/// checksum of the rest.
-const HEAD_LEN: usize = 128;
+use crate::base::{Rare, Result};
+use crate::storage::{Created, Name, Storage, head, is_head_of};
 
 /// Who an object belongs to after a create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,56 +56,12 @@ async fn owner(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<Owner
     })
 }
 
-/// Makes durable the name of an object that was created or read, and looks again: `true` if the very
-/// same object, with these bytes, stands there before and after. Only then does it count.
-///
-/// Storage may have restarted between the create and the sync and lost the name; another process may
-/// then have created it anew, with the same bytes even, and that name is not durable.
+/// As [`Storage::confirm`].
 ///
 /// # Errors
 /// What the storage refuses. After a sync that failed this process must not write any more.
 pub async fn confirm(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<bool> {
-    assert!(
-        !bytes.is_empty(),
-        "{name}: an object without bytes is told from no other"
-    );
-    if storage.capabilities().durable_at_once {
-        // What stands there is durable, and never loses its name but by a removal.
-        storage.sync_names(name).await?;
-        let head = head(storage, name).await?;
-        return Ok(head.is_some_and(|head| is_head_of(&head, bytes)));
-    }
-    let before = storage.stat(name).await?;
-    let Some(before) = before else {
-        return Ok(false);
-    };
-    storage.sync_names(name).await?;
-    if Mutant::SyncNoConfirm.on() {
-        return Ok(true);
-    }
-    let Some(after) = storage.stat(name).await? else {
-        Rare::NameLostInSync.seen();
-        return Ok(false);
-    };
-    if after.identity != before.identity {
-        Rare::ObjectChangedInSync.seen();
-        return Ok(false);
-    }
-    let head = head(storage, name).await?;
-    Ok(head.is_some_and(|head| is_head_of(&head, bytes)))
-}
-
-/// The first bytes under `name`, `None` where nothing stands.
-async fn head(storage: &dyn Storage, name: &Name) -> Result<Option<Bytes>> {
-    let Some(object) = storage.open(name).await? else {
-        return Ok(None);
-    };
-    let len = usize::try_from(object.len()).unwrap_or(usize::MAX);
-    object.read_at(0, len.min(HEAD_LEN)).await.map(Some)
-}
-
-fn is_head_of(head: &[u8], bytes: &[u8]) -> bool {
-    head == &bytes[..bytes.len().min(HEAD_LEN)]
+    storage.confirm(name, bytes).await
 }
 
 #[cfg(test)]

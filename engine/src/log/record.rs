@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use crate::base::codec::{Malformed, Reader, put_varint};
+use crate::base::limits::PATHS_MAX;
 use crate::base::writes::{decode_runs, decode_writes, encode_runs, encode_writes};
-use crate::base::{Generation, InstanceId, ManifestId, Op, Position, RunRef, TxId};
+use crate::base::{Generation, InstanceId, ManifestId, Op, PathId, Position, RunRef, TxId};
 
 /// One committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub enum Body {
         /// The database's name from here on.
         instance: InstanceId,
     },
+    /// A seal: from the next slot on the log goes on under another generation, and stands on these paths, the active
+    /// one first. Whoever still writes the generation before needs a path on which it finds this (S13).
+    Seal {
+        /// The generation that begins after this slot.
+        generation: Generation,
+        /// One path, or two: the active one, then the passive one.
+        paths: Vec<PathId>,
+    },
     /// The transaction of this name will never commit: it stood in no slot through `read_at`, and no
     /// later slot may hold it.
     Cancel(TxId),
@@ -42,6 +51,16 @@ pub enum Body {
 }
 
 impl Body {
+    /// The generation that begins after it, if one does.
+    pub fn begins(&self) -> Option<Generation> {
+        match self {
+            Body::Generation { generation, .. } | Body::Seal { generation, .. } => {
+                Some(*generation)
+            }
+            _ => None,
+        }
+    }
+
     /// How many of its writes are merges; those of a bulk record are not counted.
     pub fn merges(&self) -> u64 {
         match self {
@@ -59,6 +78,7 @@ const KIND_BULK: u8 = 2;
 const KIND_GENERATION: u8 = 3;
 const KIND_CANCEL: u8 = 4;
 const KIND_COLLECT: u8 = 5;
+const KIND_SEAL: u8 = 6;
 
 impl LogRecord {
     /// Appends the record's bytes.
@@ -69,6 +89,7 @@ impl LogRecord {
             Body::Generation { .. } => KIND_GENERATION,
             Body::Cancel(_) => KIND_CANCEL,
             Body::Collect(_) => KIND_COLLECT,
+            Body::Seal { .. } => KIND_SEAL,
         });
         out.extend_from_slice(&self.txid.0.to_le_bytes());
         put_varint(out, self.read_at.0);
@@ -81,6 +102,17 @@ impl LogRecord {
             } => {
                 put_varint(out, generation.0);
                 out.extend_from_slice(&instance.0.to_le_bytes());
+            }
+            Body::Seal { generation, paths } => {
+                assert!(
+                    !paths.is_empty() && paths.len() <= PATHS_MAX,
+                    "generation {generation} stands on {paths:?}"
+                );
+                put_varint(out, generation.0);
+                put_varint(out, paths.len() as u64);
+                for path in paths {
+                    put_varint(out, path.0.into());
+                }
             }
             Body::Cancel(target) => out.extend_from_slice(&target.0.to_le_bytes()),
             Body::Collect(manifest) => put_varint(out, manifest.0),
@@ -104,6 +136,10 @@ impl LogRecord {
             },
             KIND_CANCEL => Body::Cancel(TxId(reader.u128()?)),
             KIND_COLLECT => Body::Collect(ManifestId(reader.number()?)),
+            KIND_SEAL => Body::Seal {
+                generation: Generation(reader.number()?),
+                paths: decode_paths(reader)?,
+            },
             _ => return Err(Malformed("unknown kind of record")),
         };
         if body == Body::Cancel(txid) {
@@ -115,6 +151,24 @@ impl LogRecord {
             body,
         })
     }
+}
+
+/// The paths of a generation: one, or two that differ.
+fn decode_paths(reader: &mut Reader<'_>) -> Result<Vec<PathId>, Malformed> {
+    let count = reader.number()?;
+    if count == 0 || count > PATHS_MAX as u64 {
+        return Err(Malformed("a generation without a path, or with too many"));
+    }
+    let mut paths = Vec::new();
+    for _ in 0..count {
+        let number = u32::try_from(reader.number()?);
+        let path = PathId(number.map_err(|_| Malformed("no path has such a number"))?);
+        if paths.contains(&path) {
+            return Err(Malformed("a path twice"));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -177,6 +231,14 @@ mod tests {
             read_at,
             body,
         });
+        for paths in [vec![PathId(1)], vec![PathId(300), PathId(0)]] {
+            let generation = Generation(3);
+            round_trip(&LogRecord {
+                txid,
+                read_at,
+                body: Body::Seal { generation, paths },
+            });
+        }
     }
 
     #[test]

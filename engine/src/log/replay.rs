@@ -18,7 +18,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::file::{FIRST_SLOT_OFFSET, FileHead, HeadFault};
-use super::record::Body;
 use super::slot::{self, SLOT_MAGIC, Slot, SlotFault};
 use crate::base::limits::{LOG_FILE_LEN_MAX, RELOADS_MAX, SECTOR_LEN, SLOT_LEN_MAX};
 use crate::base::{Error, Generation, Position, Rare, Result};
@@ -355,7 +354,7 @@ impl Replay {
         self.last = n;
         self.hash = slot.hash;
         for record in &slot.records {
-            if let Body::Generation { generation, .. } = record.body {
+            if let Some(generation) = record.body.begins() {
                 self.generation = generation;
             }
         }
@@ -544,7 +543,7 @@ fn too_new(name: &Name, version: u32) -> Error {
     Error::FormatTooNew {
         object: name.to_string(),
         found: version,
-        known: u32::from(slot::SLOT_VERSION),
+        known: u32::from(slot::SEAL_VERSION),
     }
 }
 

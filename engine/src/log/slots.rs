@@ -10,9 +10,9 @@ use super::floor::Floors;
 use super::once::{Owner, confirm, create_once};
 use super::record::{Body, LogRecord};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
-use crate::base::limits::SLOT_FILE_LEN_MAX;
-use crate::base::{Error, Generation, Mutant, Position, Rare, Result};
-use crate::storage::{Name, Operation, Storage};
+use crate::base::limits::{SEAL_TRIES_MAX, SLOT_FILE_LEN_MAX};
+use crate::base::{Error, Generation, Mutant, PathId, Position, Rare, Result, TxId};
+use crate::storage::{MirrorStorage, Name, Operation, Storage};
 
 /// What became of a slot that this process tried to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,12 @@ impl SlotLog {
         self.generation
     }
 
+    /// The paths on which that generation stands, the active one first; empty where the database has one path only.
+    pub fn paths(&self) -> Vec<PathId> {
+        let mirror = self.storage.mirror();
+        mirror.map(MirrorStorage::paths).unwrap_or_default()
+    }
+
     /// The floors, for whoever collects.
     pub fn floors(&mut self) -> &mut Floors {
         &mut self.floors
@@ -101,6 +107,95 @@ impl SlotLog {
                 stored: false,
             }));
         }
+        let storage = Arc::clone(&self.storage);
+        let Some(mirror) = storage.mirror() else {
+            return self.look().await;
+        };
+        // Each turn goes on without a path that the one before could do nothing with.
+        for _ in 0..SEAL_TRIES_MAX {
+            let looked = match mirror.is_suspect() {
+                true => Ok(None),
+                false => self.look().await,
+            };
+            let failure = match looked {
+                Ok(None) if mirror.is_suspect() => None,
+                Ok(found) => return Ok(found),
+                Err(error) => Some(error),
+            };
+            let Some(lost) = mirror.lost().await else {
+                match failure {
+                    Some(error) => return Err(stopped(mirror, error)),
+                    None => return self.look().await.map_err(|error| stopped(mirror, error)),
+                }
+            };
+            // Somebody may have written, or sealed, on the path that is left.
+            match self.look().await {
+                Ok(None) | Err(Error::Storage { .. } | Error::Halted { .. }) => {}
+                found => return found,
+            }
+            if let Some(sealed) = self.seal(mirror, lost).await? {
+                return Ok(Some(sealed));
+            }
+        }
+        let cause = "the path that is left takes no seal".to_owned();
+        Err(Error::Halted { cause })
+    }
+
+    /// Seals the generation on the path that is left: the next slot, under this generation's name, begins another one that
+    /// stands there alone. Whoever still writes this generation needs that path, and finds the seal (S13). `None` where
+    /// another slot stands there.
+    async fn seal(&mut self, mirror: &MirrorStorage, lost: PathId) -> Result<Option<Followed>> {
+        let paths = mirror.paths();
+        let left: Vec<PathId> = paths.iter().copied().filter(|id| *id != lost).collect();
+        assert_eq!(left.len(), 1, "{lost} of {paths:?} is lost");
+        if !self.predecessor_stands().await? {
+            return Ok(None);
+        }
+        let (n, generation) = (self.last.next(), Generation(self.generation.0 + 1));
+        let header = SlotHeader {
+            version: slot::SEAL_VERSION,
+            n,
+            generation: self.generation,
+            prev: self.hash,
+            nonce: mirror.entropy().next_u128(),
+            time_ms: mirror.clock().wall_ms(),
+        };
+        let record = LogRecord {
+            txid: TxId(mirror.entropy().next_u128()),
+            read_at: self.last,
+            body: Body::Seal {
+                generation,
+                paths: left.clone(),
+            },
+        };
+        let (bytes, _) = slot::encode(&header, &[record]);
+        let bytes = Bytes::from(bytes);
+        let name = match Mutant::SealNewName.on() {
+            true => Name::log(generation, n),
+            false => Name::log(self.generation, n),
+        };
+        let storage = mirror.path(left[0]);
+        let stands = create_once(&*storage, &name, &bytes).await? == Owner::Us
+            && confirm(&*storage, &name, &bytes).await?;
+        if !stands {
+            Rare::SealLost.seen();
+            return Ok(None);
+        }
+        // A process that slept may have sealed what was collected long ago (S11).
+        self.floors.check(n).await?;
+        Rare::Sealed.seen();
+        tracing::warn!(
+            generation = generation.0,
+            position = n.0,
+            path = storage.location(),
+            "[Failover] sealed: the database goes on with one storage path"
+        );
+        let slot = decode(&name, &bytes)?;
+        Ok(Some(Followed { slot, stored: true }))
+    }
+
+    /// What storage has as the next slot.
+    async fn look(&mut self) -> Result<Option<Followed>> {
         let n = self.last.next();
         let name = Name::log(self.generation, n);
         let Some(bytes) = self.storage.read_at_most(&name, SLOT_FILE_LEN_MAX).await? else {
@@ -174,8 +269,13 @@ impl SlotLog {
         self.hash = slot.hash;
         self.last_under = slot.header.generation;
         for record in &slot.records {
-            if let Body::Generation { generation, .. } = record.body {
+            if let Some(generation) = record.body.begins() {
                 self.generation = generation;
+            }
+            if let Body::Seal { generation, paths } = &record.body
+                && let Some(mirror) = self.storage.mirror()
+            {
+                mirror.adopt(*generation, paths);
             }
         }
     }
@@ -195,10 +295,7 @@ impl SlotLog {
     }
 
     async fn has_successor(&self, slot: &Slot) -> Result<bool> {
-        let changed = slot.records.iter().find_map(|record| match record.body {
-            Body::Generation { generation, .. } => Some(generation),
-            _ => None,
-        });
+        let changed = slot.records.iter().find_map(|record| record.body.begins());
         let generation = changed.unwrap_or(slot.header.generation);
         let name = Name::log(generation, slot.header.n.next());
         let Some(object) = self.storage.open(&name).await? else {
@@ -217,6 +314,8 @@ impl SlotLog {
         let confirmed = confirm(&*self.storage, name, bytes).await;
         if let Err(Error::Storage { op, .. }) = &confirmed
             && *op == Operation::SyncNames.as_str()
+            // Of several paths the one on which it failed is given up.
+            && self.storage.mirror().is_none()
         {
             Rare::SlotsHalted.seen();
             self.halted = Some(format!("making the name of {name} durable failed"));
@@ -274,6 +373,11 @@ impl SlotLog {
         let bytes = Bytes::from(bytes);
         let name = Name::log(self.generation, n);
         let owner = create_once(&*self.storage, &name, &bytes).await;
+        if let Err(error) = &owner
+            && let Some(attempt) = self.after_failure(error).await
+        {
+            return Ok(attempt);
+        }
         let owner = owner.map_err(|error| match error.is_refusal() {
             // And it is not there, either.
             true => AppendError::NotWritten(error),
@@ -294,6 +398,11 @@ impl SlotLog {
             self.late = Some((name.clone(), bytes.clone()));
         } else if !Mutant::NoDirectorySync.on() && !self.is_durable_at_once() {
             let confirmed = self.confirm(&name, &bytes).await;
+            if let Err(error) = &confirmed
+                && let Some(attempt) = self.after_failure(error).await
+            {
+                return Ok(attempt);
+            }
             if !confirmed.map_err(AppendError::Unknown)? {
                 Rare::SlotNotDurable.seen();
                 return Ok(Attempt::Lost);
@@ -313,6 +422,14 @@ impl SlotLog {
         self.confirmed = n;
         assert_eq!(self.last, n, "the log ends with the slot that was created");
         Ok(Attempt::Won(bytes))
+    }
+
+    /// What a failure to write on several paths comes to: where one is lost and the database can go on without it, the slot
+    /// is another's, the seal's, and is found by reading on.
+    async fn after_failure(&self, error: &Error) -> Option<Attempt> {
+        let lost = self.storage.mirror()?.lost().await?;
+        tracing::debug!(%error, %lost, "a slot was not written");
+        Some(Attempt::Lost)
     }
 
     /// What the mutant that answers too early does after answering; nothing otherwise.
@@ -357,13 +474,21 @@ impl SlotLog {
     }
 }
 
+/// A failure, and why the database cannot go on without the path that failed.
+fn stopped(mirror: &MirrorStorage, error: Error) -> Error {
+    match mirror.stopped_by() {
+        Some(path) => Error::PathLost { path },
+        None => error,
+    }
+}
+
 fn decode(name: &Name, bytes: &Bytes) -> Result<Slot> {
     match slot::decode(bytes) {
         Ok(slot) => Ok(slot),
         Err(SlotFault::TooNew { version }) => Err(Error::FormatTooNew {
             object: name.to_string(),
             found: version,
-            known: u32::from(slot::SLOT_VERSION),
+            known: u32::from(slot::SEAL_VERSION),
         }),
         Err(SlotFault::Broken(detail)) => Err(Error::corrupt(name, detail)),
         Err(SlotFault::Absent | SlotFault::Short { .. }) => {

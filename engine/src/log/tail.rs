@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::append::{AppendError, LogWriter};
 use super::record::LogRecord;
 use super::slots::{Attempt, Followed, SlotLog};
-use crate::base::{Generation, Position, Result};
+use crate::base::{Generation, PathId, Position, Result};
 
 /// Where the next slot is written: the append file of one process, or a file a slot among many.
 pub enum Tail {
@@ -34,6 +34,14 @@ impl Tail {
         match self {
             Tail::Append(writer) => writer.generation(),
             Tail::Slots(log) => log.generation(),
+        }
+    }
+
+    /// The paths on which that generation stands, the active one first; empty where the database has one path only.
+    pub fn paths(&self) -> Vec<PathId> {
+        match self {
+            Tail::Append(_) => Vec::new(),
+            Tail::Slots(log) => log.paths(),
         }
     }
 

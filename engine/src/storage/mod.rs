@@ -8,18 +8,23 @@
 //! [`Storage::sync_names`]. Before that a power loss may keep or lose each of them by itself.
 
 mod capabilities;
+mod confirm;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod fault;
 mod local;
 mod memory;
+mod mirror;
 mod name;
 #[cfg(feature = "object-store")]
 mod object;
 mod operation;
 
 pub use capabilities::{Capabilities, Exclusion};
+pub(crate) use confirm::{head, is_head_of};
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
+pub use mirror::{MirrorParts, MirrorStorage, Unreachable};
 pub use name::Name;
 #[cfg(feature = "object-store")]
 pub use object::{CacheOptions, ObjectOptions, ObjectStorage};
@@ -103,6 +108,23 @@ pub trait Storage: Send + Sync + 'static {
     /// second call that succeeds proves nothing about them (the system may have dropped what it
     /// could not write). [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn sync_names(&self, name: &Name) -> Result<()>;
+
+    /// Makes durable the name of an object that was created or read, and looks again: `true` if the very
+    /// same object, with these bytes, stands there before and after. Only then does it count.
+    ///
+    /// Storage may have restarted between the create and the sync and lost the name; another process may
+    /// then have created it anew, with the same bytes even, and that name is not durable.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage). After a sync that failed this process must not write any more.
+    async fn confirm(&self, name: &Name, bytes: &[u8]) -> Result<bool> {
+        confirm::confirm(self, name, bytes).await
+    }
+
+    /// The paths of a mirrored database, where this is one.
+    fn mirror(&self) -> Option<&MirrorStorage> {
+        None
+    }
 
     /// What stands under `name`, `None` where nothing does.
     ///

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod breakable;
 #[cfg(feature = "object-store")]
 pub(crate) mod bucket;
 pub(crate) mod bus;

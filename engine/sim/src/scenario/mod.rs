@@ -6,6 +6,8 @@ pub mod standalone;
 pub mod twins;
 mod workload;
 
+use clustered::Form;
+
 use crate::outcome::Run;
 use crate::random::Random;
 use crate::violation::Violation;
@@ -18,12 +20,16 @@ pub enum Scenario {
     Standalone,
     /// Many processes write to one database.
     Clustered,
+    /// Many processes write to one database on two storage paths, either of which may fail.
+    Mirrored,
     /// A volume is cloned below its database, or set back, beside a bus that remembers.
     Twins,
 }
 
 /// Of so many seeds one is standalone.
 const STANDALONE_EVERY: u64 = 8;
+/// Of so many other seeds one is about a second storage path.
+const MIRRORED_EVERY: u64 = 5;
 /// Of so many other seeds one is about clones and roll-backs.
 const TWINS_EVERY: u64 = 7;
 
@@ -39,9 +45,10 @@ fn is_contended(seed: u64) -> bool {
 
 impl Scenario {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Scenario, &'static str); 3] = [
+    pub const ALL: [(Scenario, &'static str); 4] = [
         (Scenario::Standalone, "standalone"),
         (Scenario::Clustered, "clustered"),
+        (Scenario::Mirrored, "mirrored"),
         (Scenario::Twins, "twins"),
     ];
 
@@ -50,6 +57,7 @@ impl Scenario {
         World::new(match self {
             Scenario::Standalone => standalone::setup(run),
             Scenario::Clustered => clustered::setup(run),
+            Scenario::Mirrored => clustered::setup_mirrored(run),
             Scenario::Twins => twins::setup(run),
         })
     }
@@ -61,7 +69,8 @@ impl Scenario {
     pub fn run(self, world: &mut World) -> Result<(), Violation> {
         match self {
             Scenario::Standalone => standalone::run(world),
-            Scenario::Clustered => clustered::run(world),
+            Scenario::Clustered => clustered::run(world, Form::Plain),
+            Scenario::Mirrored => clustered::run(world, Form::Mirrored),
             Scenario::Twins => twins::run(world),
         }
     }
@@ -73,6 +82,8 @@ pub fn of_seed(seed: u64) -> Scenario {
         Scenario::Standalone
     } else if seed.is_multiple_of(TWINS_EVERY) {
         Scenario::Twins
+    } else if seed.is_multiple_of(MIRRORED_EVERY) {
+        Scenario::Mirrored
     } else {
         Scenario::Clustered
     }

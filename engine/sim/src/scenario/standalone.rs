@@ -68,6 +68,7 @@ pub fn setup(run: &Run) -> Setup {
         rates,
         suppressed: run.suppressed.clone(),
         trace: run.trace,
+        paths: 1,
     }
 }
 

@@ -290,6 +290,8 @@ impl Restorer<'_> {
         // The log begins with a file of its own, after what is folded.
         let manifest = Manifest {
             place: None,
+            // What is restored is a database with one path.
+            paths: Vec::new(),
             ..plan.base.manifest.clone()
         };
         self.log(plan, &manifest).await?;

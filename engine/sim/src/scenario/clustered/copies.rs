@@ -22,9 +22,9 @@ async fn try_open(scene: &Scene, [first, second]: [Seat; 2]) -> Result<()> {
         create: false,
         ..scene.options()
     };
-    let storage = first.storage.clone();
+    let storage = first.paths[0].clone();
     let opened =
-        Db::open_storage_read_only(first.storage.clone(), options(), first.environment.clone());
+        Db::open_storage_read_only(first.paths[0].clone(), options(), first.environment.clone());
     let reader = match opened.await {
         // Copied before there was a database; or it was overtaken by collection, which is said.
         Err(Error::NotADatabase { .. } | Error::Corrupt { .. }) => return Ok(()),
@@ -39,7 +39,7 @@ async fn try_open(scene: &Scene, [first, second]: [Seat; 2]) -> Result<()> {
         scene.truth.compare("a copy", at.0, &seen);
     }
     drop(reader);
-    let db = Db::open_storage(first.storage, options(), first.environment).await?;
+    let db = Db::open_storage(first.paths[0].clone(), options(), first.environment).await?;
     let stores = Stores::create(&db).await?;
     expect(
         scene,
@@ -56,7 +56,7 @@ async fn try_open(scene: &Scene, [first, second]: [Seat; 2]) -> Result<()> {
     db.close().await?;
     let mut expected = seen;
     expected.insert(cell, Value::Plain(std::sync::Arc::new(vec![7; 8])));
-    let again = Db::open_storage(second.storage, options(), second.environment).await?;
+    let again = Db::open_storage(second.paths[0].clone(), options(), second.environment).await?;
     if again.info().copied {
         scene.shared.violate("a copy is still taken for one", "");
     }

@@ -9,6 +9,7 @@ use eciton_engine::storage::Storage;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
+use super::Form;
 use super::client::Client;
 use super::stores::Stores;
 use super::truth::{Eye, Truth};
@@ -24,6 +25,7 @@ use crate::world::World;
 #[derive(Clone)]
 pub(super) struct Scene {
     pub(super) shared: Arc<Shared>,
+    pub(super) form: Form,
     pub(super) truth: Arc<Truth>,
     pub(super) recorder: Arc<Mutex<Recorder>>,
     pub(super) bounds: Bounds,
@@ -58,9 +60,20 @@ impl Scene {
 /// What a process has from the world.
 pub(super) struct Seat {
     pub(super) process: ProcessId,
-    pub(super) storage: Arc<dyn Storage>,
+    /// The storage of the database, or each of its paths.
+    pub(super) paths: Vec<Arc<dyn Storage>>,
     pub(super) environment: Environment,
     pub(super) random: Random,
+}
+
+impl Seat {
+    pub(super) async fn open(&self, scene: &Scene) -> Result<Db> {
+        let (options, environment) = (scene.options(), self.environment.clone());
+        match scene.form {
+            Form::Plain => Db::open_storage(Arc::clone(&self.paths[0]), options, environment).await,
+            Form::Mirrored => Db::open_mirrored(&self.paths, options, environment).await,
+        }
+    }
 }
 
 /// A process that begins at a disk; on disk 0 the truth watches it.
@@ -78,9 +91,15 @@ pub(super) fn take_seat(
         truth: Arc::clone(&scene.truth),
         process,
     };
+    let disks = match scene.form {
+        Form::Plain => disk..disk + 1,
+        Form::Mirrored => 0..world.paths(),
+    };
+    let paths = disks.map(|disk| world.storage_on(disk, process) as Arc<dyn Storage>);
+    let paths = paths.collect();
     Seat {
         process,
-        storage: world.storage_on(disk, process),
+        paths,
         environment: Environment {
             clock,
             entropy,
@@ -107,7 +126,7 @@ pub(super) async fn live(scene: Scene, seat: Seat) {
 
 async fn try_live(scene: &Scene, mut seat: Seat) -> Result<()> {
     let spawner = Arc::clone(&seat.environment.spawner);
-    let db = Db::open_storage(seat.storage, scene.options(), seat.environment).await?;
+    let db = seat.open(scene).await?;
     let stores = Stores::create(&db).await?;
     let mut ends = Vec::new();
     let clients = seat.random.between(1, 3);

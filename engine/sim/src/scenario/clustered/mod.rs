@@ -13,7 +13,8 @@ mod truth;
 use std::sync::Arc;
 
 use eciton_engine::base::{Bounds, Error};
-use eciton_engine::db::{Db, verify};
+use eciton_engine::db::{mirrored, verify};
+use eciton_engine::storage::Access;
 use parking_lot::Mutex;
 
 use self::life::{Scene, Seat, live, take_seat};
@@ -42,10 +43,36 @@ const HOT_PERCENT: u64 = 20;
 /// In so many of a hundred seeds processes live on until they end by themselves, which takes twice the steps of all that
 /// comes before.
 const LIVES_ON_PERCENT: u64 = 10;
+/// Of a hundred seeds on two storage paths so many have paths that are away often.
+const OUTAGE_PERCENT: u64 = 60;
 /// Copies of the database at the most.
 const COPIES_MAX: usize = 2;
 /// Steps that the end of a run takes at the most, when nothing goes wrong any more.
 const END_STEPS_MAX: u64 = 2_000_000;
+
+/// Where the database lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In one place.
+    Plain,
+    /// On two storage paths, disks 0 and 1.
+    Mirrored,
+}
+
+/// Its world on two storage paths: either may be away, for one process or for all, for long.
+pub fn setup_mirrored(run: &Run) -> Setup {
+    let mut setup = setup(run);
+    let mut random = Random::new(run.settings(), 27);
+    // What rots is found by reading, and mended from the other path: that is not this scenario's.
+    setup.rates.without(&[FaultKind::BitFlip]);
+    if random.percent(OUTAGE_PERCENT) {
+        setup
+            .rates
+            .set(FaultKind::Outage, random.pick(&[500, 2_000, 6_000]));
+    }
+    setup.paths = 2;
+    setup
+}
 
 /// Its world.
 pub fn setup(run: &Run) -> Setup {
@@ -70,6 +97,7 @@ pub fn setup(run: &Run) -> Setup {
         rates,
         suppressed: run.suppressed.clone(),
         trace: run.trace,
+        paths: 1,
     }
 }
 
@@ -105,15 +133,18 @@ fn bounds(random: &mut Random) -> Bounds {
 ///
 /// # Errors
 /// The first violation.
-pub fn run(world: &mut World) -> Result<(), Violation> {
+pub fn run(world: &mut World, form: Form) -> Result<(), Violation> {
     let mut settings = world.workload_settings();
     let truth = Arc::new(Truth::new(
         Arc::clone(world.shared()),
-        Arc::clone(world.disk(0)),
+        (0..world.paths())
+            .map(|path| Arc::clone(world.disk(path)))
+            .collect(),
     ));
     let is_stale = world.shared().plan().rates().get(FaultKind::StaleLookup) > 0;
     let scene = Scene {
         shared: Arc::clone(world.shared()),
+        form,
         truth,
         recorder: Arc::new(Mutex::new(Recorder::new())),
         bounds: bounds(&mut settings),
@@ -134,7 +165,11 @@ pub fn run(world: &mut World) -> Result<(), Violation> {
                 world.spawn(*process, live(scene.clone(), seat));
             }
         }
-        if copies.len() < COPIES_MAX && !world.is_alive(copier) && random.below(steps) == 0 {
+        if form == Form::Plain
+            && copies.len() < COPIES_MAX
+            && !world.is_alive(copier)
+            && random.below(steps) == 0
+        {
             copies.push(world.copy(0, copier));
         }
         if world.step() == Happened::Fault(FaultKind::BitFlip) {
@@ -164,7 +199,9 @@ fn end(
         world.kill(*process);
     }
     if random.percent(50) {
-        world.lose_power(0, random.next_u64());
+        for path in 0..world.paths() {
+            world.lose_power(path, random.next_u64());
+        }
     }
     if !scene.truth.is_rotten() {
         let seat = take_seat(world, scene, copier, 0, random);
@@ -211,9 +248,9 @@ async fn last(scene: Scene, seat: Seat) {
 }
 
 async fn try_last(scene: &Scene, seat: Seat) -> Result<(), Error> {
-    let storage = Arc::clone(&seat.storage);
+    let (paths, environment) = (seat.paths.clone(), seat.environment.clone());
     let shown = scene.truth.shown();
-    let db = Db::open_storage(seat.storage, scene.options(), seat.environment).await?;
+    let db = seat.open(scene).await?;
     db.refresh().await?;
     let snapshot = db.snapshot();
     let at = snapshot.position().0;
@@ -225,6 +262,10 @@ async fn try_last(scene: &Scene, seat: Seat) -> Result<(), Error> {
         let seen = stores.contents(&snapshot).await?;
         scene.truth.compare("the last process", at, &seen);
     }
+    let storage = match scene.form {
+        Form::Plain => Arc::clone(&paths[0]),
+        Form::Mirrored => mirrored(&paths, Access::ReadWrite, &environment).await?,
+    };
     let report = verify(storage, &|_| {}).await?;
     if !report.broken.is_empty() {
         let details = format!("{:?}", report.broken);

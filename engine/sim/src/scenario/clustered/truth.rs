@@ -68,7 +68,8 @@ pub(super) struct Tx {
 /// What every process and the runner share.
 pub(super) struct Truth {
     shared: Arc<Shared>,
-    disk: Arc<Disk>,
+    /// The disks that the database lies on, the active path first.
+    disks: Vec<Arc<Disk>>,
     inner: Mutex<Inner>,
     /// A bit has been flipped: then what is on the disk proves nothing.
     rotten: std::sync::atomic::AtomicBool,
@@ -99,7 +100,7 @@ impl Inner {
 }
 
 impl Truth {
-    pub(super) fn new(shared: Arc<Shared>, disk: Arc<Disk>) -> Truth {
+    pub(super) fn new(shared: Arc<Shared>, disks: Vec<Arc<Disk>>) -> Truth {
         let inner = Inner {
             chain: vec![(0, Generation(0))],
             states: vec![State::new()],
@@ -107,7 +108,7 @@ impl Truth {
         };
         Truth {
             shared,
-            disk,
+            disks,
             inner: Mutex::new(inner),
             rotten: std::sync::atomic::AtomicBool::new(false),
         }
@@ -306,13 +307,18 @@ impl Truth {
                 Body::Bulk(runs) => {
                     for run in runs {
                         let name = Name::segment(run.id);
-                        if self.disk.memory.durable(&name).is_none() && !self.is_rotten() {
+                        let mut disks = self.in_force(generation).iter();
+                        let is_missing = disks.any(|disk| disk.memory.durable(&name).is_none());
+                        if is_missing && !self.is_rotten() {
                             let details = format!("{txid} refers to {name}");
                             return Err(("a record refers to what is not durable", details));
                         }
                     }
                 }
-                Body::Writes(_) | Body::Generation { .. } | Body::Collect(_) => {}
+                Body::Writes(_)
+                | Body::Generation { .. }
+                | Body::Seal { .. }
+                | Body::Collect(_) => {}
             }
             if let Some(tx) = inner.known.get(&txid) {
                 valid(&state, tx)
@@ -339,18 +345,42 @@ impl Truth {
             return Ok(());
         }
         let name = Name::log(generation, n);
-        let bytes = self.disk.memory.durable(&name);
-        let on_disk = bytes.and_then(|bytes| slot::decode(&bytes).ok());
-        match on_disk {
-            Some(slot) if slot.hash == hash => Ok(()),
-            Some(slot) => Err(("shown, and another is durable", format!("{:x}", slot.hash))),
-            None => Err(("shown, and not durable", name.to_string())),
+        let mut is_seal = false;
+        for disk in self.in_force(generation).iter().rev() {
+            let bytes = disk.memory.durable(&name);
+            let on_disk = bytes.and_then(|bytes| slot::decode(&bytes).ok());
+            match on_disk {
+                Some(slot) if slot.hash == hash => {
+                    let mut bodies = slot.records.iter().map(|record| &record.body);
+                    is_seal |= bodies.any(|body| matches!(body, Body::Seal { .. }));
+                }
+                // What stands where the path that was left has another slot was never shown, or this is.
+                _ if is_seal => {}
+                Some(slot) => {
+                    return Err(("shown, and another is durable", format!("{:x}", slot.hash)));
+                }
+                None => {
+                    return Err((
+                        "shown, and not durable",
+                        format!("{name} on disk{}", disk.number),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The disks that a generation stands on: all, until the first seal, and then the passive path.
+    fn in_force(&self, generation: Generation) -> &[Arc<Disk>] {
+        match generation {
+            Generation(0) => &self.disks,
+            _ => &self.disks[self.disks.len() - 1..],
         }
     }
 
     /// The newest floor on the disk, durable or not.
     fn floor(&self) -> Floor {
-        let memory = &self.disk.memory;
+        let memory = &self.disks[self.disks.len() - 1].memory;
         let names = memory.list(Name::FLOOR).now_or_never().and_then(Result::ok);
         let newest: Option<FloorId> = names.iter().flatten().filter_map(Name::as_floor).max();
         let bytes = newest.and_then(|id| {

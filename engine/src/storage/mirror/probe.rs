@@ -1,0 +1,34 @@
+//! A write probe: whether a path can be written to and read back, asked of the path itself.
+
+use std::io;
+
+use super::member::Member;
+use crate::base::entropy::Entropy;
+use crate::base::{Error, Result};
+use crate::storage::{Name, Operation};
+
+/// Bytes of a probe: enough that a path without room for a slot of ordinary size is found out.
+const PROBE_LEN: usize = 64 * 1024;
+
+/// Writes an object, makes it durable, reads it back and removes it.
+///
+/// # Errors
+/// What the path refused, which is why it is lost.
+pub(super) async fn probe(member: &Member, entropy: &dyn Entropy) -> Result<()> {
+    let storage = &*member.storage;
+    let path = format!("probe/{:032x}", entropy.next_u128());
+    let name = Name::parse(&path).ok_or_else(|| Error::Invalid(format!("`{path}` is no name")))?;
+    let mut bytes = Vec::with_capacity(PROBE_LEN);
+    while bytes.len() < PROBE_LEN {
+        bytes.extend_from_slice(&entropy.next_u128().to_le_bytes());
+    }
+    storage.create(&name, &bytes).await?;
+    storage.sync_names(&name).await?;
+    let found = storage.read(&name).await?;
+    if found.as_deref() != Some(&bytes[..]) {
+        let cause = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+        return Err(Operation::Read.error(&name, &cause));
+    }
+    storage.remove(&name).await?;
+    Ok(())
+}
