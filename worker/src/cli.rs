@@ -199,6 +199,14 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        value_name = "DIR",
+        help = "The second storage path of a mirrored database, which survives the loss of one. Every command needs both; of a \
+                new database, --db is the active path [env: ECITON_STANDBY]"
+    )]
+    pub(crate) standby: Option<PathBuf>,
+    #[arg(
+        long,
+        global = true,
         value_name = "URL",
         help = "Share the database with all processes that use this Redis. For a cluster, several addresses separated by commas \
                 [env: ECITON_REDIS]"

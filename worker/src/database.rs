@@ -8,9 +8,9 @@ use std::sync::Arc;
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
 use eciton_engine::storage::{
-    Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage,
+    Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage, Unreachable,
 };
-use eciton_engine::{Action, Db, Environment, Error, Mode, Options, Store};
+use eciton_engine::{Action, Db, Environment, Error, Mode, Options, Store, mirrored};
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
@@ -54,6 +54,11 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// [`Failure::Usage`] where no database is named, the engine's errors otherwise.
 pub(crate) async fn read(global: &Global) -> Result<Db, Failure> {
     let path = settings::database(global)?;
+    if let Some(places) = places(global, Access::ReadOnly).await? {
+        let environment = Environment::default();
+        let opened = Db::open_mirrored_read_only(&places, Options::default(), environment).await;
+        return opened.map_err(|error| not_opened(&path, error));
+    }
     let opened = match settings::bucket(&path) {
         Some(url) => {
             let bucket = in_bucket(url, Access::ReadOnly, settings::cache(global)?).await?;
@@ -90,6 +95,10 @@ pub(crate) async fn reading<T>(
 /// As [`read`].
 pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure> {
     let path = settings::database(global)?;
+    if let Some(places) = places(global, Access::ReadOnly).await? {
+        let opened = mirrored(&places, Access::ReadOnly, &Environment::default()).await;
+        return opened.map_err(|error| not_opened(&path, error));
+    }
     match settings::bucket(&path) {
         // Not what a cache has of it.
         Some(url) => in_bucket(url, Access::ReadOnly, None).await,
@@ -98,6 +107,35 @@ pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure
             Ok(Arc::new(folder.map_err(|error| not_opened(&path, error))?))
         }
     }
+}
+
+/// The storage paths of a mirrored database; `None` where only one was named. A path that cannot be opened is one that cannot
+/// be reached.
+///
+/// # Errors
+/// [`Failure::Usage`] for an address or credentials that cannot be.
+async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn Storage>>>, Failure> {
+    let Some(standby) = settings::standby(global)? else {
+        return Ok(None);
+    };
+    let mut places: Vec<Arc<dyn Storage>> = Vec::new();
+    for path in [settings::database(global)?, standby] {
+        let opened: Result<Arc<dyn Storage>, Failure> = match settings::bucket(&path) {
+            Some(url) => in_bucket(url, access, None).await,
+            None => LocalStorage::open(&path, access)
+                .map(|folder| Arc::new(folder) as Arc<dyn Storage>)
+                .map_err(|error| not_opened(&path, error)),
+        };
+        places.push(match opened {
+            Err(usage @ Failure::Usage(_)) => return Err(usage),
+            Err(error) => Arc::new(Unreachable::new(
+                path.display().to_string(),
+                error.to_string(),
+            )),
+            Ok(place) => place,
+        });
+    }
+    Ok(Some(places))
 }
 
 /// A place in a bucket that is no database, to write objects to.
@@ -158,6 +196,15 @@ async fn write(
     };
     if absent == Absent::Create && bucket.is_none() {
         refuse_foreign(&path)?;
+    }
+    if let Some(places) = places(global, Access::ReadWrite).await? {
+        if absent == Absent::Create
+            && let Some(standby) = settings::standby(global)?
+        {
+            refuse_foreign(&standby)?;
+        }
+        let opened = Db::open_mirrored(&places, options, environment).await;
+        return opened.map_err(|error| not_opened(&path, error));
     }
     let opened = match bucket {
         Some(url) => {
@@ -244,9 +291,11 @@ where
 }
 
 /// Names in the folder of a database that is there, or that was begun.
-const OWN: [&str; 8] = [
+const OWN: [&str; 10] = [
     "INSTANCE",
     "UNFINISHED",
+    "PATH",
+    "probe",
     "LOCK",
     "log",
     "manifest",
@@ -270,7 +319,7 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         // A database, or what is left of a copy that was interrupted, which says more of itself.
-        if name == OWN[0] || name == OWN[1] {
+        if OWN[..3].contains(&name.as_str()) {
             return Ok(());
         }
         let is_hidden = name.starts_with('.') || name == LOST_AND_FOUND;

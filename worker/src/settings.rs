@@ -39,6 +39,7 @@ const WORKERS_MAX: u16 = 1024;
 #[serde(deny_unknown_fields)]
 struct File {
     db: Option<PathBuf>,
+    standby: Option<PathBuf>,
     workers: Option<u16>,
     commit_interval: Option<String>,
     compression: Option<String>,
@@ -105,6 +106,21 @@ pub(crate) fn database(global: &Global) -> Result<PathBuf, Failure> {
         })?,
     };
     Ok(path)
+}
+
+/// The second storage path of the database, if it has one.
+///
+/// # Errors
+/// [`Failure::Usage`] for a file that cannot be read.
+pub(crate) fn standby(global: &Global) -> Result<Option<PathBuf>, Failure> {
+    let named = global
+        .standby
+        .clone()
+        .or_else(|| from_environment("ECITON_STANDBY").map(PathBuf::from));
+    match named {
+        Some(path) => Ok(Some(path)),
+        None => Ok(read_file()?.standby),
+    }
 }
 
 /// Where Redis is, and how it is used; `None`: this process has the database alone. A flag or variable says

@@ -44,7 +44,7 @@ pub(super) async fn assemble(
     let set = set_of(places, &found)?;
     let mut paths: BTreeMap<PathId, Arc<dyn Storage>> = BTreeMap::new();
     let mut newest: Option<End> = None;
-    let mut strangers = Vec::new();
+    let (mut strangers, mut failure) = (Vec::new(), None);
     for (place, found) in places.iter().zip(found) {
         match found {
             Found::Path(mark, end) => {
@@ -65,8 +65,11 @@ pub(super) async fn assemble(
                     .max_by_key(|end| end.generation);
             }
             Found::Empty => strangers.push((place, "it is empty".to_owned())),
-            Found::Unreachable(error) => strangers.push((place, error.to_string())),
-            Found::Foreign(why) => return Err(Error::Invalid(why)),
+            Found::Unreachable(error) => {
+                strangers.push((place, error.to_string()));
+                failure.get_or_insert(error);
+            }
+            Found::Foreign(error) => return Err(error),
         }
     }
     let Some(End {
@@ -75,7 +78,10 @@ pub(super) async fn assemble(
         begun,
     }) = newest
     else {
-        return Err(no_database(&**first_of(places)?).await);
+        return Err(match failure {
+            Some(error) => error,
+            None => no_database(&**first_of(places)?).await,
+        });
     };
     let missing: Vec<PathId> = in_force
         .iter()
@@ -133,7 +139,7 @@ enum Found {
     /// Nobody knows.
     Unreachable(Error),
     /// Something that is no path of a mirrored database.
-    Foreign(String),
+    Foreign(Error),
 }
 
 /// What the log of one path says of the paths.
@@ -147,9 +153,8 @@ struct End {
 async fn examine(place: &Arc<dyn Storage>, access: Access) -> Found {
     match look(place, access).await {
         Ok(found) => found,
-        Err(error @ (Error::Corrupt { .. } | Error::FormatTooNew { .. })) => {
-            Found::Foreign(format!("{}: {error}", place.location()))
-        }
+        Err(error @ Error::FormatTooNew { .. }) => Found::Foreign(error),
+        // One that was left may lack anything; what another one tells decides whether this one is needed.
         Err(error) => Found::Unreachable(error),
     }
 }
@@ -159,15 +164,15 @@ async fn look(place: &Arc<dyn Storage>, access: Access) -> Result<Found> {
     let instance = Instance::load_path(&**place).await?;
     Ok(match (mark, instance) {
         (None, None) => Found::Empty,
-        (None, Some(_)) => Found::Foreign(format!(
+        (None, Some(_)) => Found::Foreign(Error::Invalid(format!(
             "{} is a database with one storage path; restore a backup of it into two: `eciton db restore --standby`",
             place.location()
-        )),
-        (Some(_), Some((_, true, _))) => Found::Foreign(format!(
+        ))),
+        (Some(_), Some((_, true, _))) => Found::Foreign(Error::Invalid(format!(
             "{} is a copy of a storage path, and not the path itself; bring it back with `eciton db reinstate`, or \
              restore a backup",
             place.location()
-        )),
+        ))),
         (Some(mark), instance) => {
             let mut end = end_of(place, access).await?;
             end.begun = instance.is_some();

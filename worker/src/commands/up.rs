@@ -275,7 +275,11 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
     if let Some(interval) = args.commit_interval {
         add("--commit-interval", ms(interval));
     }
-    for (flag, path) in [("--db", &global.db), ("--cache", &global.cache)] {
+    for (flag, path) in [
+        ("--db", &global.db),
+        ("--standby", &global.standby),
+        ("--cache", &global.cache),
+    ] {
         if let Some(path) = path {
             add(flag, path.into());
         }
