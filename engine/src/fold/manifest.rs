@@ -353,6 +353,7 @@ mod tests {
             folded: Position(100),
             hash: 5,
             generation: Generation(1),
+            paths: vec![PathId(3), PathId(1)],
             place: Some(LogPlace {
                 generation: Generation(1),
                 first: Position(90),

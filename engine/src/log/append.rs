@@ -452,6 +452,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Op, TxId};
+    use crate::log::Body;
     use crate::storage::{MemoryStorage, Operation};
 
     fn record(id: u128) -> LogRecord {

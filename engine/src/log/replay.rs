@@ -553,6 +553,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Op, TxId};
+    use crate::log::Body;
     use crate::log::{LogRecord, LogWriter};
     use crate::storage::MemoryStorage;
 

@@ -26,6 +26,7 @@ mod data_root;
 mod deployed;
 mod dropped_store;
 mod exports;
+mod failover;
 mod faults;
 mod frictions;
 mod full_disk;
