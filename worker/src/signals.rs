@@ -38,6 +38,17 @@ pub(crate) enum Asked {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct First(Arc<AtomicU8>);
 
+/// What became of the work after the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// It was finished.
+    Finished,
+    /// Some of it took longer than there was time for, and was given up.
+    Overdue,
+    /// Other processes had it, and have ended.
+    Elsewhere,
+}
+
 impl Asked {
     fn name(self) -> &'static str {
         match self {
@@ -53,14 +64,22 @@ impl First {
     ///
     /// # Errors
     /// [`Failure::Interrupted`] after one of those.
-    pub(crate) fn conclude(&self) -> Result<(), Failure> {
+    pub(crate) fn conclude(&self, drained: Drained) -> Result<(), Failure> {
         let by = match self.0.load(Ordering::SeqCst) {
             n if n == Asked::Interrupt as u8 => "SIGINT",
             n if n == Asked::Hangup as u8 => "SIGHUP",
             _ => return Ok(()),
         };
-        let told = format!("ended by {by}; what was at work is finished");
-        Err(Failure::Interrupted(told))
+        let work = match drained {
+            Drained::Finished => "what was at work is finished",
+            Drained::Overdue => {
+                "what was still at work when the time to drain was over is given up, and other workers compute it again"
+            }
+            Drained::Elsewhere => {
+                "all workers have ended; what one could not finish in time is computed again by others"
+            }
+        };
+        Err(Failure::Interrupted(format!("ended by {by}; {work}")))
     }
 
     pub(crate) fn note(&self, asked: Asked) {

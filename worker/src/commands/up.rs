@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::cli::{Global, Up};
 use crate::failure::Failure;
 use crate::local::{Member, OwnRedis, Secret, SwarmNews, Who, this_program};
-use crate::signals::{First, Hangups, Signals};
+use crate::signals::{Drained, First, Hangups, Signals};
 use crate::words::counted;
 use crate::{database, settings, view};
 
@@ -58,7 +58,7 @@ pub(super) async fn up(global: &Global, args: &Up) -> Result<(), Failure> {
         swarm = Swarm::gather(global, args, &news) => swarm?,
         asked = signals.next() => {
             first.note(asked);
-            return first.conclude();
+            return first.conclude(Drained::Finished);
         }
     };
     let kept = tokio::select! {
@@ -77,7 +77,8 @@ pub(super) async fn up(global: &Global, args: &Up) -> Result<(), Failure> {
             "ended at once by a second signal; what was at work is done again by others".to_owned(),
         )),
     };
-    kept.and(drained).and_then(|()| first.conclude())
+    kept.and(drained)
+        .and_then(|()| first.conclude(Drained::Elsewhere))
 }
 
 /// Whether this process belongs to somebody's terminal.

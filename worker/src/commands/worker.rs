@@ -16,7 +16,7 @@ use crate::job_log::JobLog;
 use crate::metrics::{self, JobMetrics};
 use crate::peer::{Activity, Listener, Peer, Serving};
 use crate::reload::{self, Reload};
-use crate::signals::{self, Hangups, Signals};
+use crate::signals::{self, Drained, Hangups, Signals};
 use crate::{job_gauges, local, roots, settings, space};
 
 /// How long shards that did not end within the time to drain may take to break off.
@@ -56,6 +56,8 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
         false => Absent::Refuse,
     };
     let is_open = Arc::new(AtomicBool::new(false));
+    let break_off = CancellationToken::new();
+    let breaks_off = break_off.clone();
     let (opened, asked) = (Arc::clone(&is_open), stop.clone());
     let path = settings::database(global)?;
     let folder = settings::bucket(&path).is_none().then_some(path.clone());
@@ -89,6 +91,7 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
             }),
             leases,
             reach,
+            break_off: breaks_off.clone(),
             ..ServeOptions::new(slots, stop.clone())
         };
         let served = tokio::select! {
@@ -107,7 +110,11 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
         served = serving => served,
         gone = gone(&asked, &is_open, drain) => gone,
     };
-    served.and_then(|()| first.conclude())
+    let drained = match break_off.is_cancelled() {
+        true => Drained::Overdue,
+        false => Drained::Finished,
+    };
+    served.and_then(|()| first.conclude(drained))
 }
 
 /// After the stop: at once where the database is not open yet, and nothing was begun; else once draining and closing have

@@ -163,6 +163,33 @@ fn shards_that_outlast_the_drain_go_to_another_worker() {
     staying.ended().with_code(130);
 }
 
+/// Nobody is told that something is finished which is not.
+#[test]
+fn a_drain_that_is_overdue_is_not_told_as_finished() {
+    let place = Place::new();
+    place.write("slow.toml", SLOW);
+    place.call(&["submit", "slow.toml"]).done();
+    let address = free_address();
+    let at = address.to_string();
+    let worker = Worker::start(&place, &["--metrics", &at, "--drain", "0s"]);
+    until_at_work(address);
+    worker.send(Signal::INT);
+    let told = worker.ended().with_code(130).stderr;
+    assert!(!told.contains("is finished"), "{told}");
+    assert!(
+        told.contains("ended by SIGINT; what was still at work"),
+        "{told}"
+    );
+    assert!(told.contains("is given up"), "{told}");
+    // With time enough it is finished, and said so.
+    let place = Place::new();
+    let idle = Worker::start(&place, &["--metrics", &at]);
+    ready(address, 200);
+    idle.send(Signal::INT);
+    let told = idle.ended().with_code(130).stderr;
+    assert!(told.contains("what was at work is finished"), "{told}");
+}
+
 #[test]
 fn a_log_for_programs_has_an_object_per_line() {
     let place = Place::new();
