@@ -22,6 +22,7 @@ use crate::ops_flags::HEALTH_EXAMPLES;
 pub(crate) use crate::ops_flags::{Health, Logging};
 pub(crate) use crate::swarm_flags::{Supervised, Top, Up};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
+use crate::trace_flags::Tracing;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -314,6 +315,8 @@ pub(crate) struct Run {
     /// First remove the job of this name, with its results, if it failed or its specification or files differ
     #[arg(long)]
     pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) tracing: Tracing,
 }
 
 #[derive(Debug, Args)]
@@ -367,6 +370,8 @@ pub(crate) struct Worker {
     pub(crate) metrics_keep: Option<Duration>,
     #[command(flatten)]
     pub(crate) logging: Logging,
+    #[command(flatten)]
+    pub(crate) tracing: Tracing,
     #[command(flatten)]
     pub(crate) listening: Listening,
     #[arg(

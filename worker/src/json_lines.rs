@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug};
 use std::io::Write;
 
+use eciton_trace::{SpanContext, SpanValue, scope_of, trace_of};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -10,10 +11,14 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::Context;
-use xxhash_rust::xxh3::xxh3_128;
+use tracing_subscriber::registry::LookupSpan;
 
 /// Keys that every line has; a field of the same name follows with `_`.
-const OWN: [&str; 6] = ["time", "level", "message", "target", "worker", "trace"];
+const OWN: [&str; 7] = [
+    "time", "level", "message", "target", "worker", "trace", "span",
+];
+/// Fields of spans that lines within them have, too, unless the event itself says them.
+const OF_SPANS: [&str; 3] = ["job", "shard", "transaction"];
 
 /// Writes a line per event. `W` makes the writer of a line.
 pub(crate) struct JsonLines<W> {
@@ -28,16 +33,22 @@ impl<W: Write> JsonLines<W> {
     }
 }
 
-impl<S: Subscriber, W: Write + 'static> Layer<S> for JsonLines<W> {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut line = line(event, &self.worker);
+impl<S, W> Layer<S> for JsonLines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Write + 'static,
+{
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let span = context.event_span(event);
+        let scope = span.and_then(|span| scope_of(&span, &OF_SPANS));
+        let mut line = line(event, &self.worker, scope);
         line.push('\n');
         // In one piece, so that lines of several threads do not mix. Whether or not anyone reads it, the work goes on.
         (self.writer)().write_all(line.as_bytes()).ok();
     }
 }
 
-fn line(event: &Event<'_>, worker: &str) -> String {
+fn line(event: &Event<'_>, worker: &str, scope: Option<SpanContext>) -> String {
     let mut fields = Fields::default();
     event.record(&mut fields);
     let metadata = event.metadata();
@@ -47,19 +58,34 @@ fn line(event: &Event<'_>, worker: &str) -> String {
     line.insert("time".to_owned(), time.into());
     line.insert("level".to_owned(), metadata.level().as_str().into());
     line.insert("message".to_owned(), fields.message.into());
-    let trace = fields.rest.get("job").and_then(Value::as_str).map(trace);
+    let (ids, around) = match scope {
+        Some(scope) => (Some((scope.trace, scope.span)), scope.fields),
+        None => (None, Vec::new()),
+    };
     line.append(&mut fields.rest);
+    for (name, value) in around {
+        line.entry(name).or_insert_with(|| value_of(value));
+    }
+    let of_job = line.get("job").and_then(Value::as_str).map(trace_of);
+    let trace = ids.map(|(trace, _)| trace).or(of_job);
     line.insert("target".to_owned(), metadata.target().into());
     line.insert("worker".to_owned(), worker.into());
     if let Some(trace) = trace {
-        line.insert("trace".to_owned(), trace.into());
+        line.insert("trace".to_owned(), trace.to_string().into());
+    }
+    if let Some((_, span)) = ids {
+        line.insert("span".to_owned(), span.to_string().into());
     }
     Value::Object(line).to_string()
 }
 
-/// The trace of a job: 32 hexadecimal digits, the same in every process.
-fn trace(job: &str) -> String {
-    format!("{:032x}", xxh3_128(job.as_bytes()))
+fn value_of(value: SpanValue) -> Value {
+    match value {
+        SpanValue::Text(text) => text.into(),
+        SpanValue::Int(value) => value.into(),
+        SpanValue::Float(value) => value.into(),
+        SpanValue::Bool(value) => value.into(),
+    }
 }
 
 /// The fields of an event.
@@ -171,8 +197,9 @@ mod tests {
             assert_eq!(first[key], value, "{text}");
         }
         assert_eq!((&first["shard"], &first["share"]), (&3.into(), &0.5.into()));
-        assert_eq!(first["trace"], trace("a"));
-        assert_eq!(trace("a").len(), 32);
+        assert_eq!(first["trace"], trace_of("a").to_string());
+        assert_eq!(trace_of("a").to_string().len(), 32);
+        assert_eq!(first.get("span"), None, "{text}");
         assert!(first["time"].as_str().unwrap().ends_with('Z'), "{text}");
         assert_eq!(lines[1].get("trace"), None, "{text}");
     }

@@ -1,11 +1,16 @@
 //! Logs, to stderr: `RUST_LOG` filters them, warnings and worse by default.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use eciton_trace::{SpanSink, Spans, is_own};
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterFn, LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::prelude::*;
 
 use crate::json_lines::JsonLines;
@@ -18,8 +23,9 @@ static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging. Colours only on a terminal, and not against `NO_COLOR`. Where nothing else is shown,
-/// `telling`, what the program does is told as well.
-pub(crate) fn start(telling: bool, format: LogFormat) {
+/// `telling`, what the program does is told as well. Spans have ids where lines name them, or a `sink` takes them; else
+/// there are none.
+pub(crate) fn start(telling: bool, format: LogFormat, sink: Option<Arc<dyn SpanSink>>) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     let mut filter = filter(&wanted);
     let understood = filter.is_some();
@@ -29,18 +35,24 @@ pub(crate) fn start(telling: bool, format: LogFormat) {
         filter = filter.map(|filter| filter.with_targets(told));
     }
     let filter = filter.unwrap_or_else(warnings);
+    let has_spans = sink.is_some() || format == LogFormat::Json;
+    let spans = has_spans.then(|| {
+        let own = FilterFn::new(is_own).with_max_level_hint(LevelFilter::DEBUG);
+        Spans::new(sink).with_filter(own)
+    });
+    let registry = tracing_subscriber::registry().with(spans);
     match format {
         LogFormat::Text => {
             let lines = tracing_subscriber::fmt::layer()
                 .with_ansi(io::stderr().is_terminal() && colours_wanted())
                 .with_writer(|| AboveBar);
             let lines = lines.with_filter(filter);
-            tracing_subscriber::registry().with(lines).init();
+            registry.with(lines).init();
         }
         LogFormat::Json => {
             IS_JSON.store(true, Ordering::Relaxed);
-            let lines = JsonLines::new(|| AboveBar, worker_name()).with_filter(filter);
-            tracing_subscriber::registry().with(lines).init();
+            let lines = JsonLines::new(|| AboveBar, worker_name()).with_filter(AndSpans(filter));
+            registry.with(lines).init();
         }
     }
     if !understood {
@@ -66,6 +78,27 @@ fn filter(wanted: &str) -> Option<Targets> {
 
 fn warnings() -> Targets {
     Targets::new().with_default(LevelFilter::WARN)
+}
+
+/// Events by their targets, and all spans of our own, so that lines can say where they are.
+struct AndSpans(Targets);
+
+impl<S: Subscriber> Filter<S> for AndSpans {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        is_own(metadata) || Filter::<S>::enabled(&self.0, metadata, context)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match is_own(metadata) {
+            true => Interest::always(),
+            false => Filter::<S>::callsite_enabled(&self.0, metadata),
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let events = Filter::<S>::max_level_hint(&self.0)?;
+        Some(events.max(LevelFilter::DEBUG))
+    }
 }
 
 /// Whether the environment allows colours: <https://no-color.org>.

@@ -29,6 +29,7 @@
 //! | 1 | `export_flags` | flags of `export` |
 //! | 1 | `job` | jobs as the commands see them |
 //! | 1 | `logs` | logs |
+//! | 3 | `otlp` | sending spans to a collector |
 //! | 1 | `swarm_flags` | flags of the commands about swarms |
 //! | 0 | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
 //! | 0 | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
@@ -43,6 +44,7 @@
 //! | 0 | `space` | metrics of the space that is left |
 //! | 0 | `staged` | files that appear whole or not at all |
 //! | 0 | `statuses` | errors as gRPC tells them |
+//! | 0 | `trace_flags` | flags about traces |
 //! | 0 | `throughput` | how quickly a job goes, and when it will have ended |
 //!
 //! Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 3 the database is locked, 130 ended by
@@ -69,6 +71,7 @@ mod local;
 mod logs;
 mod metrics;
 mod ops_flags;
+mod otlp;
 mod output;
 mod owner;
 mod peer;
@@ -91,6 +94,7 @@ mod statuses;
 mod swarm_flags;
 mod table;
 mod throughput;
+mod trace_flags;
 mod values;
 mod view;
 mod words;
@@ -98,6 +102,7 @@ mod words;
 use std::process::ExitCode;
 
 use ops_flags::LogFormat;
+use otlp::Sending;
 
 fn main() -> ExitCode {
     let call = match cli::parse() {
@@ -112,11 +117,24 @@ fn main() -> ExitCode {
     };
     // A worker has no other way to tell what it does.
     let telling = matches!(call.command, cli::Command::Worker(_));
-    match format {
-        Ok(format) => logs::start(telling, format),
-        Err(failure) => return failure.conclude(json),
+    let collector = match &call.command {
+        cli::Command::Worker(args) => settings::otlp(&args.tracing),
+        cli::Command::Run(args) => settings::otlp(&args.tracing),
+        _ => None,
+    };
+    let sending = collector.as_deref().map(Sending::start).transpose();
+    let sending = match (format, sending) {
+        (Ok(format), Ok(sending)) => {
+            logs::start(telling, format, sending.as_ref().map(Sending::sink));
+            sending
+        }
+        (Err(failure), _) | (_, Err(failure)) => return failure.conclude(json),
+    };
+    let done = commands::dispatch(call);
+    if let Some(sending) = sending {
+        sending.end();
     }
-    match commands::dispatch(call) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.conclude(json),
     }

@@ -137,7 +137,7 @@ enum Kind {
 
 /// Every metric that a worker has, those of the engine included; `deploy/metrics.md` says the same at length.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 33] = [
+const METRICS: [(Kind, &str, &str); 35] = [
     (Kind::Gauge, "eciton_build_info", "The version of this process; always 1"),
     (Kind::Counter, "eciton_shards_total", "Shards that have ended here, by what became of them"),
     (Kind::Counter, "eciton_shard_attempts_total", "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"),
@@ -169,6 +169,8 @@ const METRICS: [(Kind, &str, &str); 33] = [
     (Kind::Gauge, WORKERS_ALIVE, "Workers and pulling programs that were heard of lately, this one included"),
     (Kind::Gauge, LEASES_HELD, "Shards that this process has the lease of, for its slots or for programs that pull"),
     (Kind::Gauge, "eciton_coordinator_up", "Whether Redis can be reached"),
+    (Kind::Counter, "eciton_spans_exported_total", "Spans that the collector took"),
+    (Kind::Counter, "eciton_spans_dropped_total", "Spans that no collector has got; reason `queue`: too many waited, `collector`: it did not take them"),
     (Kind::Counter, "eciton_coordinator_errors_total", "Calls that Redis refused, by its code"),
     (Kind::Counter, "eciton_coordinator_reconnects_total", "Times Redis was reached again"),
 ];

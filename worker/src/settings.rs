@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::flags::{self, CONNECTIONS_DEFAULT, interval};
 use crate::ops_flags::{LogFormat, Logging};
 use crate::roots::{self, DataRoots};
+use crate::trace_flags::Tracing;
 
 /// How long the series of a job are kept after its end, where nothing is said.
 const KEEP_DEFAULT: Duration = Duration::from_hours(1);
@@ -341,6 +342,12 @@ pub(crate) fn log_format(given: &Logging) -> Result<LogFormat, Failure> {
             "ECITON_LOG_FORMAT is `{text}`: expected text or json"
         ))
     })
+}
+
+/// The collector that spans are sent to, if any.
+pub(crate) fn otlp(given: &Tracing) -> Option<String> {
+    let given = given.otlp.clone();
+    given.or_else(|| from_environment("ECITON_OTLP"))
 }
 
 /// The file of tokens.

@@ -6,6 +6,7 @@
 //! | `tls` | certificates, which can be replaced while it serves |
 //! | `connections` | how many connections there may be, and what they may take |
 //! | `swarm` | the calls of the service `Swarm` |
+//! | `callers` | submissions as a part of their callers' traces |
 //! | `watch` | telling how a job goes, until it has ended |
 //! | `shards` | the calls of the service `Shards` |
 //! | `workers` | who works on the database |
@@ -20,6 +21,7 @@
 //! halfway, and holds up nobody else.
 
 mod activity;
+mod callers;
 mod connections;
 mod guard;
 mod pages;

@@ -15,9 +15,10 @@ use eciton_proto::v1::{
 };
 use futures::FutureExt;
 use tonic::{Code, Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::watch::JobUpdates;
-use super::{Peer, pages, requests};
+use super::{Peer, callers, pages, requests};
 use crate::statuses::status;
 
 type SwarmAnswer<T> = Result<Response<T>, Status>;
@@ -33,9 +34,13 @@ impl Swarm for Peer {
                 "this peer is about to end: submit at another one",
             ));
         }
+        let span = callers::submission(request.metadata());
         let SubmitJobRequest { file, check_only } = request.into_inner();
         let file = requests::job_file(file)?;
-        answer(self.submit(file, check_only).await?)
+        let submitting = self.submit(file, check_only);
+        let submitted = submitting.instrument(span.clone()).await;
+        callers::note(&span, &submitted);
+        answer(submitted?)
     }
 
     async fn replace_job(

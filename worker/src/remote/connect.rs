@@ -42,7 +42,12 @@ pub(crate) struct Remote {
     token: Option<MetadataValue<Ascii>>,
     /// What peers are shown, where that is a certificate.
     shown: Option<Presented>,
+    /// The span of whoever started this process, for peers that trace.
+    caller: Option<MetadataValue<Ascii>>,
 }
+
+/// The environment variable that names it, as the header does: `00-TRACE-SPAN-01`.
+const TRACEPARENT: &str = "TRACEPARENT";
 
 impl Remote {
     /// The peers of the settings. Connects to none yet.
@@ -80,6 +85,9 @@ impl Remote {
             at: 0,
             token: token.transpose()?,
             shown,
+            caller: std::env::var(TRACEPARENT)
+                .ok()
+                .and_then(|named| named.parse().ok()),
         })
     }
 
@@ -128,6 +136,9 @@ impl Remote {
             request
                 .metadata_mut()
                 .insert("authorization", token.clone());
+        }
+        if let Some(caller) = &self.caller {
+            request.metadata_mut().insert("traceparent", caller.clone());
         }
         request
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::peer::until;
+use crate::peer::{Peer, until};
 use crate::redis::RedisServer;
 use crate::support::{Ended, Place, aggregation, measurements, program};
 use crate::swarm::{Worker, answered, free_address, scraped, wait_for};
@@ -163,6 +163,61 @@ fn shards_that_outlast_the_drain_go_to_another_worker() {
     staying.ended().with_code(130);
 }
 
+/// A program without the way to a collector says how to get one, and does nothing else.
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn spans_are_sent_only_by_a_program_that_was_built_for_it() {
+    let place = Place::new();
+    place.write("a.csv", measurements(20));
+    place.write("job.toml", aggregation("2KiB"));
+    for args in [&["run", "job.toml"][..], &["worker", "--create"]] {
+        let told = ["--otlp", "--features otlp"];
+        let mut flag = place.command(args);
+        flag.args(["--otlp", "http://127.0.0.1:4317"]);
+        Ended::from(flag.output().unwrap()).with_code(2).told(&told);
+        let mut variable = place.command(args);
+        variable.env("ECITON_OTLP", "http://127.0.0.1:4317");
+        Ended::from(variable.output().unwrap())
+            .with_code(2)
+            .told(&told);
+    }
+    assert!(!place.db().exists());
+}
+
+/// Whoever submits within a trace finds the submission in it; the job has a trace of its own.
+#[test]
+fn a_submission_continues_the_trace_of_its_caller() {
+    let place = Place::new();
+    place.write("a.csv", measurements(20));
+    place.write("job.toml", aggregation("2KiB"));
+    let args = ["--listen", "127.0.0.1:0", "--log-format", "json"];
+    let peer = Peer::start_with(&place, &args, |command| {
+        command.env("RUST_LOG", "eciton=debug,eciton_jobs=info");
+    });
+    let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let mut submit = program();
+    submit
+        .current_dir(place.path(""))
+        .args(["submit", "job.toml", "--peer", peer.address()])
+        .env("TRACEPARENT", format!("00-{trace}-{span}-01"));
+    Ended::from(submit.output().unwrap()).done();
+    peer.send(Signal::TERM);
+    let told = peer.ended().done().stderr;
+    let line = |message: &str| -> Value {
+        let lines = told
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let mut found = lines.filter(|line: &Value| line["message"] == message);
+        found.next().unwrap_or_else(|| panic!("{message}: {told}"))
+    };
+    let submitted = line("submitted");
+    assert_eq!(
+        (&submitted["trace"], &submitted["job"]),
+        (&trace.into(), &"stations".into())
+    );
+    assert_ne!(submitted["span"], span, "{told}");
+}
+
 /// Nobody is told that something is finished which is not.
 #[test]
 fn a_drain_that_is_overdue_is_not_told_as_finished() {
@@ -216,6 +271,20 @@ fn a_log_for_programs_has_an_object_per_line() {
     let done = all("shard done");
     let total = place.job("stations")["shards"]["total"].as_u64().unwrap();
     assert_eq!(done.len() as u64, total, "{told}");
+    let is_hex = |value: &Value, len: usize| {
+        let digits = value.as_str().unwrap_or_default();
+        digits.len() == len && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    // Also those that are told before a shard is begun, and after the last one.
+    let around = [all("at work")[0], all("ended here")[0]];
+    for line in done.iter().chain(&around) {
+        assert_eq!(line["job"], "stations", "{line}");
+        assert_eq!(line["trace"], done[0]["trace"], "{line}");
+        assert!(
+            is_hex(&line["trace"], 32) && is_hex(&line["span"], 16),
+            "{line}"
+        );
+    }
     for line in &done {
         assert_eq!(line["job"], "stations", "{line}");
         assert_eq!(line["trace"], done[0]["trace"], "{line}");

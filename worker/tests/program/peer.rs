@@ -79,7 +79,9 @@ impl Peer {
             let len = stderr.read_line(&mut told).unwrap();
             assert!(len > 0, "it does not listen: {told}");
             if let Some((_, address)) = told[before..].split_once("listening on ") {
-                break address.trim().to_owned();
+                // In a log for programs a quotation mark follows.
+                let address = address.trim().split('"').next();
+                break address.unwrap_or_default().to_owned();
             }
         };
         // Read to the end, so that it never waits for a reader.

@@ -72,9 +72,10 @@ impl From<Output> for Ended {
     }
 }
 
-/// The program, without the settings of whoever runs the tests.
+/// The program, without the settings of whoever runs the tests. `ECITON_PROGRAM` names another one than that of the tests.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eciton"));
+    let named = std::env::var_os("ECITON_PROGRAM");
+    let mut command = Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_eciton").into()));
     for name in [
         "DB",
         "WORKERS",
@@ -95,6 +96,7 @@ pub(crate) fn program() -> Command {
         "DATA_ROOT",
         "METRICS_TOKEN_FILE",
         "LOG_FORMAT",
+        "OTLP",
     ] {
         command.env_remove(format!("ECITON_{name}"));
     }

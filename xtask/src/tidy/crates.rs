@@ -3,7 +3,7 @@
 use super::sources::Source;
 
 /// Which crates of the workspace each crate may use: `worker -> jobs -> engine`, never back.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("engine", &[]),
     // The checkers of histories stand beside the simulator.
     ("engine/crash", &["eciton-engine", "eciton-sim"]),
@@ -12,7 +12,18 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("engine/models", &[]),
     ("coordinator-proto", &[]),
     ("jobs", &["eciton-engine", "eciton-proto"]),
-    ("worker", &["eciton-engine", "eciton-proto", "eciton-jobs"]),
+    (
+        "worker",
+        &[
+            "eciton-engine",
+            "eciton-proto",
+            "eciton-jobs",
+            "eciton-otlp",
+            "eciton-trace",
+        ],
+    ),
+    ("worker/otlp", &["eciton-trace"]),
+    ("worker/trace", &[]),
     ("benches/compare", &["eciton-engine"]),
     (
         "benches",

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use crate::run::records::error::{JobError, damaged};
 use crate::run::records::job::Job;
 use crate::run::records::ledger::Ledger;
+use crate::run::records::spans;
 use crate::run::records::status::standing;
 use crate::run::records::target;
 use crate::run::schedule::context::{Ending, RunContext};
@@ -94,7 +95,13 @@ async fn run_plan(
     if !start(&context.job, Some(&context.session)).await? {
         return Ok(Some(End::Cancelled));
     }
-    let end = run_with(ledger, name, job, options, &context).await?;
+    let ended = run_with(ledger, name, job, options, &context).await;
+    match &ended {
+        Ok(Some(end)) => spans::end(&context.job.span, end.word()),
+        Ok(None) => spans::end(&context.job.span, "changed"),
+        Err(error) => spans::fail(&context.job.span, &error.to_string()),
+    }
+    let end = ended?;
     context.session.end(false).await?;
     Ok(end)
 }

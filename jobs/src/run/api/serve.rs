@@ -8,10 +8,12 @@ use eciton_engine::{Action, Db};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::run::run;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
+use crate::run::records::spans;
 use crate::run::schedule::health::Health;
 use crate::run::schedule::job_queue::{Queue, Queued};
 use crate::run::schedule::leases::Leases;
@@ -139,18 +141,20 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                 };
                 let priority = job.priority;
                 at_work.insert(name.clone(), AtWork { stop, priority });
-                tracing::info!(job = name, "at work");
+                let span = opening(db, &name).await?;
+                span.in_scope(|| tracing::info!(job = name, "at work"));
                 let db = db.clone();
                 runs.spawn(async move {
-                    let ended = run(&db, &name, run_options).await;
-                    (name, ended)
+                    let ended = run(&db, &name, run_options).instrument(span.clone()).await;
+                    (name, span, ended)
                 });
             }
         }
         tokio::select! {
             Some(joined) = runs.join_next() => {
-                let (name, ended) = joined.map_err(|error| JobError::Worker(error.to_string()))?;
+                let (name, span, ended) = joined.map_err(|error| JobError::Worker(error.to_string()))?;
                 at_work.remove(&name);
+                let _entered = span.enter();
                 if let Some(error) = told(&name, ended)? {
                     tracing::warn!(job = name, %error, "cannot be run here; left to others for a while");
                     aside.insert(name, Instant::now() + ASIDE);
@@ -219,6 +223,14 @@ async fn open_jobs(
     let open = queue.look(&ledger).await?;
     queue.keep_deadlines(&ledger, &open, at_work).await?;
     Ok(open)
+}
+
+/// The span of a job that is about to be run.
+async fn opening(db: &Db, name: &str) -> Result<Span, JobError> {
+    match Ledger::find(db).await? {
+        Some(ledger) => spans::opening(&ledger, name).await,
+        None => Ok(Span::none()),
+    }
 }
 
 /// How a run ended, told in the log; why it could not be run, where that is a matter of the job.

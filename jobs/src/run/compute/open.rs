@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eciton_engine::{Error as EngineError, Store, StoreSchema};
 use parking_lot::Mutex;
+use tracing::Span;
 
 use super::pipeline::Pipeline;
 use super::planning;
@@ -12,6 +13,7 @@ use crate::run::records::error::{JobError, damaged};
 use crate::run::records::job::Job;
 use crate::run::records::ledger::Ledger;
 use crate::run::records::needs;
+use crate::run::records::spans;
 use crate::run::records::target;
 use crate::source::limits::SHARDS_PER_CHUNK;
 use crate::source::{Reach, Shard, Source, SourceError, shards};
@@ -36,6 +38,8 @@ pub(crate) struct OpenJob {
     pub(crate) total: u64,
     pub(crate) pipeline: Pipeline,
     pub(crate) store: Store,
+    /// What a trace shows of the work on it.
+    pub(crate) span: Span,
     /// The chunk of shards that was asked for last.
     chunk: Mutex<Option<(u64, Arc<Vec<Shard>>)>>,
 }
@@ -76,6 +80,7 @@ impl OpenJob {
             total: job.plan.shards,
             pipeline,
             store,
+            span: spans::of_job(name, &job.state),
             chunk: Mutex::new(None),
         })
     }

@@ -11,6 +11,7 @@ use eciton_proto::v1::{
     Outcome as ShardOutcome, RowsFormat,
 };
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use super::desk::{PullDesk, lease_name};
 use super::error::{PullError, broken, lost};
@@ -272,7 +273,8 @@ impl PulledShard {
             return Err(lost(&self.token));
         }
         let shard = self.token.shard_id.shard;
-        let settlement = job.open.settle(Batch::alone(shard, outcome)).await?;
+        let settlement = job.open.settle(Batch::alone(shard, outcome));
+        let settlement = settlement.instrument(job.open.span.clone()).await?;
         match &settlement {
             Settlement::Done { shards, conflicts } => {
                 self.desk

@@ -10,6 +10,7 @@
 //! | 5 | `cancel` | cancelling a job by its record |
 //! | 4 | `status` | how jobs stand |
 //! | 3 | `age` | how long a job has been open |
+//! | 3 | `spans` | what a trace shows of a job |
 //! | 3 | `target` | the store that takes a job's results |
 //! | 2 | `ledger` | the store `_jobs` |
 //! | 1 | `change` | transactions that may lose against others, tried again |
@@ -33,6 +34,7 @@ pub(crate) mod ledger;
 pub(crate) mod machine;
 pub(crate) mod marks;
 pub(crate) mod needs;
+pub(crate) mod spans;
 pub(crate) mod status;
 pub(crate) mod tally;
 pub(crate) mod target;

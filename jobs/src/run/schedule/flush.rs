@@ -13,6 +13,7 @@ use crate::run::settle::settlement::Settlement;
 impl RunContext {
     /// Commits what has waited for so long, whatever the workers are at. Blocks.
     pub(crate) fn flush(&self, age_max: Duration) {
+        let _entered = self.job.span.enter();
         let _flushes = self.flushing.lock();
         if self.is_ending() {
             return;

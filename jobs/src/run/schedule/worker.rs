@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use eciton_engine::Transaction;
 use eciton_proto::v1::Outcome;
 use parking_lot::Mutex;
+use tracing::Span;
 
 use super::context::{Attempted, Ending, RunContext};
 use super::doubts::Doubted;
@@ -14,6 +15,7 @@ use super::shard_queue::NextShard;
 use crate::run::compute::attempt::{Attempt, Computed};
 use crate::run::compute::error::AttemptError;
 use crate::run::records::error::JobError;
+use crate::run::records::spans;
 use crate::run::settle::batch::Batch;
 use crate::run::settle::commit::Admission;
 use crate::run::settle::failure::{Failure, bounded};
@@ -32,6 +34,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 impl RunContext {
     /// Works until no shard is left or the run has to end. Blocks.
     pub(crate) fn work(&self) {
+        let _entered = self.job.span.enter();
         loop {
             let working = self.pool.begin();
             let worked = self.fill(&working).and_then(|()| {
@@ -178,6 +181,8 @@ impl RunContext {
         self.begun.lock().insert(number, begun);
         let mut repeats = 0;
         loop {
+            let span = spans::of_shard(number);
+            let entered = span.enter();
             let (message, transient) = match self.attempt(shard, batch)? {
                 Attempted::Over => {
                     self.queue.computed(begun.elapsed());
@@ -216,12 +221,14 @@ impl RunContext {
                     }
                 }
             };
+            spans::fail(&span, bounded(&message));
+            drop(entered);
             // What is computed does not wait for what has failed.
             if let Some(batch) = batch {
                 let computed = std::mem::take(&mut *batch.lock());
                 self.settle_batch(computed)?;
             }
-            self.fail(number, &message, transient)?;
+            span.in_scope(|| self.fail(number, &message, transient))?;
             return match care.is_alone() {
                 true => self.unlist(),
                 false => Ok(()),
@@ -273,6 +280,7 @@ impl RunContext {
             }
             Err(error) => return Attempted::of_error(error),
         };
+        Span::current().record("rows", outcome.rows_read);
         match batch {
             Some(batch) if !outcome.results.has_overflow() => {
                 // One that has ended elsewhere meanwhile would have the whole batch computed again.

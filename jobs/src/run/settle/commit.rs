@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use eciton_engine::merge::Operand;
 use eciton_engine::{Action, Key, Transaction};
 use eciton_proto::v1::{JobPhase, Outcome as ShardOutcome, ShardState};
+use tracing::Instrument as _;
 
 use super::batch::{Commitable, ComputedShard};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
 use crate::run::compute::results::merge_all;
 use crate::run::records::error::JobError;
+use crate::run::records::spans;
 use crate::run::records::tally::{Tally, addend};
 use crate::run::records::target;
 
@@ -156,10 +158,19 @@ impl OpenJob {
         self.mark(&mut tx, shards, conflicts)
             .await
             .map_err(AttemptError::Fatal)?;
-        match tx.commit().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.action() == Action::Retry => Ok(false),
-            Err(error) => Err(error.into()),
+        let span = spans::of_commit(&tx, shards.len(), conflicts);
+        match tx.commit().instrument(span.clone()).await {
+            Ok(committed) => {
+                span.record("position", committed.position.0);
+                Ok(true)
+            }
+            Err(error) => {
+                spans::fail(&span, &error.to_string());
+                match error.action() {
+                    Action::Retry => Ok(false),
+                    _ => Err(error.into()),
+                }
+            }
         }
     }
 

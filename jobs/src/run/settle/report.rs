@@ -28,6 +28,16 @@ impl End {
         }
     }
 
+    /// The end as a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            End::Done => "done",
+            End::Failed => "failed",
+            End::Cancelled => "cancelled",
+            End::Stopped => "stopped",
+        }
+    }
+
     /// How a program that ran the job to this end exits: 0, 1, or 130 after it was asked to stop.
     pub fn exit_code(self) -> u8 {
         match self {
