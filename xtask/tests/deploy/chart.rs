@@ -315,6 +315,21 @@ fn the_number_of_workers_follows_the_processors_where_that_is_wanted() {
     assert!(told.contains("expected one of them"), "{told}");
 }
 
+/// Only workers tell how many shards are left: with none of them nothing would ever start one.
+#[test]
+fn a_swarm_that_scales_by_its_shards_keeps_a_worker() {
+    let values = SWARM.replace(
+        "keda: {enabled: true}",
+        "keda: {enabled: true, minReplicas: 0}",
+    );
+    assert_ne!(values, SWARM);
+    let told = refused("no-worker", &values);
+    assert!(told.contains("minReplicas"), "{told}");
+    let manifests = rendered("one-worker", SWARM);
+    let scaler = of(&manifests, "ScaledObject", "s-eciton");
+    assert_eq!(scaler["spec"]["minReplicaCount"], 1);
+}
+
 #[test]
 fn a_job_is_run_by_pods_that_end_with_it() {
     let manifests = rendered("job", JOB);
