@@ -13,6 +13,7 @@ mod etl;
 mod kills;
 mod large;
 mod open;
+mod overhead;
 mod place;
 mod scale;
 mod swarm;
@@ -33,7 +34,7 @@ struct Call {
 }
 
 const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
-       eciton-benches swarm|kills|scale|large [--json] [--shards N] [--runs N]
+       eciton-benches swarm|metrics|kills|scale|large [--json] [--shards N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
        eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
@@ -41,6 +42,7 @@ const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs 
   open     opening a database of many records: time and memory
   swarm    what a shard costs in which nothing is to be done, beside Ray, Dask and HyperQueue in the Python that
            ECITON_PEERS_PYTHON names (benches/compare/python/swarm_requirements.txt)
+  metrics  empty shards with and without metrics, and somebody who scrapes them every second
   kills    a job of shards of 50 ms over four workers of which two are killed and one is stopped, while Redis is
            flushed: the answer of an undisturbed run, and the time that is lost
   scale    shards of 50 ms of waiting, by 4 to 1,000 workers in four processes at one folder and one Redis
@@ -49,7 +51,7 @@ const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs 
   cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
   --rows N   rows or records (default 1,000,000)
-  --shards N (default 10,000; kills: 3,000; scale: 200 a worker; large: 1,000,000)
+  --shards N (default 10,000; metrics: 50,000; kills: 3,000; scale: 200 a worker; large: 1,000,000)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
 
@@ -95,6 +97,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         "etl" => etl::measure,
         "open" => open::measure,
         "swarm" => swarm::measure,
+        "metrics" => overhead::measure,
         "kills" => kills::measure,
         "scale" => scale::measure,
         "large" => large::measure,
@@ -105,6 +108,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
         json: false,
         rows: match name.as_str() {
             "swarm" => swarm::SHARDS,
+            "metrics" => overhead::SHARDS,
             "kills" => kills::SHARDS,
             "scale" => scale::SHARDS,
             "large" => large::SHARDS,

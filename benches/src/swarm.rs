@@ -79,7 +79,8 @@ pub(crate) fn measure(shards: u64, runs: usize) -> Result<Vec<Line>, String> {
     ])
 }
 
-fn job_file(name: &str, shards: u64) -> String {
+/// A job of empty shards.
+pub(crate) fn job_file(name: &str, shards: u64) -> String {
     format!(
         r#"
 name = "{name}"

@@ -79,6 +79,23 @@ fn two_workers_do_what_is_nothing() {
 }
 
 #[test]
+fn metrics_are_compared_with_none() {
+    let lines = lines_of("metrics", "50", "1");
+    let shapes: Vec<_> = lines.iter().map(shape).collect();
+    let expected = [
+        "metrics_noise",
+        "metrics_noise_cpu",
+        "metrics_on",
+        "metrics_on_cpu",
+        "metrics_scraped",
+        "metrics_scraped_cpu",
+    ];
+    let expected = expected.map(|name| format!("{name}_50_shards_2_workers"));
+    let expected = expected.iter().map(|name| (name.as_str(), vec!["without"]));
+    assert_eq!(shapes, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_job_that_is_struck_gives_the_same_answer() {
     let lines = lines_of("kills", "160", "1");
     let shapes: Vec<_> = lines.iter().map(|line| shape(line).0).collect();
