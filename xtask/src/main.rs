@@ -39,6 +39,8 @@ cargo xtask <command>
   renew-cli  regenerates docs/cli.md from the help of the program; a test compares the two
   renew-dashboards
              regenerates deploy/grafana/*.json from the *.toml beside them; a test compares the two
+  pictures   draws docs/pictures/*.svg anew: starts Redis, three workers and Prometheus, and lets things happen to them for a minute.
+             ECITON_PROGRAM names a program to draw, such as target/release/eciton; the shapes are the same with every build
 
 Arguments after `test` go to the test runner: `cargo xtask test kill`.
 ";
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         "renew-contract" => steps::renew_contract(),
         "renew-cli" => steps::renew_cli(),
         "renew-dashboards" => steps::renew_dashboards(),
+        "pictures" => steps::pictures(),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

@@ -128,6 +128,26 @@ pub(crate) fn renew_dashboards() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Draws the pictures of a swarm in `docs/pictures` anew, from what a real Prometheus has of a real swarm. `ECITON_PROGRAM`
+/// names the program, such as a release build; unless it is set, that of the tests.
+pub(crate) fn pictures() -> Result<(), Failed> {
+    needs::install()?;
+    let folder = workspace().join("docs/pictures");
+    let args = [
+        "test",
+        "--quiet",
+        "--workspace",
+        "--locked",
+        "--test",
+        "program",
+        "--",
+        "--exact",
+        "--nocapture",
+        "pictures::pictures_of_a_swarm_can_be_drawn",
+    ];
+    cargo(&args, &[("ECITON_PICTURES", folder.as_os_str())])
+}
+
 /// Schedules that each seed of each check draws when only they are asked for.
 const SCHEDULES_LONG: &str = "20000";
 

@@ -219,14 +219,52 @@ fn has_number(result: &Value) -> bool {
 }
 
 /// Dropped in this order: the workers before what they work on.
-struct Swarm {
+pub(crate) struct Swarm {
     workers: Vec<(SocketAddr, Option<Worker>)>,
-    redis: RedisServer,
-    place: Place,
+    pub(crate) redis: RedisServer,
+    pub(crate) place: Place,
 }
 
 impl Swarm {
-    fn start(&mut self, number: usize) {
+    /// One of workers that are not started yet, with metrics at these addresses.
+    pub(crate) fn new<const N: usize>(
+        place: Place,
+        redis: RedisServer,
+        addresses: [SocketAddr; N],
+    ) -> Swarm {
+        Swarm {
+            workers: addresses.map(|address| (address, None)).into(),
+            redis,
+            place,
+        }
+    }
+
+    /// A Prometheus that scrapes all workers, so often.
+    pub(crate) fn watched(&self, interval: &str) -> Prometheus {
+        let folder = tempfile::tempdir().unwrap();
+        let targets = self.workers.iter().map(|(address, _)| address.to_string());
+        let targets = json!(targets.collect::<Vec<_>>());
+        let config = format!(
+            "global: {{scrape_interval: {interval}}}\nscrape_configs:\n\
+             - {{job_name: eciton, honor_labels: true, static_configs: [{{targets: {targets}}}]}}\n"
+        );
+        fs::write(folder.path().join("prometheus.yaml"), config).unwrap();
+        Prometheus::in_folder(folder, "prometheus.yaml")
+    }
+
+    /// The number of the worker with metrics at this address.
+    pub(crate) fn number_of(&self, address: &str) -> usize {
+        let mut workers = self.workers.iter();
+        let found = workers.position(|(at, _)| at.to_string() == address);
+        found.unwrap_or_else(|| panic!("no worker is at {address}"))
+    }
+
+    /// Kills a worker.
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.workers[number].1 = None;
+    }
+
+    pub(crate) fn start(&mut self, number: usize) {
         let (address, worker) = &mut self.workers[number];
         let (at, url) = (address.to_string(), self.redis.url());
         let more = ["--redis", &url, "--metrics", &at, "--drain", "0s"];
@@ -237,7 +275,7 @@ impl Swarm {
         }
     }
 
-    fn submit(&self, name: &str, job: &str) {
+    pub(crate) fn submit(&self, name: &str, job: &str) {
         let file = format!("{name}.toml");
         self.place.write(&file, job);
         let url = self.redis.url();
@@ -253,11 +291,8 @@ fn every_panel_shows_a_swarm_in_trouble_and_its_alerts_fire_and_resolve() {
         eprintln!("no disk can be mounted here: nothing is tested of one that fills up");
         fs::create_dir_all(place.path("disk")).unwrap();
     }
-    let mut swarm = Swarm {
-        place,
-        redis: RedisServer::start(),
-        workers: (0..3).map(|_| (free_address(), None)).collect(),
-    };
+    let addresses = [(); 3].map(|()| free_address());
+    let mut swarm = Swarm::new(place, RedisServer::start(), addresses);
     (0..3).for_each(|number| swarm.start(number));
     let mut addresses: Vec<SocketAddr> =
         swarm.workers.iter().map(|(address, _)| *address).collect();
@@ -277,7 +312,7 @@ fn every_panel_shows_a_swarm_in_trouble_and_its_alerts_fire_and_resolve() {
     folds(&swarm, &prometheus);
 
     // A worker is killed, and comes back.
-    swarm.workers[2].1 = None;
+    swarm.kill(2);
     alerts.wait_for("EcitonWorkerDown", "firing");
     swarm.start(2);
     alerts.wait_for("EcitonWorkerDown", "resolved");

@@ -101,14 +101,18 @@ impl Prometheus {
 
     /// The result of a query at this moment.
     pub(crate) fn ask(&self, query: &str) -> Value {
-        let mut encoded = String::new();
-        for byte in query.bytes() {
-            write!(encoded, "%{byte:02X}").unwrap();
-        }
-        let body = got(self.address, &format!("/api/v1/query?query={encoded}"));
-        let answer: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        answer["data"]["result"].clone()
+        let encoded = encoded(query);
+        result(
+            query,
+            &got(self.address, &format!("/api/v1/query?query={encoded}")),
+        )
+    }
+
+    /// The result of a query over a while: from and to, in seconds since the Unix epoch, and between two points.
+    pub(crate) fn range(&self, query: &str, from: f64, to: f64, step: f64) -> Value {
+        let encoded = encoded(query);
+        let path = format!("/api/v1/query_range?query={encoded}&start={from}&end={to}&step={step}");
+        result(query, &got(self.address, &path))
     }
 
     /// The one number that a query comes to; `None` where it comes to nothing yet.
@@ -128,6 +132,21 @@ impl Prometheus {
             sleep(LOOK);
         }
     }
+}
+
+/// A query as a part of an address.
+fn encoded(query: &str) -> String {
+    let mut encoded = String::new();
+    for byte in query.bytes() {
+        write!(encoded, "%{byte:02X}").unwrap();
+    }
+    encoded
+}
+
+fn result(query: &str, body: &str) -> Value {
+    let answer: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(answer["status"], "success", "{query}: {answer}");
+    answer["data"]["result"].clone()
 }
 
 #[test]
