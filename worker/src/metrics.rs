@@ -137,7 +137,7 @@ enum Kind {
 
 /// Every metric that a worker has, those of the engine included; `deploy/metrics.md` says the same at length.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 35] = [
+const METRICS: [(Kind, &str, &str); 39] = [
     (Kind::Gauge, "eciton_build_info", "The version of this process; always 1"),
     (Kind::Counter, "eciton_shards_total", "Shards that have ended here, by what became of them"),
     (Kind::Counter, "eciton_shard_attempts_total", "Attempts at shards that have ended here; outcome `lost`: computed, and to be computed again, since a commit of several could not be made"),
@@ -157,6 +157,10 @@ const METRICS: [(Kind, &str, &str); 35] = [
     (Kind::Gauge, STORAGE_FREE, "Bytes that are free on the file system of the database; absent for a bucket"),
     (Kind::Gauge, STORAGE_SIZE, "Bytes of that file system"),
     (Kind::Counter, "eciton_storage_errors_total", "Operations that the storage refused, by the system's name of the error"),
+    (Kind::Counter, "eciton_failovers_total", "Times this process left a storage path of a mirrored database, by the cause"),
+    (Kind::Gauge, "eciton_storage_path_active", "Whether reads and writes begin on this storage path"),
+    (Kind::Gauge, "eciton_storage_paths_in_force", "Storage paths that hold everything that is written"),
+    (Kind::Counter, "eciton_storage_heals_total", "Damaged or missing objects that were restored from the other storage path"),
     (Kind::Counter, "eciton_cache_hits_total", "Pages that were found in memory, and pieces that were found on the local disk, by tier"),
     (Kind::Counter, "eciton_cache_misses_total", "Pages that were read from the storage, and pieces that were asked of the bucket, by tier"),
     (Kind::Gauge, "eciton_fold_lag_records", "Keys that were written and are not folded into runs yet"),
