@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// allocation of its own.
 #[derive(Default)]
 pub(crate) struct Groups {
-    table: HashTable<Place>,
+    table: HashTable<GroupPlace>,
     hashes: Vec<u64>,
     keys: Vec<u8>,
     /// Where each group's key ends in `keys`.
@@ -19,7 +19,7 @@ pub(crate) struct Groups {
 
 /// A group, and where its key lies: a lookup goes from the table straight to the key.
 #[derive(Clone, Copy)]
-struct Place {
+struct GroupPlace {
     group: u32,
     start: u32,
     len: u32,
@@ -59,17 +59,17 @@ impl Groups {
     #[inline]
     fn number(&mut self, key: &[u8], hash: u64) -> u32 {
         let keys = &self.keys;
-        let same = |place: &Place| {
+        let same = |place: &GroupPlace| {
             let start = place.start as usize;
             same_bytes(&keys[start..start + place.len as usize], key)
         };
-        let hash_of = |place: &Place| self.hashes[place.group as usize];
+        let hash_of = |place: &GroupPlace| self.hashes[place.group as usize];
         match self.table.entry(hash, same, hash_of) {
             Entry::Occupied(entry) => entry.get().group,
             Entry::Vacant(entry) => {
                 // The aggregator's budget of bytes is passed long before 2^32 groups or bytes.
                 #[allow(clippy::cast_possible_truncation, reason = "bounded by the budget")]
-                let place = Place {
+                let place = GroupPlace {
                     group: self.ends.len() as u32,
                     start: self.keys.len() as u32,
                     len: key.len() as u32,

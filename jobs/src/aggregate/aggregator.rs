@@ -9,7 +9,7 @@ use eciton_engine::{Key, KeyBuilder};
 
 use super::error::AggregateError;
 
-use super::plan::Inner;
+use super::plan::AggregationPlan;
 use super::states::States;
 use crate::columns::{Column, KeyColumns, ValueError};
 use crate::groups::Groups;
@@ -20,7 +20,7 @@ pub const AGGREGATE_LEN_MAX: usize = 64 << 20;
 /// The groups of one shard so far. Push batches; whenever it [is full](Aggregator::is_full), and at
 /// the end, take what it has.
 pub struct Aggregator {
-    plan: Arc<Inner>,
+    plan: Arc<AggregationPlan>,
     groups: Groups,
     states: Vec<States>,
     /// The group of each row of the batch at hand.
@@ -37,7 +37,7 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    pub(super) fn new(plan: Arc<Inner>) -> Aggregator {
+    pub(super) fn new(plan: Arc<AggregationPlan>) -> Aggregator {
         let states = plan.values.iter().map(super::plan::Value::states).collect();
         Aggregator {
             plan,

@@ -6,7 +6,7 @@ use crate::names;
 /// What is wrong with a `[merge]` for the columns that are there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanError {
+pub enum AggregationPlanError {
     /// A column of `key` is missing or cannot be part of a key.
     #[error("{0}")]
     Key(#[from] KeyError),
@@ -54,15 +54,15 @@ pub enum PlanError {
     },
 }
 
-impl PlanError {
+impl AggregationPlanError {
     /// The key of the job file that is to blame.
     pub fn key(&self) -> String {
         match self {
-            PlanError::Key(_) => "merge.key".to_owned(),
-            PlanError::Missing { value, .. }
-            | PlanError::Type { value, .. }
-            | PlanError::Column { value, .. }
-            | PlanError::Operator { value, .. } => format!("merge.values.{value}"),
+            AggregationPlanError::Key(_) => "merge.key".to_owned(),
+            AggregationPlanError::Missing { value, .. }
+            | AggregationPlanError::Type { value, .. }
+            | AggregationPlanError::Column { value, .. }
+            | AggregationPlanError::Operator { value, .. } => format!("merge.values.{value}"),
         }
     }
 }

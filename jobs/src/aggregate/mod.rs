@@ -20,7 +20,7 @@ mod plan;
 mod states;
 
 pub use aggregator::{AGGREGATE_LEN_MAX, Aggregator};
-pub use error::{AggregateError, PlanError};
+pub use error::{AggregateError, AggregationPlanError};
 pub use plan::Aggregation;
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::aggregator::Aggregator;
 use super::each::Each;
-use super::error::PlanError;
-use super::states::{Bounds, FloatSums, Side, States};
+use super::error::AggregationPlanError;
+use super::states::{Extremes, FloatSums, Side, States};
 use crate::columns::{KeyPlan, Kind};
 use crate::spec::parameter_of;
 
@@ -18,10 +18,10 @@ use crate::spec::parameter_of;
 /// Cheap to clone; shared by all shards of a job.
 #[derive(Clone)]
 pub struct Aggregation {
-    inner: Arc<Inner>,
+    inner: Arc<AggregationPlan>,
 }
 
-pub(super) struct Inner {
+pub(super) struct AggregationPlan {
     pub(super) key: KeyPlan,
     pub(super) values: Vec<Value>,
     /// The columns that values read, each once, with their position in a batch.
@@ -42,9 +42,9 @@ impl Aggregation {
     /// their types.
     ///
     /// # Errors
-    /// [`PlanError`], whose message names the operator, the column, its type and what was
+    /// [`AggregationPlanError`], whose message names the operator, the column, its type and what was
     /// expected.
-    pub fn plan(merge: &MergeSpec, schema: &Schema) -> Result<Aggregation, PlanError> {
+    pub fn plan(merge: &MergeSpec, schema: &Schema) -> Result<Aggregation, AggregationPlanError> {
         let key = KeyPlan::new(&merge.key, schema)?;
         let mut columns = Vec::new();
         let values = merge
@@ -54,7 +54,7 @@ impl Aggregation {
             .collect::<Result<_, _>>()?;
         let key_names = merge.key.clone();
         Ok(Aggregation {
-            inner: Arc::new(Inner {
+            inner: Arc::new(AggregationPlan {
                 key,
                 values,
                 columns,
@@ -129,8 +129,8 @@ fn bounds(side: Side, kind: Kind) -> States {
         Kind::Uint => States::MinMaxUint(side, Vec::new()),
         Kind::Float => States::MinMaxFloat(side, Vec::new()),
         Kind::Decimal(scale) => States::MinMaxDecimal(side, scale, Vec::new()),
-        Kind::Str => States::MinMaxStr(side, Bounds::default()),
-        Kind::Bytes => States::MinMaxBytes(side, Bounds::default()),
+        Kind::Str => States::MinMaxStr(side, Extremes::default()),
+        Kind::Bytes => States::MinMaxBytes(side, Extremes::default()),
         Kind::Date => States::MinMaxDate(side, Vec::new()),
         Kind::Timestamp => States::MinMaxTimestamp(side, Vec::new()),
     }
@@ -140,7 +140,7 @@ fn plan_value(
     value: &MergeValue,
     schema: &Schema,
     columns: &mut Vec<(String, usize)>,
-) -> Result<Value, PlanError> {
+) -> Result<Value, AggregationPlanError> {
     let info = operator(value)?;
     let operator = info.operator;
     if value.column.is_empty() && info.inputs == Inputs::Rows {
@@ -154,7 +154,7 @@ fn plan_value(
         .iter()
         .position(|field| *field.name() == value.column)
     else {
-        return Err(PlanError::Missing {
+        return Err(AggregationPlanError::Missing {
             value: value.name.clone(),
             column: value.column.clone(),
             columns: schema
@@ -186,8 +186,8 @@ fn target(
     value: &MergeValue,
     operator: Operator,
     input: merge::Kind,
-) -> Result<merge::Column, PlanError> {
-    let refused = |message: String| PlanError::Column {
+) -> Result<merge::Column, AggregationPlanError> {
+    let refused = |message: String| AggregationPlanError::Column {
         value: value.name.clone(),
         message,
     };
@@ -196,12 +196,12 @@ fn target(
         .map_err(|error| refused(error.to_string()))
 }
 
-fn operator(value: &MergeValue) -> Result<&'static OperatorInfo, PlanError> {
+fn operator(value: &MergeValue) -> Result<&'static OperatorInfo, AggregationPlanError> {
     let known = Operator::parse(&value.operator).ok();
     known
         .map(Operator::info)
         .filter(|info| info.merges_columns())
-        .ok_or_else(|| PlanError::Operator {
+        .ok_or_else(|| AggregationPlanError::Operator {
             value: value.name.clone(),
             operator: value.operator.clone(),
         })
@@ -212,7 +212,7 @@ fn check_type(
     value: &MergeValue,
     info: &OperatorInfo,
     data_type: &DataType,
-) -> Result<Kind, PlanError> {
+) -> Result<Kind, AggregationPlanError> {
     let kind = Kind::of(data_type);
     if let Some(kind) = kind.filter(|kind| info.inputs.include((*kind).into())) {
         return Ok(kind);
@@ -229,7 +229,7 @@ fn check_type(
             "bool, integer, float, decimal, string, bytes, date or timestamp"
         }
     };
-    Err(PlanError::Type {
+    Err(AggregationPlanError::Type {
         value: value.name.clone(),
         operator: value.operator.clone(),
         column: value.column.clone(),

@@ -29,8 +29,8 @@ pub(super) enum States {
     MinMaxDate(Side, Vec<Option<i32>>),
     MinMaxTimestamp(Side, Vec<Option<i64>>),
     MinMaxDecimal(Side, i8, Vec<Option<i128>>),
-    MinMaxStr(Side, Bounds),
-    MinMaxBytes(Side, Bounds),
+    MinMaxStr(Side, Extremes),
+    MinMaxBytes(Side, Extremes),
     /// `min` and `max` of a column that holds nothing but NULL.
     Nothing,
     /// Any other operator.
@@ -61,7 +61,7 @@ pub(super) struct FloatSums {
 
 /// Smallest or largest byte strings.
 #[derive(Default)]
-pub(super) struct Bounds {
+pub(super) struct Extremes {
     values: Vec<Option<Box<[u8]>>>,
     /// Bytes of all values.
     len: usize,
@@ -404,7 +404,7 @@ fn counting(heap_len: &mut usize, sum: &mut FloatSum, change: impl FnOnce(&mut F
     *heap_len = *heap_len + sum.heap_len_bytes() - before;
 }
 
-impl Bounds {
+impl Extremes {
     fn keep(&mut self, side: Side, group: usize, value: &[u8]) {
         let kept = &mut self.values[group];
         let better = kept.as_deref().is_none_or(|kept| match side {

@@ -48,14 +48,14 @@ fn of_row(row: Option<u64>) -> String {
 }
 
 /// Why an array is no column.
-struct Refusal {
+struct ColumnRefusal {
     message: String,
     row: Option<u64>,
 }
 
-impl From<ArrowError> for Refusal {
-    fn from(error: ArrowError) -> Refusal {
-        Refusal {
+impl From<ArrowError> for ColumnRefusal {
+    fn from(error: ArrowError) -> ColumnRefusal {
+        ColumnRefusal {
             message: error.to_string(),
             row: None,
         }
@@ -95,12 +95,12 @@ impl Column {
         })
     }
 
-    fn from_array(array: &ArrayRef) -> Result<Column, Refusal> {
+    fn from_array(array: &ArrayRef) -> Result<Column, ColumnRefusal> {
         let data_type = array.data_type();
         if let DataType::Dictionary(_, values) = data_type {
             return Column::from_array(&cast(array, values)?);
         }
-        let kind = Kind::of(data_type).ok_or_else(|| Refusal {
+        let kind = Kind::of(data_type).ok_or_else(|| ColumnRefusal {
             message: format!("values of type {data_type} are not supported"),
             row: None,
         })?;
@@ -230,7 +230,7 @@ fn decimals(array: &ArrayRef, scale: i8) -> Result<Decimal128Array, ArrowError> 
 }
 
 /// Days since the epoch, exactly.
-fn days(array: &ArrayRef) -> Result<Date32Array, Refusal> {
+fn days(array: &ArrayRef) -> Result<Date32Array, ColumnRefusal> {
     if array.data_type() == &DataType::Date32 {
         return Ok(array.as_primitive::<Date32Type>().clone());
     }
@@ -244,7 +244,7 @@ fn days(array: &ArrayRef) -> Result<Date32Array, Refusal> {
     days.map_err(|()| {
         let fails = |row: &usize| millis.is_valid(*row) && day(millis.value(*row)).is_none();
         let row = (0..millis.len()).find(fails).unwrap_or(0);
-        Refusal {
+        ColumnRefusal {
             message: format!("{} (date64) is no whole day", millis.value(row)),
             row: Some(row as u64),
         }
@@ -252,7 +252,7 @@ fn days(array: &ArrayRef) -> Result<Date32Array, Refusal> {
 }
 
 /// Microseconds since the epoch, exactly. Not Arrow's cast, which drops nanoseconds.
-fn micros(array: &ArrayRef) -> Result<Int64Array, Refusal> {
+fn micros(array: &ArrayRef) -> Result<Int64Array, ColumnRefusal> {
     let times = |factor: i64| move |value: i64| value.checked_mul(factor);
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => scaled(
@@ -277,7 +277,7 @@ fn micros(array: &ArrayRef) -> Result<Int64Array, Refusal> {
 fn scaled<T: ArrowPrimitiveType>(
     array: &PrimitiveArray<T>,
     micros: impl Fn(T::Native) -> Option<i64>,
-) -> Result<Int64Array, Refusal> {
+) -> Result<Int64Array, ColumnRefusal> {
     let scaled = array.try_unary(|value| micros(value).ok_or(()));
     scaled.map_err(|()| {
         let fails = |row: &usize| array.is_valid(*row) && micros(array.value(*row)).is_none();
@@ -290,7 +290,7 @@ fn scaled<T: ArrowPrimitiveType>(
             }
             _ => "is beyond the range of timestamps",
         };
-        Refusal {
+        ColumnRefusal {
             message: format!("{value:?} ({unit}) {why}"),
             row: Some(row as u64),
         }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::Pattern;
 
-use super::{DraftError, Request, Shape};
+use super::{DraftError, DraftRequest, SourceShape};
 use crate::names;
 use crate::source::format::{About, Recognized, SourceFormat, Types};
 use crate::source::formats;
@@ -21,14 +21,14 @@ const COMPRESSIONS: [&str; 4] = ["gz", "zst", "gzip", "zstd"];
 const NAMELESS: &str = "job";
 
 /// Data that was found.
-pub(super) struct Found {
-    pub(super) shape: Shape,
+pub(super) struct FoundData {
+    pub(super) shape: SourceShape,
     /// What a job over it may be named after.
     pub(super) stem: String,
 }
 
 /// Finds the files of a request and their format.
-pub(super) fn find(request: &Request) -> Result<Found, DraftError> {
+pub(super) fn find(request: &DraftRequest) -> Result<FoundData, DraftError> {
     let mut paths = Vec::new();
     for data in &request.data {
         paths.push(glob_of(data, request)?);
@@ -67,8 +67,8 @@ pub(super) fn find(request: &Request) -> Result<Found, DraftError> {
         named => of_text(named, &files)?,
     };
     let stem = stem(request);
-    Ok(Found {
-        shape: Shape {
+    Ok(FoundData {
+        shape: SourceShape {
             format,
             paths,
             separation,
@@ -116,7 +116,7 @@ fn of_text(
 }
 
 /// The glob of a job file for a path or a glob of a request.
-fn glob_of(data: &str, request: &Request) -> Result<String, DraftError> {
+fn glob_of(data: &str, request: &DraftRequest) -> Result<String, DraftError> {
     if data == "-" {
         return Err(DraftError::Data(
             "standard input cannot be read again by a job: save it to a file first".to_owned(),
@@ -266,7 +266,7 @@ pub fn looks_like_data(path: &Path) -> bool {
 }
 
 /// A path or a glob that is relative to the request's folder, relative to the one of the job file.
-fn relative(data: &str, request: &Request) -> String {
+fn relative(data: &str, request: &DraftRequest) -> String {
     if Path::new(data).is_absolute() {
         return data.to_owned();
     }
@@ -334,7 +334,7 @@ fn bare_name(path: &Path) -> String {
 }
 
 /// What data is called: the name of its only file, else what the names have in common, else that of their folder.
-fn stem(request: &Request) -> String {
+fn stem(request: &DraftRequest) -> String {
     let data = &request.data;
     let [one] = &data[..] else {
         let names: Vec<String> = data.iter().map(|data| bare_name(Path::new(data))).collect();

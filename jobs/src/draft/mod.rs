@@ -28,7 +28,7 @@ pub const READ_LEN_MAX: u64 = 256 << 20;
 
 /// What to draft a job file for.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct DraftRequest {
     /// Files, folders or globs, relative to `dir`.
     pub data: Vec<String>,
     /// What `data` is relative to.
@@ -89,7 +89,7 @@ pub type OnRead<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
 /// A source, as far as it is known without its rows.
 #[derive(Clone, Debug)]
-struct Shape {
+struct SourceShape {
     format: &'static About,
     /// Globs, as the job file has them.
     paths: Vec<String>,
@@ -100,7 +100,7 @@ struct Shape {
 ///
 /// # Errors
 /// [`DraftError`] for data that no job reads.
-pub fn draft(request: &Request, progress: OnRead<'_>) -> Result<Draft, DraftError> {
+pub fn draft(request: &DraftRequest, progress: OnRead<'_>) -> Result<Draft, DraftError> {
     let found = data::find(request)?;
     let name = match &request.name {
         Some(name) if *name != data::job_name(name) => {
@@ -116,7 +116,7 @@ pub fn draft(request: &Request, progress: OnRead<'_>) -> Result<Draft, DraftErro
     let surveyed = survey::survey(&request.file, &found.shape, request.full, progress)?;
     let question = question::of(&surveyed.columns);
     Ok(Draft {
-        text: text::write(&text::Parts {
+        text: text::write(&text::DraftParts {
             name: &name,
             file: &request.file,
             data: &request.data,

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::data::probe;
 use super::text::string;
-use super::{DraftError, OnRead, READ_LEN_MAX, Shape};
+use super::{DraftError, OnRead, READ_LEN_MAX, SourceShape};
 use crate::columns::Kind;
 use crate::source::format::{About, Types};
 use crate::source::{self, Planned, Sampled, Shard, open_shard};
@@ -30,7 +30,7 @@ const NULL_WORDS: [&str; 14] = [
 ];
 
 /// What a source holds.
-pub(super) struct Surveyed {
+pub(super) struct SurveyedData {
     pub(super) files: u64,
     pub(super) columns: Vec<Facts>,
     pub(super) rows: u64,
@@ -167,10 +167,10 @@ impl Counting {
 /// Reads the rows of a source.
 pub(super) fn survey(
     file: &Path,
-    shape: &Shape,
+    shape: &SourceShape,
     full: bool,
     progress: OnRead<'_>,
-) -> Result<Surveyed, DraftError> {
+) -> Result<SurveyedData, DraftError> {
     if shape.format.types == Types::Files {
         return survey_typed(file, shape, full, progress);
     }
@@ -201,7 +201,7 @@ struct ReadText {
 }
 
 /// The `[source]` of a text format, as far as it is known.
-fn source_text(shape: &Shape, nulls: &[&str], newlines: bool) -> String {
+fn source_text(shape: &SourceShape, nulls: &[&str], newlines: bool) -> String {
     let paths: Vec<String> = shape.paths.iter().map(|path| string(path)).collect();
     let mut text = format!(
         "[source]\nformat = \"{}\"\npaths = [{}]\n",
@@ -234,7 +234,7 @@ fn job(file: &Path, source: &str, more: &str) -> Result<JobFile, DraftError> {
 
 fn read_text(
     file: &Path,
-    shape: &Shape,
+    shape: &SourceShape,
     newlines: bool,
     full: bool,
     progress: OnRead<'_>,
@@ -353,7 +353,7 @@ fn chosen(shards: &[Shard], bytes: u64, full: bool) -> Vec<Shard> {
 }
 
 /// The types of all rows, the words for NULL, and what has to be declared because the first rows alone do not tell.
-fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, DraftError> {
+fn conclude(file: &Path, shape: &SourceShape, read: ReadText) -> Result<SurveyedData, DraftError> {
     let mut nulls: Vec<&'static str> = Vec::new();
     for counting in &read.counting {
         let guess = counting.sampled.guess();
@@ -442,7 +442,7 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
             }
         ));
     }
-    Ok(Surveyed {
+    Ok(SurveyedData {
         files: read.files,
         columns,
         rows: read.rows,
@@ -458,10 +458,10 @@ fn conclude(file: &Path, shape: &Shape, read: ReadText) -> Result<Surveyed, Draf
 /// Reads files that tell the types of their columns.
 fn survey_typed(
     file: &Path,
-    shape: &Shape,
+    shape: &SourceShape,
     full: bool,
     progress: OnRead<'_>,
-) -> Result<Surveyed, DraftError> {
+) -> Result<SurveyedData, DraftError> {
     let job = probe(file, &shape.paths, shape.format.name)?;
     let planned = source::plan(&job)?;
     let source = planned.source(job.spec().source.clone().unwrap_or_default())?;
@@ -508,7 +508,7 @@ fn survey_typed(
             words: BTreeMap::new(),
         }
     });
-    Ok(Surveyed {
+    Ok(SurveyedData {
         files: planned.plan.files.into(),
         columns: columns.collect(),
         rows: read.rows,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{Draft, DraftError, Request, draft, job_name};
+use super::{Draft, DraftError, DraftRequest, draft, job_name};
 use crate::spec::JobFile;
 
 fn try_draft(files: &[(&str, &str)], data: &[&str]) -> Result<(TempDir, Draft), DraftError> {
@@ -16,7 +16,7 @@ fn try_draft(files: &[(&str, &str)], data: &[&str]) -> Result<(TempDir, Draft), 
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    let request = Request {
+    let request = DraftRequest {
         data: data.iter().map(ToString::to_string).collect(),
         dir: dir.path().to_owned(),
         file: dir.path().join("job.toml"),
@@ -225,7 +225,7 @@ fn paths_are_relative_to_the_job_file() {
         ("in[1]", "./a.csv", "../jobs/job.toml", "../in[[]1[]]/a.csv"),
         ("jobs", "../in[1]/a.csv", "job.toml", "../in[[]1[]]/a.csv"),
     ] {
-        let request = Request {
+        let request = DraftRequest {
             data: vec![data.to_owned()],
             dir: dir.path().join(base),
             file: dir.path().join(base).join(file),

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Shape;
+use super::SourceShape;
 use super::question::{self, Question};
-use super::survey::{Facts, Surveyed};
+use super::survey::{Facts, SurveyedData};
 use crate::source::format::Types;
 use crate::source::formats;
 
@@ -13,17 +13,17 @@ use crate::source::formats;
 const COLUMNS_MAX: usize = 100;
 
 /// What a job file is written from.
-pub(super) struct Parts<'a> {
+pub(super) struct DraftParts<'a> {
     pub(super) name: &'a str,
     pub(super) file: &'a Path,
     pub(super) data: &'a [String],
-    pub(super) shape: &'a Shape,
-    pub(super) surveyed: &'a Surveyed,
+    pub(super) shape: &'a SourceShape,
+    pub(super) surveyed: &'a SurveyedData,
     pub(super) question: &'a Question,
 }
 
 /// Writes the job file.
-pub(super) fn write(parts: &Parts<'_>) -> String {
+pub(super) fn write(parts: &DraftParts<'_>) -> String {
     let mut lines = heading(parts);
     lines.push(String::new());
     lines.push(format!("name = {}", string(parts.name)));
@@ -51,8 +51,8 @@ pub(super) fn write(parts: &Parts<'_>) -> String {
     text
 }
 
-fn heading(parts: &Parts<'_>) -> Vec<String> {
-    let Surveyed {
+fn heading(parts: &DraftParts<'_>) -> Vec<String> {
+    let SurveyedData {
         files,
         rows,
         is_whole,
@@ -90,7 +90,7 @@ fn heading(parts: &Parts<'_>) -> Vec<String> {
     .collect()
 }
 
-fn source(parts: &Parts<'_>) -> Vec<String> {
+fn source(parts: &DraftParts<'_>) -> Vec<String> {
     let (shape, surveyed) = (parts.shape, parts.surveyed);
     let mut lines = vec!["[source]".to_owned()];
     let mut key = |name: &str, value: &str, comment: &str| {
@@ -153,7 +153,7 @@ fn steps(file: &str, store: &str) -> Vec<String> {
 }
 
 /// The columns as comments.
-fn columns(parts: &Parts<'_>) -> Vec<String> {
+fn columns(parts: &DraftParts<'_>) -> Vec<String> {
     let columns = &parts.surveyed.columns;
     let inferred = match parts.shape.format.types {
         Types::Files => "types of the file",
@@ -226,7 +226,7 @@ fn declared(columns: &[Facts]) -> Vec<String> {
 }
 
 /// What else a job may do with the rows, as comments.
-fn variants(parts: &Parts<'_>) -> Vec<String> {
+fn variants(parts: &DraftParts<'_>) -> Vec<String> {
     let Question {
         group: _,
         number,

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout::Layout;
 use super::merged::{Merged, MergedError};
-use super::split::{Parts, split};
+use super::split::{QueryParts, split};
 use super::top::Top;
 use crate::aggregate::Aggregation;
 use crate::transform::{RunError, Session, Transform, TransformError, never, planning};
@@ -18,7 +18,7 @@ use crate::transform::{RunError, Session, Transform, TransformError, never, plan
 const RULES: u32 = 1;
 
 /// A query over a whole source, planned for a job.
-pub(crate) struct Planned {
+pub(crate) struct PlannedAnswer {
     /// What is done to the rows of a shard.
     pub(crate) rows: Transform,
     /// What becomes of them.
@@ -27,9 +27,9 @@ pub(crate) struct Planned {
 
 /// What becomes of the rows of all shards. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Answer(Arc<Inner>);
+pub(crate) struct Answer(Arc<AnswerPlan>);
 
-struct Inner {
+struct AnswerPlan {
     operands: Operands,
     operand_schema: StoreSchema,
     merged: Merged,
@@ -54,7 +54,7 @@ impl Answer {
         sql: &str,
         source_schema: &SchemaRef,
         has_dates: bool,
-    ) -> Result<Planned, TransformError> {
+    ) -> Result<PlannedAnswer, TransformError> {
         planning(sql, || Answer::plan_here(sql, source_schema, has_dates))
     }
 
@@ -62,11 +62,11 @@ impl Answer {
         sql: &str,
         source_schema: &SchemaRef,
         has_dates: bool,
-    ) -> Result<Planned, TransformError> {
+    ) -> Result<PlannedAnswer, TransformError> {
         let session =
             Session::new(source_schema).map_err(|error| TransformError::from_plan(&error))?;
         let query = session.logical_plan(sql)?;
-        let Parts {
+        let QueryParts {
             rows,
             operands,
             merged,
@@ -87,14 +87,14 @@ impl Answer {
             layout.columns(),
             "columns of the answer and their names"
         );
-        let answer = Answer(Arc::new(Inner {
+        let answer = Answer(Arc::new(AnswerPlan {
             operands,
             operand_schema,
             merged,
             rest,
             layout,
         }));
-        Ok(Planned { rows, answer })
+        Ok(PlannedAnswer { rows, answer })
     }
 
     /// Whether the answer has dates.

@@ -37,7 +37,7 @@ pub(super) fn of_aggregate(aggregate: &Aggregate) -> Result<Cut, TransformError>
         columns,
         "keys and aggregates"
     );
-    let mut builder = Builder::new(&aggregate.input);
+    let mut builder = GroupsBuilder::new(&aggregate.input);
     for (index, key) in aggregate.group_expr.iter().enumerate() {
         let data_type = aggregate.schema.field(index).data_type().clone();
         builder.key(key.clone().unalias(), data_type)?;
@@ -51,7 +51,7 @@ pub(super) fn of_aggregate(aggregate: &Aggregate) -> Result<Cut, TransformError>
 
 /// Cuts at a DISTINCT: all columns are keys.
 pub(super) fn of_distinct(input: &LogicalPlan) -> Result<Cut, TransformError> {
-    let mut builder = Builder::new(input);
+    let mut builder = GroupsBuilder::new(input);
     for (table, field) in input.schema().iter() {
         let column = Expr::Column((table, field).into());
         builder.key(column, field.data_type().clone())?;
@@ -101,7 +101,7 @@ pub(super) fn encoded(expr: Expr, data_type: &DataType) -> Expr {
     }
 }
 
-struct Builder<'a> {
+struct GroupsBuilder<'a> {
     input: &'a LogicalPlan,
     /// What the rows have.
     columns: Vec<Expr>,
@@ -110,14 +110,14 @@ struct Builder<'a> {
     merged: Vec<(DataType, Origin)>,
 }
 
-impl<'a> Builder<'a> {
-    fn new(input: &'a LogicalPlan) -> Builder<'a> {
+impl<'a> GroupsBuilder<'a> {
+    fn new(input: &'a LogicalPlan) -> GroupsBuilder<'a> {
         // The first operator counts rows, so that there always is one.
         let rows = MergeValue {
             operator: "count".to_owned(),
             ..MergeValue::default()
         };
-        Builder {
+        GroupsBuilder {
             input,
             columns: Vec::new(),
             keys: Vec::new(),

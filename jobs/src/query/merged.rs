@@ -82,16 +82,16 @@ pub(crate) enum MergedError {
 
 /// Why values do not become a column.
 #[derive(Debug)]
-enum Misfit {
+enum ValueMisfit {
     /// The value of this row is beyond the type.
     Beyond { row: usize, value: Datum },
     /// The array cannot be made.
     Arrow(ArrowError),
 }
 
-impl From<ArrowError> for Misfit {
-    fn from(error: ArrowError) -> Misfit {
-        Misfit::Arrow(error)
+impl From<ArrowError> for ValueMisfit {
+    fn from(error: ArrowError) -> ValueMisfit {
+        ValueMisfit::Arrow(error)
     }
 }
 
@@ -146,8 +146,8 @@ impl Merged {
     }
 
     /// The rows of the store of operands, batch by batch. Blocks where it is read.
-    pub(super) fn read(&self, operands: Scan) -> Batches {
-        Batches {
+    pub(super) fn read(&self, operands: Scan) -> MergedBatches {
+        MergedBatches {
             merged: self.clone(),
             operands: Some(operands),
             left: self.limit,
@@ -155,7 +155,7 @@ impl Merged {
         }
     }
 
-    fn batch(&self, rows: &[Row]) -> Result<RecordBatch, MergedError> {
+    fn batch(&self, rows: &[MergedRow]) -> Result<RecordBatch, MergedError> {
         let fields = self.schema.fields().iter();
         let arrays = self.origins.iter().zip(fields).enumerate();
         let arrays = arrays.map(|(index, (origin, field))| {
@@ -177,14 +177,14 @@ impl Merged {
         &self,
         index: usize,
         data_type: &DataType,
-        rows: &[Row],
-        misfit: Misfit,
+        rows: &[MergedRow],
+        misfit: ValueMisfit,
     ) -> MergedError {
         match misfit {
-            Misfit::Arrow(error) => MergedError::Arrow(error),
-            Misfit::Beyond { row, value } => MergedError::Beyond {
+            ValueMisfit::Arrow(error) => MergedError::Arrow(error),
+            ValueMisfit::Beyond { row, value } => MergedError::Beyond {
                 column: self.name(index),
-                group: rows.get(row).map_or_else(String::new, Row::group),
+                group: rows.get(row).map_or_else(String::new, MergedRow::group),
                 value: value.to_json().to_string(),
                 data_type: data_type.clone(),
             },
@@ -219,16 +219,16 @@ impl Merged {
 }
 
 /// One merged record.
-struct Row {
+struct MergedRow {
     key: Vec<Datum>,
     values: Vec<Datum>,
 }
 
-impl Row {
+impl MergedRow {
     /// What SQL says of no row at all: it counts 0, and everything else is NULL.
-    fn of_nothing(columns: &[Column]) -> Row {
+    fn of_nothing(columns: &[Column]) -> MergedRow {
         let value = |column: &Column| column.operator.info().of_no_row.datum();
-        Row {
+        MergedRow {
             key: Vec::new(),
             values: columns.iter().map(value).collect(),
         }
@@ -244,11 +244,11 @@ impl Row {
     }
 
     /// The value of a column, of the row `at` of a batch.
-    fn value(&self, origin: Origin, data_type: &DataType, at: usize) -> Result<Datum, Misfit> {
+    fn value(&self, origin: Origin, data_type: &DataType, at: usize) -> Result<Datum, ValueMisfit> {
         let of = |datums: &[Datum], index: usize| {
             let found = datums.get(index).cloned();
             found.ok_or_else(|| {
-                Misfit::Arrow(ArrowError::SchemaError(format!("no operand {index}")))
+                ValueMisfit::Arrow(ArrowError::SchemaError(format!("no operand {index}")))
             })
         };
         match origin {
@@ -270,7 +270,7 @@ fn decimal_average(
     count: &Datum,
     data_type: &DataType,
     at: usize,
-) -> Result<Datum, Misfit> {
+) -> Result<Datum, ValueMisfit> {
     let (Datum::Decimal { unscaled, scale }, Datum::Int(count)) = (sum, count) else {
         return Ok(Datum::Null);
     };
@@ -278,7 +278,7 @@ fn decimal_average(
     let mean = target.and_then(|target| mean_of(*unscaled, *scale, *count, target));
     match (mean, target) {
         (Some(unscaled), Some(scale)) => Ok(Datum::Decimal { unscaled, scale }),
-        _ => Err(Misfit::Beyond {
+        _ => Err(ValueMisfit::Beyond {
             row: at,
             value: sum.clone(),
         }),
@@ -314,7 +314,7 @@ fn rescaled(unscaled: i128, from: i8, to: i8) -> Option<i128> {
 }
 
 /// The rows of a store of operands.
-pub(super) struct Batches {
+pub(super) struct MergedBatches {
     merged: Merged,
     /// `None` once it has ended.
     operands: Option<Scan>,
@@ -322,8 +322,8 @@ pub(super) struct Batches {
     is_begun: bool,
 }
 
-impl Batches {
-    fn rows(&mut self) -> Result<Vec<Row>, MergedError> {
+impl MergedBatches {
+    fn rows(&mut self) -> Result<Vec<MergedRow>, MergedError> {
         let mut rows = Vec::new();
         let count = BATCH_ROWS.min(self.left);
         let columns = &self.merged.columns;
@@ -346,7 +346,7 @@ impl Batches {
     }
 }
 
-impl Iterator for Batches {
+impl Iterator for MergedBatches {
     type Item = Result<RecordBatch, MergedError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -363,15 +363,15 @@ impl Iterator for Batches {
             if !(is_first && self.merged.is_one_group) {
                 return None;
             }
-            rows.push(Row::of_nothing(&self.merged.columns));
+            rows.push(MergedRow::of_nothing(&self.merged.columns));
         }
         Some(self.merged.batch(&rows))
     }
 }
 
-fn row(columns: &[Column], key: &Key, record: &[u8]) -> Result<Row, Error> {
+fn row(columns: &[Column], key: &Key, record: &[u8]) -> Result<MergedRow, Error> {
     let values = merge::read(columns, key, record)?;
-    Ok(Row {
+    Ok(MergedRow {
         key: key.datums()?,
         values: values.into_iter().map(|(_, datum)| datum).collect(),
     })
@@ -395,7 +395,7 @@ pub(super) fn scan_as(
 }
 
 /// Values as a column of this type, exactly.
-fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, Misfit> {
+fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, ValueMisfit> {
     let rows = datums.len();
     let wide: ArrayRef = match data_type {
         DataType::Null => return Ok(Arc::new(NullArray::new(datums.len()))),
@@ -473,7 +473,7 @@ fn array(datums: Vec<Datum>, data_type: &DataType) -> Result<ArrayRef, Misfit> {
         }
         other => {
             let message = format!("no operand has the type {other}");
-            return Err(Misfit::Arrow(ArrowError::SchemaError(message)));
+            return Err(ValueMisfit::Arrow(ArrowError::SchemaError(message)));
         }
     };
     debug_assert_eq!(wide.len(), rows, "values of a column");
@@ -492,7 +492,7 @@ fn each<T>(
     datums: Vec<Datum>,
     data_type: &DataType,
     read: impl Fn(&Datum) -> Option<T>,
-) -> Result<Vec<Option<T>>, Misfit> {
+) -> Result<Vec<Option<T>>, ValueMisfit> {
     let values = datums
         .into_iter()
         .enumerate()
@@ -500,7 +500,7 @@ fn each<T>(
             Datum::Null => Ok(None),
             datum => match read(&datum).filter(|_| is_within(&datum, data_type)) {
                 Some(value) => Ok(Some(value)),
-                None => Err(Misfit::Beyond { row, value: datum }),
+                None => Err(ValueMisfit::Beyond { row, value: datum }),
             },
         });
     values.collect()
@@ -533,7 +533,7 @@ fn decimals(
     datums: Vec<Datum>,
     places: i8,
     data_type: &DataType,
-) -> Result<Decimal128Array, Misfit> {
+) -> Result<Decimal128Array, ValueMisfit> {
     let precision = match data_type {
         DataType::Decimal32(precision, _)
         | DataType::Decimal64(precision, _)

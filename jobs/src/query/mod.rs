@@ -36,6 +36,6 @@ mod merged;
 mod split;
 mod top;
 
-pub(crate) use answer::{Answer, Operands, Planned};
+pub(crate) use answer::{Answer, Operands, PlannedAnswer};
 pub(crate) use merged::MergedError;
 pub(crate) use top::{TopError, TopRows};

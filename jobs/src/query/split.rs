@@ -13,10 +13,10 @@ use super::limits;
 use super::merged::{self, Merged};
 use super::top::{TOP_ROWS_MAX, TopOperands};
 use crate::transform::TransformError;
-use crate::transform::scope::{self, Dependence, Kind};
+use crate::transform::scope::{self, Dependence, OperatorKind};
 
 /// The parts of a query.
-pub(super) struct Parts {
+pub(super) struct QueryParts {
     /// What is done to the rows of a shard: a query over `source`.
     pub(super) rows: LogicalPlan,
     pub(super) operands: OperandPlan,
@@ -33,7 +33,10 @@ pub(super) enum OperandPlan {
 }
 
 /// Cuts a checked query.
-pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, TransformError> {
+pub(super) fn split(
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<QueryParts, TransformError> {
     let failed = |error: DataFusionError| TransformError::from_plan(&error);
     let analyzed = state
         .analyzer()
@@ -55,7 +58,7 @@ pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, T
     };
     let cut = match node {
         LogicalPlan::Aggregate(aggregate) => groups::of_aggregate(aggregate),
-        LogicalPlan::Distinct(Distinct::All(input)) if lowest.kind == Kind::Distinct => {
+        LogicalPlan::Distinct(Distinct::All(input)) if lowest.kind == OperatorKind::Distinct => {
             groups::of_distinct(input)
         }
         LogicalPlan::Sort(sort) => {
@@ -75,7 +78,7 @@ pub(super) fn split(state: &SessionState, plan: &LogicalPlan) -> Result<Parts, T
     };
     let scan = merged::scan_as(&cut.merged, schema).map_err(failed)?;
     let rest = replaced(&plan, target, scan).map_err(failed)?;
-    Ok(Parts {
+    Ok(QueryParts {
         rows: cut.rows,
         operands: cut.operands,
         merged: cut.merged.named(schema),
@@ -224,21 +227,21 @@ fn order_is_kept(plan: &LogicalPlan) -> Result<(), TransformError> {
 /// What is known to be no grouping that merges.
 fn refused(lowest: &Dependence<'_>) -> TransformError {
     let advice = match lowest.kind {
-        Kind::Window => {
+        OperatorKind::Window => {
             "it would need all rows of `source` in one place; group or limit them first, then a window over the groups \
              works"
         }
-        Kind::SetOperation => {
+        OperatorKind::SetOperation => {
             "write one job for each part, or a WHERE or GROUP BY that does the same"
         }
-        Kind::Subquery => {
+        OperatorKind::Subquery => {
             "compute what the subquery says in a job of its own, and write its answer as a literal"
         }
-        Kind::Join => {
+        OperatorKind::Join => {
             "join so that each row of `source` comes out by itself: as an inner join, or with `source` on the side \
              whose rows are kept"
         }
-        Kind::DistinctOn => "use GROUP BY with min and max, or ORDER BY with LIMIT",
+        OperatorKind::DistinctOn => "use GROUP BY with min and max, or ORDER BY with LIMIT",
         _ => "expected a query with GROUP BY, DISTINCT or LIMIT over rows of `source`",
     };
     TransformError::NotMergeable {

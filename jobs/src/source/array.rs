@@ -21,10 +21,10 @@ use super::infer::Shape;
 use super::jsonl::{NestedMember, nested_members};
 use super::moment::{date, is_day, is_moment, timestamp};
 use super::number::{Literal, Spelling, decimal, float32, float64, int64, integer};
-use super::reading::{Kind, Reading, Text, Writing};
+use super::reading::{ParsedKind, Reading, TextRule, Writing};
 
 /// A value that is not NULL, as it stands in the text.
-pub(super) trait Cell<'t>: Copy {
+pub(super) trait SourceValue<'t>: Copy {
     /// The text of a number, and how it may be written.
     fn number(self, reading: &Reading) -> Option<(&'t str, Spelling)>;
     /// The text of a date or a timestamp.
@@ -32,7 +32,7 @@ pub(super) trait Cell<'t>: Copy {
     /// A boolean.
     fn boolean(self, reading: &Reading) -> Option<bool>;
     /// What a column of strings has of it.
-    fn text(self, text: Text) -> Option<Cow<'t, str>>;
+    fn text(self, text: TextRule) -> Option<Cow<'t, str>>;
     /// Its text in JSON, for types that only JSON has.
     fn json(self) -> Option<&'t str>;
 }
@@ -41,7 +41,7 @@ pub(super) trait Cell<'t>: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct CsvCell<'t>(pub(super) &'t str);
 
-impl<'t> Cell<'t> for CsvCell<'t> {
+impl<'t> SourceValue<'t> for CsvCell<'t> {
     #[inline]
     fn number(self, reading: &Reading) -> Option<(&'t str, Spelling)> {
         Some((self.0, reading.spelling()))
@@ -57,8 +57,8 @@ impl<'t> Cell<'t> for CsvCell<'t> {
     }
 
     #[inline]
-    fn text(self, text: Text) -> Option<Cow<'t, str>> {
-        let is_held = text != Text::Unseen || Shape::of_text(self.0) == Shape::Text;
+    fn text(self, text: TextRule) -> Option<Cow<'t, str>> {
+        let is_held = text != TextRule::Unseen || Shape::of_text(self.0) == Shape::Text;
         is_held.then_some(Cow::Borrowed(self.0))
     }
 
@@ -94,7 +94,7 @@ impl<'t> JsonCell<'t> {
     }
 }
 
-impl<'t> Cell<'t> for JsonCell<'t> {
+impl<'t> SourceValue<'t> for JsonCell<'t> {
     fn number(self, reading: &Reading) -> Option<(&'t str, Spelling)> {
         match self.0.as_bytes().first()? {
             b'-' | b'0'..=b'9' => Some((self.0, reading.spelling())),
@@ -118,22 +118,22 @@ impl<'t> Cell<'t> for JsonCell<'t> {
         }
     }
 
-    fn text(self, text: Text) -> Option<Cow<'t, str>> {
+    fn text(self, text: TextRule) -> Option<Cow<'t, str>> {
         match text {
-            Text::Json => Some(Cow::Borrowed(self.0)),
+            TextRule::Json => Some(Cow::Borrowed(self.0)),
             _ if self.is_nested() => None,
-            Text::Unseen => (Shape::of_json(self.0) == Shape::Text)
+            TextRule::Unseen => (Shape::of_json(self.0) == Shape::Text)
                 .then(|| self.string())
                 .flatten(),
-            Text::Strings => self.string(),
-            Text::Scalars if self.0.starts_with('"') => self.string(),
-            Text::Mixed if self.0.starts_with('"') => {
+            TextRule::Strings => self.string(),
+            TextRule::Scalars if self.0.starts_with('"') => self.string(),
+            TextRule::Mixed if self.0.starts_with('"') => {
                 let string = self.string()?;
                 serde_json::from_str::<&RawValue>(&string)
                     .is_err()
                     .then_some(string)
             }
-            Text::Scalars | Text::Mixed => Some(Cow::Borrowed(self.0)),
+            TextRule::Scalars | TextRule::Mixed => Some(Cow::Borrowed(self.0)),
         }
     }
 
@@ -145,7 +145,7 @@ impl<'t> Cell<'t> for JsonCell<'t> {
 /// The cells of one column.
 pub(super) trait Cells<'t> {
     /// How a value stands in the text.
-    type Cell: Cell<'t>;
+    type Cell: SourceValue<'t>;
 
     /// Number of rows.
     fn len(&self) -> usize;
@@ -199,34 +199,36 @@ impl<'t> Cells<'t> for OneField<'t> {
 /// An array of the values; `None` where one is not exactly of the type.
 pub(super) fn column<'t, C: Cells<'t>>(reading: &Reading, cells: &C) -> Option<ArrayRef> {
     match &reading.kind {
-        Kind::Bool => booleans(reading, cells),
-        Kind::Integer => integers(reading, cells),
-        Kind::Float32 => primitives::<Float32Type, _>(reading, cells, |cell: C::Cell| {
+        ParsedKind::Bool => booleans(reading, cells),
+        ParsedKind::Integer => integers(reading, cells),
+        ParsedKind::Float32 => primitives::<Float32Type, _>(reading, cells, |cell: C::Cell| {
             float32(cell.number(reading)?.0)
         }),
-        Kind::Float64 => primitives::<Float64Type, _>(reading, cells, |cell: C::Cell| {
+        ParsedKind::Float64 => primitives::<Float64Type, _>(reading, cells, |cell: C::Cell| {
             let (text, spelling) = cell.number(reading)?;
             float64(text, spelling)
         }),
-        Kind::Decimal {
+        ParsedKind::Decimal {
             precision,
             scale,
             round,
         } => primitives::<Decimal128Type, _>(reading, cells, |cell: C::Cell| {
             decimal(cell.number(reading)?.0, *precision, *scale, *round)
         }),
-        Kind::Date(writing) => primitives::<Date32Type, _>(reading, cells, |cell: C::Cell| {
-            days(reading, writing, cell)
-        }),
-        Kind::Timestamp(writing) => {
+        ParsedKind::Date(writing) => {
+            primitives::<Date32Type, _>(reading, cells, |cell: C::Cell| {
+                days(reading, writing, cell)
+            })
+        }
+        ParsedKind::Timestamp(writing) => {
             primitives::<TimestampMicrosecondType, _>(reading, cells, |cell: C::Cell| {
                 micros(reading, writing, cell)
             })
         }
-        Kind::Text(text) => strings(*text, cells),
-        Kind::List(item) => list(reading, item, cells),
-        Kind::Struct(members) => objects(reading, members, cells),
-        Kind::Other => None,
+        ParsedKind::Text(text) => strings(*text, cells),
+        ParsedKind::List(item) => list(reading, item, cells),
+        ParsedKind::Struct(members) => objects(reading, members, cells),
+        ParsedKind::Other => None,
     }
 }
 
@@ -251,7 +253,7 @@ where
 }
 
 fn integers<'t, C: Cells<'t>>(reading: &Reading, cells: &C) -> Option<ArrayRef> {
-    fn narrow<'t, T: TryFrom<i64>, L: Cell<'t>>(reading: &Reading, cell: L) -> Option<T> {
+    fn narrow<'t, T: TryFrom<i64>, L: SourceValue<'t>>(reading: &Reading, cell: L) -> Option<T> {
         let (text, spelling) = cell.number(reading)?;
         T::try_from(int64(text.as_bytes(), spelling)?).ok()
     }
@@ -282,7 +284,7 @@ fn booleans<'t, C: Cells<'t>>(reading: &Reading, cells: &C) -> Option<ArrayRef> 
     Some(Arc::new(builder.finish()))
 }
 
-fn days<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Option<i32> {
+fn days<'t>(reading: &Reading, writing: &Writing, cell: impl SourceValue<'t>) -> Option<i32> {
     let text = || {
         let text = cell.moment()?;
         match &writing.pattern {
@@ -296,7 +298,7 @@ fn days<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Option
     text().or_else(counted).filter(|days| is_day(*days))
 }
 
-fn micros<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Option<i64> {
+fn micros<'t>(reading: &Reading, writing: &Writing, cell: impl SourceValue<'t>) -> Option<i64> {
     let text = || {
         let text = cell.moment()?;
         match &writing.pattern {
@@ -313,13 +315,13 @@ fn micros<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Opti
 }
 
 /// What a number counts, where it has a unit.
-fn counted<'t>(reading: &Reading, writing: &Writing, cell: impl Cell<'t>) -> Option<i128> {
+fn counted<'t>(reading: &Reading, writing: &Writing, cell: impl SourceValue<'t>) -> Option<i128> {
     let scale = writing.scale?;
     let (text, _) = cell.number(reading)?;
     Literal::parse(text.as_bytes())?.scaled(scale)
 }
 
-fn strings<'t, C: Cells<'t>>(text: Text, cells: &C) -> Option<ArrayRef> {
+fn strings<'t, C: Cells<'t>>(text: TextRule, cells: &C) -> Option<ArrayRef> {
     let mut builder = StringBuilder::with_capacity(cells.len(), cells.text_len());
     for cell in cells.iter() {
         match cell {

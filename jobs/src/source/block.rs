@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::dialect::Dialect;
 use super::error::{Malformed, SourceError};
 use super::fields::split;
-use super::input::Input;
+use super::input::TextInput;
 use super::limits::{BLOCK_LEN, RECORD_LEN_MAX};
 use super::scan::{Scanner, count_line_ends, line_end};
 
@@ -14,7 +14,7 @@ pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Where a block lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BlockPlace {
     /// Byte of the text.
     pub(super) offset: u64,
     /// Ends of lines before it, counted from where reading began.
@@ -26,14 +26,14 @@ pub(super) struct Place {
 pub(super) struct Block<'b> {
     /// Ends with the end of a line; a newline is added where the text has none at its end.
     pub(super) text: &'b [u8],
-    pub(super) place: Place,
+    pub(super) place: BlockPlace,
     /// Whether this is one record whose quote is still open at the end of the text.
     pub(super) open: bool,
 }
 
 /// Reads a text block by block; holds one block at a time.
 pub(super) struct Blocks {
-    input: Input,
+    input: TextInput,
     file: String,
     dialect: Dialect,
     scanner: Scanner,
@@ -42,7 +42,7 @@ pub(super) struct Blocks {
     room: Vec<u8>,
     /// Bytes of the room that are text, from `place` on.
     held: usize,
-    place: Place,
+    place: BlockPlace,
     /// Bytes of the buffer that the last block gave out.
     given: usize,
     at_end: bool,
@@ -50,9 +50,9 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Begins at the start of a record. `file` is what messages show.
-    pub(super) fn new(input: Input, file: String, dialect: Dialect) -> Self {
+    pub(super) fn new(input: TextInput, file: String, dialect: Dialect) -> Self {
         Self {
-            place: Place {
+            place: BlockPlace {
                 offset: input.offset(),
                 lines: 0,
             },

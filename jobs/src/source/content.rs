@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::error::SourceError;
 use super::format::SourceFormat;
 use super::formats::FileOutline;
-use super::input::{Codec, Input, io_error, open};
+use super::input::{Codec, TextInput, io_error, open};
 use super::mend::content_hash;
 use super::reach::Reach;
 
@@ -158,7 +158,7 @@ fn hash_bytes(
 /// # Errors
 /// One [of the bytes](SourceError::is_of_the_bytes) if they are no such text; those of opening and reading the file.
 pub(super) fn text_hash(file: &SourceFile) -> Result<u128, SourceError> {
-    let mut input = Input::open(file)?;
+    let mut input = TextInput::open(file)?;
     let mut buffer = vec![0; READ_LEN];
     let mut hash = Xxh3::new();
     loop {

@@ -63,7 +63,7 @@ impl CsvDecoder {
 pub(super) fn decode_any(text: &[u8], format: &CsvFormat) -> Result<Vec<RecordBatch>, Refusal> {
     let text = std::str::from_utf8(text).map_err(|_| Refusal::new("not UTF-8"))?;
     let bytes = text.as_bytes();
-    let mut rows = Rows::new(text, format)?;
+    let mut rows = CsvRows::new(text, format)?;
     let mut fields: Vec<Field<'_>> = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
@@ -92,7 +92,7 @@ pub(super) fn decode_any(text: &[u8], format: &CsvFormat) -> Result<Vec<RecordBa
 pub(super) type Span = (u32, u32);
 
 /// Rows that are no batch yet, and the batches that others became.
-pub(super) struct Rows<'t> {
+pub(super) struct CsvRows<'t> {
     text: &'t str,
     format: &'t CsvFormat,
     /// Row by row, of each the columns wanted.
@@ -104,13 +104,13 @@ pub(super) struct Rows<'t> {
     batches: Vec<RecordBatch>,
 }
 
-impl<'t> Rows<'t> {
-    pub(super) fn new(text: &'t str, format: &'t CsvFormat) -> Result<Rows<'t>, Refusal> {
+impl<'t> CsvRows<'t> {
+    pub(super) fn new(text: &'t str, format: &'t CsvFormat) -> Result<CsvRows<'t>, Refusal> {
         // Twice, since every value may be copied once.
         if u32::try_from(text.len().saturating_mul(2)).is_err() {
             return Err(Refusal::new("a block of more than 2 GiB"));
         }
-        Ok(Rows {
+        Ok(CsvRows {
             text,
             format,
             spans: Vec::new(),
@@ -192,7 +192,7 @@ impl<'t> Rows<'t> {
     fn flush(&mut self) -> Result<(), Refusal> {
         let mut arrays = Vec::with_capacity(self.format.columns.len());
         for (place, index) in self.format.columns.iter().enumerate() {
-            let column_of = Column { rows: self, place };
+            let column_of = CsvColumn { rows: self, place };
             let array = self.format.readings.get(*index);
             let array = array.and_then(|reading| column(reading, &column_of));
             arrays.push(array.ok_or_else(|| Refusal::new("a value of another type"))?);
@@ -218,13 +218,13 @@ impl<'t> Rows<'t> {
 }
 
 /// The values of one column in the rows of a batch.
-struct Column<'r, 't> {
-    rows: &'r Rows<'t>,
+struct CsvColumn<'r, 't> {
+    rows: &'r CsvRows<'t>,
     /// Which of the columns wanted.
     place: usize,
 }
 
-impl<'r> Column<'r, '_> {
+impl<'r> CsvColumn<'r, '_> {
     fn texts(&self) -> impl Iterator<Item = &'r str> {
         let rows = self.rows;
         let len = rows.text.len();
@@ -241,7 +241,7 @@ impl<'r> Column<'r, '_> {
     }
 }
 
-impl<'r> Cells<'r> for Column<'r, '_> {
+impl<'r> Cells<'r> for CsvColumn<'r, '_> {
     type Cell = CsvCell<'r>;
 
     fn len(&self) -> usize {

@@ -11,7 +11,7 @@ use eciton_proto::v1::SourceFile;
 
 use super::dialect::Dialect;
 use super::error::SourceError;
-use super::input::{Codec, Input, io_error, open};
+use super::input::{Codec, TextInput, io_error, open};
 use super::scan::{Scanner, line_end};
 
 /// Bytes looked at at once for the end of a record.
@@ -133,7 +133,7 @@ fn cuts_by_scan(
     dialect: Dialect,
     nominal: impl Iterator<Item = u64>,
 ) -> Result<Vec<u64>, SourceError> {
-    let mut input = Input::open_range(file, text.start, text.end - text.start)?;
+    let mut input = TextInput::open_range(file, text.start, text.end - text.start)?;
     let mut scanner = Scanner::new(dialect);
     let mut nominal = nominal.peekable();
     let mut cuts = Vec::new();

@@ -22,7 +22,7 @@ const FRAME_HEADER_LEN_MAX: usize = 18;
 
 /// Why a stream cannot be decompressed; the error within an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum StreamRefusal {
     /// It is right, and not read here.
     #[error("{0}")]
     Unsupported(String),
@@ -34,8 +34,8 @@ pub(super) enum Refusal {
     Damaged(String),
 }
 
-impl From<Refusal> for io::Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<StreamRefusal> for io::Error {
+    fn from(refusal: StreamRefusal) -> Self {
         io::Error::new(io::ErrorKind::InvalidData, refusal)
     }
 }
@@ -144,7 +144,7 @@ fn stray(format: &str, packed: &mut Packed, is_first: bool) -> io::Error {
         Err(error) => return error,
     };
     if !is_first {
-        return Refusal::Damaged(format!(
+        return StreamRefusal::Damaged(format!(
             "trailing garbage from byte {at} of the file on; cut the file off there"
         ))
         .into();
@@ -155,7 +155,7 @@ fn stray(format: &str, packed: &mut Packed, is_first: bool) -> io::Error {
         None if is_text(head) => "plain text".to_owned(),
         None => "something else".to_owned(),
     };
-    Refusal::Content(format!(
+    StreamRefusal::Content(format!(
         "expected {format} data by the file's name, found {found}; name the file by what it is"
     ))
     .into()
@@ -202,7 +202,7 @@ impl Gzip {
             [0x1f, 0x8b, 8, flags] if flags & 0xe0 == 0 => {}
             [0x1f, 0x8b, method, flags] => {
                 let what = format!("gzip with method {method} and flags {flags:#04x}");
-                return Err(Refusal::Unsupported(what).into());
+                return Err(StreamRefusal::Unsupported(what).into());
             }
             _ => return Err(stray("gzip", &mut packed, self.members == 0)),
         }
@@ -285,7 +285,7 @@ impl Zstd {
                 }
                 Some(0xfd2f_b522..=0xfd2f_b527) => {
                     let what = "zstd of a version before 0.8".to_owned();
-                    return Err(Refusal::Unsupported(what).into());
+                    return Err(StreamRefusal::Unsupported(what).into());
                 }
                 _ => return Err(stray("zstd", &mut self.packed, self.frames == 0)),
             }
@@ -327,7 +327,7 @@ fn named(error: io::Error) -> io::Error {
         return io::Error::new(io::ErrorKind::OutOfMemory, text);
     }
     if text.contains("ictionary") {
-        return Refusal::Unsupported("zstd with a dictionary".to_owned()).into();
+        return StreamRefusal::Unsupported("zstd with a dictionary".to_owned()).into();
     }
     error
 }
@@ -381,19 +381,21 @@ impl FrameHeader {
     }
 
     /// Bytes of memory that decoding it takes.
-    fn check(self) -> Result<u64, Refusal> {
+    fn check(self) -> Result<u64, StreamRefusal> {
         if self.reserved {
-            return Err(Refusal::Unsupported("zstd of a later version".to_owned()));
+            return Err(StreamRefusal::Unsupported(
+                "zstd of a later version".to_owned(),
+            ));
         }
         if self.dictionary != 0 {
             let number = self.dictionary;
             let what = format!("zstd with a dictionary (number {number})");
-            return Err(Refusal::Unsupported(what));
+            return Err(StreamRefusal::Unsupported(what));
         }
         if self.window > WINDOW_LEN_MAX {
             let mib = |len: u64| len.div_ceil(1 << 20);
             let (found, most) = (mib(self.window), mib(WINDOW_LEN_MAX));
-            return Err(Refusal::Unsupported(format!(
+            return Err(StreamRefusal::Unsupported(format!(
                 "a zstd window of {found} MiB, more than the {most} MiB allowed; compress it with \
                  `--long=31` or less"
             )));
@@ -445,7 +447,7 @@ mod tests {
         let header = FrameHeader::read(&[0x02, 17 << 3 | 3, 0x34, 0x12]).unwrap();
         let window = (128 << 20) + 3 * (16 << 20);
         assert_eq!((header.window, header.dictionary), (window, 0x1234));
-        assert!(matches!(header.check(), Err(Refusal::Unsupported(_))));
+        assert!(matches!(header.check(), Err(StreamRefusal::Unsupported(_))));
         // One segment of 256 + 5 bytes.
         let header = FrameHeader::read(&[0x60, 5, 0]).unwrap();
         assert_eq!((header.window, header.content), (261, Some(261)));

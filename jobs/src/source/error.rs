@@ -194,14 +194,14 @@ pub struct Malformed {
     /// Line of the place, counted from 1.
     pub line: u64,
     /// The field, where one is to blame.
-    pub column: Option<Column>,
+    pub column: Option<ColumnPosition>,
     /// What was expected and what was found.
     pub message: String,
 }
 
 /// A field of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct ColumnPosition {
     /// Its number, counted from 1. In JSON lines: the position in the line, in bytes.
     pub number: u64,
     /// The name of the column, where there is one of that number.

@@ -78,7 +78,7 @@ pub(crate) enum Types {
 }
 
 /// A source whose rows the job file itself describes.
-pub(crate) struct Computed {
+pub(crate) struct ComputedSource {
     /// Its columns.
     pub(crate) schema: SchemaRef,
     /// Its rows.
@@ -159,7 +159,7 @@ pub(crate) trait SourceFormat: Sync {
     // --- planning ----------------------------------------------------------------------------
 
     /// The rows of a source without files; `None` for one with files.
-    fn computed(&self, spec: &SourceSpec) -> Option<Computed> {
+    fn computed(&self, spec: &SourceSpec) -> Option<ComputedSource> {
         let _ = spec;
         None
     }

@@ -5,7 +5,7 @@ use eciton_proto::v1::Compression;
 use super::block::Blocks;
 use super::dialect::Dialect;
 use super::error::SourceError;
-use super::input::{Codec, Input};
+use super::input::{Codec, TextInput};
 use super::plan::{Shard, Source};
 
 /// How a file of this path is compressed as a whole.
@@ -28,7 +28,7 @@ pub(super) fn text_start(source: &Source, shard: Shard) -> Result<u64, SourceErr
     };
     let file = source.file(shard)?;
     source.reach().during(|| {
-        let input = Input::open(file)?;
+        let input = TextInput::open(file)?;
         let mut blocks = Blocks::new(input, file.display.clone(), dialect);
         blocks.skip_head()?;
         Ok(blocks.head_end())

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use eciton_proto::v1::SourceFile;
 
-use super::decompress::{Gzip, Packed, Refusal, Zstd};
+use super::decompress::{Gzip, Packed, StreamRefusal, Zstd};
 use super::error::SourceError;
 use super::sniff::{HEAD_LEN, sniff};
 use super::{identity, reach};
@@ -46,7 +46,7 @@ impl Codec {
 }
 
 /// The decompressed text of a file, or of a part of a plain one.
-pub(super) struct Input {
+pub(super) struct TextInput {
     reader: Box<dyn Read + Send>,
     codec: Codec,
     file: String,
@@ -56,7 +56,7 @@ pub(super) struct Input {
     end: Option<u64>,
 }
 
-impl Input {
+impl TextInput {
     /// Opens the whole text of a file.
     pub(super) fn open(file: &SourceFile) -> Result<Self, SourceError> {
         Self::open_range(file, 0, file.len)
@@ -132,20 +132,20 @@ impl Input {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
         );
         let inner = source.get_ref();
-        match inner.and_then(|inner| inner.downcast_ref::<Refusal>()) {
-            Some(Refusal::Unsupported(what)) => {
+        match inner.and_then(|inner| inner.downcast_ref::<StreamRefusal>()) {
+            Some(StreamRefusal::Unsupported(what)) => {
                 return SourceError::Unsupported {
                     file: self.file.clone(),
                     what: what.clone(),
                 };
             }
-            Some(Refusal::Content(message)) => {
+            Some(StreamRefusal::Content(message)) => {
                 return SourceError::Content {
                     file: self.file.clone(),
                     message: message.clone(),
                 };
             }
-            Some(Refusal::Damaged(_)) | None => {}
+            Some(StreamRefusal::Damaged(_)) | None => {}
         }
         // zstd reports damage as `Other`; what the system says has a code of its own.
         let is_other = source.kind() == io::ErrorKind::Other && source.raw_os_error().is_none();

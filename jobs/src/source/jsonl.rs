@@ -28,22 +28,22 @@ pub(super) struct JsonFormat {
     /// How their values are read.
     pub(super) readings: Vec<Reading>,
     /// The names of all columns; of those that are wanted the place among them.
-    pub(super) names: Arc<Names>,
+    pub(super) names: Arc<MemberNames>,
     /// Whether a member that is no column is malformed.
     pub(super) refuses_new: bool,
 }
 
 /// The names of the columns of a source.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct MemberNames {
     /// In the order in which members mostly come.
     order: Vec<(String, Option<usize>)>,
     index: HashMap<String, usize>,
 }
 
-impl Names {
+impl MemberNames {
     /// `all` names, of which `wanted` are wanted, in that order.
-    pub(super) fn new<'n>(all: impl Iterator<Item = &'n str>, wanted: &[usize]) -> Names {
+    pub(super) fn new<'n>(all: impl Iterator<Item = &'n str>, wanted: &[usize]) -> MemberNames {
         let places: HashMap<usize, usize> = wanted
             .iter()
             .enumerate()
@@ -53,7 +53,7 @@ impl Names {
         let order: Vec<_> = all.enumerate().map(name).collect();
         let indexed = order.iter().enumerate();
         let index = indexed.map(|(at, (name, _))| (name.clone(), at)).collect();
-        Names { order, index }
+        MemberNames { order, index }
     }
 
     /// What a name is, guessed to be the one at `next`.
@@ -219,7 +219,7 @@ impl<'t> Visitor<'t> for Line<'_, 't> {
 
 /// Finds out what a name is, without a copy of it.
 struct Find<'n> {
-    names: &'n Names,
+    names: &'n MemberNames,
     next: &'n mut usize,
 }
 
@@ -261,9 +261,9 @@ pub(crate) type NamedValue<'t> = (Cow<'t, str>, &'t RawValue);
 
 /// The members of the object that `line` is, in their order.
 pub(crate) fn members(line: &[u8]) -> Result<Vec<NamedValue<'_>>, serde_json::Error> {
-    struct Members;
+    struct LineVisitor;
 
-    impl<'t> Visitor<'t> for Members {
+    impl<'t> Visitor<'t> for LineVisitor {
         type Value = Vec<NamedValue<'t>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -281,7 +281,7 @@ pub(crate) fn members(line: &[u8]) -> Result<Vec<NamedValue<'_>>, serde_json::Er
 
     // Without the newline: an error at the end of the line is counted from its start.
     let mut deserializer = serde_json::Deserializer::from_slice(line.trim_ascii_end());
-    let members = deserializer.deserialize_map(Members)?;
+    let members = deserializer.deserialize_map(LineVisitor)?;
     deserializer.end()?;
     Ok(members)
 }

@@ -9,7 +9,7 @@ use std::str::from_utf8;
 
 use super::array::{JsonCells, OneField, column};
 use super::csv::CsvFormat;
-use super::error::{Column, Refusal};
+use super::error::{ColumnPosition, Refusal};
 use super::fields::{Field, split};
 use super::infer::Shape;
 use super::jsonl::{JsonFormat, NamedValue, members};
@@ -18,27 +18,27 @@ use super::reading::Reading;
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct RecordFault {
     /// Byte of the text given.
     pub(super) at: usize,
     /// Byte of the text given where the record begins.
     pub(super) record: usize,
-    pub(super) column: Option<Column>,
+    pub(super) column: Option<ColumnPosition>,
     pub(super) message: String,
 }
 
 /// Why the CSV decoder refused `text`, the text of one record, perhaps with empty lines before it.
-pub(super) fn csv_fault(text: &[u8], format: &CsvFormat, refusal: &Refusal) -> Fault {
+pub(super) fn csv_fault(text: &[u8], format: &CsvFormat, refusal: &Refusal) -> RecordFault {
     let (fields, _) = split(text, format.dialect);
     let record = fields.first().map_or(0, |field| field.start);
     match csv_record_fault(text, &fields, format) {
-        Some((at, index, message)) => Fault {
+        Some((at, index, message)) => RecordFault {
             at,
             record,
             column: Some(csv_column(index, format)),
             message,
         },
-        None => Fault {
+        None => RecordFault {
             at: record,
             record,
             column: None,
@@ -47,9 +47,9 @@ pub(super) fn csv_fault(text: &[u8], format: &CsvFormat, refusal: &Refusal) -> F
     }
 }
 
-fn csv_column(index: usize, format: &CsvFormat) -> Column {
+fn csv_column(index: usize, format: &CsvFormat) -> ColumnPosition {
     let reading = format.readings.get(index);
-    Column {
+    ColumnPosition {
         number: index as u64 + 1,
         name: reading.map(|reading| reading.name.clone()),
     }
@@ -136,15 +136,15 @@ fn wrong_value(reading: &Reading, value: &str, shape: Shape) -> String {
 }
 
 /// Why the JSON decoder refused `line`.
-pub(super) fn json_fault(line: &[u8], format: &JsonFormat, refusal: &Refusal) -> Fault {
+pub(super) fn json_fault(line: &[u8], format: &JsonFormat, refusal: &Refusal) -> RecordFault {
     let record = line
         .iter()
         .take_while(|byte| byte.is_ascii_whitespace())
         .count();
-    let fault = |at: usize, name: Option<String>, message: String| Fault {
+    let fault = |at: usize, name: Option<String>, message: String| RecordFault {
         at,
         record,
-        column: Some(Column {
+        column: Some(ColumnPosition {
             number: at as u64 + 1,
             name,
         }),

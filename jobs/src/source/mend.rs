@@ -240,7 +240,7 @@ impl Mending<'_> {
         start: u64,
     ) -> Result<Vec<Range<u64>>, SourceError> {
         let failed = |source| io_error(&self.new, "cannot be opened", source);
-        let mut text = Text {
+        let mut text = MendedText {
             handle: reach::open(&self.new.path).map_err(failed)?,
             budget: self
                 .new
@@ -290,7 +290,7 @@ impl Mending<'_> {
     /// Where the first of `after`, which is done, begins at or after `from`; `region` lies before it.
     fn find(
         &self,
-        text: &mut Text,
+        text: &mut MendedText,
         from: u64,
         region: &[Piece],
         after: &[Piece],
@@ -337,7 +337,7 @@ impl Mending<'_> {
     /// them; `from` is one of the starts.
     fn find_in(
         &self,
-        text: &mut Text,
+        text: &mut MendedText,
         from: u64,
         near: RangeInclusive<u64>,
         pieces: &[Piece],
@@ -374,7 +374,7 @@ impl Mending<'_> {
     }
 
     /// Whether the bytes of done shards are at `at`, one after the other.
-    fn hold(&self, text: &mut Text, at: u64, pieces: &[Piece]) -> Result<bool, SourceError> {
+    fn hold(&self, text: &mut MendedText, at: u64, pieces: &[Piece]) -> Result<bool, SourceError> {
         let mut at = at;
         for piece in pieces {
             if !self.holds(text, at, *piece)? {
@@ -389,7 +389,7 @@ impl Mending<'_> {
     /// end of the last line may have come, gone, or become another one: that is no part of any record. It is left out.
     fn held(
         &self,
-        text: &mut Text,
+        text: &mut MendedText,
         at: u64,
         piece: Piece,
         is_last: bool,
@@ -427,7 +427,7 @@ impl Mending<'_> {
     }
 
     /// Whether the bytes of a done shard are at `at`.
-    fn holds(&self, text: &mut Text, at: u64, piece: Piece) -> Result<bool, SourceError> {
+    fn holds(&self, text: &mut MendedText, at: u64, piece: Piece) -> Result<bool, SourceError> {
         let end = at
             .checked_add(piece.shard.len)
             .filter(|end| *end <= self.new.len);
@@ -484,14 +484,14 @@ fn bits_of(pieces: &[Piece]) -> u32 {
 }
 
 /// A file that is looked into at many places, but not without bound.
-struct Text {
+struct MendedText {
     handle: File,
     /// Bytes that may still be hashed.
     budget: u64,
     buffer: Vec<u8>,
 }
 
-impl Text {
+impl MendedText {
     fn seek(&mut self, file: &SourceFile, at: u64) -> Result<(), SourceError> {
         let sought = self.handle.seek(SeekFrom::Start(at));
         sought

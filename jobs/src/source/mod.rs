@@ -113,7 +113,7 @@ mod text;
 mod unify;
 mod watch;
 
-pub use error::{Column, Malformed, SourceError};
+pub use error::{ColumnPosition, Malformed, SourceError};
 pub use found::{FilesNow, files_now, probe};
 pub(crate) use identity::is_same as is_same_file;
 pub(crate) use infer::Sampled;

@@ -37,12 +37,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub(super) use self::footer::bare_type;
 use self::footer::{Opened, is_int96};
-use self::pages::{Fault, FaultCell, Groups, byte_range};
+use self::pages::{FaultCell, PageDefect, RowGroupRun, byte_range};
 use super::content::hash_from;
 use super::error::SourceError;
 use super::exact::{Inexact, exact, is_convertible, shown};
 use super::format::ShardRows;
-use super::formats::{FileOutline, Request};
+use super::formats::{FileOutline, ReadRequest};
 use super::guard::guard;
 use super::input::{io_error, open};
 use super::limits::BATCH_ROWS_MAX;
@@ -175,7 +175,7 @@ pub(super) struct ParquetShard {
     /// The columns wanted, in the order wanted.
     schema: SchemaRef,
     /// Where each of them comes from.
-    origins: Vec<Origin>,
+    origins: Vec<ParquetOrigin>,
     reader: ParquetRecordBatchReader,
     /// The columns of type INT96 once more, in seconds: their nanoseconds in 64 bits reach from 1677 to 2262 only.
     seconds: Option<ParquetRecordBatchReader>,
@@ -190,7 +190,7 @@ pub(super) struct ParquetShard {
 
 /// Where a column comes from.
 #[derive(Debug, Clone, Copy)]
-enum Origin {
+enum ParquetOrigin {
     /// The file does not have it: NULL.
     Absent,
     /// A column of the reader.
@@ -205,7 +205,7 @@ impl ParquetShard {
         file: &SourceFile,
         start: u64,
         len: u64,
-        request: Request<'_>,
+        request: ReadRequest<'_>,
     ) -> Result<Self, SourceError> {
         let opened = footer::read(file)?;
         let range = groups(file, &opened.metadata, start, len)?;
@@ -221,13 +221,13 @@ impl ParquetShard {
             .project(request.columns)
             .map_err(|e| SourceError::Plan(e.to_string()))?;
         let fault = FaultCell::default();
-        let groups = Groups {
+        let groups = RowGroupRun {
             handle: Arc::clone(&opened.handle),
             metadata: Arc::clone(&opened.metadata),
             range,
             fault: Arc::clone(&fault),
         };
-        let columns = Columns::new(file, &opened, &wanted, request.declared)?;
+        let columns = ParquetColumns::new(file, &opened, &wanted, request.declared)?;
         let opening = |e| taken(&fault, file).unwrap_or(e);
         let (reader, seconds) = columns.readers(file, &opened, &groups).map_err(opening)?;
         if columns.roots.is_empty() {
@@ -278,13 +278,13 @@ impl ParquetShard {
         let mut columns = Vec::with_capacity(self.origins.len());
         for (origin, field) in self.origins.iter().zip(self.schema.fields()) {
             let column = match *origin {
-                Origin::Absent => new_null_array(field.data_type(), rows),
-                Origin::Read(at) => {
+                ParquetOrigin::Absent => new_null_array(field.data_type(), rows),
+                ParquetOrigin::Read(at) => {
                     let column = batch.column(at);
                     guarded_exact(column, field.data_type())
                         .map_err(|inexact| self.inexact(field, inexact))?
                 }
-                Origin::Int96(at, at_seconds) => {
+                ParquetOrigin::Int96(at, at_seconds) => {
                     let whole = seconds.filter(|seconds| seconds.num_rows() == rows);
                     let Some(whole) = whole else {
                         return Err(damaged(&self.file, "its columns differ in length"));
@@ -352,9 +352,9 @@ fn taken(fault: &FaultCell, file: &SourceFile) -> Option<SourceError> {
     let fault = fault.lock().take()?;
     let place = fault.place;
     Some(match fault.fault {
-        Fault::Damaged(what) => damaged(file, format!("{place}: {what}")),
-        Fault::Unsupported(what) => unsupported(file, format!("{place}: {what}")),
-        Fault::Io(source) => io_error(file, "cannot be read", source),
+        PageDefect::Damaged(what) => damaged(file, format!("{place}: {what}")),
+        PageDefect::Unsupported(what) => unsupported(file, format!("{place}: {what}")),
+        PageDefect::Io(source) => io_error(file, "cannot be read", source),
     })
 }
 
@@ -408,15 +408,15 @@ fn int96(nanos: &ArrayRef, seconds: &ArrayRef, to: &DataType) -> Result<ArrayRef
 }
 
 /// The columns of a file that are read.
-struct Columns {
-    origins: Vec<Origin>,
+struct ParquetColumns {
+    origins: Vec<ParquetOrigin>,
     /// Columns of the file, ascending.
     roots: Vec<usize>,
     /// Those of them of type INT96.
     int96: Vec<usize>,
 }
 
-impl Columns {
+impl ParquetColumns {
     fn new(
         file: &SourceFile,
         opened: &Opened,
@@ -439,11 +439,11 @@ impl Columns {
             .collect();
         let place = |among: &[usize], root: usize| among.binary_search(&root).unwrap_or(0);
         let origin = |root: Option<usize>| match root {
-            None => Origin::Absent,
+            None => ParquetOrigin::Absent,
             Some(root) if int96.contains(&root) => {
-                Origin::Int96(place(&roots, root), place(&int96, root))
+                ParquetOrigin::Int96(place(&roots, root), place(&int96, root))
             }
-            Some(root) => Origin::Read(place(&roots, root)),
+            Some(root) => ParquetOrigin::Read(place(&roots, root)),
         };
         Ok(Self {
             origins: found.into_iter().map(origin).collect(),
@@ -456,7 +456,7 @@ impl Columns {
         &self,
         file: &SourceFile,
         opened: &Opened,
-        groups: &Groups,
+        groups: &RowGroupRun,
     ) -> Result<(ParquetRecordBatchReader, Option<ParquetRecordBatchReader>), SourceError> {
         let in_unit = |unit: TimeUnit| -> Fields {
             let field = |(root, field): (usize, &FieldRef)| match self.int96.contains(&root) {
@@ -516,7 +516,7 @@ pub(super) fn root_of(
 
 /// Where no column is read, the rows are counted by the footer; the headers of one column's pages tell whether it is
 /// right.
-fn count(file: &SourceFile, groups: &Groups) -> Result<(), SourceError> {
+fn count(file: &SourceFile, groups: &RowGroupRun) -> Result<(), SourceError> {
     let descriptor = groups.metadata.file_metadata().schema_descr();
     let flat =
         (0..descriptor.num_columns()).find(|leaf| descriptor.column(*leaf).max_rep_level() == 0);

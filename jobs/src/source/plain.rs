@@ -9,7 +9,7 @@
 use arrow::array::RecordBatch;
 use memchr::{memchr, memchr_iter, memchr2_iter};
 
-use super::csv::{CsvFormat, Rows};
+use super::csv::{CsvFormat, CsvRows};
 
 /// The batches of `text`, which ends with the end of a line: what the decoder of any text would give. `None` where that
 /// has to be asked.
@@ -28,7 +28,7 @@ pub(super) fn decode_plain(text: &[u8], format: &CsvFormat) -> Option<Vec<Record
     let bytes = text.as_bytes();
     let width = format.readings.len();
     let has_empty_records = format.has_empty_records();
-    let mut rows = Rows::new(text, format).ok()?;
+    let mut rows = CsvRows::new(text, format).ok()?;
     let (mut start, mut field, mut next) = (0, 0, 0);
     for at in memchr2_iter(dialect.delimiter, b'\n', bytes) {
         let ends = bytes[at] == b'\n';

@@ -9,7 +9,7 @@ use eciton_proto::v1::{FileChunk, Plan, SchemaField, ShardChunk, SourceFile, Sou
 use super::content;
 use super::error::SourceError;
 use super::files::{PATHS, resolve};
-use super::format::{Computed, SourceFormat};
+use super::format::{ComputedSource, SourceFormat};
 use super::formats;
 use super::identity;
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
@@ -120,8 +120,8 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
 }
 
 /// Plans a source without files.
-fn plan_computed(job: &JobFile, computed: &Computed) -> Result<Planned, SpecError> {
-    let Computed {
+fn plan_computed(job: &JobFile, computed: &ComputedSource) -> Result<Planned, SpecError> {
+    let ComputedSource {
         schema,
         len,
         shard_len,

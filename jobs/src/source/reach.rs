@@ -30,9 +30,9 @@ thread_local! {
 }
 
 /// Puts back what was set before, however the work ends.
-struct Before(Reach);
+struct EnclosingReach(Reach);
 
-impl Drop for Before {
+impl Drop for EnclosingReach {
     fn drop(&mut self) {
         let before = std::mem::take(&mut self.0);
         CURRENT.with(|current| current.replace(before));
@@ -80,7 +80,7 @@ impl Reach {
     /// Does some work, in this thread, for which reading reaches so far.
     pub(crate) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = CURRENT.with(|current| current.replace(self.clone()));
-        let _before = Before(before);
+        let _before = EnclosingReach(before);
         work()
     }
 

@@ -44,7 +44,7 @@ pub fn open_shard(
         reach,
         watch,
         rows_read: 0,
-        state: State::Reading,
+        state: ReaderState::Reading,
     })
 }
 
@@ -59,11 +59,11 @@ pub struct ShardReader {
     reach: Reach,
     watch: Option<Watch>,
     rows_read: u64,
-    state: State,
+    state: ReaderState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReaderState {
     Reading,
     Complete,
     Broken,
@@ -97,7 +97,7 @@ impl ShardReader {
 
     /// XXH3-128 of the bytes that the shard covers, once all its rows were read, from the file that was recorded.
     pub fn bytes_hash(&self) -> Option<u128> {
-        (self.state == State::Complete).then(|| self.rows.digest())
+        (self.state == ReaderState::Complete).then(|| self.rows.digest())
     }
 
     /// What comes next, or, at the end and after an error, whether it was of the recorded file.
@@ -120,7 +120,7 @@ impl Iterator for ShardReader {
     type Item = Result<RecordBatch, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.state != State::Reading {
+        if self.state != ReaderState::Reading {
             return None;
         }
         let rows = &mut self.rows;
@@ -129,8 +129,8 @@ impl Iterator for ShardReader {
         let next = reach.during(|| self.watched(next));
         match &next {
             Ok(Some(batch)) => self.rows_read += batch.num_rows() as u64,
-            Ok(None) => self.state = State::Complete,
-            Err(_) => self.state = State::Broken,
+            Ok(None) => self.state = ReaderState::Complete,
+            Err(_) => self.state = ReaderState::Broken,
         }
         next.transpose()
     }

@@ -31,7 +31,7 @@ pub(super) const UNSEEN: &str = "unseen";
 pub(super) struct Reading {
     pub(super) name: String,
     pub(super) data_type: DataType,
-    pub(super) kind: Kind,
+    pub(super) kind: ParsedKind,
     /// Whether the job file names the type.
     pub(super) declared: bool,
     /// Whether numbers may have zeros before them, although the type is inferred.
@@ -40,7 +40,7 @@ pub(super) struct Reading {
 
 /// What values are.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(super) enum ParsedKind {
     Bool,
     /// Of the type's width.
     Integer,
@@ -53,7 +53,7 @@ pub(super) enum Kind {
     },
     Date(Writing),
     Timestamp(Writing),
-    Text(Text),
+    Text(TextRule),
     List(Box<Reading>),
     Struct(Vec<Reading>),
     /// No text format has such values.
@@ -73,7 +73,7 @@ pub(super) struct Writing {
 
 /// What a column of strings takes of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Text {
+pub(super) enum TextRule {
     /// Strings.
     Strings,
     /// Strings, and the text of numbers and booleans.
@@ -90,7 +90,7 @@ impl Reading {
     /// The column of a recorded field; `None` if its type is unknown.
     pub(super) fn of(field: &SchemaField, declared: bool) -> Option<Reading> {
         let data_type = parse_type(&field.r#type)?;
-        let kind = Kind::of(&data_type, &field.format, &field.unit, declared)?;
+        let kind = ParsedKind::of(&data_type, &field.format, &field.unit, declared)?;
         Some(Reading {
             name: field.name.clone(),
             data_type,
@@ -105,7 +105,7 @@ impl Reading {
         Some(Reading {
             name: field.name().clone(),
             data_type: field.data_type().clone(),
-            kind: Kind::of(field.data_type(), "", "", false)?,
+            kind: ParsedKind::of(field.data_type(), "", "", false)?,
             declared: false,
             padded: false,
         })
@@ -129,8 +129,8 @@ impl Reading {
     pub(super) fn shown(&self) -> String {
         let name = type_name(&self.data_type);
         match &self.kind {
-            Kind::Decimal { round: true, .. } => name.replace(')', ",round)"),
-            Kind::Text(Text::Json) => JSON.to_owned(),
+            ParsedKind::Decimal { round: true, .. } => name.replace(')', ",round)"),
+            ParsedKind::Text(TextRule::Json) => JSON.to_owned(),
             _ => name,
         }
     }
@@ -140,7 +140,7 @@ impl Reading {
         if self.declared {
             return self.declared_remedy(found);
         }
-        if matches!(self.kind, Kind::Text(Text::Unseen)) {
+        if matches!(self.kind, ParsedKind::Text(TextRule::Unseen)) {
             return format!(
                 "; the first rows have no value to tell the type by: add `{}` to [source.schema]",
                 declaration(&self.name, found.declared())
@@ -155,34 +155,34 @@ impl Reading {
 
     fn declared_remedy(&self, found: Shape) -> String {
         match &self.kind {
-            Kind::Decimal {
+            ParsedKind::Decimal {
                 precision,
                 scale,
                 round: false,
             } if found.is_number() => {
                 format!("; `decimal({precision},{scale},round)` rounds half away from zero")
             }
-            Kind::Date(writing) if found.is_number() && writing.scale.is_none() => {
+            ParsedKind::Date(writing) if found.is_number() && writing.scale.is_none() => {
                 "; a number is a date where the job file names its unit: `date(unit=days)`, or its \
                  format: `date(format=%Y%m%d)`"
                     .to_owned()
             }
-            Kind::Timestamp(writing) if found.is_number() && writing.scale.is_none() => {
+            ParsedKind::Timestamp(writing) if found.is_number() && writing.scale.is_none() => {
                 "; a number is a timestamp where the job file names its unit, such as \
                  `timestamp(unit=s)`"
                     .to_owned()
             }
-            Kind::Date(Writing { scale: Some(_), .. }) if found.is_number() => {
+            ParsedKind::Date(Writing { scale: Some(_), .. }) if found.is_number() => {
                 "; the unit of the column is days since 1970, of the years 1 to 9999".to_owned()
             }
-            Kind::Timestamp(Writing {
+            ParsedKind::Timestamp(Writing {
                 scale: Some(scale), ..
             }) if found.is_number() => format!(
                 "; the unit of the column is `{}` since 1970, of the years 1 to 9999 and in whole microseconds; other units \
                  are `s`, `ms`, `us` and `ns`",
                 unit_name(*scale)
             ),
-            Kind::Text(_) if found == Shape::Nested => {
+            ParsedKind::Text(_) if found == Shape::Nested => {
                 format!("; `{}` takes any value", declaration(&self.name, JSON))
             }
             _ => String::new(),
@@ -193,13 +193,15 @@ impl Reading {
     fn wider(&self, found: Shape) -> &'static str {
         let is_moment = matches!(found, Shape::Date | Shape::Local | Shape::Offset);
         match &self.kind {
-            Kind::List(_) | Kind::Struct(_) | Kind::Text(Text::Mixed | Text::Json) => JSON,
+            ParsedKind::List(_)
+            | ParsedKind::Struct(_)
+            | ParsedKind::Text(TextRule::Mixed | TextRule::Json) => JSON,
             _ if found == Shape::Nested => JSON,
-            Kind::Date(_) | Kind::Timestamp(_) if is_moment => "timestamp",
-            Kind::Integer if self.data_type == DataType::Int64 && found == Shape::Float => {
+            ParsedKind::Date(_) | ParsedKind::Timestamp(_) if is_moment => "timestamp",
+            ParsedKind::Integer if self.data_type == DataType::Int64 && found == Shape::Float => {
                 "float64"
             }
-            Kind::Float64 if found == Shape::Word => "float64",
+            ParsedKind::Float64 if found == Shape::Word => "float64",
             _ => "string",
         }
     }
@@ -215,37 +217,37 @@ fn declaration(name: &str, declared: &str) -> String {
     }
 }
 
-impl Kind {
-    fn of(data_type: &DataType, format: &str, unit: &str, declared: bool) -> Option<Kind> {
+impl ParsedKind {
+    fn of(data_type: &DataType, format: &str, unit: &str, declared: bool) -> Option<ParsedKind> {
         Some(match data_type {
-            DataType::Boolean => Kind::Bool,
-            integer if integer.is_integer() => Kind::Integer,
-            DataType::Float32 => Kind::Float32,
-            DataType::Float64 => Kind::Float64,
-            DataType::Decimal128(precision, scale) => Kind::Decimal {
+            DataType::Boolean => ParsedKind::Bool,
+            integer if integer.is_integer() => ParsedKind::Integer,
+            DataType::Float32 => ParsedKind::Float32,
+            DataType::Float64 => ParsedKind::Float64,
+            DataType::Decimal128(precision, scale) => ParsedKind::Decimal {
                 precision: *precision,
                 scale: *scale,
                 round: format == ROUND,
             },
-            DataType::Date32 => Kind::Date(Writing::of(format, unit, false)?),
+            DataType::Date32 => ParsedKind::Date(Writing::of(format, unit, false)?),
             DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-                Kind::Timestamp(Writing::of(format, unit, true)?)
+                ParsedKind::Timestamp(Writing::of(format, unit, true)?)
             }
-            DataType::Utf8 => Kind::Text(match format {
-                JSON => Text::Json,
-                MIXED => Text::Mixed,
-                UNSEEN if !declared => Text::Unseen,
-                _ if declared => Text::Scalars,
-                _ => Text::Strings,
+            DataType::Utf8 => ParsedKind::Text(match format {
+                JSON => TextRule::Json,
+                MIXED => TextRule::Mixed,
+                UNSEEN if !declared => TextRule::Unseen,
+                _ if declared => TextRule::Scalars,
+                _ => TextRule::Strings,
             }),
-            DataType::List(item) => Kind::List(Box::new(Reading::nested(item)?)),
-            DataType::Struct(members) => Kind::Struct(
+            DataType::List(item) => ParsedKind::List(Box::new(Reading::nested(item)?)),
+            DataType::Struct(members) => ParsedKind::Struct(
                 members
                     .iter()
                     .map(Reading::nested)
                     .collect::<Option<Vec<_>>>()?,
             ),
-            _ => Kind::Other,
+            _ => ParsedKind::Other,
         })
     }
 }

@@ -5,7 +5,7 @@ use eciton_proto::v1::SourceFile;
 use super::block::BOM;
 use super::dialect::Dialect;
 use super::error::SourceError;
-use super::input::Input;
+use super::input::TextInput;
 use super::limits::{RECORD_LEN_MAX, SAMPLE_LEN_MAX};
 use super::scan::Scanner;
 
@@ -32,7 +32,7 @@ pub(super) fn sample(
     dialect: Dialect,
     records: usize,
 ) -> Result<Sample, SourceError> {
-    let mut input = Input::open(file)?;
+    let mut input = TextInput::open(file)?;
     let mut text = Vec::new();
     let mut start = 0;
     let mut wanted = READ_LEN;
@@ -138,7 +138,7 @@ fn finished(mut text: Vec<u8>, mut ends: Vec<usize>, start: u64) -> Sample {
 }
 
 /// Reads until `text` has `wanted` bytes; false at the end of the text.
-fn fill(input: &mut Input, text: &mut Vec<u8>, wanted: usize) -> Result<bool, SourceError> {
+fn fill(input: &mut TextInput, text: &mut Vec<u8>, wanted: usize) -> Result<bool, SourceError> {
     let mut filled = text.len();
     text.resize(wanted.max(filled), 0);
     while filled < text.len() {

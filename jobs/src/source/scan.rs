@@ -11,7 +11,7 @@ use super::dialect::Dialect;
 
 /// The state of a scan between two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ScanState {
     /// At the start of a field.
     Start,
     /// In a field that is not quoted, or after the closing quote of one that was.
@@ -26,7 +26,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub(super) struct Scanner {
     dialect: Dialect,
-    state: State,
+    state: ScanState,
     /// Whether the text so far ends with a `\r` that ends a record, if no `\n` follows; else the `\n` does.
     at_cr: bool,
 }
@@ -36,14 +36,14 @@ impl Scanner {
     pub(super) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
-            state: State::Start,
+            state: ScanState::Start,
             at_cr: false,
         }
     }
 
     /// Whether the text so far leaves a quote open. Always false where every end of a line ends a record.
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Quoted
+        self.state == ScanState::Quoted
     }
 
     /// Scans `text` and calls `end` with the position after each end of a record. A `\r` that was the last byte before
@@ -61,18 +61,18 @@ impl Scanner {
         }
         let mut at = 0;
         while at < text.len() {
-            if self.state == State::Closing {
+            if self.state == ScanState::Closing {
                 self.state = self.after_closing(text[at]);
                 if is_line_end(text[at]) {
                     self.ended(text, at, &mut end);
                 }
                 at += 1;
-            } else if self.state == State::Quoted {
+            } else if self.state == ScanState::Quoted {
                 let Some(skipped) = memchr(self.dialect.quote, &text[at..]) else {
                     return;
                 };
                 at += skipped + 1;
-                self.state = State::Closing;
+                self.state = ScanState::Closing;
             } else {
                 at = self.hop(text, at, &mut end);
             }
@@ -106,32 +106,32 @@ impl Scanner {
         };
         let found = at + skipped;
         if is_line_end(text[found]) {
-            self.state = State::Start;
+            self.state = ScanState::Start;
             self.ended(text, found, end);
             return found + 1;
         }
         if skipped > 0 {
             self.state = self.after(text[found - 1]);
         }
-        if self.state == State::Start {
-            self.state = State::Quoted;
+        if self.state == ScanState::Start {
+            self.state = ScanState::Quoted;
         }
         found + 1
     }
 
     /// The state after a byte outside of quotes.
-    fn after(&self, byte: u8) -> State {
+    fn after(&self, byte: u8) -> ScanState {
         if byte == self.dialect.delimiter || is_line_end(byte) {
-            State::Start
+            ScanState::Start
         } else {
-            State::Plain
+            ScanState::Plain
         }
     }
 
     /// The state after the byte that follows a quote in a quoted field.
-    fn after_closing(&self, byte: u8) -> State {
+    fn after_closing(&self, byte: u8) -> ScanState {
         if byte == self.dialect.quote {
-            State::Quoted
+            ScanState::Quoted
         } else {
             self.after(byte)
         }
@@ -145,7 +145,7 @@ impl Scanner {
         if !self.dialect.newlines {
             return self.last_line_end(text);
         }
-        let outside = matches!(self.state, State::Start | State::Plain);
+        let outside = matches!(self.state, ScanState::Start | ScanState::Plain);
         if outside && memchr(self.dialect.quote, text).is_none() {
             // Nothing in between matters where no quote is, which is most text.
             self.state = text.last().map_or(self.state, |byte| self.after(*byte));
@@ -225,17 +225,17 @@ mod tests {
     /// The ends by looking at every byte, as the states say it.
     fn ends_by_bytes(text: &[u8]) -> Vec<usize> {
         let scanner = Scanner::new(dialect(true));
-        let mut state = State::Start;
+        let mut state = ScanState::Start;
         let mut ends = vec![];
         for (at, byte) in text.iter().copied().enumerate() {
             state = match (state, byte) {
-                (State::Quoted, b'"') => State::Closing,
-                (State::Quoted, _) | (State::Start, b'"') => State::Quoted,
-                (State::Closing, byte) => scanner.after_closing(byte),
-                (State::Start | State::Plain, byte) => scanner.after(byte),
+                (ScanState::Quoted, b'"') => ScanState::Closing,
+                (ScanState::Quoted, _) | (ScanState::Start, b'"') => ScanState::Quoted,
+                (ScanState::Closing, byte) => scanner.after_closing(byte),
+                (ScanState::Start | ScanState::Plain, byte) => scanner.after(byte),
             };
             let ends_line = byte == b'\n' || (byte == b'\r' && text.get(at + 1) != Some(&b'\n'));
-            if ends_line && state == State::Start {
+            if ends_line && state == ScanState::Start {
                 ends.push(at + 1);
             }
         }

@@ -12,14 +12,14 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use eciton_proto::v1::SourceFile;
 
-use super::block::{Blocks, Place};
+use super::block::{BlockPlace, Blocks};
 use super::dialect::Dialect;
 use super::error::{Malformed, Refusal, SourceError};
 use super::format::ShardRows;
-use super::input::{Codec, Input, io_error};
+use super::input::{Codec, TextInput, io_error};
 use super::jsonl::Decoded;
 use super::limits::BATCH_ROWS_MAX;
-use super::locate::Fault;
+use super::locate::RecordFault;
 use super::reach;
 use super::scan::{Scanner, count_line_ends};
 
@@ -32,7 +32,7 @@ pub(super) trait RecordDecoder: Send {
     fn decode(&self, text: &[u8]) -> Result<Decoded, Refusal>;
 
     /// Finds what is wrong with one record that did not decode.
-    fn fault(&self, text: &[u8], refusal: &Refusal) -> Fault;
+    fn fault(&self, text: &[u8], refusal: &Refusal) -> RecordFault;
 }
 
 /// Reads the batches of one shard.
@@ -56,7 +56,7 @@ impl TextShard {
         decoder: Box<dyn RecordDecoder>,
         skip: bool,
     ) -> Result<Self, SourceError> {
-        let input = Input::open_range(file, start, len)?;
+        let input = TextInput::open_range(file, start, len)?;
         let mut blocks = Blocks::new(input, file.display.clone(), dialect);
         if start == 0 {
             blocks.skip_head()?;
@@ -182,19 +182,19 @@ impl ShardRows for TextShard {
 }
 
 /// A fault in a block.
-struct Found {
-    fault: Fault,
+struct BlockFault {
+    fault: RecordFault,
     /// Lines of the block that end before the fault.
     lines: u64,
 }
 
-impl Found {
-    fn new(fault: Fault, text: &[u8]) -> Self {
+impl BlockFault {
+    fn new(fault: RecordFault, text: &[u8]) -> Self {
         let lines = count_line_ends(&text[..fault.at.min(text.len())]);
         Self { fault, lines }
     }
 
-    fn at(self, place: Place, file: &SourceFile) -> Malformed {
+    fn at(self, place: BlockPlace, file: &SourceFile) -> Malformed {
         Malformed {
             file: file.display.clone(),
             offset: place.offset + self.fault.at as u64,
@@ -218,7 +218,7 @@ struct Judge {
 
 impl Judge {
     /// The batches of a block; the first malformed record unless they are skipped.
-    fn block(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, Found> {
+    fn block(&mut self, text: &[u8]) -> Result<Vec<RecordBatch>, BlockFault> {
         let refusal = match self.decode(text) {
             Ok(batches) => return Ok(batches),
             Err(refusal) => refusal,
@@ -260,7 +260,7 @@ impl Judge {
         ends: &[usize],
         refusal: &Refusal,
         batches: &mut Vec<RecordBatch>,
-    ) -> Result<(), Found> {
+    ) -> Result<(), BlockFault> {
         debug_assert!(ends.len() >= 2, "no record was refused");
         if ends.len() == 2 {
             if self.skip {
@@ -270,7 +270,7 @@ impl Judge {
             let mut fault = self.decoder.fault(&text[ends[0]..ends[1]], refusal);
             fault.at += ends[0];
             fault.record += ends[0];
-            return Err(Found::new(fault, text));
+            return Err(BlockFault::new(fault, text));
         }
         let middle = ends.len() / 2;
         for half in [&ends[..=middle], &ends[middle..]] {
@@ -283,13 +283,13 @@ impl Judge {
     }
 
     /// Judges a record whose quote is open at the end of the text.
-    fn open_quote(&mut self, text: &[u8]) -> Result<(), Found> {
+    fn open_quote(&mut self, text: &[u8]) -> Result<(), BlockFault> {
         if self.skip {
             self.skipped += 1;
             return Ok(());
         }
         let refusal = Refusal::new("a quote that is not closed");
-        Err(Found::new(self.decoder.fault(text, &refusal), text))
+        Err(BlockFault::new(self.decoder.fault(text, &refusal), text))
     }
 }
 

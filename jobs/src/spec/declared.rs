@@ -22,7 +22,7 @@ pub(crate) const JSON: &str = "json";
 
 /// A type, and how its values are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Declared {
+struct DeclaredType {
     data_type: DataType,
     format: String,
     unit: String,
@@ -76,7 +76,7 @@ pub(super) fn read_schema(source: &Section<'_>) -> Result<Vec<SchemaField>, Spec
     Ok(fields)
 }
 
-fn read_column(schema: &Section<'_>, name: &str) -> Result<Declared, SpecError> {
+fn read_column(schema: &Section<'_>, name: &str) -> Result<DeclaredType, SpecError> {
     check_column(name).map_err(|message| schema.error(name, message))?;
     if !schema.is_table(name) {
         let expected = "the name of a type such as \"int64\", or a table { type = \"...\" }";
@@ -110,15 +110,15 @@ fn read_column(schema: &Section<'_>, name: &str) -> Result<Declared, SpecError> 
 }
 
 /// The type of a text such as `timestamp(format=%d/%m/%Y, unit=ms)`.
-fn parse(text: &str) -> Result<Declared, String> {
+fn parse(text: &str) -> Result<DeclaredType, String> {
     let unknown = || format!("expected one of {DECLARABLE}, found `{text}`");
-    let plain = |data_type: DataType| Declared {
+    let plain = |data_type: DataType| DeclaredType {
         data_type,
         format: String::new(),
         unit: String::new(),
     };
     if text == JSON {
-        return Ok(Declared {
+        return Ok(DeclaredType {
             format: JSON.to_owned(),
             ..plain(DataType::Utf8)
         });
@@ -133,7 +133,7 @@ fn parse(text: &str) -> Result<Declared, String> {
     };
     let declared = match name {
         "decimal" => match arguments.rsplit_once(',') {
-            Some((numbers, last)) if last.trim() == ROUND => Declared {
+            Some((numbers, last)) if last.trim() == ROUND => DeclaredType {
                 format: ROUND.to_owned(),
                 ..plain(parse_decimal(&format!("decimal({numbers})")).ok_or_else(unknown)?)
             },
@@ -141,7 +141,7 @@ fn parse(text: &str) -> Result<Declared, String> {
         },
         "date" | "timestamp" => {
             let (format, unit) = moment_arguments(arguments).ok_or_else(unknown)?;
-            Declared {
+            DeclaredType {
                 format,
                 unit,
                 ..plain(parse_type(name).ok_or_else(unknown)?)
@@ -182,8 +182,8 @@ fn moment_arguments(text: &str) -> Option<(String, String)> {
 }
 
 /// Whether the type has such a format and such a unit.
-fn check(declared: &Declared) -> Result<(), String> {
-    let Declared {
+fn check(declared: &DeclaredType) -> Result<(), String> {
+    let DeclaredType {
         data_type,
         format,
         unit,

@@ -7,7 +7,7 @@ use eciton_engine::merge::Kind as MergeKind;
 use eciton_engine::{Datum, Key, ScanRange, Snapshot, Store};
 
 use super::error::QueryError;
-use super::record::{Cell, Layout, values};
+use super::record::{RecordLayout, RecordValue, values};
 
 /// Records that columns are inferred from at the beginning of a store, and at its end.
 pub const INFERRED_MAX: u64 = 10_000;
@@ -21,25 +21,25 @@ const MEMBERS_MAX: usize = 4096;
 
 /// The columns of a store.
 #[derive(Clone, Debug)]
-pub(super) struct Columns {
+pub(super) struct StoreColumns {
     pub(super) schema: SchemaRef,
-    pub(super) all: Arc<[Column]>,
+    pub(super) all: Arc<[StoreColumn]>,
     /// Whether every record was looked at, so that none can be a misfit.
     pub(super) is_whole: bool,
 }
 
 /// One column of a store.
 #[derive(Clone, Debug)]
-pub(super) struct Column {
-    pub(super) origin: Origin,
-    pub(super) kind: Kind,
+pub(super) struct StoreColumn {
+    pub(super) origin: ColumnOrigin,
+    pub(super) kind: StoredKind,
     /// Whether all its values are of the kind that its type stands for, so that their order in keys is that of SQL.
     pub(super) is_pure: bool,
 }
 
 /// Where the values of a column come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ColumnOrigin {
     /// A field of the key.
     Key(usize),
     /// A member of the value.
@@ -50,7 +50,7 @@ pub(super) enum Origin {
 
 /// What the values of a column are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StoredKind {
     Bool,
     Int,
     Uint,
@@ -65,18 +65,18 @@ pub(super) enum Kind {
     Json,
 }
 
-impl Kind {
+impl StoredKind {
     fn data_type(self) -> DataType {
         match self {
-            Kind::Bool => DataType::Boolean,
-            Kind::Int => DataType::Int64,
-            Kind::Uint => DataType::UInt64,
-            Kind::Float => DataType::Float64,
-            Kind::Decimal(scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale),
-            Kind::Str | Kind::Uuid | Kind::Json => DataType::Utf8,
-            Kind::Bytes => DataType::Binary,
-            Kind::Date => DataType::Date32,
-            Kind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            StoredKind::Bool => DataType::Boolean,
+            StoredKind::Int => DataType::Int64,
+            StoredKind::Uint => DataType::UInt64,
+            StoredKind::Float => DataType::Float64,
+            StoredKind::Decimal(scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale),
+            StoredKind::Str | StoredKind::Uuid | StoredKind::Json => DataType::Utf8,
+            StoredKind::Bytes => DataType::Binary,
+            StoredKind::Date => DataType::Date32,
+            StoredKind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         }
     }
 }
@@ -100,10 +100,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, cell: &Cell) {
+    fn add(&mut self, cell: &RecordValue) {
         let datum = match cell {
-            Cell::Datum(datum) => datum,
-            Cell::Json(_) => {
+            RecordValue::Datum(datum) => datum,
+            RecordValue::Json(_) => {
                 self.json = true;
                 return;
             }
@@ -135,7 +135,7 @@ impl Seen {
     }
 
     /// The type that holds every value exactly, and whether they are all of one kind.
-    fn kind(&self, expected: Option<MergeKind>) -> (Kind, bool) {
+    fn kind(&self, expected: Option<MergeKind>) -> (StoredKind, bool) {
         let others = [
             self.strings,
             self.bytes,
@@ -152,38 +152,38 @@ impl Seen {
             ((None, false, None), 1) if !self.json => (self.only(), true),
             ((Some((least, largest)), false, None), 0) => {
                 match (i64::try_from(least), i64::try_from(largest)) {
-                    (Ok(_), Ok(_)) => (Kind::Int, true),
-                    _ if least >= 0 => (Kind::Uint, true),
-                    _ => (Kind::Decimal(0), false),
+                    (Ok(_), Ok(_)) => (StoredKind::Int, true),
+                    _ if least >= 0 => (StoredKind::Uint, true),
+                    _ => (StoredKind::Decimal(0), false),
                 }
             }
-            ((None, true, None), 0) => (Kind::Float, true),
+            ((None, true, None), 0) => (StoredKind::Float, true),
             ((Some((least, largest)), true, None), 0)
                 if least >= -FLOAT_INT_MAX && largest <= FLOAT_INT_MAX =>
             {
-                (Kind::Float, false)
+                (StoredKind::Float, false)
             }
             ((ints, false, Some((places, before))), 0) if fits(places, before) => {
                 let is_narrow = ints.is_none_or(|_| fits(places, 20));
                 match is_narrow {
-                    true => (Kind::Decimal(places), ints.is_none()),
-                    false => (Kind::Json, false),
+                    true => (StoredKind::Decimal(places), ints.is_none()),
+                    false => (StoredKind::Json, false),
                 }
             }
-            _ => (Kind::Json, false),
+            _ => (StoredKind::Json, false),
         }
     }
 
-    fn only(&self) -> Kind {
+    fn only(&self) -> StoredKind {
         match self {
-            Seen { strings: true, .. } => Kind::Str,
-            Seen { bytes: true, .. } => Kind::Bytes,
-            Seen { uuids: true, .. } => Kind::Uuid,
-            Seen { dates: true, .. } => Kind::Date,
+            Seen { strings: true, .. } => StoredKind::Str,
+            Seen { bytes: true, .. } => StoredKind::Bytes,
+            Seen { uuids: true, .. } => StoredKind::Uuid,
+            Seen { dates: true, .. } => StoredKind::Date,
             Seen {
                 timestamps: true, ..
-            } => Kind::Timestamp,
-            _ => Kind::Bool,
+            } => StoredKind::Timestamp,
+            _ => StoredKind::Bool,
         }
     }
 }
@@ -194,24 +194,24 @@ fn fits(places: i8, before: u32) -> bool {
 }
 
 /// The kind of a column without values: what the store's schema says, or text.
-fn unseen(expected: Option<MergeKind>) -> Kind {
+fn unseen(expected: Option<MergeKind>) -> StoredKind {
     match expected {
-        Some(MergeKind::Bool) => Kind::Bool,
-        Some(MergeKind::Int) => Kind::Int,
-        Some(MergeKind::Float) => Kind::Float,
-        Some(MergeKind::Decimal { scale }) if scale >= 0 => Kind::Decimal(scale),
-        Some(MergeKind::Bytes) => Kind::Bytes,
-        Some(MergeKind::Uuid) => Kind::Uuid,
-        Some(MergeKind::Date) => Kind::Date,
-        Some(MergeKind::Timestamp) => Kind::Timestamp,
-        _ => Kind::Str,
+        Some(MergeKind::Bool) => StoredKind::Bool,
+        Some(MergeKind::Int) => StoredKind::Int,
+        Some(MergeKind::Float) => StoredKind::Float,
+        Some(MergeKind::Decimal { scale }) if scale >= 0 => StoredKind::Decimal(scale),
+        Some(MergeKind::Bytes) => StoredKind::Bytes,
+        Some(MergeKind::Uuid) => StoredKind::Uuid,
+        Some(MergeKind::Date) => StoredKind::Date,
+        Some(MergeKind::Timestamp) => StoredKind::Timestamp,
+        _ => StoredKind::Str,
     }
 }
 
 /// Everything that was seen of a store.
 struct Survey<'s> {
     store: &'s Store,
-    layout: Layout,
+    layout: RecordLayout,
     keys: Vec<Seen>,
     members: Vec<(String, Seen)>,
     whole: Seen,
@@ -238,7 +238,7 @@ impl Survey<'_> {
             if self.keys.len() <= at {
                 self.keys.push(Seen::default());
             }
-            self.keys[at].add(&Cell::Datum(datum));
+            self.keys[at].add(&RecordValue::Datum(datum));
         }
         Ok(())
     }
@@ -281,17 +281,17 @@ pub(super) async fn columns_of(
     snapshot: &Snapshot,
     store: &Store,
     inferred: Option<u64>,
-) -> Result<Columns, QueryError> {
+) -> Result<StoreColumns, QueryError> {
     let mut survey = Survey {
         store,
-        layout: Layout::of(store),
+        layout: RecordLayout::of(store),
         keys: Vec::new(),
         members: Vec::new(),
         whole: Seen::default(),
         has_whole: false,
         records: 0,
     };
-    if survey.layout == Layout::Merged {
+    if survey.layout == RecordLayout::Merged {
         let names = store
             .schema()
             .columns
@@ -317,18 +317,18 @@ pub(super) async fn columns_of(
 
 /// Columns as they are found, each with a name of its own.
 #[derive(Default)]
-struct Found {
+struct FoundColumns {
     fields: Vec<Field>,
-    all: Vec<Column>,
+    all: Vec<StoreColumn>,
 }
 
-impl Found {
-    fn add(&mut self, mut name: String, origin: Origin, (kind, is_pure): (Kind, bool)) {
+impl FoundColumns {
+    fn add(&mut self, mut name: String, origin: ColumnOrigin, (kind, is_pure): (StoredKind, bool)) {
         while self.fields.iter().any(|field| *field.name() == name) {
             name.push_str("_value");
         }
         self.fields.push(Field::new(name, kind.data_type(), true));
-        self.all.push(Column {
+        self.all.push(StoreColumn {
             origin,
             kind,
             is_pure,
@@ -336,9 +336,9 @@ impl Found {
     }
 }
 
-fn conclude(survey: Survey<'_>, is_whole: bool) -> Columns {
+fn conclude(survey: Survey<'_>, is_whole: bool) -> StoreColumns {
     let schema = survey.store.schema();
-    let mut found = Found::default();
+    let mut found = FoundColumns::default();
     let named = &schema.key_fields;
     let mut keys = survey.keys;
     keys.resize_with(keys.len().max(named.len()).max(1), Seen::default);
@@ -349,25 +349,26 @@ fn conclude(survey: Survey<'_>, is_whole: bool) -> Columns {
             None if count == 1 => "key".to_owned(),
             None => format!("key_{}", at + 1),
         };
-        found.add(name, Origin::Key(at), seen.kind(None));
+        found.add(name, ColumnOrigin::Key(at), seen.kind(None));
     }
     for (name, seen) in survey.members {
         let merged = schema.columns.iter().find(|column| column.name == name);
-        let expected = merged.filter(|_| survey.layout == Layout::Merged);
+        let expected = merged.filter(|_| survey.layout == RecordLayout::Merged);
         let kind = seen.kind(expected.map(eciton_engine::merge::Column::output));
-        found.add(name.clone(), Origin::Member(name), kind);
+        found.add(name.clone(), ColumnOrigin::Member(name), kind);
     }
     let has_members = found.all.len() > count;
-    let is_plain = matches!(survey.layout, Layout::Json | Layout::Bytes) && !has_members;
+    let is_plain =
+        matches!(survey.layout, RecordLayout::Json | RecordLayout::Bytes) && !has_members;
     let is_empty = survey.records == 0;
     if survey.has_whole || is_plain && is_empty {
         let kind = match survey.layout {
-            Layout::Bytes => (Kind::Bytes, true),
+            RecordLayout::Bytes => (StoredKind::Bytes, true),
             _ => survey.whole.kind(None),
         };
-        found.add("value".to_owned(), Origin::Whole, kind);
+        found.add("value".to_owned(), ColumnOrigin::Whole, kind);
     }
-    Columns {
+    StoreColumns {
         schema: Arc::new(Schema::new(found.fields)),
         all: found.all.into(),
         is_whole,

@@ -168,7 +168,11 @@ pub async fn records(
     let snapshot = db.snapshot();
     let columns = columns_of(&snapshot, store, inferred).await?;
     let is_wanted = |at: &usize| {
-        !range.keys_only || matches!(columns.all[*at].origin, super::columns::Origin::Key(_))
+        !range.keys_only
+            || matches!(
+                columns.all[*at].origin,
+                super::columns::ColumnOrigin::Key(_)
+            )
     };
     let wanted: Vec<usize> = (0..columns.all.len()).filter(is_wanted).collect();
     let reader = Reader::new(store, &columns, &wanted)?;
@@ -195,14 +199,14 @@ pub async fn records(
     })
 }
 
-type Planned = tokio::sync::oneshot::Receiver<Result<(SchemaRef, String), QueryError>>;
-type Batches = mpsc::Receiver<Result<RecordBatch, QueryError>>;
+type PlanReceiver = tokio::sync::oneshot::Receiver<Result<(SchemaRef, String), QueryError>>;
+type BatchReceiver = mpsc::Receiver<Result<RecordBatch, QueryError>>;
 
 /// Plans and computes a query on a thread of its own, which has the stack for any query that is taken.
 fn start(
     plan: impl FnOnce() -> Result<Over, TransformError> + Send + 'static,
     memory_len_max: usize,
-) -> Result<(Planned, Batches), QueryError> {
+) -> Result<(PlanReceiver, BatchReceiver), QueryError> {
     let (planned, receive_planned) = tokio::sync::oneshot::channel();
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let runtime = Handle::current();

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, Like, Operator};
 use datafusion::scalar::ScalarValue;
 use eciton_engine::{Datum, Direction, Key, ScanRange, Store};
 
-use super::columns::{Columns, Kind, Origin};
+use super::columns::{ColumnOrigin, StoreColumns, StoredKind};
 
 /// Values of a list that become ranges.
 const POINTS_MAX: usize = 1000;
@@ -49,7 +49,7 @@ pub(super) struct Ranges {
 
 /// What conditions say of one field of the key.
 #[derive(Clone, Debug, Default)]
-struct Bounds {
+struct FieldBounds {
     /// The only values.
     points: Option<Vec<Datum>>,
     /// The least value, and whether it is one.
@@ -74,7 +74,7 @@ struct Condition {
 }
 
 /// The ranges of keys of a store whose records conditions may hold for.
-pub(super) fn ranges(store: &Store, columns: &Columns, conditions: &[&Expr]) -> Ranges {
+pub(super) fn ranges(store: &Store, columns: &StoreColumns, conditions: &[&Expr]) -> Ranges {
     let read: Vec<Option<Condition>> = conditions
         .iter()
         .map(|expr| condition(columns, expr))
@@ -82,8 +82,8 @@ pub(super) fn ranges(store: &Store, columns: &Columns, conditions: &[&Expr]) -> 
     let fields = columns
         .all
         .iter()
-        .filter(|column| matches!(column.origin, Origin::Key(_)));
-    let mut bounds = vec![Bounds::default(); fields.count()];
+        .filter(|column| matches!(column.origin, ColumnOrigin::Key(_)));
+    let mut bounds = vec![FieldBounds::default(); fields.count()];
     for condition in read.iter().flatten() {
         bounds[condition.field].narrow(&condition.said);
     }
@@ -108,7 +108,7 @@ pub(super) fn ranges(store: &Store, columns: &Columns, conditions: &[&Expr]) -> 
     }
 }
 
-impl Bounds {
+impl FieldBounds {
     fn narrow(&mut self, said: &Said) {
         match said {
             Said::Points(points) => {
@@ -178,7 +178,7 @@ fn encoded(datum: &Datum) -> Vec<u8> {
 }
 
 /// Goes through the fields as long as each has one value. Gives the ranges and how many fields they are about.
-fn walk(store: &Store, bounds: &[Bounds]) -> (Vec<KeyRange>, usize) {
+fn walk(store: &Store, bounds: &[FieldBounds]) -> (Vec<KeyRange>, usize) {
     let order = &store.schema().key_order;
     let direction = |at: usize| order.get(at).copied().unwrap_or_default();
     let mut prefix: Vec<(Datum, Direction)> = Vec::new();
@@ -234,7 +234,7 @@ fn of_prefix(store: &Store, fields: &[(Datum, Direction)]) -> Option<KeyRange> {
 }
 
 /// The keys that begin with some fields and have the next one within bounds; NULL is in none.
-fn between(store: &Store, prefix: &[(Datum, Direction)], bound: &Bounds) -> Option<KeyRange> {
+fn between(store: &Store, prefix: &[(Datum, Direction)], bound: &FieldBounds) -> Option<KeyRange> {
     let with = |datum: &Datum| {
         let mut fields = prefix.to_vec();
         fields.push((datum.clone(), Direction::Ascending));
@@ -271,7 +271,7 @@ fn between(store: &Store, prefix: &[(Datum, Direction)], bound: &Bounds) -> Opti
 }
 
 /// What a condition says of a field of the key, if it is about one alone.
-fn condition(columns: &Columns, expr: &Expr) -> Option<Condition> {
+fn condition(columns: &StoreColumns, expr: &Expr) -> Option<Condition> {
     match expr {
         Expr::BinaryExpr(BinaryExpr {
             left,
@@ -330,7 +330,7 @@ fn condition(columns: &Columns, expr: &Expr) -> Option<Condition> {
             escape_char: None,
             case_insensitive: false,
         }) => {
-            let field = field(columns, expr).filter(|(_, kind)| *kind == Kind::Str)?;
+            let field = field(columns, expr).filter(|(_, kind)| *kind == StoredKind::Str)?;
             let Datum::Str(pattern) = datum(field.1, pattern)? else {
                 return None;
             };
@@ -348,12 +348,12 @@ fn condition(columns: &Columns, expr: &Expr) -> Option<Condition> {
     }
 }
 
-fn said_of((field, kind): (usize, Kind), said: Said) -> Condition {
+fn said_of((field, kind): (usize, StoredKind), said: Said) -> Condition {
     Condition {
         field,
         said,
         // SQL and keys do not agree about zeros and NaN.
-        is_exact: kind != Kind::Float,
+        is_exact: kind != StoredKind::Float,
     }
 }
 
@@ -374,14 +374,14 @@ fn begins_with(begin: &str) -> Option<Said> {
 }
 
 /// The field of the key that a column is, where its order in keys is that of SQL.
-fn field(columns: &Columns, expr: &Expr) -> Option<(usize, Kind)> {
+fn field(columns: &StoreColumns, expr: &Expr) -> Option<(usize, StoredKind)> {
     let Expr::Column(name) = expr else {
         return None;
     };
     let (at, _) = columns.schema.column_with_name(&name.name)?;
     let column = &columns.all[at];
     match column.origin {
-        Origin::Key(field) if column.is_pure && column.kind != Kind::Json => {
+        ColumnOrigin::Key(field) if column.is_pure && column.kind != StoredKind::Json => {
             Some((field, column.kind))
         }
         _ => None,
@@ -389,28 +389,32 @@ fn field(columns: &Columns, expr: &Expr) -> Option<(usize, Kind)> {
 }
 
 /// A constant as the value of a field of this kind; `None` where SQL would convert the field.
-fn datum(kind: Kind, expr: &Expr) -> Option<Datum> {
+fn datum(kind: StoredKind, expr: &Expr) -> Option<Datum> {
     let Expr::Literal(value, _) = expr else {
         return None;
     };
     Some(match (kind, value) {
-        (Kind::Bool, ScalarValue::Boolean(Some(value))) => Datum::Bool(*value),
-        (Kind::Int, ScalarValue::Int64(Some(value))) => Datum::Int((*value).into()),
-        (Kind::Uint, ScalarValue::UInt64(Some(value))) => Datum::Int((*value).into()),
-        (Kind::Float, ScalarValue::Float64(Some(value))) if !value.is_nan() => Datum::Float(*value),
-        (Kind::Decimal(_), ScalarValue::Decimal128(Some(unscaled), _, scale)) => Datum::Decimal {
-            unscaled: *unscaled,
-            scale: *scale,
-        },
+        (StoredKind::Bool, ScalarValue::Boolean(Some(value))) => Datum::Bool(*value),
+        (StoredKind::Int, ScalarValue::Int64(Some(value))) => Datum::Int((*value).into()),
+        (StoredKind::Uint, ScalarValue::UInt64(Some(value))) => Datum::Int((*value).into()),
+        (StoredKind::Float, ScalarValue::Float64(Some(value))) if !value.is_nan() => {
+            Datum::Float(*value)
+        }
+        (StoredKind::Decimal(_), ScalarValue::Decimal128(Some(unscaled), _, scale)) => {
+            Datum::Decimal {
+                unscaled: *unscaled,
+                scale: *scale,
+            }
+        }
         (
-            Kind::Str,
+            StoredKind::Str,
             ScalarValue::Utf8(Some(text))
             | ScalarValue::LargeUtf8(Some(text))
             | ScalarValue::Utf8View(Some(text)),
         ) => Datum::Str(text.clone()),
-        (Kind::Bytes, ScalarValue::Binary(Some(bytes))) => Datum::Bytes(bytes.clone()),
-        (Kind::Date, ScalarValue::Date32(Some(days))) => Datum::Date(*days),
-        (Kind::Timestamp, ScalarValue::TimestampMicrosecond(Some(micros), Some(_))) => {
+        (StoredKind::Bytes, ScalarValue::Binary(Some(bytes))) => Datum::Bytes(bytes.clone()),
+        (StoredKind::Date, ScalarValue::Date32(Some(days))) => Datum::Date(*days),
+        (StoredKind::Timestamp, ScalarValue::TimestampMicrosecond(Some(micros), Some(_))) => {
             Datum::Timestamp(*micros)
         }
         _ => return None,

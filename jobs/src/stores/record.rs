@@ -13,7 +13,7 @@ const FLOAT_DIGITS: usize = 15;
 
 /// One value of a record.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
+pub(super) enum RecordValue {
     Datum(Datum),
     /// JSON text that is no scalar, or a number with more digits than a scalar keeps.
     Json(String),
@@ -23,14 +23,14 @@ pub(super) enum Cell {
 #[derive(Debug, Default)]
 pub(super) struct Values<'r> {
     /// Named ones.
-    pub(super) members: Vec<(Cow<'r, str>, Cell)>,
+    pub(super) members: Vec<(Cow<'r, str>, RecordValue)>,
     /// The value as a whole, where it is no object.
-    pub(super) whole: Option<Cell>,
+    pub(super) whole: Option<RecordValue>,
 }
 
 /// How the values of a store become fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum RecordLayout {
     /// The columns of a merged store.
     Merged,
     /// One JSON value a record, which jobs upsert.
@@ -39,14 +39,14 @@ pub(super) enum Layout {
     Bytes,
 }
 
-impl Layout {
-    pub(super) fn of(store: &Store) -> Layout {
+impl RecordLayout {
+    pub(super) fn of(store: &Store) -> RecordLayout {
         let columns = &store.schema().columns;
         match store.schema().encoding {
-            _ if Latest::is_only(columns) && store.is_merged() => Layout::Latest,
-            _ if store.is_merged() => Layout::Merged,
-            Encoding::Json => Layout::Json,
-            Encoding::Raw | Encoding::MessagePack => Layout::Bytes,
+            _ if Latest::is_only(columns) && store.is_merged() => RecordLayout::Latest,
+            _ if store.is_merged() => RecordLayout::Merged,
+            Encoding::Json => RecordLayout::Json,
+            Encoding::Raw | Encoding::MessagePack => RecordLayout::Bytes,
         }
     }
 }
@@ -57,26 +57,26 @@ impl Layout {
 /// [`Error::Corrupt`] for bytes that the store does not have, [`Error::Overflow`] for a sum beyond 64 bits.
 pub(super) fn values<'r>(
     store: &'r Store,
-    layout: Layout,
+    layout: RecordLayout,
     key: &Key,
     value: &'r [u8],
 ) -> Result<Values<'r>> {
     match layout {
-        Layout::Bytes => Ok(Values {
-            whole: Some(Cell::Datum(Datum::Bytes(value.to_vec()))),
+        RecordLayout::Bytes => Ok(Values {
+            whole: Some(RecordValue::Datum(Datum::Bytes(value.to_vec()))),
             ..Values::default()
         }),
-        Layout::Json => of_json(value).map_err(|why| no_json(store, key, why)),
-        Layout::Merged => {
+        RecordLayout::Json => of_json(value).map_err(|why| no_json(store, key, why)),
+        RecordLayout::Merged => {
             let read = merge::read(&store.schema().columns, key, value);
             let read = read.map_err(|error| of_store(store, error))?;
             let members = store.schema().columns.iter().zip(read);
             let member = |(column, (name, datum)): (&merge::Column, _)| {
                 let cell = match datum {
                     Datum::Str(list) if column.operator.info().shows == merge::Shows::List => {
-                        Cell::Json(list)
+                        RecordValue::Json(list)
                     }
-                    datum => Cell::Datum(datum),
+                    datum => RecordValue::Datum(datum),
                 };
                 (Cow::Borrowed(name), cell)
             };
@@ -85,7 +85,7 @@ pub(super) fn values<'r>(
                 whole: None,
             })
         }
-        Layout::Latest => {
+        RecordLayout::Latest => {
             let read = merge::read(&store.schema().columns, key, value);
             let read = read.map_err(|error| of_store(store, error))?;
             match read.into_iter().next() {
@@ -103,7 +103,7 @@ pub(super) fn values<'r>(
                 }
                 other => Ok(Values {
                     members: Vec::new(),
-                    whole: other.map(|(_, datum)| Cell::Datum(datum)),
+                    whole: other.map(|(_, datum)| RecordValue::Datum(datum)),
                 }),
             }
         }
@@ -140,7 +140,8 @@ fn of_json(bytes: &[u8]) -> serde_json::Result<Values<'_>> {
             whole: Some(cell(whole.get())),
         });
     }
-    let mut members = serde_json::Deserializer::from_str(whole.get()).deserialize_map(Members)?;
+    let mut members =
+        serde_json::Deserializer::from_str(whole.get()).deserialize_map(MembersVisitor)?;
     if let [(name, _)] = &members[..]
         && name.starts_with('$')
         && let Ok(datum) = Datum::parse_json(whole.get())
@@ -148,11 +149,11 @@ fn of_json(bytes: &[u8]) -> serde_json::Result<Values<'_>> {
         members.clear();
         return Ok(Values {
             members: Vec::new(),
-            whole: Some(Cell::Datum(datum)),
+            whole: Some(RecordValue::Datum(datum)),
         });
     }
     // Of a name twice the last one counts, as for whoever reads the value as JSON.
-    let mut named: Vec<(Cow<'_, str>, Cell)> = Vec::with_capacity(members.len());
+    let mut named: Vec<(Cow<'_, str>, RecordValue)> = Vec::with_capacity(members.len());
     for (name, value) in members {
         let cell = cell(value.get());
         match named.iter_mut().find(|(other, _)| *other == name) {
@@ -167,15 +168,15 @@ fn of_json(bytes: &[u8]) -> serde_json::Result<Values<'_>> {
 }
 
 /// One JSON value.
-fn cell(text: &str) -> Cell {
+fn cell(text: &str) -> RecordValue {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
     let is_fraction = is_number && text.contains(['.', 'e', 'E']);
     if is_fraction && significant(text) > FLOAT_DIGITS && !reads_back(text) {
-        return Cell::Json(text.to_owned());
+        return RecordValue::Json(text.to_owned());
     }
     match Datum::parse_json(text) {
-        Ok(datum) => Cell::Datum(datum),
-        Err(_) => Cell::Json(text.to_owned()),
+        Ok(datum) => RecordValue::Datum(datum),
+        Err(_) => RecordValue::Json(text.to_owned()),
     }
 }
 
@@ -201,9 +202,9 @@ fn reads_back(text: &str) -> bool {
 }
 
 /// The members of an object, in their order.
-struct Members;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for Members {
+impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,12 +226,12 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_digits() {
-        assert_eq!(cell("1.5"), Cell::Datum(Datum::Float(1.5)));
-        assert_eq!(cell("0.1"), Cell::Datum(Datum::Float(0.1)));
-        assert_eq!(cell("1000000.000"), Cell::Datum(Datum::Float(1e6)));
+        assert_eq!(cell("1.5"), RecordValue::Datum(Datum::Float(1.5)));
+        assert_eq!(cell("0.1"), RecordValue::Datum(Datum::Float(0.1)));
+        assert_eq!(cell("1000000.000"), RecordValue::Datum(Datum::Float(1e6)));
         assert_eq!(
             cell("16.882510013351133"),
-            Cell::Datum(Datum::Float(16.882_510_013_351_133))
+            RecordValue::Datum(Datum::Float(16.882_510_013_351_133))
         );
         for text in [
             "3.14159265358979323846",
@@ -238,15 +239,15 @@ mod tests {
             "[1]",
             "{\"a\":1}",
         ] {
-            assert_eq!(cell(text), Cell::Json(text.to_owned()));
+            assert_eq!(cell(text), RecordValue::Json(text.to_owned()));
         }
         assert_eq!(
             cell("18446744073709551615"),
-            Cell::Datum(Datum::Int(u64::MAX.into()))
+            RecordValue::Datum(Datum::Int(u64::MAX.into()))
         );
         assert_eq!(
             cell("{\"$ts\":\"1970-01-01T00:00:00Z\"}"),
-            Cell::Datum(Datum::Timestamp(0))
+            RecordValue::Datum(Datum::Timestamp(0))
         );
     }
 }

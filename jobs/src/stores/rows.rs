@@ -10,9 +10,9 @@ use arrow::array::{
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, SchemaRef};
 use eciton_engine::{Datum, Key, Scan, Store};
 
-use super::columns::{Columns, FLOAT_INT_MAX, Kind, Origin};
+use super::columns::{ColumnOrigin, FLOAT_INT_MAX, StoreColumns, StoredKind};
 use super::error::QueryError;
-use super::record::{Cell, Layout, Values, values};
+use super::record::{RecordLayout, RecordValue, Values, values};
 
 /// Rows of one batch.
 const BATCH_ROWS_MAX: usize = 8192;
@@ -22,8 +22,8 @@ const BATCH_LEN_MAX: usize = 8 << 20;
 /// Reads the records of a scan as batches of some of the columns of their store.
 pub(super) struct Reader {
     store: Store,
-    layout: Layout,
-    columns: Columns,
+    layout: RecordLayout,
+    columns: StoreColumns,
     /// Positions of the columns that are read.
     wanted: Arc<[usize]>,
     schema: SchemaRef,
@@ -34,7 +34,7 @@ pub(super) struct Reader {
 }
 
 /// One column of a batch that is being filled.
-enum Builder {
+enum ValuesBuilder {
     Bool(BooleanBuilder),
     Int(Int64Builder),
     Uint(UInt64Builder),
@@ -48,90 +48,96 @@ enum Builder {
     Timestamp(TimestampMicrosecondBuilder),
 }
 
-impl Builder {
-    fn new(kind: Kind) -> Builder {
+impl ValuesBuilder {
+    fn new(kind: StoredKind) -> ValuesBuilder {
         match kind {
-            Kind::Bool => Builder::Bool(BooleanBuilder::new()),
-            Kind::Int => Builder::Int(Int64Builder::new()),
-            Kind::Uint => Builder::Uint(UInt64Builder::new()),
-            Kind::Float => Builder::Float(Float64Builder::new()),
-            Kind::Decimal(scale) => Builder::Decimal(Decimal128Builder::new(), scale),
-            Kind::Str => Builder::Str(StringBuilder::new()),
-            Kind::Uuid => Builder::Uuid(StringBuilder::new()),
-            Kind::Json => Builder::Json(StringBuilder::new()),
-            Kind::Bytes => Builder::Bytes(BinaryBuilder::new()),
-            Kind::Date => Builder::Date(Date32Builder::new()),
-            Kind::Timestamp => Builder::Timestamp(TimestampMicrosecondBuilder::new()),
+            StoredKind::Bool => ValuesBuilder::Bool(BooleanBuilder::new()),
+            StoredKind::Int => ValuesBuilder::Int(Int64Builder::new()),
+            StoredKind::Uint => ValuesBuilder::Uint(UInt64Builder::new()),
+            StoredKind::Float => ValuesBuilder::Float(Float64Builder::new()),
+            StoredKind::Decimal(scale) => ValuesBuilder::Decimal(Decimal128Builder::new(), scale),
+            StoredKind::Str => ValuesBuilder::Str(StringBuilder::new()),
+            StoredKind::Uuid => ValuesBuilder::Uuid(StringBuilder::new()),
+            StoredKind::Json => ValuesBuilder::Json(StringBuilder::new()),
+            StoredKind::Bytes => ValuesBuilder::Bytes(BinaryBuilder::new()),
+            StoredKind::Date => ValuesBuilder::Date(Date32Builder::new()),
+            StoredKind::Timestamp => ValuesBuilder::Timestamp(TimestampMicrosecondBuilder::new()),
         }
     }
 
     fn null(&mut self) {
         match self {
-            Builder::Bool(builder) => builder.append_null(),
-            Builder::Int(builder) => builder.append_null(),
-            Builder::Uint(builder) => builder.append_null(),
-            Builder::Float(builder) => builder.append_null(),
-            Builder::Decimal(builder, _) => builder.append_null(),
-            Builder::Str(builder) | Builder::Uuid(builder) | Builder::Json(builder) => {
+            ValuesBuilder::Bool(builder) => builder.append_null(),
+            ValuesBuilder::Int(builder) => builder.append_null(),
+            ValuesBuilder::Uint(builder) => builder.append_null(),
+            ValuesBuilder::Float(builder) => builder.append_null(),
+            ValuesBuilder::Decimal(builder, _) => builder.append_null(),
+            ValuesBuilder::Str(builder)
+            | ValuesBuilder::Uuid(builder)
+            | ValuesBuilder::Json(builder) => {
                 builder.append_null();
             }
-            Builder::Bytes(builder) => builder.append_null(),
-            Builder::Date(builder) => builder.append_null(),
-            Builder::Timestamp(builder) => builder.append_null(),
+            ValuesBuilder::Bytes(builder) => builder.append_null(),
+            ValuesBuilder::Date(builder) => builder.append_null(),
+            ValuesBuilder::Timestamp(builder) => builder.append_null(),
         }
     }
 
     /// Adds a value; false if it does not fit exactly.
-    fn push(&mut self, cell: &Cell) -> bool {
-        if matches!(cell, Cell::Datum(Datum::Null)) {
+    fn push(&mut self, cell: &RecordValue) -> bool {
+        if matches!(cell, RecordValue::Datum(Datum::Null)) {
             self.null();
             return true;
         }
         match (self, cell) {
-            (Builder::Json(builder), Cell::Json(text))
-            | (Builder::Str(builder), Cell::Datum(Datum::Str(text))) => builder.append_value(text),
-            (Builder::Json(builder), Cell::Datum(datum)) => {
+            (ValuesBuilder::Json(builder), RecordValue::Json(text))
+            | (ValuesBuilder::Str(builder), RecordValue::Datum(Datum::Str(text))) => {
+                builder.append_value(text)
+            }
+            (ValuesBuilder::Json(builder), RecordValue::Datum(datum)) => {
                 builder.append_value(datum.to_json().to_string());
             }
-            (Builder::Bool(builder), Cell::Datum(Datum::Bool(value))) => {
+            (ValuesBuilder::Bool(builder), RecordValue::Datum(Datum::Bool(value))) => {
                 builder.append_value(*value);
             }
-            (Builder::Int(builder), Cell::Datum(Datum::Int(value))) => {
+            (ValuesBuilder::Int(builder), RecordValue::Datum(Datum::Int(value))) => {
                 match i64::try_from(*value) {
                     Ok(value) => builder.append_value(value),
                     Err(_) => return false,
                 }
             }
-            (Builder::Uint(builder), Cell::Datum(Datum::Int(value))) => {
+            (ValuesBuilder::Uint(builder), RecordValue::Datum(Datum::Int(value))) => {
                 match u64::try_from(*value) {
                     Ok(value) => builder.append_value(value),
                     Err(_) => return false,
                 }
             }
-            (Builder::Float(builder), Cell::Datum(Datum::Float(value))) => {
+            (ValuesBuilder::Float(builder), RecordValue::Datum(Datum::Float(value))) => {
                 builder.append_value(*value);
             }
-            (Builder::Float(builder), Cell::Datum(Datum::Int(value)))
+            (ValuesBuilder::Float(builder), RecordValue::Datum(Datum::Int(value)))
                 if (-FLOAT_INT_MAX..=FLOAT_INT_MAX).contains(value) =>
             {
                 #[allow(clippy::cast_precision_loss, reason = "a float holds it exactly")]
                 builder.append_value(*value as f64);
             }
-            (Builder::Decimal(builder, scale), Cell::Datum(datum)) => {
+            (ValuesBuilder::Decimal(builder, scale), RecordValue::Datum(datum)) => {
                 match unscaled(datum, *scale) {
                     Some(value) => builder.append_value(value),
                     None => return false,
                 }
             }
-            (Builder::Uuid(builder), Cell::Datum(datum @ Datum::Uuid(_))) => {
+            (ValuesBuilder::Uuid(builder), RecordValue::Datum(datum @ Datum::Uuid(_))) => {
                 let json = datum.to_json();
                 builder.append_value(json["$uuid"].as_str().unwrap_or_default());
             }
-            (Builder::Bytes(builder), Cell::Datum(Datum::Bytes(bytes))) => {
+            (ValuesBuilder::Bytes(builder), RecordValue::Datum(Datum::Bytes(bytes))) => {
                 builder.append_value(bytes);
             }
-            (Builder::Date(builder), Cell::Datum(Datum::Date(days))) => builder.append_value(*days),
-            (Builder::Timestamp(builder), Cell::Datum(Datum::Timestamp(micros))) => {
+            (ValuesBuilder::Date(builder), RecordValue::Datum(Datum::Date(days))) => {
+                builder.append_value(*days)
+            }
+            (ValuesBuilder::Timestamp(builder), RecordValue::Datum(Datum::Timestamp(micros))) => {
                 builder.append_value(*micros);
             }
             _ => return false,
@@ -141,22 +147,22 @@ impl Builder {
 
     fn finish(&mut self) -> Result<ArrayRef, QueryError> {
         Ok(match self {
-            Builder::Bool(builder) => Arc::new(builder.finish()),
-            Builder::Int(builder) => Arc::new(builder.finish()),
-            Builder::Uint(builder) => Arc::new(builder.finish()),
-            Builder::Float(builder) => Arc::new(builder.finish()),
-            Builder::Decimal(builder, scale) => {
+            ValuesBuilder::Bool(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Int(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Uint(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Float(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Decimal(builder, scale) => {
                 let made = builder
                     .finish()
                     .with_precision_and_scale(DECIMAL128_MAX_PRECISION, *scale);
                 Arc::new(made.map_err(|error| QueryError::Format(error.to_string()))?)
             }
-            Builder::Str(builder) | Builder::Uuid(builder) | Builder::Json(builder) => {
-                Arc::new(builder.finish())
-            }
-            Builder::Bytes(builder) => Arc::new(builder.finish()),
-            Builder::Date(builder) => Arc::new(builder.finish()),
-            Builder::Timestamp(builder) => Arc::new(builder.finish().with_timezone("UTC")),
+            ValuesBuilder::Str(builder)
+            | ValuesBuilder::Uuid(builder)
+            | ValuesBuilder::Json(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Bytes(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Date(builder) => Arc::new(builder.finish()),
+            ValuesBuilder::Timestamp(builder) => Arc::new(builder.finish().with_timezone("UTC")),
         })
     }
 }
@@ -185,20 +191,20 @@ impl Reader {
     /// Reads these columns.
     pub(super) fn new(
         store: &Store,
-        columns: &Columns,
+        columns: &StoreColumns,
         wanted: &[usize],
     ) -> Result<Reader, QueryError> {
         let schema = columns.schema.project(wanted);
         let schema = schema.map_err(|error| QueryError::Format(error.to_string()))?;
-        let is_key = |at: &usize| matches!(columns.all[*at].origin, Origin::Key(_));
+        let is_key = |at: &usize| matches!(columns.all[*at].origin, ColumnOrigin::Key(_));
         let of_values = columns
             .all
             .iter()
-            .filter(|column| !matches!(column.origin, Origin::Key(_)));
+            .filter(|column| !matches!(column.origin, ColumnOrigin::Key(_)));
         let read = wanted.iter().filter(|at| !is_key(at)).count();
         let reads_values = read > 0;
         Ok(Reader {
-            layout: Layout::of(store),
+            layout: RecordLayout::of(store),
             store: store.clone(),
             columns: columns.clone(),
             wanted: wanted.into(),
@@ -224,7 +230,7 @@ impl Reader {
     /// [`QueryError::Misfit`]; what the database refuses, and damage.
     pub(super) async fn next(&self, scan: &mut Scan) -> Result<Option<RecordBatch>, QueryError> {
         let kinds = self.wanted.iter().map(|at| self.columns.all[*at].kind);
-        let mut builders: Vec<Builder> = kinds.map(Builder::new).collect();
+        let mut builders: Vec<ValuesBuilder> = kinds.map(ValuesBuilder::new).collect();
         let (mut rows, mut len) = (0, 0);
         while rows < BATCH_ROWS_MAX && len < BATCH_LEN_MAX {
             if !(scan.advance_in_memory() || scan.advance().await?) {
@@ -239,7 +245,7 @@ impl Reader {
         if rows == 0 {
             return Ok(None);
         }
-        let arrays = builders.iter_mut().map(Builder::finish);
+        let arrays = builders.iter_mut().map(ValuesBuilder::finish);
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
@@ -248,9 +254,14 @@ impl Reader {
             .map_err(|error| QueryError::Format(error.to_string()))
     }
 
-    fn add(&self, builders: &mut [Builder], key: &[u8], value: &[u8]) -> Result<(), QueryError> {
+    fn add(
+        &self,
+        builders: &mut [ValuesBuilder],
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), QueryError> {
         let key = Key::from_bytes(key.to_vec())?;
-        let data: Vec<Cell> = key.datums()?.into_iter().map(Cell::Datum).collect();
+        let data: Vec<RecordValue> = key.datums()?.into_iter().map(RecordValue::Datum).collect();
         let values = match self.reads_values {
             true => values(&self.store, self.layout, &key, value)?,
             false => Values::default(),
@@ -259,14 +270,16 @@ impl Reader {
             .columns
             .all
             .iter()
-            .filter(|column| matches!(column.origin, Origin::Key(_)));
+            .filter(|column| matches!(column.origin, ColumnOrigin::Key(_)));
         if data.len() > fields.count() {
             return Err(self.misfit(&key, format!("its key has {} fields", data.len())));
         }
         if self.reads_all {
             let is_known = |name: &str| {
                 let mut all = self.columns.all.iter();
-                all.any(|column| matches!(&column.origin, Origin::Member(known) if known == name))
+                all.any(
+                    |column| matches!(&column.origin, ColumnOrigin::Member(known) if known == name),
+                )
             };
             if let Some((name, _)) = values.members.iter().find(|(name, _)| !is_known(name)) {
                 return Err(self.misfit(&key, format!("it has a member `{name}`")));
@@ -275,7 +288,7 @@ impl Reader {
                 self.columns
                     .all
                     .iter()
-                    .any(|column| column.origin == Origin::Whole)
+                    .any(|column| column.origin == ColumnOrigin::Whole)
             };
             if values.whole.is_some() && !has_whole() {
                 return Err(self.misfit(&key, "its value is no object".to_owned()));
@@ -284,9 +297,9 @@ impl Reader {
         for (builder, at) in builders.iter_mut().zip(self.wanted.iter()) {
             let column = &self.columns.all[*at];
             let cell = match &column.origin {
-                Origin::Key(at) => data.get(*at),
-                Origin::Whole => values.whole.as_ref(),
-                Origin::Member(name) => {
+                ColumnOrigin::Key(at) => data.get(*at),
+                ColumnOrigin::Whole => values.whole.as_ref(),
+                ColumnOrigin::Member(name) => {
                     let mut members = values.members.iter();
                     members.find_map(|(other, cell)| (other == name).then_some(cell))
                 }
@@ -296,8 +309,8 @@ impl Reader {
                 Some(cell) if builder.push(cell) => {}
                 Some(cell) => {
                     let shown = match cell {
-                        Cell::Datum(datum) => datum.to_json().to_string(),
-                        Cell::Json(text) => text.clone(),
+                        RecordValue::Datum(datum) => datum.to_json().to_string(),
+                        RecordValue::Json(text) => text.clone(),
                     };
                     let field = self.columns.schema.field(*at);
                     let found = format!(

@@ -23,7 +23,7 @@ use datafusion::physical_plan::{
 use eciton_engine::{Scan, Snapshot, Store};
 use futures::stream;
 
-use super::columns::Columns;
+use super::columns::StoreColumns;
 use super::error::QueryError;
 use super::range::{KeyRange, ranges};
 use super::rows::Reader;
@@ -36,7 +36,7 @@ const SHOWN_MAX: usize = 3;
 pub(super) struct StoreTable {
     pub(super) snapshot: Snapshot,
     pub(super) store: Store,
-    pub(super) columns: Columns,
+    pub(super) columns: StoreColumns,
     /// Records that were read of it.
     pub(super) read: Arc<AtomicU64>,
 }
@@ -187,7 +187,7 @@ impl ExecutionPlan for StoreScan {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let reading = Reading {
+        let reading = RangeScan {
             table: self.table.clone(),
             reader: Arc::clone(&self.reader),
             left: self.ranges.iter().cloned().collect(),
@@ -204,7 +204,7 @@ impl ExecutionPlan for StoreScan {
 }
 
 /// Ranges that are being read, one after the other.
-struct Reading {
+struct RangeScan {
     table: StoreTable,
     reader: Arc<Reader>,
     left: VecDeque<KeyRange>,
@@ -212,7 +212,7 @@ struct Reading {
     limit: Option<u64>,
 }
 
-impl Reading {
+impl RangeScan {
     async fn next(&mut self) -> std::result::Result<Option<RecordBatch>, QueryError> {
         loop {
             if self.limit == Some(0) {

@@ -34,9 +34,9 @@ pub enum Format {
 }
 
 /// Writes rows as they come.
-pub struct Writer<W: Write + Send>(Kind<W>);
+pub struct Writer<W: Write + Send>(WriterKind<W>);
 
-enum Kind<W: Write + Send> {
+enum WriterKind<W: Write + Send> {
     Csv(W),
     Jsonl {
         out: W,
@@ -70,13 +70,13 @@ impl<W: Write + Send> Writer<W> {
                     .map(|field| field_of_csv(field.name()));
                 let header: Vec<String> = fields.collect();
                 writeln!(out, "{}", header.join(","))?;
-                Kind::Csv(out)
+                WriterKind::Csv(out)
             }
-            Format::Jsonl => Kind::Jsonl {
+            Format::Jsonl => WriterKind::Jsonl {
                 out,
                 names: names(),
             },
-            Format::Json => Kind::Json {
+            Format::Json => WriterKind::Json {
                 out,
                 names: names(),
                 is_begun: false,
@@ -87,15 +87,15 @@ impl<W: Write + Send> Writer<W> {
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
                     .build();
                 let made = ArrowWriter::try_new(out, Arc::clone(schema), Some(properties));
-                Kind::Parquet(Box::new(made.map_err(format_error)?))
+                WriterKind::Parquet(Box::new(made.map_err(format_error)?))
             }
             Format::Arrow => {
                 let made = StreamWriter::try_new(out, schema);
-                Kind::Arrow(Box::new(made.map_err(format_error)?))
+                WriterKind::Arrow(Box::new(made.map_err(format_error)?))
             }
             Format::ArrowFile => {
                 let made = FileWriter::try_new(out, schema);
-                Kind::ArrowFile(Box::new(made.map_err(format_error)?))
+                WriterKind::ArrowFile(Box::new(made.map_err(format_error)?))
             }
         }))
     }
@@ -106,11 +106,11 @@ impl<W: Write + Send> Writer<W> {
     /// As [`Writer::new`].
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
         match &mut self.0 {
-            Kind::Csv(out) => csv(batch, out),
-            Kind::Jsonl { out, names } => {
+            WriterKind::Csv(out) => csv(batch, out),
+            WriterKind::Jsonl { out, names } => {
                 objects(batch, names, |object| Ok(writeln!(out, "{object}")?))
             }
-            Kind::Json {
+            WriterKind::Json {
                 out,
                 names,
                 is_begun,
@@ -119,9 +119,9 @@ impl<W: Write + Send> Writer<W> {
                 *is_begun = true;
                 Ok(write!(out, "{before}{object}")?)
             }),
-            Kind::Parquet(writer) => writer.write(batch).map_err(format_error),
-            Kind::Arrow(writer) => writer.write(batch).map_err(format_error),
-            Kind::ArrowFile(writer) => writer.write(batch).map_err(format_error),
+            WriterKind::Parquet(writer) => writer.write(batch).map_err(format_error),
+            WriterKind::Arrow(writer) => writer.write(batch).map_err(format_error),
+            WriterKind::ArrowFile(writer) => writer.write(batch).map_err(format_error),
         }
     }
 
@@ -131,23 +131,23 @@ impl<W: Write + Send> Writer<W> {
     /// Where writing fails.
     pub fn finish(self) -> Result<(), QueryError> {
         match self.0 {
-            Kind::Csv(mut out) | Kind::Jsonl { mut out, .. } => Ok(out.flush()?),
-            Kind::Json {
+            WriterKind::Csv(mut out) | WriterKind::Jsonl { mut out, .. } => Ok(out.flush()?),
+            WriterKind::Json {
                 mut out, is_begun, ..
             } => {
                 out.write_all(if is_begun { b"]\n" } else { b"[]\n" })?;
                 Ok(out.flush()?)
             }
-            Kind::Parquet(writer) => {
+            WriterKind::Parquet(writer) => {
                 let mut out = writer.into_inner().map_err(format_error)?;
                 Ok(out.flush()?)
             }
-            Kind::Arrow(mut writer) => {
+            WriterKind::Arrow(mut writer) => {
                 writer.finish().map_err(format_error)?;
                 let mut out = writer.into_inner().map_err(format_error)?;
                 Ok(out.flush()?)
             }
-            Kind::ArrowFile(mut writer) => {
+            WriterKind::ArrowFile(mut writer) => {
                 writer.finish().map_err(format_error)?;
                 let mut out = writer.into_inner().map_err(format_error)?;
                 Ok(out.flush()?)
@@ -206,7 +206,7 @@ fn objects(
     names: &[String],
     mut each: impl FnMut(&str) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
-    let columns = batch.columns().iter().map(JsonColumn::new);
+    let columns = batch.columns().iter().map(WrittenColumn::new);
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     for row in 0..batch.num_rows() {
         let mut object = String::from("{");
@@ -225,14 +225,14 @@ fn objects(
 }
 
 /// One column as JSON, row by row.
-enum JsonColumn<'a> {
+enum WrittenColumn<'a> {
     Scalar(TextColumn<'a>),
     /// Lists and structs, with their values as records of a store have them.
     Nested(crate::upsert::JsonColumn),
 }
 
-impl<'a> JsonColumn<'a> {
-    fn new(array: &'a Arc<dyn Array>) -> Result<JsonColumn<'a>, QueryError> {
+impl<'a> WrittenColumn<'a> {
+    fn new(array: &'a Arc<dyn Array>) -> Result<WrittenColumn<'a>, QueryError> {
         let is_nested = matches!(
             array.data_type(),
             DataType::List(_)
@@ -243,19 +243,19 @@ impl<'a> JsonColumn<'a> {
         if is_nested && crate::upsert::is_writable(array.data_type()) {
             let read = crate::upsert::JsonColumn::read("value", array);
             let read = read.map_err(|error| QueryError::Format(error.to_string()))?;
-            return Ok(JsonColumn::Nested(read));
+            return Ok(WrittenColumn::Nested(read));
         }
-        Ok(JsonColumn::Scalar(TextColumn::new(array)?))
+        Ok(WrittenColumn::Scalar(TextColumn::new(array)?))
     }
 
     fn write(&self, row: usize, out: &mut String) {
         match self {
-            JsonColumn::Nested(column) => {
+            WrittenColumn::Nested(column) => {
                 let mut bytes = Vec::new();
                 column.write(row, &mut bytes);
                 out.push_str(&String::from_utf8_lossy(&bytes));
             }
-            JsonColumn::Scalar(column) => match column.text(row) {
+            WrittenColumn::Scalar(column) => match column.text(row) {
                 None => out.push_str("null"),
                 Some(text) if column.is_json_number(row) => out.push_str(&text),
                 Some(text) => out.push_str(&json_string(&text)),

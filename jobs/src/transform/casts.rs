@@ -80,7 +80,7 @@ impl Visitor for Calls {
 
 impl Calls {
     /// How often the arguments of a call are put into `coalesce`.
-    fn names(self) -> Names {
+    fn names(self) -> CastNames {
         let mut levels = HashMap::new();
         for (plain, mut alike) in self.0 {
             // The one that has no cast keeps its name.
@@ -88,7 +88,7 @@ impl Calls {
             let each = alike.into_iter().enumerate().skip(1);
             levels.extend(each.map(|(level, text)| (text, level)));
         }
-        Names { levels }
+        CastNames { levels }
     }
 }
 
@@ -108,11 +108,11 @@ fn without_casts(expr: &Expr) -> String {
     expr.to_string()
 }
 
-struct Names {
+struct CastNames {
     levels: HashMap<String, usize>,
 }
 
-impl VisitorMut for Names {
+impl VisitorMut for CastNames {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {

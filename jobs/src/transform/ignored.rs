@@ -209,7 +209,7 @@ fn instead_of_table(table: &TableFactor) -> Option<Ignored> {
         } => {
             let has_column = array_exprs
                 .iter()
-                .any(|array| array.visit(&mut Columns).is_break());
+                .any(|array| array.visit(&mut ColumnFinder).is_break());
             if *with_offset || *with_ordinality {
                 return Some(("WITH ORDINALITY or OFFSET", in_list));
             }
@@ -233,9 +233,9 @@ fn instead_of_table(table: &TableFactor) -> Option<Ignored> {
 }
 
 /// Stops at a column.
-struct Columns;
+struct ColumnFinder;
 
-impl Visitor for Columns {
+impl Visitor for ColumnFinder {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {

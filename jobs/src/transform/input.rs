@@ -13,7 +13,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use parking_lot::Mutex;
 
 use super::interrupt;
-use super::query::Shard;
+use super::query::ShardTable;
 
 /// The batches of a shard, in the order of its rows.
 pub type BatchIter<E> = Box<dyn Iterator<Item = Result<RecordBatch, E>> + Send>;
@@ -22,11 +22,11 @@ pub type BatchIter<E> = Box<dyn Iterator<Item = Result<RecordBatch, E>> + Send>;
 ///
 /// The query engine wraps, shares and rewrites the errors that pass through it. The source's own
 /// error therefore stays here, and a marker travels in its place.
-pub(super) struct Input<E> {
-    state: Mutex<State<E>>,
+pub(super) struct QueryInput<E> {
+    state: Mutex<InputState<E>>,
 }
 
-struct State<E> {
+struct InputState<E> {
     /// `None` once it has ended or failed.
     batches: Option<BatchIter<E>>,
     /// What is left of the last batch, where it had more rows than are given at once.
@@ -35,11 +35,11 @@ struct State<E> {
     error: Option<E>,
 }
 
-impl<E: Error + Send + 'static> Input<E> {
+impl<E: Error + Send + 'static> QueryInput<E> {
     /// Gives at most so many rows at once.
-    pub(super) fn new(batches: BatchIter<E>, rows_max: usize) -> Arc<Input<E>> {
-        Arc::new(Input {
-            state: Mutex::new(State {
+    pub(super) fn new(batches: BatchIter<E>, rows_max: usize) -> Arc<QueryInput<E>> {
+        Arc::new(QueryInput {
+            state: Mutex::new(InputState {
                 batches: Some(batches),
                 rest: None,
                 rows_max,
@@ -114,13 +114,13 @@ fn project(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataF
     )?)
 }
 
-/// [`Input`] as the rows of a run.
+/// [`QueryInput`] as the rows of a run.
 pub(super) struct InputRows<E> {
     pub(super) schema: SchemaRef,
-    pub(super) input: Arc<Input<E>>,
+    pub(super) input: Arc<QueryInput<E>>,
 }
 
-impl<E: Error + Send + 'static> Shard for InputRows<E> {
+impl<E: Error + Send + 'static> ShardTable for InputRows<E> {
     fn rows(&self) -> SendableRecordBatchStream {
         let (schema, input) = (Arc::clone(&self.schema), Arc::clone(&self.input));
         let batches = std::iter::from_fn(move || input.next(&schema));

@@ -33,14 +33,14 @@ impl Error for Interrupted {}
 /// Computes on this thread what `interrupt` may end early.
 pub(super) fn within<T>(interrupt: &Interrupt, work: impl FnOnce() -> T) -> T {
     /// Puts back what was there before, also after a panic.
-    struct Before(Option<Interrupt>);
-    impl Drop for Before {
+    struct EnclosingInterrupt(Option<Interrupt>);
+    impl Drop for EnclosingInterrupt {
         fn drop(&mut self) {
             CURRENT.replace(self.0.take());
         }
     }
     let before = CURRENT.replace(Some(Arc::clone(interrupt)));
-    let _before = Before(before);
+    let _before = EnclosingInterrupt(before);
     work()
 }
 

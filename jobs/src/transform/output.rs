@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::deep::deep_enough;
 use super::error::{RunError, TransformError};
-use super::input::{BatchIter, Input};
+use super::input::{BatchIter, QueryInput};
 use super::interrupt::{self, Interrupt, is_interrupted};
 use super::moments;
 use super::plan::TRANSFORM_MEMORY_LEN_MAX;
@@ -23,12 +23,12 @@ use super::plan::TRANSFORM_MEMORY_LEN_MAX;
 /// Each call of `next` reads and computes on the calling thread: call it where blocking is
 /// allowed.
 pub struct Output<E> {
-    kind: Kind<E>,
+    kind: OutputKind<E>,
     /// The columns, where moments come in the place of dates.
     moments: Option<SchemaRef>,
 }
 
-enum Kind<E> {
+enum OutputKind<E> {
     /// Without a query the source's batches are the output.
     Same(BatchIter<E>),
     Query(Box<Running<E>>),
@@ -39,7 +39,7 @@ enum Kind<E> {
 struct Running<E> {
     /// `None` once it is dropped.
     stream: Option<SendableRecordBatchStream>,
-    input: Arc<Input<E>>,
+    input: Arc<QueryInput<E>>,
     /// Carries what the operators begin beside each other, on the thread that asks for rows.
     threads: Option<Runtime>,
     interrupt: Interrupt,
@@ -49,7 +49,7 @@ struct Running<E> {
 impl<E: Error + Send + 'static> Output<E> {
     pub(super) fn same(batches: BatchIter<E>) -> Output<E> {
         Output {
-            kind: Kind::Same(batches),
+            kind: OutputKind::Same(batches),
             moments: None,
         }
     }
@@ -61,7 +61,7 @@ impl<E: Error + Send + 'static> Output<E> {
 
     pub(super) fn query(
         stream: SendableRecordBatchStream,
-        input: Arc<Input<E>>,
+        input: Arc<QueryInput<E>>,
         threads: Runtime,
         interrupt: Interrupt,
         levels: usize,
@@ -74,7 +74,7 @@ impl<E: Error + Send + 'static> Output<E> {
             levels,
         };
         Output {
-            kind: Kind::Query(Box::new(running)),
+            kind: OutputKind::Query(Box::new(running)),
             moments: None,
         }
     }
@@ -124,9 +124,11 @@ impl<E: Error + Send + 'static> Iterator for Output<E> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = match &mut self.kind {
-            Kind::Same(batches) => batches.next().map(|batch| batch.map_err(RunError::Source)),
-            Kind::Query(running) => running.next(),
-            Kind::Ended => None,
+            OutputKind::Same(batches) => {
+                batches.next().map(|batch| batch.map_err(RunError::Source))
+            }
+            OutputKind::Query(running) => running.next(),
+            OutputKind::Ended => None,
         };
         let item = match (item, &self.moments) {
             (Some(Ok(batch)), Some(schema)) => {
@@ -135,7 +137,7 @@ impl<E: Error + Send + 'static> Iterator for Output<E> {
             (item, _) => item,
         };
         if !matches!(item, Some(Ok(_))) {
-            self.kind = Kind::Ended;
+            self.kind = OutputKind::Ended;
         }
         item
     }

@@ -23,7 +23,7 @@ use super::deep::deeply_for;
 use super::depth::{self, Measure};
 use super::error::TransformError;
 use super::exact::{ExactCoercion, in_microseconds};
-use super::input::{BatchIter, Input, InputRows};
+use super::input::{BatchIter, InputRows, QueryInput};
 use super::interrupt::Interrupt;
 use super::moments;
 use super::output::Output;
@@ -221,7 +221,7 @@ impl Transform {
         let Some(query) = &self.query else {
             return Ok(Output::same(batches).with_moments(moments));
         };
-        let input = Input::new(batches, query.rows_max());
+        let input = QueryInput::new(batches, query.rows_max());
         let schema = self
             .source_schema
             .project(&self.source_columns)

@@ -134,7 +134,7 @@ impl Query {
     }
 
     /// Starts the operators over a shard.
-    pub(super) fn execute(&self, shard: Arc<dyn Shard>) -> Result<SendableRecordBatchStream> {
+    pub(super) fn execute(&self, shard: Arc<dyn ShardTable>) -> Result<SendableRecordBatchStream> {
         deep_enough(self.levels, || {
             let operators = match &self.operators {
                 Some(operators) => reset_plan_states(Arc::clone(operators))?,
@@ -145,14 +145,14 @@ impl Query {
     }
 
     /// The context of one shard's run, with its rows, and memory of its own.
-    fn context(&self, shard: Arc<dyn Shard>) -> Result<Arc<TaskContext>> {
+    fn context(&self, shard: Arc<dyn ShardTable>) -> Result<Arc<TaskContext>> {
         let pool = Arc::new(GreedyMemoryPool::new(TRANSFORM_MEMORY_LEN_MAX));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(pool)
             .build_arc()?;
         let context = TaskContext::from(&self.state);
         let config = context.session_config().clone();
-        let config = config.with_extension(Arc::new(Rows(shard)));
+        let config = config.with_extension(Arc::new(RunRows(shard)));
         Ok(Arc::new(
             context.with_session_config(config).with_runtime(runtime),
         ))
@@ -169,12 +169,12 @@ impl Drop for Query {
 }
 
 /// The rows of a shard, whatever they come from.
-pub(super) trait Shard: Any + Send + Sync {
+pub(super) trait ShardTable: Any + Send + Sync {
     /// Starts to read them.
     fn rows(&self) -> SendableRecordBatchStream;
 }
 
-struct Rows(Arc<dyn Shard>);
+struct RunRows(Arc<dyn ShardTable>);
 
 /// The table `source` of every run: the rows that its context has.
 struct ShardOfRun {
@@ -193,7 +193,7 @@ impl PartitionStream for ShardOfRun {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        match context.session_config().get_extension::<Rows>() {
+        match context.session_config().get_extension::<RunRows>() {
             Some(rows) => rows.0.rows(),
             None => {
                 let error = DataFusionError::Internal("a run without a shard".to_owned());

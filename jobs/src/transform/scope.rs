@@ -19,14 +19,14 @@ const SHOWN_LEN_MAX: usize = 80;
 pub(crate) struct Dependence<'a> {
     /// The operator as SQL writes it: `LIMIT`, `avg(v)`.
     pub(crate) operator: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: OperatorKind,
     /// The operator itself; `None` of a subquery in an expression.
     pub(crate) node: Option<&'a LogicalPlan>,
 }
 
 /// What kind of operator it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum OperatorKind {
     Aggregate,
     Distinct,
     DistinctOn,
@@ -53,7 +53,7 @@ pub(crate) fn lowest(plan: &LogicalPlan) -> Result<Option<Dependence<'_>>, DataF
     {
         return Ok(Some(Dependence {
             operator: "LATERAL (SELECT ...)".to_owned(),
-            kind: Kind::Subquery,
+            kind: OperatorKind::Subquery,
             node: None,
         }));
     }
@@ -186,7 +186,7 @@ fn subquery_of_source(node: &LogicalPlan) -> Result<Option<Dependence<'_>>, Data
     })?;
     Ok(found.map(|operator| Dependence {
         operator: operator.to_owned(),
-        kind: Kind::Subquery,
+        kind: OperatorKind::Subquery,
         node: None,
     }))
 }
@@ -202,39 +202,41 @@ fn dependence(node: &LogicalPlan, position: usize) -> Option<Dependence<'_>> {
         LogicalPlan::Aggregate(aggregate) => {
             let first = aggregate.aggr_expr.first();
             let shown = first.map_or("GROUP BY".to_owned(), shown);
-            (Kind::Aggregate, shown)
+            (OperatorKind::Aggregate, shown)
         }
-        LogicalPlan::Distinct(Distinct::On(_)) => (Kind::DistinctOn, "DISTINCT ON".to_owned()),
+        LogicalPlan::Distinct(Distinct::On(_)) => {
+            (OperatorKind::DistinctOn, "DISTINCT ON".to_owned())
+        }
         LogicalPlan::Distinct(Distinct::All(input)) => match set_operation(input) {
-            Some(name) => (Kind::SetOperation, name.to_owned()),
-            None => (Kind::Distinct, "DISTINCT".to_owned()),
+            Some(name) => (OperatorKind::SetOperation, name.to_owned()),
+            None => (OperatorKind::Distinct, "DISTINCT".to_owned()),
         },
         LogicalPlan::Limit(limit) => {
             let name = match limit.fetch {
                 Some(_) => "LIMIT",
                 None => "OFFSET",
             };
-            (Kind::Limit, name.to_owned())
+            (OperatorKind::Limit, name.to_owned())
         }
-        LogicalPlan::Sort(_) => (Kind::Sort, "ORDER BY".to_owned()),
+        LogicalPlan::Sort(_) => (OperatorKind::Sort, "ORDER BY".to_owned()),
         LogicalPlan::Window(window) => {
             let first = window.window_expr.first();
-            (Kind::Window, first.map_or("OVER".to_owned(), shown))
+            (OperatorKind::Window, first.map_or("OVER".to_owned(), shown))
         }
-        LogicalPlan::Union(_) => (Kind::SetOperation, "UNION".to_owned()),
+        LogicalPlan::Union(_) => (OperatorKind::SetOperation, "UNION".to_owned()),
         LogicalPlan::Join(join) => {
             if let Some(name) = set_operation(node) {
-                (Kind::SetOperation, format!("{name} ALL"))
+                (OperatorKind::SetOperation, format!("{name} ALL"))
             } else if keeps_rows_apart(join.join_type, position) {
                 return None;
             } else {
                 (
-                    Kind::Join,
+                    OperatorKind::Join,
                     format!("{} JOIN", join.join_type).to_uppercase(),
                 )
             }
         }
-        other => (Kind::Other, other.display().to_string()),
+        other => (OperatorKind::Other, other.display().to_string()),
     };
     Some(Dependence {
         operator,
@@ -294,28 +296,28 @@ pub(crate) fn unqualified(name: &str) -> String {
 }
 
 /// Why the operator is refused, and what to write instead, for a query that feeds `[merge]` or `[upsert]`.
-fn advice(kind: Kind, operator: &str) -> String {
+fn advice(kind: OperatorKind, operator: &str) -> String {
     match kind {
-        Kind::Aggregate => format!(
+        OperatorKind::Aggregate => format!(
             "select its rows and put `{operator}` into [merge.values], or drop [merge] and [upsert] and let the query say \
              the whole answer"
         ),
-        Kind::Distinct => "make the columns the key of [merge], or drop [merge] and [upsert] and let the query say the \
+        OperatorKind::Distinct => "make the columns the key of [merge], or drop [merge] and [upsert] and let the query say the \
              whole answer"
             .to_owned(),
-        Kind::Limit | Kind::Sort => {
+        OperatorKind::Limit | OperatorKind::Sort => {
             "drop [merge] and [upsert] and let a query with ORDER BY and LIMIT say the whole answer".to_owned()
         }
-        Kind::Window | Kind::DistinctOn => {
+        OperatorKind::Window | OperatorKind::DistinctOn => {
             "compute it from the results of a job, or with min and max in [merge.values]".to_owned()
         }
-        Kind::SetOperation => "write one job for each part, or a WHERE that does the same".to_owned(),
-        Kind::Join => "join so that each row of `source` comes out by itself: as an inner join, or with `source` on the \
+        OperatorKind::SetOperation => "write one job for each part, or a WHERE that does the same".to_owned(),
+        OperatorKind::Join => "join so that each row of `source` comes out by itself: as an inner join, or with `source` on the \
              side whose rows are kept"
             .to_owned(),
-        Kind::Subquery => {
+        OperatorKind::Subquery => {
             "compute what the subquery says in a job of its own, and write its answer as a literal".to_owned()
         }
-        Kind::Other => "write a query that treats each row by itself".to_owned(),
+        OperatorKind::Other => "write a query that treats each row by itself".to_owned(),
     }
 }

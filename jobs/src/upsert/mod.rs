@@ -19,7 +19,7 @@ mod plan;
 mod upserter;
 
 pub(crate) use json::{JsonColumn, Members, is_writable};
-pub use plan::{PlanError, Upsert};
+pub use plan::{Upsert, UpsertPlanError};
 pub use upserter::{UPSERT_LEN_MAX, UpsertError, Upserter};
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use crate::columns::{KeyError, KeyPlan};
 /// shards of a job.
 #[derive(Clone)]
 pub struct Upsert {
-    inner: Arc<Inner>,
+    inner: Arc<UpsertPlan>,
 }
 
-pub(super) struct Inner {
+pub(super) struct UpsertPlan {
     pub(super) key: KeyPlan,
     /// The columns of the value, with their positions in a batch.
     pub(super) values: Vec<(String, usize)>,
@@ -28,7 +28,7 @@ pub(super) struct Inner {
 /// What is wrong with an `[upsert]` for the columns that are there.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanError {
+pub enum UpsertPlanError {
     /// A column of `key` is missing or cannot be part of a key.
     #[error("{0}")]
     Key(#[from] KeyError),
@@ -47,12 +47,12 @@ pub enum PlanError {
     Store(#[from] eciton_engine::Error),
 }
 
-impl PlanError {
+impl UpsertPlanError {
     /// The key of the job file that is to blame.
     pub fn key(&self) -> &'static str {
         match self {
-            PlanError::Key(_) => "upsert.key",
-            PlanError::Type { .. } | PlanError::Store(_) => "upsert",
+            UpsertPlanError::Key(_) => "upsert.key",
+            UpsertPlanError::Type { .. } | UpsertPlanError::Store(_) => "upsert",
         }
     }
 }
@@ -62,8 +62,8 @@ impl Upsert {
     /// checks that the others can be written.
     ///
     /// # Errors
-    /// [`PlanError`], whose message names the column, its type and what was expected.
-    pub fn plan(upsert: &UpsertSpec, schema: &Schema) -> Result<Upsert, PlanError> {
+    /// [`UpsertPlanError`], whose message names the column, its type and what was expected.
+    pub fn plan(upsert: &UpsertSpec, schema: &Schema) -> Result<Upsert, UpsertPlanError> {
         let key = KeyPlan::new(&upsert.key, schema)?;
         let in_key: Vec<usize> = key.positions().collect();
         let mut values = Vec::new();
@@ -72,7 +72,7 @@ impl Upsert {
                 continue;
             }
             if !json::is_writable(field.data_type()) {
-                return Err(PlanError::Type {
+                return Err(UpsertPlanError::Type {
                     column: field.name().clone(),
                     data_type: field.data_type().to_string(),
                 });
@@ -86,7 +86,7 @@ impl Upsert {
             ..StoreSchema::default()
         };
         Ok(Upsert {
-            inner: Arc::new(Inner {
+            inner: Arc::new(UpsertPlan {
                 key,
                 values,
                 store_schema,

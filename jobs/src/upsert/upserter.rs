@@ -8,7 +8,7 @@ use eciton_engine::merge::{Latest, Operand, Ordinal};
 use eciton_engine::{Key, KeyBuilder};
 
 use super::json::{JsonColumn, Members};
-use super::plan::Inner;
+use super::plan::UpsertPlan;
 use crate::columns::ValueError;
 use crate::groups::Groups;
 
@@ -45,7 +45,7 @@ pub enum UpsertError {
 /// The records of one shard so far, of each key the last. Push batches; whenever it
 /// [is full](Upserter::is_full), and at the end, take what it has.
 pub struct Upserter {
-    plan: Arc<Inner>,
+    plan: Arc<UpsertPlan>,
     job: u64,
     shard: u64,
     keys: Groups,
@@ -58,7 +58,7 @@ pub struct Upserter {
 }
 
 impl Upserter {
-    pub(super) fn new(plan: Arc<Inner>, job: u64, shard: u64) -> Upserter {
+    pub(super) fn new(plan: Arc<UpsertPlan>, job: u64, shard: u64) -> Upserter {
         Upserter {
             plan,
             job,

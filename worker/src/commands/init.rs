@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use eciton_jobs::draft::{self, Draft, DraftError, Request, job_name};
+use eciton_jobs::draft::{self, Draft, DraftError, DraftRequest, job_name};
 use serde_json::{Value, json};
 
 use super::run::{warn, word};
@@ -27,7 +27,7 @@ pub(super) async fn init(global: &Global, args: &Init) -> Result<(), Failure> {
     if let Some(file) = &given {
         check_out(file, args.force)?;
     }
-    let request = Request {
+    let request = DraftRequest {
         data: args.data.clone(),
         dir: PathBuf::new(),
         // Without a name of its own it lies in the working directory.

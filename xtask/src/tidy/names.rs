@@ -1,19 +1,25 @@
-//! One word, one thing: no two types of the engine have the same name, so that a name leads to its meaning.
+//! One word, one thing: no two types of a crate have the same name, so that a name leads to its meaning.
 
 use std::collections::BTreeMap;
 
 use super::sources::Source;
 
-const FOLDER: &str = "engine/src/";
+/// Where the crates that are held to this have their code.
+const FOLDERS: [&str; 2] = ["engine/src/", "jobs/src/"];
 /// What begins the definition of a type.
 const KINDS: [&str; 5] = ["struct ", "enum ", "trait ", "union ", "type "];
 
-/// Returns a line for each name that is defined more than once. Tests do not count.
+/// Returns a line for each name that a crate defines more than once. Tests do not count.
 pub(crate) fn check(files: &[Source]) -> Vec<String> {
+    let lines = FOLDERS.iter().flat_map(|folder| check_crate(folder, files));
+    lines.collect()
+}
+
+fn check_crate(folder: &str, files: &[Source]) -> Vec<String> {
     let mut places: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
     let own = files
         .iter()
-        .filter(|file| file.is_rust() && file.path.starts_with(FOLDER) && !is_test(&file.path));
+        .filter(|file| file.is_rust() && file.path.starts_with(folder) && !is_test(&file.path));
     for file in own {
         for (line, name) in types(&file.text) {
             let places = places.entry(name).or_default();
@@ -77,7 +83,7 @@ mod tests {
     #[test]
     fn a_name_is_given_once_outside_of_tests() {
         let source = |path: &str, text: &str| Source {
-            path: format!("{FOLDER}{path}"),
+            path: format!("engine/src/{path}"),
             text: text.to_owned(),
         };
         let a = source(
@@ -95,5 +101,17 @@ mod tests {
         let found = check(&[a, d]);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("engine/src/d.rs:2: another type is called `Place`"));
+    }
+    #[test]
+    fn each_crate_has_names_of_its_own() {
+        let source = |path: &str| Source {
+            path: path.to_owned(),
+            text: "struct Place;\n".to_owned(),
+        };
+        let both = [source("engine/src/a.rs"), source("jobs/src/a.rs")];
+        assert!(check(&both).is_empty());
+        let found = check(&[source("jobs/src/a.rs"), source("jobs/src/b/c.rs")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("jobs/src/b/c.rs:1: "), "{found:?}");
     }
 }

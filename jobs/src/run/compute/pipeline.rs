@@ -5,7 +5,7 @@ use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
 use eciton_proto::v1::{JobSpec, Scope};
 
 use crate::aggregate::Aggregation;
-use crate::query::{Answer, Planned};
+use crate::query::{Answer, PlannedAnswer};
 use crate::run::records::target::Destination;
 use crate::source::Source;
 use crate::transform::Transform;
@@ -61,7 +61,7 @@ impl Pipeline {
         if let (Some(SinkSpec::Answer(answer)), Some(sql)) = (&spec.sink, sql) {
             let planned = Answer::plan(sql, source.schema(), source.has_dates())
                 .map_err(|error| JobMisfit::new("transform.sql", error))?;
-            let Planned { rows, answer: sink } = planned;
+            let PlannedAnswer { rows, answer: sink } = planned;
             return Ok(Pipeline {
                 source,
                 transform: rows,

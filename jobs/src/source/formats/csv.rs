@@ -15,7 +15,7 @@ use super::super::header::header;
 use super::super::infer::Sampled;
 use super::super::jsonl::Decoded;
 use super::super::limits::SAMPLE_ROWS_MAX;
-use super::super::locate::{Fault, csv_fault};
+use super::super::locate::{RecordFault, csv_fault};
 use super::super::peek::Peek;
 use super::super::plan::Source;
 use super::super::sample::{Sample, sample};
@@ -80,7 +80,7 @@ impl RecordDecoder for CsvDecoder {
         })
     }
 
-    fn fault(&self, text: &[u8], refusal: &Refusal) -> Fault {
+    fn fault(&self, text: &[u8], refusal: &Refusal) -> RecordFault {
         csv_fault(text, self.format(), refusal)
     }
 }
@@ -182,7 +182,7 @@ fn survey(
 ) -> Result<(Surveyed, Writings), SpecError> {
     let mut facts = Vec::with_capacity(files.len());
     let mut first: Option<(&SourceFile, Vec<String>)> = None;
-    let mut rows = Rows::default();
+    let mut rows = SampledRows::default();
     let mut empty = Vec::new();
     for file in files {
         let wanted = (1 + SAMPLE_ROWS_MAX.saturating_sub(rows.count)).max(2);
@@ -246,13 +246,13 @@ fn survey(
 
 /// Well-formed records to infer types from.
 #[derive(Default)]
-struct Rows {
+struct SampledRows {
     /// What the values of each column have been so far.
     columns: Vec<Sampled>,
     count: usize,
 }
 
-impl Rows {
+impl SampledRows {
     /// Adds records of a sample behind `begin`, until there are enough. What is malformed is left out: it is
     /// for their shard to report.
     fn add(&mut self, sample: &Sample, begin: usize, spec: &SourceSpec, dialect: Dialect) {

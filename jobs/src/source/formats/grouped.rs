@@ -39,7 +39,7 @@ pub(in crate::source) trait GroupedFormat: Sync {
         &self,
         file: &SourceFile,
         groups: Range<u64>,
-        request: Request<'_>,
+        request: ReadRequest<'_>,
     ) -> Result<Box<dyn ShardRows>, SourceError>;
 
     /// As [`SourceFormat::unreadable`].
@@ -78,7 +78,7 @@ pub(in crate::source) trait FileOutline {
 
 /// What to read of a file.
 #[derive(Clone, Copy)]
-pub(in crate::source) struct Request<'a> {
+pub(in crate::source) struct ReadRequest<'a> {
     /// The columns of the source.
     pub(in crate::source) schema: &'a SchemaRef,
     /// Those wanted, in the order wanted.
@@ -132,7 +132,7 @@ impl<G: GroupedFormat> SourceFormat for Grouped<G> {
         columns: &[usize],
         _: &SchemaRef,
     ) -> Result<Box<dyn ShardRows>, SourceError> {
-        let request = Request {
+        let request = ReadRequest {
             schema: source.schema(),
             columns,
             declared: &source.spec().schema,

@@ -11,9 +11,9 @@ use super::super::error::Refusal;
 use super::super::files::PATHS;
 use super::super::format::{About, Recognized, Types};
 use super::super::infer::Sampled;
-use super::super::jsonl::{Decoded, JsonDecoder, JsonFormat, Names, members};
+use super::super::jsonl::{Decoded, JsonDecoder, JsonFormat, MemberNames, members};
 use super::super::limits::SAMPLE_ROWS_MAX;
-use super::super::locate::{Fault, json_fault};
+use super::super::locate::{RecordFault, json_fault};
 use super::super::peek::{Peek, Separation};
 use super::super::plan::Source;
 use super::super::sample::{Sample, sample};
@@ -35,19 +35,19 @@ static ABOUT: About = About {
 };
 
 /// The format `jsonl`.
-pub(super) struct JsonLines;
+pub(super) struct JsonLinesFormat;
 
 impl RecordDecoder for JsonDecoder {
     fn decode(&self, text: &[u8]) -> Result<Decoded, Refusal> {
         JsonDecoder::decode(self, text)
     }
 
-    fn fault(&self, text: &[u8], refusal: &Refusal) -> Fault {
+    fn fault(&self, text: &[u8], refusal: &Refusal) -> RecordFault {
         json_fault(text, self.format(), refusal)
     }
 }
 
-impl TextFormat for JsonLines {
+impl TextFormat for JsonLinesFormat {
     fn about(&self) -> &'static About {
         &ABOUT
     }
@@ -110,7 +110,7 @@ impl TextFormat for JsonLines {
         Box::new(JsonDecoder::new(JsonFormat {
             schema: Arc::clone(schema),
             readings: columns.iter().map(|at| readings[*at].clone()).collect(),
-            names: Arc::new(Names::new(names, columns)),
+            names: Arc::new(MemberNames::new(names, columns)),
             refuses_new: reads_all && !ignores_new,
         }))
     }

@@ -17,19 +17,19 @@ mod text;
 use eciton_proto::v1::SourceSpec;
 
 use self::grouped::Grouped;
-pub(super) use self::grouped::{FileOutline, GroupedFormat, Request};
-use self::text::Text;
+pub(super) use self::grouped::{FileOutline, GroupedFormat, ReadRequest};
+use self::text::TextSource;
 use super::error::SourceError;
 use super::format::SourceFormat;
 
 /// Every format, in the order in which messages list them.
 static FORMATS: [&dyn SourceFormat; 6] = [
-    &Text(csv::Csv),
-    &Text(csv::Tsv),
-    &Text(jsonl::JsonLines),
+    &TextSource(csv::Csv),
+    &TextSource(csv::Tsv),
+    &TextSource(jsonl::JsonLinesFormat),
     &Grouped(parquet::Parquet),
     &Grouped(arrow::Arrow),
-    &range::Integers,
+    &range::RangeFormat,
 ];
 
 /// Names of the contract that this version knows and refuses.

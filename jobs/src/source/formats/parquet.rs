@@ -9,7 +9,7 @@ use eciton_proto::v1::{Format, RowGroups, SourceFile};
 use super::super::error::SourceError;
 use super::super::format::{About, Magic, ShardRows, Types};
 use super::super::parquet::{Footer, ParquetShard, unreadable};
-use super::grouped::{FileOutline, GroupedFormat, Request};
+use super::grouped::{FileOutline, GroupedFormat, ReadRequest};
 
 static ABOUT: About = About {
     name: "parquet",
@@ -42,7 +42,7 @@ impl GroupedFormat for Parquet {
         &self,
         file: &SourceFile,
         groups: Range<u64>,
-        request: Request<'_>,
+        request: ReadRequest<'_>,
     ) -> Result<Box<dyn ShardRows>, SourceError> {
         let len = groups.end - groups.start;
         Ok(Box::new(ParquetShard::open(

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::super::content::{Hashed, Promise};
 use super::super::error::SourceError;
-use super::super::format::{About, Computed, Places, ShardRows, SourceFormat, Types};
+use super::super::format::{About, ComputedSource, Places, ShardRows, SourceFormat, Types};
 use super::super::mend::{Mending, Piece};
 use super::super::plan::{Shard, Source};
 use super::super::range::{RangeShard, schema};
@@ -30,15 +30,15 @@ static ABOUT: About = About {
 };
 
 /// The format `range`.
-pub(super) struct Integers;
+pub(super) struct RangeFormat;
 
 /// The rows of a shard.
-struct Rows {
+struct RangeRows {
     shard: RangeShard,
     digest: u128,
 }
 
-impl ShardRows for Rows {
+impl ShardRows for RangeRows {
     fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         Ok(self.shard.next())
     }
@@ -53,7 +53,7 @@ fn no_file() -> SourceError {
     SourceError::Plan("a file of a range".to_owned())
 }
 
-impl SourceFormat for Integers {
+impl SourceFormat for RangeFormat {
     fn about(&self) -> &'static About {
         &ABOUT
     }
@@ -81,9 +81,9 @@ impl SourceFormat for Integers {
         Ok(())
     }
 
-    fn computed(&self, spec: &SourceSpec) -> Option<Computed> {
+    fn computed(&self, spec: &SourceSpec) -> Option<ComputedSource> {
         let len = i128::from(spec.to) - i128::from(spec.from);
-        Some(Computed {
+        Some(ComputedSource {
             schema: schema(),
             len: u64::try_from(len).unwrap_or(0),
             shard_len: spec.shard_len,
@@ -125,7 +125,7 @@ impl SourceFormat for Integers {
         let (start, end) =
             bounds.ok_or_else(|| SourceError::Plan("a shard beyond the range".to_owned()))?;
         let bytes = [start.to_le_bytes(), end.to_le_bytes()].concat();
-        Ok(Box::new(Rows {
+        Ok(Box::new(RangeRows {
             shard: RangeShard::new(schema.clone(), start, end),
             digest: xxh3_128(&bytes),
         }))

@@ -59,9 +59,9 @@ pub(super) trait TextFormat: Sync {
 }
 
 /// A format of text as a format of sources.
-pub(super) struct Text<T>(pub(super) T);
+pub(super) struct TextSource<T>(pub(super) T);
 
-impl<T: TextFormat> Text<T> {
+impl<T: TextFormat> TextSource<T> {
     fn shard(
         &self,
         source: &Source,
@@ -80,7 +80,7 @@ impl<T: TextFormat> Text<T> {
     }
 }
 
-impl<T: TextFormat> SourceFormat for Text<T> {
+impl<T: TextFormat> SourceFormat for TextSource<T> {
     fn about(&self) -> &'static About {
         self.0.about()
     }

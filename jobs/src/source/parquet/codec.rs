@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use parquet::basic::Compression;
 
-use super::pages::Fault;
+use super::pages::PageDefect;
 
 /// The codec's name, if its pages can be read.
 pub(super) fn is_readable(codec: Compression) -> bool {
@@ -27,10 +27,10 @@ pub(super) fn decompress(
     compressed: &[u8],
     len: usize,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), PageDefect> {
     let start = out.len();
     let damaged = |error: &dyn std::fmt::Display| {
-        Fault::Damaged(format!("its {} data: {error}", name(codec)))
+        PageDefect::Damaged(format!("its {} data: {error}", name(codec)))
     };
     match codec {
         Compression::SNAPPY => {
@@ -64,7 +64,10 @@ pub(super) fn decompress(
             read_exactly(reader, len, out).map_err(|e| damaged(&e))?;
         }
         other => {
-            return Err(Fault::Unsupported(format!("compression {}", name(other))));
+            return Err(PageDefect::Unsupported(format!(
+                "compression {}",
+                name(other)
+            )));
         }
     }
     match out.len() - start {
@@ -80,16 +83,16 @@ pub(super) fn name(codec: Compression) -> String {
     text.to_ascii_lowercase()
 }
 
-fn wrong_len(codec: Compression, found: usize, len: usize) -> Fault {
+fn wrong_len(codec: Compression, found: usize, len: usize) -> PageDefect {
     let name = name(codec);
-    Fault::Damaged(format!(
+    PageDefect::Damaged(format!(
         "its {name} data are {found} bytes or more, its header says {len}"
     ))
 }
 
-fn too_short(codec: Compression, len: usize) -> Fault {
+fn too_short(codec: Compression, len: usize) -> PageDefect {
     let name = name(codec);
-    Fault::Damaged(format!(
+    PageDefect::Damaged(format!(
         "its {name} data are too short for {len} bytes, which its header says"
     ))
 }

@@ -12,7 +12,7 @@ use parquet::basic::Type;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::schema::types::SchemaDescriptor;
 
-use super::outline::{self, Misfit};
+use super::outline::{self, FooterMisfit};
 use super::pages::{Handle, byte_range};
 use super::{codec, damaged, guarded, unsupported};
 use crate::source::error::SourceError;
@@ -42,8 +42,8 @@ pub(super) fn read(file: &SourceFile) -> Result<Opened, SourceError> {
     let mut handle = open(file)?;
     let footer = bytes(file, &mut handle)?;
     outline::check(&footer).map_err(|misfit| match misfit {
-        Misfit::Damaged(message) => damaged(file, message),
-        Misfit::Unsupported(what) => unsupported(file, what),
+        FooterMisfit::Damaged(message) => damaged(file, message),
+        FooterMisfit::Unsupported(what) => unsupported(file, what),
     })?;
     let metadata = guarded(file, || ParquetMetaDataReader::decode_metadata(&footer))?;
     check(file, &metadata, file.len - TAIL_LEN - footer.len() as u64)?;

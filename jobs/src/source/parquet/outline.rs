@@ -4,7 +4,7 @@
 //! over what it has no use for (encryption, data in other files), and calls values that it does not know damage.
 //! Here all of a footer is read once, without allocating, and held against bounds.
 
-use super::thrift::{Broken, Compact, Kind};
+use super::thrift::{Broken, Compact, WireType};
 
 /// Elements of a schema: columns, and what they are nested in.
 const ELEMENTS_MAX: usize = 100_000;
@@ -15,50 +15,50 @@ const ROW_GROUPS_MAX: usize = 32_767;
 
 /// What is wrong with a footer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Misfit {
+pub(super) enum FooterMisfit {
     Damaged(String),
     Unsupported(String),
 }
 
-impl From<Broken> for Misfit {
+impl From<Broken> for FooterMisfit {
     fn from(broken: Broken) -> Self {
         Self::Damaged(format!("the footer: {broken}"))
     }
 }
 
-fn damaged(what: impl Into<String>) -> Misfit {
-    Misfit::Damaged(format!("the footer: {}", what.into()))
+fn damaged(what: impl Into<String>) -> FooterMisfit {
+    FooterMisfit::Damaged(format!("the footer: {}", what.into()))
 }
 
 /// Checks the whole of a footer's `FileMetaData`.
-pub(super) fn check(footer: &[u8]) -> Result<(), Misfit> {
+pub(super) fn check(footer: &[u8]) -> Result<(), FooterMisfit> {
     let mut encrypted = false;
-    Compact::new(footer).fields::<Misfit>(|footer, id, kind| match (id, kind) {
-        (2, Kind::List) => schema(footer),
-        (4, Kind::List) => {
+    Compact::new(footer).fields::<FooterMisfit>(|footer, id, kind| match (id, kind) {
+        (2, WireType::List) => schema(footer),
+        (4, WireType::List) => {
             let (element, count) = footer.list()?;
             if count > ROW_GROUPS_MAX {
-                return Err(Misfit::Unsupported(format!(
+                return Err(FooterMisfit::Unsupported(format!(
                     "{count} row groups, more than {ROW_GROUPS_MAX}"
                 )));
             }
             structs(element, count)?;
             (0..count).try_for_each(|_| row_group(footer))
         }
-        (8, Kind::Struct) => {
+        (8, WireType::Struct) => {
             encrypted = true;
             Ok(footer.skip(kind)?)
         }
         _ => Ok(footer.skip(kind)?),
     })?;
     if encrypted {
-        return Err(Misfit::Unsupported("encrypted columns".to_owned()));
+        return Err(FooterMisfit::Unsupported("encrypted columns".to_owned()));
     }
     Ok(())
 }
 
-fn structs(element: Kind, count: usize) -> Result<(), Misfit> {
-    if count == 0 || element == Kind::Struct {
+fn structs(element: WireType, count: usize) -> Result<(), FooterMisfit> {
+    if count == 0 || element == WireType::Struct {
         return Ok(());
     }
     Err(damaged(format!(
@@ -67,11 +67,11 @@ fn structs(element: Kind, count: usize) -> Result<(), Misfit> {
 }
 
 /// The schema, a tree with its nodes in the order of their first appearance.
-fn schema(footer: &mut Compact<'_>) -> Result<(), Misfit> {
+fn schema(footer: &mut Compact<'_>) -> Result<(), FooterMisfit> {
     let (element, count) = footer.list()?;
     structs(element, count)?;
     if count > ELEMENTS_MAX {
-        return Err(Misfit::Unsupported(format!(
+        return Err(FooterMisfit::Unsupported(format!(
             "a schema of {count} elements, more than {ELEMENTS_MAX}"
         )));
     }
@@ -79,8 +79,8 @@ fn schema(footer: &mut Compact<'_>) -> Result<(), Misfit> {
     let mut open: Vec<usize> = vec![];
     for index in 0..count {
         let mut children = 0;
-        footer.fields::<Misfit>(|footer, id, kind| {
-            if (id, kind) == (5, Kind::Integer) {
+        footer.fields::<FooterMisfit>(|footer, id, kind| {
+            if (id, kind) == (5, WireType::Integer) {
                 children = footer.i32()?;
                 return Ok(());
             }
@@ -98,7 +98,7 @@ fn schema(footer: &mut Compact<'_>) -> Result<(), Misfit> {
             open.pop();
         }
         if open.len() > SCHEMA_DEPTH_MAX {
-            return Err(Misfit::Unsupported(format!(
+            return Err(FooterMisfit::Unsupported(format!(
                 "columns that nest deeper than {SCHEMA_DEPTH_MAX}"
             )));
         }
@@ -106,9 +106,9 @@ fn schema(footer: &mut Compact<'_>) -> Result<(), Misfit> {
     Ok(())
 }
 
-fn row_group(footer: &mut Compact<'_>) -> Result<(), Misfit> {
-    footer.fields::<Misfit>(|footer, id, kind| match (id, kind) {
-        (1, Kind::List) => {
+fn row_group(footer: &mut Compact<'_>) -> Result<(), FooterMisfit> {
+    footer.fields::<FooterMisfit>(|footer, id, kind| match (id, kind) {
+        (1, WireType::List) => {
             let (element, count) = footer.list()?;
             structs(element, count)?;
             (0..count).try_for_each(|_| column_chunk(footer))
@@ -117,23 +117,27 @@ fn row_group(footer: &mut Compact<'_>) -> Result<(), Misfit> {
     })
 }
 
-fn column_chunk(footer: &mut Compact<'_>) -> Result<(), Misfit> {
+fn column_chunk(footer: &mut Compact<'_>) -> Result<(), FooterMisfit> {
     let mut elsewhere = None;
     let mut facts = Chunk::default();
-    footer.fields::<Misfit>(|footer, id, kind| match (id, kind) {
-        (1, Kind::Binary) => {
+    footer.fields::<FooterMisfit>(|footer, id, kind| match (id, kind) {
+        (1, WireType::Binary) => {
             elsewhere = Some(footer.binary()?).filter(|path| !path.is_empty());
             Ok(())
         }
-        (3, Kind::Struct) => facts.read(footer),
-        (8, Kind::Struct) => {
+        (3, WireType::Struct) => facts.read(footer),
+        (8, WireType::Struct) => {
             facts.encrypted = true;
             Ok(footer.skip(kind)?)
         }
         _ => Ok(footer.skip(kind)?),
     })?;
     let column = &facts.path;
-    let unsupported = |what: String| Err(Misfit::Unsupported(format!("column `{column}`: {what}")));
+    let unsupported = |what: String| {
+        Err(FooterMisfit::Unsupported(format!(
+            "column `{column}`: {what}"
+        )))
+    };
     if facts.encrypted {
         return unsupported("encryption".to_owned());
     }
@@ -170,9 +174,9 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn read(&mut self, footer: &mut Compact<'_>) -> Result<(), Misfit> {
-        footer.fields::<Misfit>(|footer, id, kind| match (id, kind) {
-            (2, Kind::List) => {
+    fn read(&mut self, footer: &mut Compact<'_>) -> Result<(), FooterMisfit> {
+        footer.fields::<FooterMisfit>(|footer, id, kind| match (id, kind) {
+            (2, WireType::List) => {
                 let (_, count) = footer.list()?;
                 for _ in 0..count {
                     let code = footer.i32()?;
@@ -184,7 +188,7 @@ impl Chunk {
                 }
                 Ok(())
             }
-            (3, Kind::List) => {
+            (3, WireType::List) => {
                 let (_, count) = footer.list()?;
                 let mut parts = Vec::new();
                 for _ in 0..count {
@@ -193,7 +197,7 @@ impl Chunk {
                 self.path = parts.join(".");
                 Ok(())
             }
-            (4, Kind::Integer) => {
+            (4, WireType::Integer) => {
                 self.codec = footer.i32()?;
                 Ok(())
             }
@@ -246,8 +250,8 @@ mod tests {
     fn numbers_that_no_version_can_have_are_damage() {
         let found = |encoding, codec| match check(&footer(encoding, codec)) {
             Ok(()) => String::new(),
-            Err(Misfit::Unsupported(what)) => format!("not supported: {what}"),
-            Err(Misfit::Damaged(what)) => what,
+            Err(FooterMisfit::Unsupported(what)) => format!("not supported: {what}"),
+            Err(FooterMisfit::Damaged(what)) => what,
         };
         assert_eq!(found(0, 0), "");
         assert_eq!(found(10, 0), "not supported: column ``: encoding 10");

@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::codec;
-use super::thrift::{Broken, Compact, Kind};
+use super::thrift::{Broken, Compact, WireType};
 use crate::source::limits::{PAGE_HEADER_LEN_MAX, PAGE_LEN_MAX};
 
 /// Bytes first read of a page's header.
@@ -26,13 +26,13 @@ const HEADER_READ_LEN: usize = 1024;
 
 /// What is wrong with a page.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum PageDefect {
     Damaged(String),
     Unsupported(String),
     Io(io::Error),
 }
 
-impl From<Broken> for Fault {
+impl From<Broken> for PageDefect {
     fn from(broken: Broken) -> Self {
         Self::Damaged(format!("its header: {broken}"))
     }
@@ -43,7 +43,7 @@ impl From<Broken> for Fault {
 pub(super) struct PageFault {
     /// Row group, column and page, for people.
     pub(super) place: String,
-    pub(super) fault: Fault,
+    pub(super) fault: PageDefect,
 }
 
 /// Where a reader of pages leaves the fault that it stopped at: the Parquet reader hands on texts only.
@@ -53,14 +53,14 @@ pub(super) type FaultCell = Arc<Mutex<Option<PageFault>>>;
 pub(super) type Handle = Arc<Mutex<File>>;
 
 /// Some row groups of a file.
-pub(super) struct Groups {
+pub(super) struct RowGroupRun {
     pub(super) handle: Handle,
     pub(super) metadata: Arc<ParquetMetaData>,
     pub(super) range: Range<usize>,
     pub(super) fault: FaultCell,
 }
 
-impl Groups {
+impl RowGroupRun {
     fn of_range(&self) -> &[RowGroupMetaData] {
         &self.metadata.row_groups()[self.range.clone()]
     }
@@ -89,7 +89,7 @@ impl Groups {
     }
 }
 
-impl RowGroups for Groups {
+impl RowGroups for RowGroupRun {
     fn num_rows(&self) -> usize {
         let rows = self.of_range().iter().map(RowGroupMetaData::num_rows);
         usize::try_from(rows.sum::<i64>()).unwrap_or(0)
@@ -159,7 +159,7 @@ impl ChunkPages {
     }
 
     /// Tells a fault to whoever reads, by its text and as it is.
-    fn failed(&self, fault: Fault) -> ParquetError {
+    fn failed(&self, fault: PageDefect) -> ParquetError {
         let (group, page) = (self.group, self.page);
         let column = self.chunk().column_path().string();
         let place = format!("row group {group}, column `{column}`, page {page}");
@@ -168,18 +168,18 @@ impl ChunkPages {
         error
     }
 
-    fn read(&self, at: u64, len: usize) -> Result<Vec<u8>, Fault> {
+    fn read(&self, at: u64, len: usize) -> Result<Vec<u8>, PageDefect> {
         let mut file = self.handle.lock();
-        file.seek(SeekFrom::Start(at)).map_err(Fault::Io)?;
+        file.seek(SeekFrom::Start(at)).map_err(PageDefect::Io)?;
         // No more than the chunk has, which lies within the file.
         let mut bytes = Vec::with_capacity(len);
         let read = (&*file).take(len as u64).read_to_end(&mut bytes);
-        read.map_err(Fault::Io)?;
+        read.map_err(PageDefect::Io)?;
         Ok(bytes)
     }
 
     /// Reads the header of the next page that has values, passing over others.
-    fn advance(&mut self) -> Result<(), Fault> {
+    fn advance(&mut self) -> Result<(), PageDefect> {
         while self.next.is_none() {
             if self.bytes.is_empty() {
                 return self.check_end();
@@ -199,18 +199,18 @@ impl ChunkPages {
     }
 
     /// At the end of the chunk: its pages must hold what the footer says.
-    fn check_end(&self) -> Result<(), Fault> {
+    fn check_end(&self) -> Result<(), PageDefect> {
         let expected = u64::try_from(self.chunk().num_values()).unwrap_or(0);
         if self.values == expected {
             return Ok(());
         }
         let found = self.values;
-        Err(Fault::Damaged(format!(
+        Err(PageDefect::Damaged(format!(
             "the pages of the column hold {found} values, the footer says {expected}"
         )))
     }
 
-    fn read_header(&self) -> Result<(Header, u64), Fault> {
+    fn read_header(&self) -> Result<(Header, u64), PageDefect> {
         let rest = self.bytes.end - self.bytes.start;
         let mut wanted = HEADER_READ_LEN;
         loop {
@@ -230,21 +230,21 @@ impl ChunkPages {
         }
     }
 
-    fn next_page(&mut self) -> Result<Option<Page>, Fault> {
+    fn next_page(&mut self) -> Result<Option<Page>, PageDefect> {
         self.advance()?;
         let Some(header) = self.next.take() else {
             return Ok(None);
         };
         let stored = self.read(self.bytes.start, header.compressed)?;
         if stored.len() < header.compressed {
-            return Err(Fault::Damaged("the file ends within it".to_owned()));
+            return Err(PageDefect::Damaged("the file ends within it".to_owned()));
         }
         self.bytes.start += header.compressed as u64;
         if let Some(expected) = header.crc {
             let mut crc = flate2::Crc::new();
             crc.update(&stored);
             if crc.sum() != expected.cast_unsigned() {
-                return Err(Fault::Damaged(
+                return Err(PageDefect::Damaged(
                     "its checksum (CRC) does not match".to_owned(),
                 ));
             }
@@ -264,21 +264,21 @@ impl ChunkPages {
                 self.values += u64::from(data.values);
                 data.page(body)
             }
-            Body::Index => return Err(Fault::Unsupported("an index page".to_owned())),
+            Body::Index => return Err(PageDefect::Unsupported("an index page".to_owned())),
         };
         self.page += 1;
         Ok(Some(page))
     }
 
     /// The page's bytes, decompressed.
-    fn body(&self, header: &Header, stored: Vec<u8>) -> Result<Bytes, Fault> {
+    fn body(&self, header: &Header, stored: Vec<u8>) -> Result<Bytes, PageDefect> {
         let codec = self.chunk().compression();
         let levels = match &header.body {
             Body::Data(Data { v2: Some(v2), .. }) => v2.levels(),
             _ => 0,
         };
         if levels > header.uncompressed || levels > stored.len() {
-            return Err(Fault::Damaged(
+            return Err(PageDefect::Damaged(
                 "its header: levels longer than the page".to_owned(),
             ));
         }
@@ -296,7 +296,7 @@ impl ChunkPages {
     }
 
     /// The reader makes room for as many values as a dictionary says to have.
-    fn check_dictionary(&self, values: u32, len: usize) -> Result<(), Fault> {
+    fn check_dictionary(&self, values: u32, len: usize) -> Result<(), PageDefect> {
         let column = self.chunk().column_descr();
         let each = match self.chunk().column_type() {
             Type::BOOLEAN => 1,
@@ -309,7 +309,7 @@ impl ChunkPages {
         if least <= len {
             return Ok(());
         }
-        Err(Fault::Damaged(format!(
+        Err(PageDefect::Damaged(format!(
             "a dictionary of {values} values in {len} bytes"
         )))
     }
@@ -416,7 +416,7 @@ impl Data {
 /// Why there is no header: more bytes may mend a broken one.
 enum HeaderError {
     Broken(Broken),
-    Fault(Fault),
+    Fault(PageDefect),
 }
 
 impl From<Broken> for HeaderError {
@@ -431,16 +431,16 @@ fn wrong(what: impl Into<String>) -> HeaderError {
 
 /// The integers of a struct by their field numbers, 1 to 7.
 #[derive(Default)]
-struct Integers([Option<i32>; 8]);
+struct IntegerFields([Option<i32>; 8]);
 
-impl Integers {
+impl IntegerFields {
     fn read(compact: &mut Compact<'_>, mut other: impl FnMut(i16, bool)) -> Result<Self, Broken> {
         let mut found = Self::default();
         compact.fields::<Broken>(|compact, id, kind| {
             let slot = usize::try_from(id).ok().and_then(|id| found.0.get_mut(id));
             match (slot, kind) {
-                (Some(slot), Kind::Integer) => *slot = Some(compact.i32()?),
-                (_, Kind::Bool(value)) => other(id, value),
+                (Some(slot), WireType::Integer) => *slot = Some(compact.i32()?),
+                (_, WireType::Bool(value)) => other(id, value),
                 _ => compact.skip(kind)?,
             }
             Ok(())
@@ -469,7 +469,7 @@ impl Integers {
             other if other < 0 => return Err(wrong(format!("encoding {other}"))),
             other => {
                 let what = format!("encoding {other}");
-                return Err(HeaderError::Fault(Fault::Unsupported(what)));
+                return Err(HeaderError::Fault(PageDefect::Unsupported(what)));
             }
         })
     }
@@ -477,24 +477,26 @@ impl Integers {
 
 impl Header {
     fn read(compact: &mut Compact<'_>) -> Result<Self, HeaderError> {
-        let mut integers = Integers::default();
+        let mut integers = IntegerFields::default();
         let (mut data, mut dictionary, mut data_v2) = (None, None, None);
         let mut is_compressed = true;
         compact.fields::<Broken>(|compact, id, kind| {
             match (id, kind) {
-                (1..=4, Kind::Integer) => {
+                (1..=4, WireType::Integer) => {
                     let id = usize::try_from(id).unwrap_or(0);
                     integers.0[id] = Some(compact.i32()?);
                 }
-                (5, Kind::Struct) => data = Some(Integers::read(compact, |_, _| {})?),
-                (7, Kind::Struct) => dictionary = Some(Integers::read(compact, |_, _| {})?),
-                (8, Kind::Struct) => {
+                (5, WireType::Struct) => data = Some(IntegerFields::read(compact, |_, _| {})?),
+                (7, WireType::Struct) => {
+                    dictionary = Some(IntegerFields::read(compact, |_, _| {})?)
+                }
+                (8, WireType::Struct) => {
                     let flag = |id, value| {
                         if id == 7 {
                             is_compressed = value;
                         }
                     };
-                    data_v2 = Some(Integers::read(compact, flag)?);
+                    data_v2 = Some(IntegerFields::read(compact, flag)?);
                 }
                 _ => compact.skip(kind)?,
             }
@@ -539,7 +541,7 @@ impl Header {
             Some(other) if other < 0 => return Err(wrong(format!("a page of type {other}"))),
             Some(other) => {
                 let what = format!("a page of type {other}");
-                return Err(HeaderError::Fault(Fault::Unsupported(what)));
+                return Err(HeaderError::Fault(PageDefect::Unsupported(what)));
             }
             None => return Err(wrong("no type of page")),
         };
@@ -552,17 +554,17 @@ impl Header {
     }
 
     /// Holds the lengths against what is left of the chunk and what a page may have.
-    fn check(&self, rest: &Range<u64>) -> Result<(), Fault> {
+    fn check(&self, rest: &Range<u64>) -> Result<(), PageDefect> {
         let left = rest.end.saturating_sub(rest.start);
         if rest.start > rest.end || self.compressed as u64 > left {
             let len = self.compressed;
-            return Err(Fault::Damaged(format!(
+            return Err(PageDefect::Damaged(format!(
                 "its header: {len} bytes, of which the chunk has {left}"
             )));
         }
         if self.uncompressed > PAGE_LEN_MAX {
             let len = self.uncompressed;
-            return Err(Fault::Unsupported(format!(
+            return Err(PageDefect::Unsupported(format!(
                 "a page of {len} bytes, more than {PAGE_LEN_MAX}"
             )));
         }

@@ -7,7 +7,7 @@ const DEPTH_MAX: u32 = 32;
 
 /// The type of a value on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum WireType {
     Bool(bool),
     Byte,
     Integer,
@@ -104,14 +104,14 @@ impl<'b> Compact<'b> {
     }
 
     /// The type and the number of a list's elements, of which each takes one byte at least.
-    pub(super) fn list(&mut self) -> Result<(Kind, usize), Broken> {
+    pub(super) fn list(&mut self) -> Result<(WireType, usize), Broken> {
         let head = self.byte()?;
         let count = match head >> 4 {
             15 => usize::try_from(self.varint()?).map_err(|_| Broken::Short)?,
             short => usize::from(short),
         };
         if count == 0 {
-            return Ok((Kind::Byte, 0));
+            return Ok((WireType::Byte, 0));
         }
         let kind = kind(head & 0x0f)?;
         if count > self.bytes.len() - self.at {
@@ -123,7 +123,7 @@ impl<'b> Compact<'b> {
     /// Calls `field` with every field of a struct; it reads the value or [skips](Self::skip) it.
     pub(super) fn fields<E: From<Broken>>(
         &mut self,
-        mut field: impl FnMut(&mut Self, i16, Kind) -> Result<(), E>,
+        mut field: impl FnMut(&mut Self, i16, WireType) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut id = 0_i16;
         loop {
@@ -143,30 +143,30 @@ impl<'b> Compact<'b> {
     }
 
     /// Passes over a value.
-    pub(super) fn skip(&mut self, kind: Kind) -> Result<(), Broken> {
+    pub(super) fn skip(&mut self, kind: WireType) -> Result<(), Broken> {
         self.skip_within(kind, DEPTH_MAX)
     }
 
-    fn skip_within(&mut self, kind: Kind, depth: u32) -> Result<(), Broken> {
+    fn skip_within(&mut self, kind: WireType, depth: u32) -> Result<(), Broken> {
         let inner = depth
             .checked_sub(1)
             .ok_or_else(|| Broken::from("values that nest too deep"))?;
         match kind {
-            Kind::Bool(_) => Ok(()),
-            Kind::Byte => self.byte().map(drop),
-            Kind::Integer => self.varint().map(drop),
-            Kind::Double => self.take(8).map(drop),
-            Kind::Uuid => self.take(16).map(drop),
-            Kind::Binary => self.binary().map(drop),
-            Kind::Struct => self.fields(|this, _, kind| this.skip_within(kind, inner)),
-            Kind::List => {
+            WireType::Bool(_) => Ok(()),
+            WireType::Byte => self.byte().map(drop),
+            WireType::Integer => self.varint().map(drop),
+            WireType::Double => self.take(8).map(drop),
+            WireType::Uuid => self.take(16).map(drop),
+            WireType::Binary => self.binary().map(drop),
+            WireType::Struct => self.fields(|this, _, kind| this.skip_within(kind, inner)),
+            WireType::List => {
                 let (element, count) = self.list()?;
                 for _ in 0..count {
                     self.skip_element(element, inner)?;
                 }
                 Ok(())
             }
-            Kind::Map => {
+            WireType::Map => {
                 let count = self.varint()?;
                 if count == 0 {
                     return Ok(());
@@ -183,26 +183,26 @@ impl<'b> Compact<'b> {
     }
 
     /// In a list a boolean takes a byte; in a struct its type says it all.
-    fn skip_element(&mut self, kind: Kind, depth: u32) -> Result<(), Broken> {
+    fn skip_element(&mut self, kind: WireType, depth: u32) -> Result<(), Broken> {
         match kind {
-            Kind::Bool(_) => self.byte().map(drop),
+            WireType::Bool(_) => self.byte().map(drop),
             other => self.skip_within(other, depth),
         }
     }
 }
 
-fn kind(code: u8) -> Result<Kind, Broken> {
+fn kind(code: u8) -> Result<WireType, Broken> {
     Ok(match code {
-        1 => Kind::Bool(true),
-        2 => Kind::Bool(false),
-        3 => Kind::Byte,
-        4..=6 => Kind::Integer,
-        7 => Kind::Double,
-        8 => Kind::Binary,
-        9 | 10 => Kind::List,
-        11 => Kind::Map,
-        12 => Kind::Struct,
-        13 => Kind::Uuid,
+        1 => WireType::Bool(true),
+        2 => WireType::Bool(false),
+        3 => WireType::Byte,
+        4..=6 => WireType::Integer,
+        7 => WireType::Double,
+        8 => WireType::Binary,
+        9 | 10 => WireType::List,
+        11 => WireType::Map,
+        12 => WireType::Struct,
+        13 => WireType::Uuid,
         other => return Err(Broken::Invalid(format!("a value of unknown type {other}"))),
     })
 }
@@ -222,9 +222,9 @@ mod tests {
         compact
             .fields::<Broken>(|this, id, kind| {
                 found.push(match (id, kind) {
-                    (1, Kind::Integer) => format!("{}", this.i32()?),
-                    (2, Kind::Bool(value)) => format!("{value}"),
-                    (5, Kind::List) => {
+                    (1, WireType::Integer) => format!("{}", this.i32()?),
+                    (2, WireType::Bool(value)) => format!("{value}"),
+                    (5, WireType::List) => {
                         let (_, count) = this.list()?;
                         let items: Result<Vec<_>, _> = (0..count).map(|_| this.i32()).collect();
                         format!("{:?}", items?)
@@ -237,10 +237,10 @@ mod tests {
         assert_eq!(found, ["-3", "true", "[1, 2]", "ab"]);
         assert_eq!(compact.position(), bytes.len());
         let mut skipped = Compact::new(&bytes);
-        skipped.skip(Kind::Struct).unwrap();
+        skipped.skip(WireType::Struct).unwrap();
         assert_eq!(skipped.position(), bytes.len());
         for len in 0..bytes.len() {
-            let cut = Compact::new(&bytes[..len]).skip(Kind::Struct);
+            let cut = Compact::new(&bytes[..len]).skip(WireType::Struct);
             assert_eq!(cut, Err(Broken::Short), "{len}");
         }
     }
@@ -251,7 +251,7 @@ mod tests {
         let long = [0xf5, 0xff, 0xff, 0xff, 0xff, 0x07];
         assert_eq!(Compact::new(&long).list(), Err(Broken::Short));
         let deep = [0x1c; 100];
-        let skipped = Compact::new(&deep).skip(Kind::Struct);
+        let skipped = Compact::new(&deep).skip(WireType::Struct);
         assert!(matches!(skipped, Err(Broken::Invalid(_))), "{skipped:?}");
         let endless = [0xff; 20];
         assert!(matches!(

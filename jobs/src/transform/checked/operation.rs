@@ -166,7 +166,7 @@ fn binary(
         return result.map(ColumnarValue::Array);
     }
     // Everything else is DataFusion's: dates, times, intervals, decimals, values of no array.
-    let mut columns = Columns::default();
+    let mut columns = OperandColumns::default();
     let (left, right) = (columns.operand(left), columns.operand(right));
     let expr = BinaryExpr::new(left, op, right).with_fail_on_overflow(true);
     expr.evaluate(&columns.batch(rows)?)
@@ -206,9 +206,9 @@ fn overflow(error: DataFusionError, data_type: Option<&DataType>) -> DataFusionE
 
 /// Operands as columns of a batch.
 #[derive(Default)]
-struct Columns(Vec<ArrayRef>);
+struct OperandColumns(Vec<ArrayRef>);
 
-impl Columns {
+impl OperandColumns {
     fn operand(&mut self, value: &ColumnarValue) -> Arc<dyn PhysicalExpr> {
         match value {
             ColumnarValue::Array(array) => {

@@ -27,13 +27,13 @@ struct ExactCast {
     /// What is cast, as the query has it.
     what: String,
     to: DataType,
-    kind: Kind,
+    kind: CastReason,
     signature: Signature,
 }
 
 /// Why there is a cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum CastReason {
     /// An expression takes a value as another type.
     Coercion,
     /// A sum that was kept wide gets its own type.
@@ -110,15 +110,15 @@ pub(super) fn exact_cast(inner: Expr, to: &DataType) -> Result<Expr> {
         let cast = datafusion::logical_expr::cast(Expr::Literal(value, metadata), to.clone());
         return Ok(cast);
     }
-    Ok(call(what, Kind::Coercion, inner, to))
+    Ok(call(what, CastReason::Coercion, inner, to))
 }
 
 /// A sum that was kept in a wide type, in its own type; `what` is its name in the query.
 pub(crate) fn narrowed_sum(sum: Expr, to: &DataType, what: String) -> Expr {
-    call(what, Kind::Sum, sum, to)
+    call(what, CastReason::Sum, sum, to)
 }
 
-fn call(what: String, kind: Kind, inner: Expr, to: &DataType) -> Expr {
+fn call(what: String, kind: CastReason, inner: Expr, to: &DataType) -> Expr {
     let func = Arc::new(ScalarUDF::new_from_impl(ExactCast {
         what,
         to: to.clone(),
@@ -210,8 +210,8 @@ impl ScalarUDFImpl for ExactCast {
         let values = array_of(value)?;
         if let Some(misfit) = misfit(&values, &self.to)? {
             return match self.kind {
-                Kind::Coercion => exec_err!("{}", message(&self.what, &misfit, &self.to)),
-                Kind::Sum => {
+                CastReason::Coercion => exec_err!("{}", message(&self.what, &misfit, &self.to)),
+                CastReason::Sum => {
                     exec_err!(
                         "overflow: `{}` is {misfit}, which is beyond {}",
                         self.what,

@@ -79,7 +79,7 @@ pub(super) fn compared(op: Operator, left: Expr, right: Expr, name: String) -> E
 }
 
 /// Values of one side.
-enum Side {
+enum SideValues {
     Int(ArrayRef),
     Uint(ArrayRef),
     Float(ArrayRef),
@@ -88,43 +88,49 @@ enum Side {
     Moment(Vec<i128>, ArrayRef),
 }
 
-impl Side {
-    fn of(value: &ColumnarValue) -> Result<Side> {
+impl SideValues {
+    fn of(value: &ColumnarValue) -> Result<SideValues> {
         let array = array_of(value)?;
         Ok(match array.data_type() {
-            of if of.is_signed_integer() => Side::Int(cast(&array, &DataType::Int64)?),
-            of if of.is_unsigned_integer() => Side::Uint(cast(&array, &DataType::UInt64)?),
-            of if of.is_floating() => Side::Float(cast(&array, &DataType::Float64)?),
+            of if of.is_signed_integer() => SideValues::Int(cast(&array, &DataType::Int64)?),
+            of if of.is_unsigned_integer() => SideValues::Uint(cast(&array, &DataType::UInt64)?),
+            of if of.is_floating() => SideValues::Float(cast(&array, &DataType::Float64)?),
             DataType::Decimal32(_, scale)
             | DataType::Decimal64(_, scale)
             | DataType::Decimal128(_, scale) => {
                 let wide = DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale);
-                Side::Decimal(cast(&array, &wide)?, i32::from(*scale))
+                SideValues::Decimal(cast(&array, &wide)?, i32::from(*scale))
             }
-            _ => Side::Moment(nanos(&array)?, array),
+            _ => SideValues::Moment(nanos(&array)?, array),
         })
     }
 
     fn array(&self) -> &ArrayRef {
         match self {
-            Side::Int(array)
-            | Side::Uint(array)
-            | Side::Float(array)
-            | Side::Decimal(array, _)
-            | Side::Moment(_, array) => array,
+            SideValues::Int(array)
+            | SideValues::Uint(array)
+            | SideValues::Float(array)
+            | SideValues::Decimal(array, _)
+            | SideValues::Moment(_, array) => array,
         }
     }
 
     /// The value of a row that is not NULL.
     fn number(&self, row: usize) -> Number {
         match self {
-            Side::Int(array) => Number::Int(array.as_primitive::<Int64Type>().value(row).into()),
-            Side::Uint(array) => Number::Int(array.as_primitive::<UInt64Type>().value(row).into()),
-            Side::Float(array) => Number::Float(array.as_primitive::<Float64Type>().value(row)),
-            Side::Decimal(array, places) => {
+            SideValues::Int(array) => {
+                Number::Int(array.as_primitive::<Int64Type>().value(row).into())
+            }
+            SideValues::Uint(array) => {
+                Number::Int(array.as_primitive::<UInt64Type>().value(row).into())
+            }
+            SideValues::Float(array) => {
+                Number::Float(array.as_primitive::<Float64Type>().value(row))
+            }
+            SideValues::Decimal(array, places) => {
                 Number::Decimal(array.as_primitive::<Decimal128Type>().value(row), *places)
             }
-            Side::Moment(nanos, _) => Number::Int(nanos[row]),
+            SideValues::Moment(nanos, _) => Number::Int(nanos[row]),
         }
     }
 }
@@ -215,7 +221,7 @@ impl ScalarUDFImpl for Comparison {
         } else {
             args.number_rows
         };
-        let (left, right) = (Side::of(left)?, Side::of(right)?);
+        let (left, right) = (SideValues::of(left)?, SideValues::of(right)?);
         let at = |row: usize, is_one: bool| if is_one { 0 } else { row };
         let compare = |row: usize| {
             let (l, r) = (at(row, is_one[0]), at(row, is_one[1]));

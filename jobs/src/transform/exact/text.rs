@@ -21,23 +21,23 @@ const PLACES_MAX: usize = 1_100;
 
 /// What a text is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Reading {
+enum TextReading {
     /// A time with so many digits of a second.
     Time(usize),
     Day,
     Float,
 }
 
-impl Reading {
-    fn of(to: &DataType, is_written: bool) -> Option<Reading> {
+impl TextReading {
+    fn of(to: &DataType, is_written: bool) -> Option<TextReading> {
         Some(match to {
-            DataType::Timestamp(TimeUnit::Second, _) => Reading::Time(0),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => Reading::Time(3),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => Reading::Time(6),
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => Reading::Time(9),
+            DataType::Timestamp(TimeUnit::Second, _) => TextReading::Time(0),
+            DataType::Timestamp(TimeUnit::Millisecond, _) => TextReading::Time(3),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => TextReading::Time(6),
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => TextReading::Time(9),
             // `CAST(... AS DATE)` says that the time is of no interest, and `CAST(... AS DOUBLE)` that the nearest float will do.
-            DataType::Date32 | DataType::Date64 if !is_written => Reading::Day,
-            DataType::Float64 if !is_written => Reading::Float,
+            DataType::Date32 | DataType::Date64 if !is_written => TextReading::Day,
+            DataType::Float64 if !is_written => TextReading::Float,
             _ => return None,
         })
     }
@@ -45,29 +45,29 @@ impl Reading {
     /// Whether nothing of the text is lost. A text that says something else altogether is for the reader to refuse.
     fn keeps(self, text: &str) -> bool {
         match self {
-            Reading::Time(digits) => fraction(text).is_none_or(|fraction| {
+            TextReading::Time(digits) => fraction(text).is_none_or(|fraction| {
                 let rest = fraction.get(digits..).unwrap_or_default();
                 rest.bytes().all(|digit| digit == b'0')
             }),
-            Reading::Day => {
+            TextReading::Day => {
                 let time = text.trim().split_once(['T', ' ']).map(|(_, time)| time);
                 let digits = |time: &str| time.bytes().all(|byte| !(b'1'..=b'9').contains(&byte));
                 time.is_none_or(digits)
             }
-            Reading::Float => text.parse::<f64>().is_err() || keeps_digits(text),
+            TextReading::Float => text.parse::<f64>().is_err() || keeps_digits(text),
         }
     }
 
     fn lost(self) -> &'static str {
         match self {
-            Reading::Time(0) => "a fraction of a second, which this type does not have",
-            Reading::Time(3) => "more digits than milliseconds",
-            Reading::Time(6) => "more digits than microseconds",
-            Reading::Time(_) => "more digits than nanoseconds",
-            Reading::Day => {
+            TextReading::Time(0) => "a fraction of a second, which this type does not have",
+            TextReading::Time(3) => "more digits than milliseconds",
+            TextReading::Time(6) => "more digits than microseconds",
+            TextReading::Time(_) => "more digits than nanoseconds",
+            TextReading::Day => {
                 "a time beside a date: write CAST(... AS TIMESTAMP), or CAST(... AS DATE) for its day"
             }
-            Reading::Float => {
+            TextReading::Float => {
                 "more digits than a float keeps: write CAST(... AS DOUBLE) if the nearest one will do, or CAST(... AS \
                  DECIMAL(38, 9))"
             }
@@ -125,13 +125,13 @@ pub(in crate::transform) fn keeps_digits(text: &str) -> bool {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WholeText {
     what: String,
-    reading: Reading,
+    reading: TextReading,
     signature: Signature,
 }
 
 /// A text that is cast to a type; `None` where nothing can be lost, or nothing is meant to be kept.
 pub(super) fn whole_text(inner: &Expr, to: &DataType, is_written: bool) -> Result<Option<Expr>> {
-    let Some(reading) = Reading::of(to, is_written) else {
+    let Some(reading) = TextReading::of(to, is_written) else {
         return Ok(None);
     };
     if let Expr::Literal(value, _) = inner {
@@ -201,7 +201,7 @@ impl ScalarUDFImpl for WholeText {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reading, keeps_digits};
+    use super::{TextReading, keeps_digits};
 
     #[test]
     fn digits_are_kept_or_not() {
@@ -240,18 +240,18 @@ mod tests {
     #[test]
     fn times_are_whole_or_not() {
         for (reading, text, keeps) in [
-            (Reading::Time(6), "2024-01-01T00:00:00.123456Z", true),
+            (TextReading::Time(6), "2024-01-01T00:00:00.123456Z", true),
             (
-                Reading::Time(6),
+                TextReading::Time(6),
                 "2024-01-01T00:00:00.123456000+01:00",
                 true,
             ),
-            (Reading::Time(6), "2024-01-01T00:00:00.1234567", false),
-            (Reading::Time(0), "2024-01-01 00:00:00.5", false),
-            (Reading::Time(0), "2024-01-01", true),
-            (Reading::Day, "2024-01-01", true),
-            (Reading::Day, "2024-01-01T00:00:00Z", true),
-            (Reading::Day, "2024-01-01 10:00:00", false),
+            (TextReading::Time(6), "2024-01-01T00:00:00.1234567", false),
+            (TextReading::Time(0), "2024-01-01 00:00:00.5", false),
+            (TextReading::Time(0), "2024-01-01", true),
+            (TextReading::Day, "2024-01-01", true),
+            (TextReading::Day, "2024-01-01T00:00:00Z", true),
+            (TextReading::Day, "2024-01-01 10:00:00", false),
         ] {
             assert_eq!(reading.keeps(text), keeps, "{reading:?} {text}");
         }

@@ -22,12 +22,12 @@ use arrow::datatypes::DataType;
 use eciton_proto::v1::task_spec::Read;
 use eciton_proto::v1::{Format, RowGroups, SourceFile};
 
-use self::outline::Outline;
-use self::reader::Batches;
+use self::outline::ArrowOutline;
+use self::reader::ArrowBatches;
 use super::super::error::SourceError;
 use super::super::format::{About, Magic, ShardRows, Types};
 use super::super::guard::guard;
-use super::grouped::{FileOutline, GroupedFormat, Request};
+use super::grouped::{FileOutline, GroupedFormat, ReadRequest};
 
 static ABOUT: About = About {
     name: "arrow",
@@ -57,16 +57,16 @@ impl GroupedFormat for Arrow {
     }
 
     fn outline(&self, file: &SourceFile) -> Result<Box<dyn FileOutline>, SourceError> {
-        Ok(Box::new(Outline::read(file)?))
+        Ok(Box::new(ArrowOutline::read(file)?))
     }
 
     fn open(
         &self,
         file: &SourceFile,
         groups: Range<u64>,
-        request: Request<'_>,
+        request: ReadRequest<'_>,
     ) -> Result<Box<dyn ShardRows>, SourceError> {
-        Ok(Box::new(Batches::open(file, &groups, request)?))
+        Ok(Box::new(ArrowBatches::open(file, &groups, request)?))
     }
 
     fn unreadable(&self, _: &DataType) -> Option<&'static str> {

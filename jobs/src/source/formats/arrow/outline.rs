@@ -31,7 +31,7 @@ const PREFIX_LEN: u64 = 8;
 const READ_LEN: usize = 256 * 1024;
 
 /// What a file says of itself.
-pub(super) struct Outline {
+pub(super) struct ArrowOutline {
     file: SourceFile,
     handle: File,
     /// The columns as the file has them.
@@ -58,12 +58,12 @@ impl Part {
     }
 }
 
-impl Outline {
+impl ArrowOutline {
     /// Reads the footer of a file, or the heads of all messages of a stream.
     ///
     /// # Errors
     /// [`SourceError`] for a file of another format, or a damaged one; those of reading it.
-    pub(super) fn read(file: &SourceFile) -> Result<Outline, SourceError> {
+    pub(super) fn read(file: &SourceFile) -> Result<ArrowOutline, SourceError> {
         let handle = open(file)?;
         let head = bytes(file, &handle, 0, HEAD_LEN as u64)?;
         if head.is_empty() {
@@ -135,7 +135,7 @@ impl Outline {
     }
 }
 
-impl FileOutline for Outline {
+impl FileOutline for ArrowOutline {
     fn schema(&self) -> &Schema {
         &self.schema
     }
@@ -277,7 +277,7 @@ fn columns(
     Ok((Arc::new(own), Schema::new(fields)))
 }
 
-fn of_file(file: &SourceFile, handle: File) -> Result<Outline, SourceError> {
+fn of_file(file: &SourceFile, handle: File) -> Result<ArrowOutline, SourceError> {
     let tail = bytes(file, &handle, file.len.saturating_sub(TAIL_LEN), TAIL_LEN)?;
     let (footer_len, magic) = tail.split_at(tail.len().min(4));
     if file.len < FILE_HEAD_LEN + TAIL_LEN || magic != FILE_MAGIC {
@@ -318,7 +318,7 @@ fn of_file(file: &SourceFile, handle: File) -> Result<Outline, SourceError> {
         let block = check("dictionary", number, block)?;
         Ok((block, 0))
     });
-    Ok(Outline {
+    Ok(ArrowOutline {
         file: file.clone(),
         own,
         schema,
@@ -351,7 +351,7 @@ fn check_block(file: &SourceFile, end: u64, block: &Block) -> Result<(), String>
     }
 }
 
-fn of_stream(file: &SourceFile, handle: File) -> Result<Outline, SourceError> {
+fn of_stream(file: &SourceFile, handle: File) -> Result<ArrowOutline, SourceError> {
     let mut at = 0;
     let mut columns_found = None;
     let (mut batches, mut dictionaries) = (Vec::new(), Vec::new());
@@ -385,7 +385,7 @@ fn of_stream(file: &SourceFile, handle: File) -> Result<Outline, SourceError> {
     let Some(((own, schema), version)) = columns_found else {
         return Err(damaged(file, "it has no columns"));
     };
-    Ok(Outline {
+    Ok(ArrowOutline {
         file: file.clone(),
         handle,
         own,

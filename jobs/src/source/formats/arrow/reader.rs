@@ -16,8 +16,8 @@ use super::super::super::exact::Inexact;
 use super::super::super::format::ShardRows;
 use super::super::super::limits::{BATCH_ROWS_MAX, PAGE_LEN_MAX};
 use super::super::super::parquet::{guarded_exact, root_of};
-use super::super::grouped::{FileOutline, Request};
-use super::outline::{Outline, Part, unprefixed};
+use super::super::grouped::{FileOutline, ReadRequest};
+use super::outline::{ArrowOutline, Part, unprefixed};
 use super::{damaged, guarded, unsupported};
 use crate::spec::type_name;
 
@@ -25,9 +25,9 @@ use crate::spec::type_name;
 const ROWS_MAX: i64 = 1 << 31;
 
 /// Reads some record batches, one at a time.
-pub(super) struct Batches {
+pub(super) struct ArrowBatches {
     file: SourceFile,
-    outline: Outline,
+    outline: ArrowOutline,
     /// The number of the first batch.
     first: u64,
     /// What is still to be read, the last first.
@@ -45,7 +45,7 @@ pub(super) struct Batches {
     bytes: u64,
 }
 
-impl Batches {
+impl ArrowBatches {
     /// Opens some batches of a file.
     ///
     /// # Errors
@@ -53,9 +53,9 @@ impl Batches {
     pub(super) fn open(
         file: &SourceFile,
         groups: &Range<u64>,
-        request: Request<'_>,
-    ) -> Result<Batches, SourceError> {
-        let outline = Outline::read(file)?;
+        request: ReadRequest<'_>,
+    ) -> Result<ArrowBatches, SourceError> {
+        let outline = ArrowOutline::read(file)?;
         let mut parts = outline.parts(groups)?;
         parts.reverse();
         let wanted = request.schema.project(request.columns);
@@ -71,7 +71,7 @@ impl Batches {
         let place = |root: usize| read.binary_search(&root).ok();
         let origins = roots.into_iter().map(|root| root.and_then(place)).collect();
         let decoder = FileDecoder::new(Arc::clone(&outline.own), outline.version);
-        Ok(Batches {
+        Ok(ArrowBatches {
             file: file.clone(),
             first: groups.start,
             parts,
@@ -151,7 +151,7 @@ impl Batches {
     }
 }
 
-impl ShardRows for Batches {
+impl ShardRows for ArrowBatches {
     fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         loop {
             let Some((batch, from)) = self.pending.take() else {
