@@ -141,6 +141,7 @@ fn the_longest_job_file() {
             name: text(PATH_LEN_MAX),
             text: text(JOB_FILE_LEN_MAX),
             directory: text(PATH_LEN_MAX),
+            contents: Vec::new(),
         }),
         check_only: true,
     });

@@ -2,8 +2,10 @@
 
 pub mod aggregate;
 pub mod columns;
+pub mod command;
 pub mod draft;
 mod groups;
+mod machine;
 mod names;
 mod query;
 pub mod run;

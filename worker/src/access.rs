@@ -28,18 +28,27 @@ pub(crate) enum Role {
     Submit,
     /// Computing shards.
     Work,
+    /// Submitting jobs that run programs, beside the role to submit jobs.
+    Command,
     /// Reading metrics, and nothing else.
     Metrics,
 }
 
 impl Role {
-    const ALL: [Role; 4] = [Role::Read, Role::Submit, Role::Work, Role::Metrics];
+    const ALL: [Role; 5] = [
+        Role::Read,
+        Role::Submit,
+        Role::Work,
+        Role::Command,
+        Role::Metrics,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Role::Read => "read",
             Role::Submit => "submit",
             Role::Work => "work",
+            Role::Command => "command",
             Role::Metrics => "metrics",
         }
     }
@@ -223,7 +232,7 @@ fn parse(text: &str) -> Result<Vec<Grant>, String> {
         let Some(roles) = roles else {
             // The word is not repeated: it may be a token where somebody mixed them up.
             return wrong(
-                "expected roles among read, submit, work and metrics, with commas between them",
+                "expected roles among read, submit, work, command and metrics, with commas between them",
             );
         };
         grants.push(Grant {

@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eciton_engine::Compression;
 
+use crate::command_flags::{Commands, LOGS_EXAMPLES, Logs, Scratch};
 use crate::data_flags::{
     COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES, SCAN_EXAMPLES,
 };
@@ -309,6 +310,8 @@ pub(crate) struct Run {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    #[command(flatten)]
+    pub(crate) scratch: Scratch,
     /// Print the records of the result at the end
     #[arg(long)]
     pub(crate) show: bool,
@@ -374,6 +377,8 @@ pub(crate) struct Worker {
     pub(crate) tracing: Tracing,
     #[command(flatten)]
     pub(crate) listening: Listening,
+    #[command(flatten)]
+    pub(crate) commands: Commands,
     #[arg(
         long,
         value_name = "TIME",
@@ -430,6 +435,8 @@ pub(crate) struct Submit {
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
+    pub(crate) scratch: Scratch,
+    #[command(flatten)]
     pub(crate) peers: Peers,
 }
 
@@ -438,6 +445,8 @@ pub(crate) struct Plan {
     /// The job file
     #[arg(value_name = "JOB.toml")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) scratch: Scratch,
 }
 
 #[derive(Debug, Subcommand)]
@@ -485,6 +494,9 @@ pub(crate) enum Job {
     /// Run the failed shards of a job again
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(Retry),
+    /// Print what the programs of a job wrote to their standard error, and how they ended
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(Logs),
     /// Remove a job; its results stay unless --with-results is given
     #[command(after_help = RM_EXAMPLES)]
     Rm(Rm),
@@ -496,6 +508,8 @@ pub(crate) struct Retry {
     pub(crate) job: String,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    #[command(flatten)]
+    pub(crate) scratch: Scratch,
     /// Only mark the shards; `run` with the job file processes them
     #[arg(long)]
     pub(crate) record_only: bool,

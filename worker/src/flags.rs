@@ -62,7 +62,7 @@ pub(crate) struct Listening {
         long,
         value_name = "FILE",
         help = "Answer only callers with a token in this file. Its lines are `ROLE[,ROLE...] TOKEN`, with the roles read, \
-                submit, work and metrics. It is read again when it changes, and on SIGHUP [env: ECITON_TOKENS]"
+                submit, work, command and metrics. It is read again when it changes, and on SIGHUP [env: ECITON_TOKENS]"
     )]
     pub(crate) tokens: Option<PathBuf>,
     #[arg(

@@ -91,10 +91,12 @@ pub(crate) fn text(job: &JobStatus, work: Option<Work>) -> Vec<String> {
             format!("{values} of members that are no columns of the job"),
         );
     }
-    fact(
-        "records",
-        format!("{} merged into store `{}`", job.records_merged, job.store),
-    );
+    if !job.store.is_empty() {
+        fact(
+            "records",
+            format!("{} merged into store `{}`", job.records_merged, job.store),
+        );
+    }
     fact(
         "attempts",
         format!("{}, {}", job.attempts, counted(job.conflicts, "conflict")),

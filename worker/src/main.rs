@@ -33,6 +33,7 @@
 //! | 1 | `swarm_flags` | flags of the commands about swarms |
 //! | 0 | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
 //! | 0 | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
+//! | 0 | `command_flags` | flags about the programs of jobs |
 //! | 0 | `data_flags`, `flags` | flags of several commands |
 //! | 0 | `health` | whether a worker is ready |
 //! | 0 | `job_log` | lines of the log about a job |
@@ -53,6 +54,7 @@
 mod access;
 mod cli;
 mod closed;
+mod command_flags;
 mod commands;
 mod credentials;
 mod data_flags;

@@ -83,6 +83,14 @@ impl Output {
         }
     }
 
+    /// Has everything read so far, for whoever waits for more.
+    ///
+    /// # Errors
+    /// What writing refuses.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Everything printed so far is with the reader when it returns.
     ///
     /// # Errors

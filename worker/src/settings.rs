@@ -16,11 +16,13 @@ use clap::ValueEnum as _;
 use eciton_engine::coord::redis::RedisOptions;
 use eciton_engine::storage::CacheOptions;
 use eciton_engine::{Compression, Options};
+use eciton_jobs::command::CommandHost;
 use eciton_jobs::run::COMMIT_INTERVAL;
 use eciton_jobs::source::Reach;
 use serde::Deserialize;
 
 use crate::cli::{self, Compressed, Global, Listening, Worker, Workers};
+use crate::command_flags::{Commands, Scratch};
 use crate::failure::Failure;
 use crate::flags::{self, CONNECTIONS_DEFAULT, interval};
 use crate::ops_flags::{LogFormat, Logging};
@@ -52,6 +54,7 @@ struct File {
     tls: Option<TlsSection>,
     tokens: Option<PathBuf>,
     data_root: Option<DataRoots>,
+    scratch: Option<PathBuf>,
     #[serde(rename = "metrics_token_file")]
     metrics_tokens: Option<PathBuf>,
 }
@@ -263,6 +266,32 @@ pub(crate) fn slots(given: &Worker) -> Result<(usize, Duration), Failure> {
         commit_interval: given.commit_interval,
     })?;
     Ok((workers.workers, workers.commit_interval))
+}
+
+/// Where programs of jobs work, for a command whose user has named the job; those of jobs that came over the network
+/// where `over_network` says so.
+///
+/// # Errors
+/// [`Failure::Usage`] for a file that cannot be read.
+pub(crate) fn command_host(given: &Scratch, over_network: bool) -> Result<CommandHost, Failure> {
+    let named = given.scratch.clone();
+    let named = named.or_else(|| from_environment("ECITON_SCRATCH").map(PathBuf::from));
+    let scratch = match named {
+        Some(folder) => folder,
+        None => read_file()?
+            .scratch
+            .unwrap_or_else(CommandHost::default_scratch),
+    };
+    Ok(CommandHost::new(scratch, over_network))
+}
+
+/// The permission of a worker to run programs of jobs, if it has it.
+///
+/// # Errors
+/// As [`command_host`].
+pub(crate) fn commands(given: &Commands) -> Result<Option<CommandHost>, Failure> {
+    let host = given.allowed.then(|| command_host(&given.scratch, true));
+    host.transpose()
 }
 
 /// Where metrics are served, and to whom.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::command_flags::Commands;
 use crate::flags::interval;
 use crate::flags::{Listening, Peers};
 
@@ -97,6 +98,8 @@ pub(crate) struct Up {
     pub(crate) slots: Option<u16>,
     #[command(flatten)]
     pub(crate) listening: Listening,
+    #[command(flatten)]
+    pub(crate) commands: Commands,
     #[arg(
         long,
         value_name = "ADDR",

@@ -30,12 +30,12 @@ macro_rules! types {
 }
 
 types! {
-    AnswerSpec CancelJobRequest CancelJobResponse CommandSpec CompleteBegin CompleteEnd CompleteRequest
+    AnswerSpec CancelJobRequest CancelJobResponse CommandFile CommandSpec CompleteBegin CompleteEnd CompleteRequest
     CompleteResponse FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile
-    JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
-    MergeSpec MergeValue Plan PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
-    RemoveJobResponse RenewRequest RenewResponse RenewedLease ReplaceJobRequest ReplaceJobResponse RetryJobRequest
+    JobFileContent JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
+    MergeSpec MergeValue Plan ProgramLog PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
+    RemoveJobResponse RenewRequest RenewResponse RenewedLease Resource ReplaceJobRequest ReplaceJobResponse RetryJobRequest
     RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceDoubt SourceFile
-    SourceSpec SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange
+    SourceSpec SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange Variable
     WatchJobRequest WatchJobResponse Worker WorkerInfo WorkerJob
 }

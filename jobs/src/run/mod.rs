@@ -13,6 +13,8 @@
 //! | `["files", name, c]`, `["shards", name, c]` | `FileChunk`, `ShardChunk` | once; again by a retry whose files were mended |
 //! | `["doubt", name, process]` | `SourceDoubt` | when a process finds files missing or changed, and others answer |
 //! | `["session", name, id]` | `Session` | when a run begins, and away when it ends; see `session` |
+//! | `["program_file", name, n]` | bytes | once: the files that `command.files` names |
+//! | `["program_log", name, shard, attempt]` | `ProgramLog` | when a program has ended, with the mark of its shard where it did well, and from time to time while it runs |
 //! | `["age", name]` | `JobAge` | from time to time while a job with a deadline is open, or several processes work |
 //! | `["shard", name, n]` | `ShardState`, or 3 bytes of a hash | when an attempt at the shard ends |
 //!
@@ -94,13 +96,15 @@ mod settle;
 
 pub use api::cancel::cancel;
 pub use api::drop_store::drop_store;
-pub use api::outline::{Outline, OutlinedColumn, OutlinedFile};
+pub use api::logs::{LogsOf, ShardLog, logs};
+pub use api::outline::{Outline, OutlinedColumn, OutlinedFile, OutlinedOutput, OutlinedProgram};
 pub use api::remove::{Removal, Removed, remove};
 pub use api::replace::{Replaced, replace, replace_within};
 pub use api::retry::{Retried, retry, retry_within};
 pub use api::run::run;
 pub use api::serve::{JOBS_AT_ONCE_MAX, ServeOptions, serve};
 pub use api::submit::{Checked, Submitted, check, preview, submit, submit_within};
+pub use api::trial::permit_trials;
 pub use api::view::{JobPage, PageOf, page, view};
 pub use api::work::{Work, work};
 pub use compute::planning::{PLANNING_AT_ONCE_MAX, PLANNING_TIME_MAX, PLANNING_WAIT_MAX};
@@ -111,6 +115,7 @@ pub use schedule::health::Health;
 pub use schedule::leases::{LEASES_MAX, Leases};
 pub use schedule::options::{COMMIT_INTERVAL, PATIENCE, RunOptions};
 pub use schedule::permits::Permits;
+pub use schedule::resources::Resources;
 pub use settle::observer::{Event, Observer, ObserverOf, Silent};
 pub use settle::report::{End, JobReport};
 pub use tokio_util::sync::CancellationToken;

@@ -67,6 +67,7 @@
 //! | `guard` | panics of libraries as errors |
 //! | `peek` | how text is separated that nobody has described yet |
 //! | `unify`, `exact` | one type for a column that files disagree about, and values brought to it unchanged |
+//! | `whole` | a file that one shard alone reads: what a program has written |
 //! | [`limits`] | every bound |
 
 mod array;
@@ -112,6 +113,7 @@ mod sniff;
 mod text;
 mod unify;
 mod watch;
+mod whole;
 
 pub use error::{ColumnPosition, Malformed, SourceError};
 pub use found::{FilesNow, files_now, probe};
@@ -126,6 +128,7 @@ pub use read::{ShardReader, open_shard};
 pub use rows::place_of_rows;
 pub(crate) use sniff::article;
 pub(crate) use watch::check_read_by_others;
+pub(crate) use whole::whole;
 
 #[cfg(test)]
 mod tests;

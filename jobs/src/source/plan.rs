@@ -165,6 +165,7 @@ fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Pl
         shards: shards.count,
         over_network: false,
         dates: true,
+        output: Vec::new(),
     };
     let mut chunks = Vec::with_capacity(files.len().div_ceil(FILES_PER_CHUNK));
     for (first, files) in (0..)

@@ -10,7 +10,9 @@ use eciton_proto::v1::{
 };
 use toml::de::DeTable;
 
+use super::command;
 use super::error::SpecError;
+use super::failures;
 use super::limits::{
     ATTEMPTS_DEFAULT, ATTEMPTS_MAX, JOB_FILE_LEN_MAX, KEY_COLUMNS_MAX, LEASE_MS_DEFAULT,
     LEASE_MS_MAX, LEASE_MS_MIN, LIMIT_MS_MAX, LIMIT_MS_MIN, PRIORITY_MAX, SQL_LEN_MAX, VALUES_MAX,
@@ -18,6 +20,7 @@ use super::limits::{
 use super::lines::Lines;
 use super::names::{check_column, check_job, check_store};
 use super::operator;
+use super::program_file::{FileContents, ProgramFile};
 use super::section::{Document, Section};
 use super::source;
 use super::units::{parse_duration_ms, show_duration_ms};
@@ -42,6 +45,8 @@ pub struct JobFile {
     dir: Option<PathBuf>,
     lines: Lines,
     spec: JobSpec,
+    /// The files that the spec names for its program, with their contents, in its order.
+    program_files: Vec<ProgramFile>,
 }
 
 impl JobFile {
@@ -76,6 +81,18 @@ impl JobFile {
     /// [`SpecError`] if it is not TOML, or says anything that is unknown, wrong, contradictory or not
     /// supported.
     pub fn parse(path: &Path, text: &str) -> Result<Self, SpecError> {
+        Self::parse_with(path, text, FileContents::Folder)
+    }
+
+    /// [`JobFile::parse`], with the files that `command.files` names from `contents`.
+    ///
+    /// # Errors
+    /// As [`JobFile::parse`].
+    pub fn parse_with(
+        path: &Path,
+        text: &str,
+        contents: FileContents<'_>,
+    ) -> Result<Self, SpecError> {
         let mut lines = Lines::of(text);
         let table = DeTable::parse(text).map_err(|e| {
             let line = lines.line(e.span().map_or(0, |span| span.start));
@@ -83,25 +100,33 @@ impl JobFile {
             SpecError::at(path, line, None, format!("not valid TOML: {message}"))
         })?;
         lines.record("", table.get_ref());
-        let spec = {
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let (spec, program_files) = {
             let document = Document {
                 path,
                 lines: &lines,
             };
-            read_spec(&Section::new(
-                &document,
-                "",
-                0..0,
-                table.get_ref(),
-                &TOP_KEYS,
-            )?)?
+            let top = Section::new(&document, "", 0..0, table.get_ref(), &TOP_KEYS)?;
+            read_spec(&top, dir, contents)?
         };
         Ok(Self {
             path: path.to_owned(),
             dir: None,
             lines,
             spec,
+            program_files,
         })
+    }
+
+    /// A job file that nobody has written: what messages call it, where its paths begin, and what it says.
+    pub(crate) fn of_spec(path: &Path, dir: &Path, spec: JobSpec) -> Self {
+        Self {
+            path: path.to_owned(),
+            dir: Some(dir.to_owned()),
+            lines: Lines::default(),
+            spec,
+            program_files: Vec::new(),
+        }
     }
 
     /// The same file with globs that are relative to this folder, wherever its text came from.
@@ -131,6 +156,11 @@ impl JobFile {
         &self.spec
     }
 
+    /// The files that it carries for its program.
+    pub fn program_files(&self) -> &[ProgramFile] {
+        &self.program_files
+    }
+
     /// What the file says, every default filled in.
     pub fn into_spec(self) -> JobSpec {
         self.spec
@@ -149,24 +179,37 @@ impl JobFile {
     }
 }
 
-fn read_spec(top: &Section<'_>) -> Result<JobSpec, SpecError> {
+fn read_spec(
+    top: &Section<'_>,
+    dir: &Path,
+    contents: FileContents<'_>,
+) -> Result<(JobSpec, Vec<ProgramFile>), SpecError> {
     let name = top.required_string("name", "a string, the job's name")?;
     let name = name.checked(|name| check_job(name))?;
-    top.refuse(
-        &["command"],
-        "not supported by this version; expected `[transform]` with `sql`",
-    )?;
     let source = source::read(top)?;
-    let step = read_transform(top)?;
-    let sink = read_sink(top, &name, step.is_some())?;
+    let transform = read_transform(top)?;
+    let has_sink = ["merge", "upsert"].iter().any(|key| top.is_table(key));
+    let command = command::read(top, dir, contents, has_sink)?;
+    let (step, files) = match (transform, command) {
+        (Some(_), Some(_)) => {
+            return Err(top.error(
+                "command",
+                "a job has either `[transform]` or `[command]`, found both",
+            ));
+        }
+        (transform, None) => (transform, Vec::new()),
+        (None, Some((command, files))) => (Some(Step::Command(command)), files),
+    };
+    let sink = read_sink(top, &name, step.as_ref())?;
     let run = read_run(top)?;
-    Ok(JobSpec {
+    let spec = JobSpec {
         name,
         source: Some(source),
         step,
-        sink: Some(sink),
+        sink,
         run: Some(run),
-    })
+    };
+    Ok((spec, files))
 }
 
 fn read_transform(top: &Section<'_>) -> Result<Option<Step>, SpecError> {
@@ -209,7 +252,9 @@ fn scope(text: &str) -> Option<Scope> {
     }
 }
 
-fn read_sink(top: &Section<'_>, job: &str, has_query: bool) -> Result<Sink, SpecError> {
+/// Where results go; `None` for those of a program whose output is not read.
+fn read_sink(top: &Section<'_>, job: &str, step: Option<&Step>) -> Result<Option<Sink>, SpecError> {
+    let has_query = matches!(step, Some(Step::Transform(_)));
     let merge = top.table("merge", &["store", "key", "values", "into_existing"])?;
     let upsert = top.table("upsert", &["store", "key", "into_existing"])?;
     let result = top.table("result", &["store"])?;
@@ -228,22 +273,25 @@ fn read_sink(top: &Section<'_>, job: &str, has_query: bool) -> Result<Sink, Spec
         }
     }
     match (merge, upsert) {
-        (Some(section), None) => Ok(Sink::Merge(MergeSpec {
+        (Some(section), None) => Ok(Some(Sink::Merge(MergeSpec {
             store: read_store(&section)?,
             key: read_key(&section)?,
             values: read_values(&section)?,
             into_existing: section.bool("into_existing")?.unwrap_or(false),
-        })),
-        (None, Some(section)) => Ok(Sink::Upsert(UpsertSpec {
+        }))),
+        (None, Some(section)) => Ok(Some(Sink::Upsert(UpsertSpec {
             store: read_store(&section)?,
             key: read_key(&section)?,
             into_existing: section.bool("into_existing")?.unwrap_or(false),
-        })),
+        }))),
         (Some(_), Some(_)) => Err(top.error(
             "upsert",
             "a job has either `[merge]` or `[upsert]`, found both",
         )),
-        (None, None) if has_query => read_answer(top, result.as_ref(), job).map(Sink::Answer),
+        (None, None) if has_query => {
+            read_answer(top, result.as_ref(), job).map(|answer| Some(Sink::Answer(answer)))
+        }
+        (None, None) if step.is_some() => Ok(None),
         (None, None) => Err(top.missing(
             "merge",
             "a table `[merge]` or `[upsert]`, or a `[transform]` whose `sql` groups rows",
@@ -346,6 +394,7 @@ fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
         ..RunSpec::default()
     };
     let keys = ["max_attempts", "lease", "timeout", "deadline", "priority"];
+    let keys: Vec<&str> = keys.into_iter().chain(failures::KEYS).collect();
     let Some(section) = top.table("run", &keys)? else {
         return Ok(run);
     };
@@ -377,6 +426,7 @@ fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
         };
         run.priority = entry.parsed(legal, expected)?.value;
     }
+    failures::read(&section, &mut run)?;
     Ok(run)
 }
 

@@ -48,3 +48,27 @@ pub const LIMIT_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
 pub const PRIORITY_MAX: i32 = 100;
 /// Milliseconds of a lease when the job file says nothing.
 pub const LEASE_MS_DEFAULT: u64 = 30_000;
+/// A program and its arguments.
+pub const ARGV_MAX: usize = 1024;
+/// Bytes of a program's name and its arguments.
+pub const ARGV_LEN_MAX: usize = 64 * 1024;
+/// Variables that a program inherits, and variables that are set for it.
+pub const VARIABLES_MAX: usize = 256;
+/// Bytes of the value of a variable.
+pub const VARIABLE_LEN_MAX: usize = 32 * 1024;
+/// Exit codes after which a shard is not tried again.
+pub const FINAL_EXIT_CODES_MAX: usize = 255;
+/// Resources that a shard takes.
+pub const RESOURCES_MAX: usize = 32;
+/// The amount of a resource.
+pub const RESOURCE_AMOUNT_MAX: u64 = 1_000_000;
+/// Files that a job carries with it for its program.
+pub const COMMAND_FILES_MAX: usize = 64;
+/// Bytes of one of them.
+pub const COMMAND_FILE_LEN_MAX: u64 = 1024 * 1024;
+/// Bytes of all of them. Together with the job file they fit in one call.
+pub const COMMAND_FILES_LEN_MAX: usize = 3 * 1024 * 1024;
+/// Bytes of address space of a program, at least.
+pub const PROGRAM_MEMORY_MIN: u64 = 16 * 1024 * 1024;
+/// Bytes of address space of a program, at most.
+pub const PROGRAM_MEMORY_MAX: u64 = 64 * 1024 * 1024 * 1024 * 1024;

@@ -16,14 +16,18 @@
 //! | `file` | the job file and its sections |
 //! | `section` | one table, read key by key |
 //! | `source` | `[source]`: keys of all formats; each [format](crate::source) reads those of its own |
+//! | `command` | `[command]`; `program_file` has the files that a job carries with it |
+//! | `failures` | failed attempts and shards, and resources, in `[run]` |
 //! | `lines` | where each key stands |
 //! | `operator`, `types`, `units`, `names`, `pattern` | the small languages inside values |
 //! | `declared` | the types of `[source.schema]` |
 //! | `fingerprint` | equality of specs in 128 bits |
 //! | [`limits`] | every bound |
 
+mod command;
 mod declared;
 mod error;
+mod failures;
 mod file;
 mod fingerprint;
 pub mod limits;
@@ -31,6 +35,7 @@ mod lines;
 mod names;
 mod operator;
 mod pattern;
+mod program_file;
 mod section;
 mod source;
 mod types;
@@ -38,10 +43,12 @@ mod units;
 
 pub(crate) use declared::{JSON, ROUND, unit_name, unit_scale};
 pub use error::SpecError;
+pub use failures::{SLOTS, failures_allowed, parse_resources};
 pub use file::JobFile;
 pub use fingerprint::fingerprint;
 pub(crate) use operator::parameter_of;
 pub(crate) use pattern::Pattern;
+pub use program_file::{FileContents, ProgramFile};
 pub(crate) use section::{Entry, Section};
 pub(crate) use source::read_delimited;
 pub use types::{parse_type, type_name};

@@ -247,6 +247,39 @@ impl<'d> Section<'d> {
             .map(Some)
     }
 
+    /// The integers of the array under `key`, each with its own place.
+    pub(super) fn integers(
+        &self,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<Vec<Entry<'d, i64>>>, SpecError> {
+        let Some(array) = self.typed(key, expected, DeValue::as_array)? else {
+            return Ok(None);
+        };
+        let item = |item: &'d Spanned<DeValue<'d>>| match as_i64(item.get_ref()) {
+            Some(value) => Ok(Entry {
+                value,
+                document: self.document,
+                span: item.span(),
+                key: array.key.clone(),
+            }),
+            None => Err(self.document.error(
+                &item.span(),
+                &array.key,
+                format!(
+                    "expected {expected}, found {} in it",
+                    describe(item.get_ref())
+                ),
+            )),
+        };
+        array
+            .value
+            .iter()
+            .map(item)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
     /// The table under `key`, whose keys must all be `known`.
     pub(super) fn table(
         &self,

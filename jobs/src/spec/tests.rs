@@ -338,7 +338,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     (
         "[run]",
         "[command]\nargv = [\"python3\"]\n[run]",
-        "jobs/x.toml:25: key `command`: not supported by this version; expected `[transform]` with `sql`",
+        "jobs/x.toml:25: key `command`: a job has either `[transform]` or `[command]`, found both",
     ),
     (
         "on_error   = \"fail\"",

@@ -92,7 +92,7 @@ impl ValuesBuilder {
         match (self, cell) {
             (ValuesBuilder::Json(builder), RecordValue::Json(text))
             | (ValuesBuilder::Str(builder), RecordValue::Datum(Datum::Str(text))) => {
-                builder.append_value(text)
+                builder.append_value(text);
             }
             (ValuesBuilder::Json(builder), RecordValue::Datum(datum)) => {
                 builder.append_value(datum.to_json().to_string());
@@ -135,7 +135,7 @@ impl ValuesBuilder {
                 builder.append_value(bytes);
             }
             (ValuesBuilder::Date(builder), RecordValue::Datum(Datum::Date(days))) => {
-                builder.append_value(*days)
+                builder.append_value(*days);
             }
             (ValuesBuilder::Timestamp(builder), RecordValue::Datum(Datum::Timestamp(micros))) => {
                 builder.append_value(*micros);

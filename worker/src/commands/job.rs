@@ -5,6 +5,7 @@ use eciton_jobs::run::{self as jobs, JobStatus, Removal, Removed, Work};
 use serde_json::json;
 
 use super::found::{find, remote, seen, sole};
+use super::job_logs::logs;
 use super::run::{Ending, among, to_the_end, word};
 use super::watch::watch;
 use crate::cli::{Global, Job, Peers, Retry, Rm};
@@ -26,6 +27,7 @@ pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
         Job::Watch { job, peers } => watch(global, job.as_deref(), &peers).await,
         Job::Cancel { job, peers } => cancel(global, &job, &peers).await,
         Job::Retry(args) => retry(global, &args).await,
+        Job::Logs(args) => logs(global, &args).await,
         Job::Rm(args) => remove(global, &args).await,
     }
 }
@@ -120,6 +122,8 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
     let workers = settings::worker_settings(&args.workers)?;
     let db_word = word(&settings::database(global)?);
     let among = among(global);
+    // What came over the network is for workers.
+    let commands = settings::command_host(&args.scratch, false)?;
     let again = format!("eciton job retry {name} --db {db_word}{among}");
     database::writing(global, Absent::Refuse, async |db: Db| {
         jobs::retry(&db, name).await?;
@@ -128,6 +132,7 @@ async fn retry(global: &Global, args: &Retry) -> Result<(), Failure> {
         }
         let ending = Ending {
             workers,
+            commands,
             warnings: &[],
             show: false,
             again: &again,

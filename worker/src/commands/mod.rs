@@ -18,6 +18,7 @@
 //! | 0 | `found` | the job that a command is about |
 //! | 0 | `health` | whether a worker is ready |
 //! | 0 | `query` | SQL over stores |
+//! | 1 | `job_logs` | what the programs of a job wrote |
 //! | 0 | `record` | single records |
 //! | 0 | `supervised` | a supervised child |
 //! | 0 | `top` | a view of the swarm, again and again |
@@ -34,6 +35,7 @@ mod found;
 mod health;
 mod init;
 mod job;
+mod job_logs;
 mod plan;
 mod query;
 mod record;

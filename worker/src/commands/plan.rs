@@ -8,6 +8,7 @@ use crate::cli::{Global, Plan};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Meter;
+use crate::settings;
 use crate::words::counted;
 
 /// Files that are told one by one; `--json` has all.
@@ -18,6 +19,7 @@ const FILES_TOLD_MAX: usize = 20;
 /// # Errors
 /// Exit code 2 for a job file that cannot be, as `run` would say it; 1 where standard output fails.
 pub(super) async fn plan(global: &Global, args: &Plan) -> Result<(), Failure> {
+    jobs::permit_trials(settings::command_host(&args.scratch, true)?);
     let file = job_file(&args.file)?;
     let checking = jobs::check(&file);
     let checked = Meter::spinner("planning").during(|| {}, checking).await?;
@@ -72,13 +74,35 @@ fn text(outline: &Outline) -> Vec<String> {
         let text = format!("{name:<names$}  {type:<types$}  {origin}");
         fact(if at == 0 { "columns" } else { "" }, text.trim_end());
     }
+    if let Some(program) = &outline.program {
+        fact("program", &program.argv.join(" "));
+        fact(
+            "",
+            &format!("rows in: {}, rows out: {}", program.input, program.output),
+        );
+        for column in &program.columns {
+            let origin = match column.origin {
+                "tried" => "inferred by trying it",
+                origin => origin,
+            };
+            fact("", &format!("{}: {}, {origin}", column.name, column.r#type));
+        }
+        if !program.files.is_empty() {
+            fact("", &format!("with {}", program.files.join(", ")));
+        }
+    }
     match &outline.query {
+        None if outline.program.is_some() => {}
         None => fact("query", "none: rows pass through"),
         Some(query) => {
             for (at, line) in query.lines().enumerate() {
                 fact(if at == 0 { "query" } else { "" }, line);
             }
         }
+    }
+    if outline.sink == "none" {
+        fact("target", "none: exit codes are recorded");
+        return lines;
     }
     fact(
         "target",

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eciton_engine::{Db, Error, ScanRange};
+use eciton_jobs::command::CommandHost;
 use eciton_jobs::draft::looks_like_data;
 use eciton_jobs::run::{
-    self as jobs, CancellationToken, Checked, End, JobReport, Leases, RunOptions, Submitted, Work,
+    self as jobs, CancellationToken, Checked, End, JobReport, Leases, Resources, RunOptions,
+    Submitted, Work, permit_trials,
 };
 use eciton_jobs::source::Reach;
 use eciton_jobs::spec::JobFile;
@@ -41,6 +43,8 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
     let db_word = word(&settings::database(global)?);
     let file = job_file(&args.file)?;
     let among = among(global);
+    let commands = settings::command_host(&args.scratch, true)?;
+    permit_trials(commands.clone());
     let again = format!("eciton run {} --db {db_word}{among}", word(&args.file));
     let checked = check(global, &file).await?;
     database::writing(global, Absent::Create, async |db: Db| {
@@ -49,6 +53,7 @@ pub(super) async fn run(global: &Global, args: &Run) -> Result<(), Failure> {
         warn(&submitted.warnings);
         let ending = Ending {
             workers,
+            commands,
             warnings: &submitted.warnings,
             show: args.show,
             again: &again,
@@ -83,6 +88,7 @@ pub(super) async fn submit(global: &Global, args: &Submit) -> Result<(), Failure
         }
         return Ok(output.finish()?);
     }
+    permit_trials(settings::command_host(&args.scratch, true)?);
     let file = job_file(&args.file)?;
     let checked = check(global, &file).await?;
     let status = database::writing(global, Absent::Create, async |db: Db| {
@@ -171,6 +177,8 @@ async fn record(
 pub(super) struct Ending<'a> {
     /// How it is worked.
     pub(super) workers: WorkerSettings,
+    /// Where its program works, if it has one.
+    pub(super) commands: CommandHost,
     /// What was said about the job's files.
     pub(super) warnings: &'a [String],
     /// Whether to print the result's records.
@@ -207,6 +215,8 @@ pub(super) async fn to_the_end(
         commit_interval,
         observer: activity.of(name, tracker.clone()),
         stop,
+        commands: Some(ending.commands.clone()),
+        resources: Some(Resources::unlimited(workers)),
         grace: Some(SHARD_GRACE),
         ..RunOptions::default()
     };
@@ -239,7 +249,7 @@ pub(super) async fn to_the_end(
         }
         summary(&mut output, lines, &report, ending)?;
     }
-    if ending.show && report.end == End::Done {
+    if ending.show && report.end == End::Done && !report.status.store.is_empty() {
         let store = database::store(db, &report.status.store).await?;
         let printed = scan::print(&mut output, db, &store, &ScanRange::all()).await;
         output.finish()?;
@@ -266,7 +276,11 @@ fn summary(
     }
     if report.end == End::Done && !is_quiet() {
         let (store, db) = (&report.status.store, ending.db);
-        lines.push(format!("  see it    eciton scan {store} --db {db}"));
+        let see = match store.is_empty() {
+            true => format!("eciton job logs {} --db {db}", report.status.name),
+            false => format!("eciton scan {store} --db {db}"),
+        };
+        lines.push(format!("  see it    {see}"));
     }
     lines.iter().try_for_each(|line| output.line(line))
 }
@@ -276,6 +290,18 @@ fn verdict(report: &JobReport, ending: &Ending<'_>) -> Result<(), Failure> {
     let status = &report.status;
     let (name, shards, db) = (&status.name, &status.shards, ending.db);
     match report.end {
+        End::Done if shards.failed > 0 => {
+            let (failed, total) = (grouped(shards.failed), counted(shards.total, "shard"));
+            let first = status
+                .failures
+                .first()
+                .map_or("", |failure| failure.error.as_str());
+            say(&format!(
+                "warning: job `{name}`: {failed} of {total} failed, which `run.max_failed` allows; their results are \
+                 missing: {first}"
+            ));
+            Ok(())
+        }
         End::Done => Ok(()),
         End::Failed if !status.reason.is_empty() => Err(Failure::Work(format!(
             "job `{name}` has failed: {}; `eciton run JOB.toml --replace --db {db}` runs it anew",

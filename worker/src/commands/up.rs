@@ -288,6 +288,15 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
     for root in &args.listening.data_roots {
         add("--data-root", root.into());
     }
+    if let Some(scratch) = &args.commands.scratch.scratch {
+        add("--scratch", scratch.into());
+    }
+    if let Some(resources) = &args.commands.resources {
+        add("--resources", resources.to_string().into());
+    }
+    if args.commands.allowed {
+        call.push("--allow-commands".into());
+    }
     if args.listening.insecure {
         call.push("--insecure".into());
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eciton_engine::Db;
-use eciton_jobs::run::{self as jobs, CancellationToken, Leases, ServeOptions};
+use eciton_jobs::run::{self as jobs, CancellationToken, Leases, Resources, ServeOptions};
 use tokio::task::JoinHandle;
 
 use crate::cli::{Global, Worker};
@@ -41,6 +41,9 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     if let Some(metrics) = settings::metrics(args)? {
         reloads.extend(metrics::serve(&metrics, Arc::clone(&health))?);
     }
+    let commands = settings::commands(&args.commands)?;
+    let named = args.commands.resources.clone().unwrap_or_default();
+    let resources = Resources::of(slots, named.0);
     let reach = settings::reach(&args.listening)?;
     roots::warn_of_absent(reach.roots());
     let listen = match args.unheard {
@@ -75,7 +78,8 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
             leases.clone(),
             reach.clone(),
             stop.clone(),
-        );
+        )
+        .with_commands(commands.is_some());
         let serving = match listener {
             Some(listener) => Some(calls(listener, &peer, &stop)?),
             None => None,
@@ -92,6 +96,8 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
             leases,
             reach,
             break_off: breaks_off.clone(),
+            commands,
+            resources: Some(resources),
             ..ServeOptions::new(slots, stop.clone())
         };
         let served = tokio::select! {

@@ -59,6 +59,10 @@ fn role_of_path(path: &str) -> Role {
     }
 }
 
+/// A mark on calls whose caller may submit jobs that run programs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MayCommand;
+
 impl<S, B> Service<Request<B>> for Guarded<S>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
@@ -71,13 +75,15 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let brought = request.headers().get(header::AUTHORIZATION);
         let role = role_of_path(request.uri().path());
-        match self
-            .access
-            .check(brought.map(header::HeaderValue::as_bytes), &[role])
-        {
+        let brought = brought.map(header::HeaderValue::as_bytes);
+        let checked = self.access.check(brought, &[role]);
+        if checked.is_ok() && self.access.check(brought, &[Role::Command]).is_ok() {
+            request.extensions_mut().insert(MayCommand);
+        }
+        match checked {
             Ok(()) => Either::Right(self.inner.call(request)),
             Err(status) => Either::Left(ready(Ok(status.into_http()))),
         }
@@ -118,7 +124,7 @@ mod tests {
                         Role::Read => "Role `read`",
                         Role::Submit => "Role `submit`",
                         Role::Work => "Role `work`",
-                        Role::Metrics => "no call",
+                        Role::Command | Role::Metrics => "no call",
                     };
                     let is_said = comment.contains(role)
                         || (service == "Shards" && text[..begin].contains("role `work`"));

@@ -77,6 +77,8 @@ struct Inner {
     activity: Arc<Activity>,
     /// Which files are read of jobs that come over gRPC.
     reach: Reach,
+    /// Whether jobs are taken that run programs.
+    commands: bool,
     submits: Semaphore,
     desk: PullDesk,
     /// When the last look at what others have committed began.
@@ -106,11 +108,20 @@ impl Peer {
             leaving: CancellationToken::new(),
             activity,
             reach,
+            commands: false,
             submits: Semaphore::new(SUBMITS_AT_ONCE_MAX),
             desk,
             refreshed: Mutex::default(),
             heard: Mutex::default(),
         }))
+    }
+
+    /// The same peer before anybody knows it, which takes jobs that run programs where `allowed` says so.
+    pub(crate) fn with_commands(mut self, allowed: bool) -> Peer {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.commands = allowed;
+        }
+        self
     }
 
     /// Where programs take shards.

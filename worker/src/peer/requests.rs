@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use eciton_jobs::spec::JobFile;
+use eciton_jobs::spec::limits::{COMMAND_FILES_LEN_MAX, COMMAND_FILES_MAX};
+use eciton_jobs::spec::{FileContents, JobFile, ProgramFile};
 use eciton_proto::limits::{
     JOB_FILE_LEN_MAX, JOB_NAME_LEN_MAX, PATH_LEN_MAX, WATCH_INTERVAL_MS_DEFAULT,
     WATCH_INTERVAL_MS_MAX, WATCH_INTERVAL_MS_MIN,
 };
 use eciton_proto::v1::{self, JobView};
 use tonic::Status;
+
+/// Bytes of the files that come with a job file, with their names.
+const CONTENTS_LEN_MAX: usize = COMMAND_FILES_LEN_MAX + COMMAND_FILES_MAX * 1024;
 
 use crate::statuses::{invalid, of_job};
 
@@ -89,6 +93,16 @@ pub(super) fn job_file(file: Option<v1::JobFile>) -> Result<v1::JobFile, Status>
     at_most("file.name", &file.name, PATH_LEN_MAX)?;
     at_most("file.directory", &file.directory, PATH_LEN_MAX)?;
     at_most("file.text", &file.text, JOB_FILE_LEN_MAX)?;
+    let contents = file
+        .contents
+        .iter()
+        .map(|file| file.name.len() + file.content.len());
+    let len: usize = contents.sum();
+    if len > CONTENTS_LEN_MAX {
+        return Err(invalid(format!(
+            "file.contents: expected at most {CONTENTS_LEN_MAX} bytes, found {len}"
+        )));
+    }
     if !file.directory.is_empty() && !Path::new(&file.directory).is_absolute() {
         return Err(invalid(format!(
             "file.directory: expected an absolute path, found `{}`",
@@ -101,6 +115,14 @@ pub(super) fn job_file(file: Option<v1::JobFile>) -> Result<v1::JobFile, Status>
     Ok(file)
 }
 
+fn program_file(file: &v1::JobFileContent) -> ProgramFile {
+    ProgramFile {
+        name: file.name.clone(),
+        content: file.content.clone().into(),
+        executable: file.executable,
+    }
+}
+
 /// Reads the text of a job file. Takes as long as the text is long.
 ///
 /// # Errors
@@ -108,7 +130,10 @@ pub(super) fn job_file(file: Option<v1::JobFile>) -> Result<v1::JobFile, Status>
 pub(super) fn parsed(file: &v1::JobFile) -> Result<JobFile, Status> {
     let name = Path::new(&file.name);
     let refused = |error| of_job(&eciton_jobs::run::JobError::JobFile(error));
-    let job = JobFile::parse(name, &file.text).map_err(refused)?;
+    let contents: Vec<ProgramFile> = file.contents.iter().map(program_file).collect();
+    // Nothing is read of the peer's own disk.
+    let contents = FileContents::Given(&contents);
+    let job = JobFile::parse_with(name, &file.text, contents).map_err(refused)?;
     if file.directory.is_empty() {
         let source = job.spec().source.iter();
         let mut paths = source.flat_map(|source| &source.paths);
@@ -158,6 +183,7 @@ mod tests {
             name: String::new(),
             text: text.to_owned(),
             directory: directory.to_owned(),
+            contents: Vec::new(),
         };
         assert_eq!(job_file(Some(file("", "/a"))).unwrap().name, "job");
         for (bad, words) in [

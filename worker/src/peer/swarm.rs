@@ -1,11 +1,13 @@
 //! The calls of the service `Swarm`.
 
 use eciton_jobs::run::{self as jobs, PageOf, Removal, Replaced};
+use eciton_jobs::spec::JobFile;
 use eciton_proto::limits::{
     FILES_SHOWN_MAX, JOB_NAME_LEN_MAX, JOBS_PAGE_DEFAULT, JOBS_PAGE_MAX, RESPONSE_LEN_MAX,
     WARNINGS_MAX,
 };
 use eciton_proto::prost::Message;
+use eciton_proto::v1::job_spec::Step;
 use eciton_proto::v1::swarm_server::Swarm;
 use eciton_proto::v1::{
     CancelJobRequest, CancelJobResponse, GetJobRequest, GetJobResponse, JobPhase, JobStatus,
@@ -17,6 +19,7 @@ use futures::FutureExt;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
 
+use super::guard::MayCommand;
 use super::watch::JobUpdates;
 use super::{Peer, callers, pages, requests};
 use crate::statuses::status;
@@ -35,9 +38,10 @@ impl Swarm for Peer {
             ));
         }
         let span = callers::submission(request.metadata());
+        let may_command = may_command(&request);
         let SubmitJobRequest { file, check_only } = request.into_inner();
         let file = requests::job_file(file)?;
-        let submitting = self.submit(file, check_only);
+        let submitting = self.submit(file, check_only, may_command);
         let submitted = submitting.instrument(span.clone()).await;
         callers::note(&span, &submitted);
         answer(submitted?)
@@ -52,8 +56,9 @@ impl Swarm for Peer {
                 "this peer is about to end: submit at another one",
             ));
         }
+        let may_command = may_command(&request);
         let file = requests::job_file(request.into_inner().file)?;
-        answer(self.replace(file).await?)
+        answer(self.replace(file, may_command).await?)
     }
 
     async fn remove_job(
@@ -147,6 +152,11 @@ impl Swarm for Peer {
     }
 }
 
+/// Whether the caller may submit jobs that run programs.
+fn may_command<T>(request: &Request<T>) -> bool {
+    request.extensions().get::<MayCommand>().is_some()
+}
+
 /// An answer that every library takes as it comes.
 fn answer<T: Message>(message: T) -> SwarmAnswer<T> {
     let len = message.encoded_len();
@@ -173,11 +183,13 @@ impl Peer {
         &self,
         file: eciton_proto::v1::JobFile,
         check_only: bool,
+        may_command: bool,
     ) -> Result<SubmitJobResponse, Status> {
         let permit = self.0.submits.acquire().await;
         let _permit = permit.map_err(|_| Status::unavailable("this peer is about to end"))?;
         let parsed = tokio::task::spawn_blocking(move || requests::parsed(&file)).await;
         let file = parsed.map_err(|died| Status::internal(died.to_string()))??;
+        self.check_command(&file, may_command)?;
         let peer = self.clone();
         let submitted = self
             .change(async move {
@@ -200,11 +212,34 @@ impl Peer {
         })
     }
 
-    async fn replace(&self, file: eciton_proto::v1::JobFile) -> Result<ReplaceJobResponse, Status> {
+    /// Whether a caller may submit a job here that runs a program, if it does.
+    fn check_command(&self, file: &JobFile, may_command: bool) -> Result<(), Status> {
+        if !matches!(file.spec().step, Some(Step::Command(_))) {
+            return Ok(());
+        }
+        if !self.0.commands {
+            return Err(Status::failed_precondition(
+                "the job runs a program (`[command]`), and this peer takes no such jobs; start it with --allow-commands",
+            ));
+        }
+        match may_command {
+            true => Ok(()),
+            false => Err(Status::permission_denied(
+                "the job runs a program (`[command]`), which takes the role `command` beside `submit`",
+            )),
+        }
+    }
+
+    async fn replace(
+        &self,
+        file: eciton_proto::v1::JobFile,
+        may_command: bool,
+    ) -> Result<ReplaceJobResponse, Status> {
         let permit = self.0.submits.acquire().await;
         let _permit = permit.map_err(|_| Status::unavailable("this peer is about to end"))?;
         let parsed = tokio::task::spawn_blocking(move || requests::parsed(&file)).await;
         let file = parsed.map_err(|died| Status::internal(died.to_string()))??;
+        self.check_command(&file, may_command)?;
         let peer = self.clone();
         let replaced = self.change(async move {
             peer.refresh().await?;

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, absolute};
 
 use eciton_jobs::run::{JobStatus, Removal, Removed};
-use eciton_jobs::spec::SpecError;
+use eciton_jobs::spec::{ProgramFile, SpecError};
 use eciton_proto::limits::{JOB_FILE_LEN_MAX, JOBS_PAGE_MAX, WORKERS_PAGE_MAX};
 use eciton_proto::v1::{
-    self, CancelJobRequest, GetJobRequest, JobFile, JobPhase, JobView, ListJobsRequest,
-    ListWorkersRequest, RemoveJobRequest, ReplaceJobRequest, RetryJobRequest, SubmitJobRequest,
-    SubmitJobResponse, Worker,
+    self, CancelJobRequest, GetJobRequest, JobFile, JobFileContent, JobPhase, JobView,
+    ListJobsRequest, ListWorkersRequest, RemoveJobRequest, ReplaceJobRequest, RetryJobRequest,
+    SubmitJobRequest, SubmitJobResponse, Worker,
 };
 
 use super::connect::Remote;
@@ -207,9 +207,36 @@ fn job_file(path: &Path) -> Result<JobFile, SpecError> {
     let whole = absolute(path).map_err(unreadable)?;
     let directory = whole.parent().and_then(Path::to_str);
     let directory = directory.ok_or_else(|| cannot(&"expected a path in UTF-8"))?;
+    let contents = contents(path, &whole, &text)?;
     Ok(JobFile {
         name: path.display().to_string(),
         text,
         directory: directory.to_owned(),
+        contents,
     })
+}
+
+/// The files that a job file names for its program. What else is wrong with it the peer says.
+fn contents(path: &Path, whole: &Path, text: &str) -> Result<Vec<JobFileContent>, SpecError> {
+    let names = toml::from_str::<toml::Table>(text).ok().and_then(|table| {
+        let files = table.get("command")?.get("files")?.as_array()?.clone();
+        let names = files.iter().map(|name| name.as_str().map(str::to_owned));
+        names.collect::<Option<Vec<String>>>()
+    });
+    let dir = whole.parent().unwrap_or(Path::new("/"));
+    let mut contents = Vec::new();
+    for name in names.unwrap_or_default() {
+        let file = ProgramFile::read(dir, &name).map_err(|error| {
+            SpecError::whole(
+                path,
+                format!("key `command.files`: `{name}` cannot be read: {error}"),
+            )
+        })?;
+        contents.push(JobFileContent {
+            name: file.name,
+            content: file.content.into(),
+            executable: file.executable,
+        });
+    }
+    Ok(contents)
 }

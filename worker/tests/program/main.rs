@@ -21,6 +21,7 @@ mod cardinality;
 mod clear;
 mod cli_reference;
 mod clocks;
+mod commands;
 mod copies;
 mod data_root;
 mod deployed;

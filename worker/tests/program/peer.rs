@@ -169,6 +169,7 @@ pub(crate) fn submission(place: &Place, text: &str) -> SubmitJobRequest {
             name: "job.toml".to_owned(),
             text: text.to_owned(),
             directory: place.path("").to_str().unwrap().to_owned(),
+            contents: Vec::new(),
         }),
         check_only: false,
     }

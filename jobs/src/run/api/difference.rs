@@ -1,7 +1,7 @@
 //! In which keys two specifications differ.
 
-use eciton_proto::v1::JobSpec;
 use eciton_proto::v1::job_spec::{Sink, Step};
+use eciton_proto::v1::{CommandFile, JobSpec, RunSpec};
 
 /// Characters of a value that a message still shows.
 const SHOWN_LEN_MAX: usize = 60;
@@ -18,6 +18,18 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         (Some(Step::Command(old)), Some(Step::Command(new))) => {
             found.compare("command.argv", &old.argv, &new.argv);
             found.compare("command.timeout", &old.timeout_ms, &new.timeout_ms);
+            found.compare("command.input", &old.input(), &new.input());
+            found.compare("command.output", &old.output(), &new.output());
+            found.compare("command.env", &old.env, &new.env);
+            // Values may be secret.
+            if old.set != new.set {
+                found.0.push("command.set".to_owned());
+            }
+            if old.schema != new.schema {
+                found.0.push("command.schema".to_owned());
+            }
+            found.compare("command.memory", &old.memory_len_max, &new.memory_len_max);
+            files(&old.files, &new.files, &mut found);
         }
         (old, new) if old != new => found.0.push("[transform] or [command]".to_owned()),
         _ => {}
@@ -50,7 +62,8 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         (old, new) if old != new => found.0.push("[merge], [upsert] or [result]".to_owned()),
         _ => {}
     }
-    let (old_run, new_run) = (old.run.unwrap_or_default(), new.run.unwrap_or_default());
+    let run = |spec: &JobSpec| spec.run.clone().unwrap_or_default();
+    let (old_run, new_run) = (run(old), run(new));
     found.compare(
         "run.max_attempts",
         &old_run.max_attempts,
@@ -60,7 +73,41 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
     found.compare("run.timeout", &old_run.timeout_ms, &new_run.timeout_ms);
     found.compare("run.deadline", &old_run.deadline_ms, &new_run.deadline_ms);
     found.compare("run.priority", &old_run.priority, &new_run.priority);
+    let max_failed = |run: &RunSpec| (run.max_failed, run.max_failed_ppm);
+    found.compare(
+        "run.max_failed",
+        &max_failed(&old_run),
+        &max_failed(&new_run),
+    );
+    found.compare(
+        "run.final_exit_codes",
+        &old_run.final_exit_codes,
+        &new_run.final_exit_codes,
+    );
+    if old_run.retry_on != new_run.retry_on {
+        found.0.push("run.retry_on".to_owned());
+    }
+    if old_run.needs != new_run.needs {
+        found.0.push("run.needs".to_owned());
+    }
     found.0
+}
+
+/// Names the files whose contents differ.
+fn files(old: &[CommandFile], new: &[CommandFile], found: &mut Differences) {
+    if old == new {
+        return;
+    }
+    let other = |file: &&CommandFile| !old.contains(file);
+    let changed: Vec<&str> = new
+        .iter()
+        .filter(other)
+        .map(|file| file.name.as_str())
+        .collect();
+    found.0.push(match changed.is_empty() {
+        true => "command.files".to_owned(),
+        false => format!("command.files ({})", changed.join(", ")),
+    });
 }
 
 fn source(old: &JobSpec, new: &JobSpec, found: &mut Differences) {

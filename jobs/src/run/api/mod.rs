@@ -14,9 +14,11 @@
 //! | 0 | `difference` | in which keys two specifications differ |
 //! | 0 | `drop_store` | dropping a store that jobs may have written to |
 //! | 0 | `joined` | submitting a job that is there already |
+//! | 0 | `logs` | what the programs of a job wrote |
 //! | 0 | `remove` | removing a job |
 //! | 0 | `retry` | giving failed shards another chance |
 //! | 0 | `run` | running a job to its end |
+//! | 0 | `trial` | the columns of a program's output |
 //! | 0 | `view` | how jobs stand, as messages |
 //! | 0 | `work` | whether anybody works on a job |
 
@@ -24,6 +26,7 @@ pub(crate) mod cancel;
 pub(crate) mod difference;
 pub(crate) mod drop_store;
 pub(crate) mod joined;
+pub(crate) mod logs;
 pub(crate) mod outline;
 pub(crate) mod remove;
 pub(crate) mod replace;
@@ -31,5 +34,6 @@ pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
+pub(crate) mod trial;
 pub(crate) mod view;
 pub(crate) mod work;

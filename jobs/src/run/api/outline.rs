@@ -1,10 +1,11 @@
 //! What a job would do, told before anything is written.
 
-use eciton_proto::v1::{JobSpec, SchemaField, SourceSpec, job_spec::Sink};
+use eciton_proto::v1::{JobSpec, ProgramRows, SchemaField, SourceSpec, job_spec::Sink};
 use serde::Serialize;
 
 use super::submit::Checked;
 use crate::run::compute::pipeline;
+use crate::run::compute::step::ProgramStep;
 use crate::run::records::error::JobError;
 use crate::source::format::{SourceFormat, Types};
 use crate::source::formats;
@@ -24,6 +25,9 @@ pub struct Outline {
     pub sampled_rows: u64,
     /// The columns of the source, in order.
     pub columns: Vec<OutlinedColumn>,
+    /// The program that runs over each shard, if the job has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<OutlinedProgram>,
     /// The operators of the query over each shard, from the last to the first; `None` if rows pass through.
     pub query: Option<String>,
     /// The store that takes the results.
@@ -32,11 +36,37 @@ pub struct Outline {
     pub key: Vec<String>,
     /// The values of its records.
     pub values: Vec<String>,
-    /// `merge` or `upsert`.
+    /// `merge`, `upsert` or `result`; `none` where nothing takes results.
     pub sink: &'static str,
     /// What is to be known of its files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// The program of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutlinedProgram {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// How rows go in: `jsonl`, `arrow` or `none`.
+    pub input: &'static str,
+    /// How rows come out: `jsonl`, `arrow` or `none`.
+    pub output: &'static str,
+    /// Files that it finds in its working folder.
+    pub files: Vec<String>,
+    /// The columns of its rows.
+    pub columns: Vec<OutlinedOutput>,
+}
+
+/// One column of a program's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutlinedOutput {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub r#type: String,
+    /// `declared` in the job file, or `tried`: by running the program over the first rows.
+    pub origin: &'static str,
 }
 
 /// One file of a source.
@@ -86,7 +116,14 @@ impl Checked {
                 file.shards += 1;
             }
         }
-        let read = pipeline.transform.source_columns();
+        let program = pipeline.program.as_ref();
+        let reads_all = program.is_some_and(|step| step.command.input() != ProgramRows::None);
+        let all: Vec<usize> = (0..planned.plan.schema.len()).collect();
+        let read = match program {
+            Some(_) if reads_all => &all[..],
+            Some(_) => &[],
+            None => pipeline.transform.source_columns(),
+        };
         let columns = planned.plan.schema.iter().enumerate();
         let columns = columns.map(|(at, field)| column(field, &source, read.contains(&at)));
         let schema = pipeline.store_schema();
@@ -99,6 +136,7 @@ impl Checked {
             shards: planned.plan.shards,
             sampled_rows: planned.sampled_rows,
             columns: columns.collect(),
+            program: program.map(outlined),
             query: pipeline.transform.describe(),
             store: pipeline.store_name.clone(),
             key: schema.key_fields,
@@ -109,10 +147,36 @@ impl Checked {
             sink: match &spec.sink {
                 Some(Sink::Upsert(_)) => "upsert",
                 Some(Sink::Answer(_)) => "result",
-                _ => "merge",
+                Some(Sink::Merge(_)) => "merge",
+                None => "none",
             },
             warnings: planned.warnings.clone(),
         })
+    }
+}
+
+fn outlined(step: &ProgramStep) -> OutlinedProgram {
+    let command = &step.command;
+    let form = |rows: ProgramRows| match rows {
+        ProgramRows::Unspecified | ProgramRows::JsonLines => "jsonl",
+        ProgramRows::ArrowStream => "arrow",
+        ProgramRows::None => "none",
+    };
+    let origin = match command.schema.is_empty() {
+        true => "tried",
+        false => "declared",
+    };
+    let columns = step.output.iter().map(|field| OutlinedOutput {
+        name: field.name.clone(),
+        r#type: field.r#type.clone(),
+        origin,
+    });
+    OutlinedProgram {
+        argv: command.argv.clone(),
+        input: form(command.input()),
+        output: form(command.output()),
+        files: command.files.iter().map(|file| file.name.clone()).collect(),
+        columns: columns.collect(),
     }
 }
 

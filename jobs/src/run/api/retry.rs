@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use eciton_engine::{Db, Transaction};
+use eciton_proto::v1::job_spec::Sink;
 use eciton_proto::v1::{JobPhase, Outcome, ShardChunk};
 use futures::FutureExt;
 
@@ -122,7 +123,10 @@ pub(crate) async fn prepare(
             true
         })
         .await?;
-    if ended.failed.is_empty() && state.phase() != JobPhase::Cancelled {
+    // The answer is there, and its operands are gone.
+    let is_answered =
+        state.phase() == JobPhase::Done && matches!(job.spec.sink, Some(Sink::Answer(_)));
+    if (ended.failed.is_empty() && state.phase() != JobPhase::Cancelled) || is_answered {
         return Err(JobError::State {
             name: name.to_owned(),
             state: phase_name(state.phase()),

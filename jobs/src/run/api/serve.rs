@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use super::run::run;
+use crate::command::CommandHost;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
 use crate::run::records::spans;
@@ -19,6 +20,7 @@ use crate::run::schedule::job_queue::{Queue, Queued};
 use crate::run::schedule::leases::Leases;
 use crate::run::schedule::options::{COMMIT_INTERVAL, PATIENCE, RunOptions};
 use crate::run::schedule::permits::Permits;
+use crate::run::schedule::resources::Resources;
 use crate::run::settle::observer::{ObserverOf, Silent};
 use crate::run::settle::report::JobReport;
 use crate::source::Reach;
@@ -46,6 +48,10 @@ pub struct ServeOptions {
     pub commit_interval: Duration,
     /// Which files are read of jobs that were submitted over gRPC; of others any.
     pub reach: Reach,
+    /// As [`RunOptions::commands`].
+    pub commands: Option<CommandHost>,
+    /// As [`RunOptions::resources`].
+    pub resources: Option<Resources>,
     /// Who is told of a job, by its name.
     pub observer: ObserverOf,
     /// Who else of this process takes shards: see [`Leases`].
@@ -64,6 +70,8 @@ impl ServeOptions {
             health: Health::new(),
             commit_interval: COMMIT_INTERVAL,
             reach: Reach::anywhere(),
+            commands: None,
+            resources: None,
             observer: Arc::new(|_| Arc::new(Silent)),
             leases: Leases::new(),
             stop,
@@ -134,6 +142,8 @@ pub async fn serve(db: &Db, options: &ServeOptions) -> Result<(), JobError> {
                     leases: Some(options.leases.clone()),
                     commit_interval: options.commit_interval,
                     reach: options.reach.clone(),
+                    commands: options.commands.clone(),
+                    resources: options.resources.clone(),
                     observer: (options.observer)(&name),
                     stop: stop.clone(),
                     grace: None,

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use super::difference::differences;
 use super::joined::warnings;
 use super::remove;
+use super::trial::output_columns;
 use crate::run::compute::pipeline::{JobMisfit, Pipeline};
 use crate::run::compute::planning;
 use crate::run::records::change::retry_on_conflict;
@@ -62,9 +63,13 @@ pub async fn check(file: &JobFile) -> Result<Checked, JobError> {
 /// [`check`], reading no further than `reach`.
 pub(crate) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checked, JobError> {
     let (owned, within) = (file.clone(), reach.clone());
-    let planned = tokio::task::spawn_blocking(move || source::plan_within(&owned, &within))
-        .await
-        .map_err(|error| JobError::Worker(error.to_string()))??;
+    let planned = tokio::task::spawn_blocking(move || {
+        let mut planned = source::plan_within(&owned, &within)?;
+        planned.plan.output = within.during(|| output_columns(&owned, &planned))?;
+        Ok::<_, JobError>(planned)
+    })
+    .await
+    .map_err(|error| JobError::Worker(error.to_string()))??;
     let spec = file.spec().clone();
     let (planned, pipeline) = planning::bounded_by_time(move || fitted(&spec, planned))
         .await?
@@ -72,8 +77,13 @@ pub(crate) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     pipeline
         .check_scope(file.spec())
         .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
+    let all: Vec<usize> = (0..planned.plan.schema.len()).collect();
+    let read = match pipeline.program {
+        Some(_) => &all[..],
+        None => pipeline.transform.source_columns(),
+    };
     planned
-        .check_alike(pipeline.transform.source_columns())
+        .check_alike(read)
         .map_err(|why| file.error("source.paths", why))?;
     Ok(Checked {
         file: file.clone(),
@@ -97,7 +107,7 @@ fn fitted(
 ) -> Result<Result<(Planned, Pipeline), JobMisfit>, JobError> {
     let plan = |planned: &Planned| {
         let source = planned.source(spec.source.clone().unwrap_or_default())?;
-        Ok::<_, JobError>(Pipeline::plan(spec, source))
+        Ok::<_, JobError>(Pipeline::plan(spec, source, &planned.plan.output))
     };
     let mut misfit = match plan(&planned)? {
         Ok(pipeline) => return Ok(Ok((with_dates(planned, &pipeline), pipeline))),
@@ -258,10 +268,13 @@ impl Checked {
         ledger: Option<&Ledger>,
         tx: &mut Transaction,
     ) -> Result<(), JobError> {
+        let Some(destination) = self.pipeline.destination() else {
+            return Ok(());
+        };
         if let Some(store) = tx.store(&self.pipeline.store_name).await? {
             check_schema(store.schema(), &self.file, &self.pipeline)?;
         }
-        target::look(ledger, tx, &self.file, &self.pipeline.destination()).await?;
+        target::look(ledger, tx, &self.file, &destination).await?;
         Ok(())
     }
 }
@@ -318,6 +331,9 @@ fn join(job: &Job, spec: &JobSpec) -> Result<Submitted, JobError> {
 
 /// Whether the store of the results is there as it must be, or can be created.
 async fn check_store(db: &Db, file: &JobFile, pipeline: &Pipeline) -> Result<(), JobError> {
+    if pipeline.destination().is_none() {
+        return Ok(());
+    }
     match db.store(&pipeline.store_name).await? {
         Some(store) => check_schema(store.schema(), file, pipeline),
         None => Ok(()),
@@ -384,9 +400,13 @@ impl Checked {
         registry.last_number += 1;
         let number = registry.last_number;
         ledger.put_registry(tx, &registry)?;
-        let results = target::claim(ledger, tx, file, &pipeline.destination()).await?;
+        let results = match pipeline.destination() {
+            Some(destination) => Some(target::claim(ledger, tx, file, &destination).await?),
+            None => None,
+        };
         ledger.put_spec(tx, spec)?;
         ledger.put_plan(tx, &spec.name, &planned.plan)?;
+        ledger.put_program_files(tx, &spec.name, file.program_files())?;
         for (number, chunk) in (0u64..).zip(&planned.files) {
             ledger.put_file_chunk(tx, &spec.name, number, chunk)?;
         }
@@ -402,7 +422,7 @@ impl Checked {
             shards: planned.plan.shards,
             layout: LAYOUT,
             needs: needs::needs(spec),
-            results: Some(results),
+            results,
             ..JobState::default()
         };
         ledger.put_job_state(tx, &spec.name, &state)?;

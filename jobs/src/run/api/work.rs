@@ -2,9 +2,9 @@
 
 use eciton_engine::Db;
 
+use crate::machine;
 use crate::run::records::error::JobError;
 use crate::run::records::ledger::Ledger;
-use crate::run::records::machine;
 
 /// What the database tells of those who work on a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use eciton_engine::{Store, Transaction};
+use eciton_proto::v1::ProgramLog;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -12,9 +13,12 @@ use super::blame::Blame;
 use super::error::AttemptError;
 use super::gather::{Gathering, OverflowSink};
 use super::pipeline::Pipeline;
+use super::program_context::ProgramContext;
 use super::results::Results;
 use crate::aggregate::Aggregator;
-use crate::source::{Shard, ShardReader, SourceError, content_hash, open_shard, place_of_rows};
+use crate::source::{
+    Shard, ShardReader, Source, SourceError, content_hash, open_shard, place_of_rows,
+};
 use crate::transform::{Interrupt, RunError};
 
 /// What came of an attempt.
@@ -36,6 +40,8 @@ pub(crate) struct ShardResults {
     pub(crate) values_ignored: u64,
     /// As in `ShardState`: 0 where there are no files.
     pub(crate) content_hash: u64,
+    /// What is kept of the program that computed it, if that said anything.
+    pub(crate) log: Option<Arc<ProgramLog>>,
 }
 
 /// What an attempt needs besides the shard.
@@ -54,6 +60,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) interrupt: Interrupt,
     /// Told how many rows were read since the last call.
     pub(crate) rows_read: &'a (dyn Fn(u64) + Sync),
+    /// What a program needs, if the job has one that may run here.
+    pub(crate) program: Option<ProgramContext<'a>>,
     /// Begins the transaction for results that do not fit into memory; `None` if the shard need not
     /// be computed any more.
     pub(crate) admit: &'a (dyn Fn() -> Result<Option<Transaction>, AttemptError> + Sync),
@@ -91,9 +99,11 @@ impl Attempt<'_> {
         spare: Option<Box<Aggregator>>,
     ) -> Result<Computed, AttemptError> {
         let pipeline = self.pipeline;
+        if let Some(step) = &pipeline.program {
+            return self.compute_with(step, shard, spare);
+        }
         let reader = open_shard(&pipeline.source, shard, pipeline.transform.source_columns())?;
         let reader = Arc::new(Mutex::new(reader));
-        let batches = Box::new(SharedReader(Arc::clone(&reader)));
         let mut gathering = Gathering::new(
             pipeline,
             (self.job_number, shard.number),
@@ -105,27 +115,19 @@ impl Attempt<'_> {
             runtime: self.runtime,
             admit: self.admit,
         };
+        let source = &pipeline.source;
+        let placed = |error| self.placed(source, shard, &reader, error);
         let mut seen = 0;
+        let batches = Box::new(SharedReader(Arc::clone(&reader)));
         for batch in pipeline.transform.run(batches, &self.interrupt)? {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(RunError::Source(error)) => return Err(error.into()),
-                Err(RunError::Transform(error)) => {
-                    return Err(self.placed(shard, &reader, error.into()));
-                }
-                Err(RunError::Interrupted) => return self.interrupted(),
-            };
-            if (self.interrupt)() {
-                return self.interrupted();
+            match self.gather_batch(batch, &mut gathering, &into, &placed)? {
+                BatchGathered::Yes => self.tell(&reader, &mut seen),
+                BatchGathered::Interrupted => return self.interrupted(),
+                BatchGathered::Unwanted => return Ok(Computed::Superfluous),
             }
-            let pushed = gathering.push(&batch, &into);
-            if !pushed.map_err(|error| self.placed(shard, &reader, error))? {
-                return Ok(Computed::Superfluous);
-            }
-            self.tell(&reader, &mut seen);
         }
         let ended = gathering.end(&into);
-        let ended = ended.map_err(|error| self.placed(shard, &reader, error))?;
+        let ended = ended.map_err(placed)?;
         let Some((results, groups)) = ended else {
             return Ok(Computed::Superfluous);
         };
@@ -147,11 +149,53 @@ impl Attempt<'_> {
                 true => 0,
                 false => content_hash(bytes_hash),
             },
+            log: None,
         })))
     }
 
+    /// Adds one batch of the query's output to the results.
+    fn gather_batch(
+        &self,
+        batch: Result<RecordBatch, RunError<SourceError>>,
+        gathering: &mut Gathering,
+        into: &OverflowSink<'_>,
+        placed: &dyn Fn(AttemptError) -> AttemptError,
+    ) -> Result<BatchGathered, AttemptError> {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(RunError::Source(error)) => return Err(error.into()),
+            Err(RunError::Transform(error)) => return Err(placed(error.into())),
+            Err(RunError::Interrupted) => return Ok(BatchGathered::Interrupted),
+        };
+        if (self.interrupt)() {
+            return Ok(BatchGathered::Interrupted);
+        }
+        Ok(match gathering.push(&batch, into).map_err(placed)? {
+            true => BatchGathered::Yes,
+            false => BatchGathered::Unwanted,
+        })
+    }
+
+    /// Adds what a reader gives to the results; `false` where the shard need not be computed any more.
+    pub(super) fn gather_batches(
+        &self,
+        reader: &Arc<Mutex<ShardReader>>,
+        gathering: &mut Gathering,
+        into: &OverflowSink<'_>,
+        placed: &dyn Fn(AttemptError) -> AttemptError,
+    ) -> Result<bool, AttemptError> {
+        let batches = Box::new(SharedReader(Arc::clone(reader)));
+        for batch in self.pipeline.transform.run(batches, &self.interrupt)? {
+            match self.gather_batch(batch, gathering, into, placed)? {
+                BatchGathered::Yes => {}
+                BatchGathered::Interrupted | BatchGathered::Unwanted => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// The end of an attempt that was broken off.
-    fn interrupted(&self) -> Result<Computed, AttemptError> {
+    pub(super) fn interrupted(&self) -> Result<Computed, AttemptError> {
         match self.until.is_some_and(|until| Instant::now() >= until) {
             true => Err(AttemptError::Shard {
                 message: "it took longer than `run.timeout` allows".to_owned(),
@@ -162,8 +206,9 @@ impl Attempt<'_> {
     }
 
     /// An error of the query or of its results with the rows that it is about, if another attempt would meet it, too.
-    fn placed(
+    pub(super) fn placed(
         &self,
+        source: &Source,
         shard: Shard,
         reader: &Mutex<ShardReader>,
         error: AttemptError,
@@ -176,10 +221,9 @@ impl Attempt<'_> {
             return error;
         };
         let read = reader.lock().rows_read();
-        let blamed = Blame::new(self.pipeline, &self.interrupt).rows(shard);
+        let blamed = Blame::new(self.pipeline, source, &self.interrupt).rows(shard);
         let (rows, message) = blamed.unwrap_or((0..read, message));
         let columns = self.pipeline.transform.source_columns();
-        let source = &self.pipeline.source;
         let find = || place_of_rows(source, shard, columns, rows);
         let place = source.reach().during(find);
         AttemptError::lasting(format!("{place}: {message}"))
@@ -192,6 +236,15 @@ impl Attempt<'_> {
             *seen = rows;
         }
     }
+}
+
+/// What became of a batch.
+enum BatchGathered {
+    Yes,
+    /// The attempt is to break off.
+    Interrupted,
+    /// The shard need not be computed any more.
+    Unwanted,
 }
 
 /// A reader that can be asked for its counts afterwards.

@@ -11,12 +11,14 @@ use arrow::array::RecordBatch;
 use super::error::AttemptError;
 use super::gather::Gathering;
 use super::pipeline::Pipeline;
-use crate::source::{Shard, SourceError, open_shard};
+use crate::source::{Shard, Source, SourceError, open_shard};
 use crate::transform::{BatchIter, Interrupt, RunError};
 
 /// Finds the rows.
 pub(crate) struct Blame<'a> {
     pipeline: &'a Pipeline,
+    /// What the rows are read from.
+    source: &'a Source,
     interrupt: &'a Interrupt,
 }
 
@@ -30,9 +32,14 @@ enum Verdict {
 }
 
 impl<'a> Blame<'a> {
-    pub(crate) fn new(pipeline: &'a Pipeline, interrupt: &'a Interrupt) -> Blame<'a> {
+    pub(crate) fn new(
+        pipeline: &'a Pipeline,
+        source: &'a Source,
+        interrupt: &'a Interrupt,
+    ) -> Blame<'a> {
         Blame {
             pipeline,
+            source,
             interrupt,
         }
     }
@@ -43,7 +50,7 @@ impl<'a> Blame<'a> {
         if !transform.is_row_by_row() {
             return None;
         }
-        let reader = open_shard(&self.pipeline.source, shard, transform.source_columns()).ok()?;
+        let reader = open_shard(self.source, shard, transform.source_columns()).ok()?;
         let mut before = 0;
         for batch in reader {
             let batch = batch.ok()?;

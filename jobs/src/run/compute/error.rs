@@ -18,6 +18,13 @@ pub(crate) enum AttemptError {
         /// Whether another attempt at the same bytes may succeed.
         transient: bool,
     },
+    /// What became of a program, or what it has written: nothing is wrong with the process that ran it.
+    Program {
+        /// What, for people.
+        message: String,
+        /// Whether another attempt may succeed.
+        transient: bool,
+    },
     /// The file of the shard is not there, or not as it was recorded, as this process sees it.
     Source(SourceError),
     /// Something about the database: the run ends.
@@ -35,8 +42,10 @@ impl AttemptError {
 
     /// The error with the file and the part of it that the shard covers, unless it names the file itself.
     pub(crate) fn within(self, source: &Source, shard: Shard) -> AttemptError {
-        let AttemptError::Shard { message, transient } = self else {
-            return self;
+        let (message, transient, of_program) = match self {
+            AttemptError::Shard { message, transient } => (message, transient, false),
+            AttemptError::Program { message, transient } => (message, transient, true),
+            other => return other,
         };
         let file = source.file(shard).ok().map(|file| &file.display);
         let message = match file {
@@ -46,7 +55,10 @@ impl AttemptError {
             }
             _ => message,
         };
-        AttemptError::Shard { message, transient }
+        match of_program {
+            true => AttemptError::Program { message, transient },
+            false => AttemptError::Shard { message, transient },
+        }
     }
 }
 

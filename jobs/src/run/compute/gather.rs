@@ -52,6 +52,7 @@ impl Gathering {
                 Operands::Top(top) => Accumulator::Top(Box::new(top.start(shard))),
             },
             Sink::Upsert(upsert) => Accumulator::Upsert(Box::new(upsert.start(job, shard))),
+            Sink::Nothing => Accumulator::Nothing,
         };
         Gathering {
             accumulator,
@@ -114,6 +115,7 @@ enum Accumulator {
     Merge(Box<Aggregator>),
     Upsert(Box<Upserter>),
     Top(Box<TopRows>),
+    Nothing,
 }
 
 impl Accumulator {
@@ -122,6 +124,7 @@ impl Accumulator {
             Accumulator::Merge(aggregator) => Ok(aggregator.push(batch)?),
             Accumulator::Upsert(upserter) => Ok(upserter.push(batch)?),
             Accumulator::Top(rows) => Ok(rows.push(batch)?),
+            Accumulator::Nothing => Ok(()),
         }
     }
 
@@ -133,6 +136,7 @@ impl Accumulator {
             }
             Accumulator::Upsert(upserter) => upserter.is_full() || upserter.len_bytes() > len_max,
             Accumulator::Top(rows) => rows.is_full() || rows.len_bytes() > len_max,
+            Accumulator::Nothing => false,
         }
     }
 
@@ -141,6 +145,7 @@ impl Accumulator {
             Accumulator::Merge(aggregator) => Ok(aggregator.take()?),
             Accumulator::Upsert(upserter) => Ok(upserter.take()?),
             Accumulator::Top(rows) => Ok(rows.take()),
+            Accumulator::Nothing => Ok(Vec::new()),
         }
     }
 }

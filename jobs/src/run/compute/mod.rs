@@ -7,14 +7,18 @@
 //!
 //! | rank | file | is |
 //! |---|---|---|
-//! | 3 | `attempt` | computing one shard |
-//! | 2 | `blame` | which rows an error is about |
-//! | 2 | `open` | a job that is worked on, with its plan and its store |
-//! | 1 | `gather` | from rows to results |
-//! | 1 | `planning` | planning with bounded time |
+//! | 6 | `program` | computing one shard with a program |
+//! | 4 | `program_context` | what a program needs of whoever computes a shard |
+//! | 5 | `attempt` | computing one shard |
+//! | 3 | `blame` | which rows an error is about |
+//! | 3 | `open` | a job that is worked on, with its plan and its store |
+//! | 2 | `gather` | from rows to results |
+//! | 2 | `planning` | planning with bounded time |
 //! | 0 | `error` | why an attempt gave nothing |
-//! | 0 | `pipeline` | source, transform and sink of a job |
+//! | 1 | `pipeline` | source, transform and sink of a job |
+//! | 0 | `retry_policy` | which failures of a program are tried again |
 //! | 0 | `results` | the operands of one shard |
+//! | 0 | `step` | the program that a job runs over each shard |
 
 pub(crate) mod attempt;
 pub(crate) mod blame;
@@ -23,4 +27,8 @@ pub(crate) mod gather;
 pub(crate) mod open;
 pub(crate) mod pipeline;
 pub(crate) mod planning;
+pub(crate) mod program;
+pub(crate) mod program_context;
 pub(crate) mod results;
+pub(crate) mod retry_policy;
+pub(crate) mod step;

@@ -2,8 +2,9 @@
 
 use eciton_engine::StoreSchema;
 use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
-use eciton_proto::v1::{JobSpec, Scope};
+use eciton_proto::v1::{CommandSpec, JobSpec, ProgramRows, SchemaField, Scope};
 
+use super::step::ProgramStep;
 use crate::aggregate::Aggregation;
 use crate::query::{Answer, PlannedAnswer};
 use crate::run::records::target::Destination;
@@ -14,6 +15,8 @@ use crate::upsert::Upsert;
 /// Source, transform and sink of a job, checked against each other.
 pub(crate) struct Pipeline {
     pub(crate) source: Source,
+    /// The program that computes a shard's rows, which the transform then passes through.
+    pub(crate) program: Option<ProgramStep>,
     pub(crate) transform: Transform,
     pub(crate) sink: Sink,
     pub(crate) store_name: String,
@@ -25,6 +28,8 @@ pub(crate) enum Sink {
     Upsert(Upsert),
     /// The answer of the query over all shards.
     Answer(Answer),
+    /// Nothing: the job is its program.
+    Nothing,
 }
 
 /// The store of a job's own that has the operands of its answer while it runs.
@@ -49,13 +54,18 @@ impl JobMisfit {
 }
 
 impl Pipeline {
-    /// Plans a job over the columns that its source has. Reads and writes nothing.
-    pub(crate) fn plan(spec: &JobSpec, source: Source) -> Result<Pipeline, JobMisfit> {
+    /// Plans a job over the columns that its source has; `output` are those that its program writes, if it has one. Reads
+    /// and writes nothing.
+    pub(crate) fn plan(
+        spec: &JobSpec,
+        source: Source,
+        output: &[SchemaField],
+    ) -> Result<Pipeline, JobMisfit> {
         let sql = match &spec.step {
             None => None,
             Some(Step::Transform(transform)) => Some(transform.sql.as_str()),
-            Some(Step::Command(_)) => {
-                return Err(JobMisfit::new("command", "not supported by this version"));
+            Some(Step::Command(command)) => {
+                return Pipeline::plan_program(spec, command, source, output);
             }
         };
         if let (Some(SinkSpec::Answer(answer)), Some(sql)) = (&spec.sink, sql) {
@@ -64,6 +74,7 @@ impl Pipeline {
             let PlannedAnswer { rows, answer: sink } = planned;
             return Ok(Pipeline {
                 source,
+                program: None,
                 transform: rows,
                 sink: Sink::Answer(sink),
                 store_name: answer.store.clone(),
@@ -71,8 +82,58 @@ impl Pipeline {
         }
         let transform = Transform::plan(sql, source.schema().clone())
             .map_err(|error| JobMisfit::new("transform.sql", error))?;
-        let mut transform = transform.with_dates(source.has_dates());
-        let (sink, store_name) = match &spec.sink {
+        let transform = transform.with_dates(source.has_dates());
+        let (transform, sink, store_name) = Pipeline::plan_sink(spec, transform)?;
+        let columns = transform.source_columns();
+        check_readable(&source, columns)?;
+        Ok(Pipeline {
+            source,
+            program: None,
+            transform,
+            sink,
+            store_name,
+        })
+    }
+
+    /// Plans a job whose rows a program makes.
+    fn plan_program(
+        spec: &JobSpec,
+        command: &CommandSpec,
+        source: Source,
+        output: &[SchemaField],
+    ) -> Result<Pipeline, JobMisfit> {
+        let step = ProgramStep {
+            command: command.clone(),
+            output: output.to_vec(),
+        };
+        let schema = step.output_schema();
+        let schema = schema.map_err(|error| JobMisfit::new("command.schema", error))?;
+        if command.input() != ProgramRows::None {
+            let all: Vec<usize> = (0..source.schema().fields().len()).collect();
+            check_readable(&source, &all)?;
+        }
+        let transform = Transform::plan(None, schema)
+            .map_err(|error| JobMisfit::new("command.schema", error))?
+            .with_dates(source.has_dates());
+        let (transform, sink, store_name) = match &spec.sink {
+            Some(_) => Pipeline::plan_sink(spec, transform)?,
+            None => (transform, Sink::Nothing, String::new()),
+        };
+        Ok(Pipeline {
+            source,
+            program: Some(step),
+            transform,
+            sink,
+            store_name,
+        })
+    }
+
+    /// Plans what becomes of rows, and leaves out columns that nothing is done with.
+    fn plan_sink(
+        spec: &JobSpec,
+        mut transform: Transform,
+    ) -> Result<(Transform, Sink, String), JobMisfit> {
+        Ok(match &spec.sink {
             Some(SinkSpec::Merge(merge)) => {
                 let aggregate = |transform: &Transform| {
                     Aggregation::plan(merge, transform.output_schema())
@@ -80,27 +141,17 @@ impl Pipeline {
                 };
                 let read: Vec<usize> = aggregate(&transform)?.columns().collect();
                 transform = transform.reading(|column| read.contains(&column));
-                (Sink::Merge(aggregate(&transform)?), merge.store.clone())
+                let sink = Sink::Merge(aggregate(&transform)?);
+                (transform, sink, merge.store.clone())
             }
             Some(SinkSpec::Upsert(upsert)) => {
                 let planned = Upsert::plan(upsert, transform.output_schema())
                     .map_err(|error| JobMisfit::new(error.key(), error))?;
-                (Sink::Upsert(planned), upsert.store.clone())
+                (transform, Sink::Upsert(planned), upsert.store.clone())
             }
             Some(SinkSpec::Answer(_)) | None => {
                 return Err(JobMisfit::new("merge", "expected [merge] or [upsert]"));
             }
-        };
-        let columns = transform.source_columns();
-        if let Err((column, what)) = source.check_readable(columns) {
-            let message = format!("column `{column}`: not supported: {what}; leave it out");
-            return Err(JobMisfit::new("source.paths", message));
-        }
-        Ok(Pipeline {
-            source,
-            transform,
-            sink,
-            store_name,
         })
     }
 
@@ -108,7 +159,7 @@ impl Pipeline {
     pub(crate) fn has_dates(&self) -> bool {
         let has_more = match &self.sink {
             Sink::Answer(answer) => answer.has_dates(),
-            Sink::Merge(_) | Sink::Upsert(_) => false,
+            Sink::Merge(_) | Sink::Upsert(_) | Sink::Nothing => false,
         };
         has_more || self.transform.has_dates()
     }
@@ -137,7 +188,7 @@ impl Pipeline {
     pub(crate) fn operands(&self, job_number: u64) -> Option<(String, StoreSchema)> {
         match &self.sink {
             Sink::Answer(answer) => Some((operand_store(job_number), answer.operand_schema())),
-            Sink::Merge(_) | Sink::Upsert(_) => None,
+            Sink::Merge(_) | Sink::Upsert(_) | Sink::Nothing => None,
         }
     }
 
@@ -147,16 +198,18 @@ impl Pipeline {
             Sink::Merge(aggregation) => aggregation.store_schema(),
             Sink::Upsert(upsert) => upsert.store_schema(),
             Sink::Answer(answer) => answer.layout().store_schema(),
+            Sink::Nothing => StoreSchema::default(),
         }
     }
 
-    /// The store that takes the results.
-    pub(crate) fn destination(&self) -> Destination {
-        Destination {
+    /// The store that takes the results; `None` where there are none.
+    pub(crate) fn destination(&self) -> Option<Destination> {
+        let has_results = !matches!(self.sink, Sink::Nothing);
+        has_results.then(|| Destination {
             store: self.store_name.clone(),
             schema: self.store_schema(),
             key: self.store_key(),
-        }
+        })
     }
 
     /// The key of the job file that names the store.
@@ -165,6 +218,15 @@ impl Pipeline {
             Sink::Merge(_) => "merge.store",
             Sink::Upsert(_) => "upsert.store",
             Sink::Answer(_) => "result.store",
+            Sink::Nothing => "command",
         }
     }
+}
+
+/// Checks that values of these columns can be read as they are.
+fn check_readable(source: &Source, columns: &[usize]) -> Result<(), JobMisfit> {
+    source.check_readable(columns).map_err(|(column, what)| {
+        let message = format!("column `{column}`: not supported: {what}; leave it out");
+        JobMisfit::new("source.paths", message)
+    })
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use eciton_proto::v1::JobSpec;
+use eciton_proto::v1::{JobSpec, SchemaField};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::pipeline::{JobMisfit, Pipeline};
@@ -24,16 +24,17 @@ pub const PLANNING_AT_ONCE_MAX: usize = 4;
 static PLACES: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(PLANNING_AT_ONCE_MAX)));
 
-/// Plans a job; what does not fit is the inner error.
+/// Plans a job; `output` are the columns that its program writes. What does not fit is the inner error.
 ///
 /// # Errors
 /// [`JobError::Busy`] where too many others are planned. [`JobError::Worker`] where no thread can be started.
 pub(crate) async fn plan(
     spec: &JobSpec,
     source: Source,
+    output: &[SchemaField],
 ) -> Result<Result<Pipeline, JobMisfit>, JobError> {
-    let spec = spec.clone();
-    bounded_by_time(move || Ok(Pipeline::plan(&spec, source))).await
+    let (spec, output) = (spec.clone(), output.to_vec());
+    bounded_by_time(move || Ok(Pipeline::plan(&spec, source, &output))).await
 }
 
 /// Does work that plans queries; what does not fit is the inner error.

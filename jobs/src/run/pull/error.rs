@@ -45,7 +45,9 @@ impl From<AttemptError> for PullError {
     /// What is not the rows' fault.
     fn from(error: AttemptError) -> PullError {
         match error {
-            AttemptError::Shard { message, .. } => PullError::Unavailable(message),
+            AttemptError::Shard { message, .. } | AttemptError::Program { message, .. } => {
+                PullError::Unavailable(message)
+            }
             AttemptError::Source(error) => PullError::Unavailable(error.to_string()),
             AttemptError::Fatal(error) => PullError::Job(error),
         }

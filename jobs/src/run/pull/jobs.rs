@@ -210,7 +210,7 @@ impl Jobs {
         let Some(job) = ledger.job(name).await? else {
             return Ok(FoundJob::Missing);
         };
-        let open = match OpenJob::new(ledger, name, &job, reach).await {
+        let open = match OpenJob::new(ledger, name, &job, reach, None).await {
             Err(JobError::StoreGone { .. }) => return Ok(FoundJob::Ended),
             opened => opened?,
         };

@@ -17,7 +17,7 @@ use super::clock::now_ms;
 use super::error::JobError;
 use super::keys::{AGE, decode, key};
 use super::ledger::Ledger;
-use super::machine;
+use crate::machine;
 
 /// Time between two records, at most, where a deadline rests on them.
 const RECORDS_APART: Duration = Duration::from_secs(5);

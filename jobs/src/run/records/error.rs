@@ -47,6 +47,26 @@ pub enum JobError {
         /// What is not known, for people.
         what: String,
     },
+    /// The job runs a program, which this process may not. Others may work on it.
+    #[error(
+        "job `{name}` runs a program: {why}; start a worker with `--allow-commands`, or run its job file with `eciton run`"
+    )]
+    Program {
+        /// The job's name.
+        name: String,
+        /// Why it may not.
+        why: &'static str,
+    },
+    /// This process has not what the job's shards need. Others may work on it.
+    #[error(
+        "job `{name}` needs {lacking} for each shard, which this process has not; see `eciton worker --resources`"
+    )]
+    Lacks {
+        /// The job's name.
+        name: String,
+        /// What is missing, for people.
+        lacking: String,
+    },
     /// The store that takes the job's results was dropped, and with it what was done. The job has failed.
     #[error("job `{name}` has failed: {why}; run it anew with `eciton run JOB.toml --replace`")]
     StoreGone {
@@ -186,6 +206,8 @@ impl JobError {
             | JobError::Damaged { .. }
             | JobError::Needs { .. }
             | JobError::Removed { .. }
+            | JobError::Program { .. }
+            | JobError::Lacks { .. }
             | JobError::Busy
             | JobError::Worker(_) => ExitCode::Failed,
         }

@@ -17,6 +17,10 @@ pub(crate) const SHARDS: &str = "shards";
 pub(crate) const SHARD: &str = "shard";
 pub(crate) const DOUBT: &str = "doubt";
 pub(crate) const AGE: &str = "age";
+/// Content of a file that a job carries for its program.
+pub(crate) const PROGRAM_FILE: &str = "program_file";
+/// What is kept of a run of a job's program over a shard.
+pub(crate) const PROGRAM_LOG: &str = "program_log";
 pub(crate) const SESSION: &str = "session";
 
 /// The key of a record.

@@ -16,8 +16,8 @@ use super::change::retry_on_conflict;
 use super::error::{JobError, damaged};
 use super::job::Job;
 use super::keys::{
-    AGE, DOUBT, FILES, JOB, LEASE_KEY, PLAN, REGISTRY, SESSION, SHARD, SHARDS, SPEC, decode, key,
-    number_of,
+    AGE, DOUBT, FILES, JOB, LEASE_KEY, PLAN, PROGRAM_FILE, PROGRAM_LOG, REGISTRY, SESSION, SHARD,
+    SHARDS, SPEC, decode, key, number_of,
 };
 use super::marks;
 use super::needs;
@@ -308,7 +308,15 @@ impl Ledger {
         limit: usize,
     ) -> Result<Vec<Key>, JobError> {
         let mut keys = Vec::new();
-        for kind in [SHARD, SHARDS, FILES, SESSION, DOUBT] {
+        for kind in [
+            SHARD,
+            SHARDS,
+            FILES,
+            SESSION,
+            DOUBT,
+            PROGRAM_FILE,
+            PROGRAM_LOG,
+        ] {
             let left = limit - keys.len();
             if left == 0 {
                 break;

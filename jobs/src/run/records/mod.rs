@@ -12,10 +12,10 @@
 //! | 3 | `age` | how long a job has been open |
 //! | 3 | `spans` | what a trace shows of a job |
 //! | 3 | `target` | the store that takes a job's results |
+//! | 3 | `programs` | files and logs of the programs of jobs |
 //! | 2 | `ledger` | the store `_jobs` |
 //! | 1 | `change` | transactions that may lose against others, tried again |
 //! | 1 | `keys` | keys of records, and decoding them |
-//! | 1 | `machine` | which machine, clock and process this is |
 //! | 1 | `needs` | what a version has to know of a job |
 //! | 1 | `tally` | sums over the shards of a job |
 //! | 0 | `clock` | the wall clock |
@@ -31,10 +31,10 @@ pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod keys;
 pub(crate) mod ledger;
-pub(crate) mod machine;
 pub(crate) mod marks;
 pub(crate) mod needs;
 pub(crate) mod spans;
+pub(crate) mod programs;
 pub(crate) mod status;
 pub(crate) mod tally;
 pub(crate) mod target;

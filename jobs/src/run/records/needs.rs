@@ -13,7 +13,7 @@
 use eciton_proto::prost::Message;
 use eciton_proto::v1::job_spec::Sink;
 use eciton_proto::v1::job_spec::Step;
-use eciton_proto::v1::{JobSpec, JobState, OnError, Scope, Verify};
+use eciton_proto::v1::{JobSpec, JobState, OnError, ProgramRows, Scope, Verify};
 
 use super::error::{JobError, damaged};
 use super::job::Job;
@@ -23,14 +23,32 @@ use crate::spec::fingerprint;
 /// The key that lets results be added to those of others.
 const INTO_EXISTING: &str = "into_existing";
 
+/// A program per shard.
+const COMMAND: &str = "command";
+
+/// Shards that may fail.
+const FAILURES: &str = "max_failed";
+/// Resources that shards take of a worker.
+const RESOURCES: &str = "needs";
+
 /// What this version knows.
-const KNOWN: [&str; 1] = [INTO_EXISTING];
+const KNOWN: [&str; 4] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES];
 
 /// What whoever works on the job has to know.
 pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
     let mut needs = Vec::new();
     if adds_to_others(spec) {
         needs.push(INTO_EXISTING.to_owned());
+    }
+    if matches!(spec.step, Some(Step::Command(_))) {
+        needs.push(COMMAND.to_owned());
+    }
+    let run = spec.run.as_ref();
+    if run.is_some_and(|run| run.max_failed > 0 || run.max_failed_ppm > 0) {
+        needs.push(FAILURES.to_owned());
+    }
+    if run.is_some_and(|run| !run.needs.is_empty()) {
+        needs.push(RESOURCES.to_owned());
     }
     needs
 }
@@ -66,7 +84,11 @@ pub(crate) fn check(name: &str, job: &Job) -> Result<(), JobError> {
     let has_values = has_values
         && match &job.spec.step {
             Some(Step::Transform(transform)) => Scope::try_from(transform.scope).is_ok(),
-            _ => true,
+            Some(Step::Command(command)) => {
+                ProgramRows::try_from(command.input).is_ok()
+                    && ProgramRows::try_from(command.output).is_ok()
+            }
+            None => true,
         };
     match has_values && fingerprint(&job.spec) == job.stored_hash {
         true => Ok(()),

@@ -199,10 +199,26 @@ async fn of_job(
         started_at,
         finished_at,
         reason: job.state.reason.clone(),
-        note: tally.note().to_owned(),
+        note: note(job, tally),
         wall_seconds,
         failures,
     })
+}
+
+/// What is odd about a job, for people; usually nothing.
+fn note(job: &Job, tally: &Tally) -> String {
+    let is_open = matches!(job.state.phase(), JobPhase::Pending | JobPhase::Running);
+    let needs = job.spec.run.iter().flat_map(|run| &run.needs);
+    let needs: Vec<String> = needs
+        .map(|need| format!("{}={}", need.name, need.amount))
+        .collect();
+    match is_open && !needs.is_empty() {
+        true => format!(
+            "each shard needs {}: only workers whose `--resources` and `--slots` have that much take it",
+            needs.join(", ")
+        ),
+        false => tally.note().to_owned(),
+    }
 }
 
 fn some(ms: i64) -> Option<i64> {

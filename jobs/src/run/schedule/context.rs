@@ -14,6 +14,7 @@ use super::doubts::Doubts;
 use super::health::Health;
 use super::options::RunOptions;
 use super::permits::Permits;
+use super::resources::Resources;
 use super::shard_queue::ShardQueue;
 use super::untried_shards::OpenShards;
 use crate::run::compute::error::AttemptError;
@@ -44,6 +45,8 @@ pub(crate) struct RunContext {
     pub(crate) commit_interval: Duration,
     /// What is shared with the workers of other jobs, if anything.
     pub(crate) permits: Option<Permits>,
+    /// What shards take of this process, if that is bounded.
+    pub(crate) resources: Option<Resources>,
     /// Whether this process gets anything done.
     pub(crate) health: Health,
     /// What this process doubts of the job's files.
@@ -89,9 +92,20 @@ impl RunContext {
         job: &Job,
         options: &RunOptions,
     ) -> Result<RunContext, JobError> {
-        let planned = OpenJob::new(ledger, name, job, &options.reach).await?;
+        let planned =
+            OpenJob::new(ledger, name, job, &options.reach, options.commands.as_ref()).await?;
+        if let Some(lacking) = options
+            .resources
+            .as_ref()
+            .and_then(|all| all.lacks(&planned.needs))
+        {
+            return Err(JobError::Lacks {
+                name: name.to_owned(),
+                lacking,
+            });
+        }
         let total = job.plan.shards;
-        let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
+        let deadline_ms = job.spec.run.as_ref().map_or(0, |run| run.deadline_ms);
         let age = Age::new(ledger.age(name, &job.state).await?, true, deadline_ms);
         let bounds = (
             planned.max_attempts,
@@ -141,6 +155,7 @@ impl RunContext {
             results_len_max: RESULTS_LEN_MAX,
             commit_interval: options.commit_interval,
             permits: options.permits.clone(),
+            resources: options.resources.clone(),
             health: options.health.clone(),
             doubts: Doubts::default(),
             stop: options.stop.clone(),
@@ -188,7 +203,12 @@ pub(crate) enum Attempted {
     /// Its results are gone: it is to be made again, and does not count.
     Again,
     /// It failed.
-    Failed { message: String, transient: bool },
+    Failed {
+        message: String,
+        transient: bool,
+        /// Its program failed, which says nothing about this process.
+        of_program: bool,
+    },
     /// It failed, and may not in another process, which sees the file as it was recorded.
     SourceFailed { message: String, transient: bool },
     /// It did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
@@ -199,9 +219,16 @@ impl Attempted {
     /// What an error makes of an attempt. One of the database ends the run.
     pub(crate) fn of_error(error: AttemptError) -> Result<Attempted, Ending> {
         match error {
-            AttemptError::Shard { message, transient } => {
-                Ok(Attempted::Failed { message, transient })
-            }
+            AttemptError::Shard { message, transient } => Ok(Attempted::Failed {
+                message,
+                transient,
+                of_program: false,
+            }),
+            AttemptError::Program { message, transient } => Ok(Attempted::Failed {
+                message,
+                transient,
+                of_program: true,
+            }),
             AttemptError::Source(error) => Ok(Attempted::SourceFailed {
                 message: error.to_string(),
                 transient: error.is_transient(),

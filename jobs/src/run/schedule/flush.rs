@@ -50,9 +50,11 @@ impl RunContext {
         match settlement {
             Settlement::Done { .. } | Settlement::Dropped { .. } => Ok(Attempted::Over),
             Settlement::Again => Ok(Attempted::Again),
-            Settlement::Failed { message, transient } => {
-                Ok(Attempted::Failed { message, transient })
-            }
+            Settlement::Failed { message, transient } => Ok(Attempted::Failed {
+                message,
+                transient,
+                of_program: false,
+            }),
             Settlement::Cancelled => Err(Ending::Cancelled),
             Settlement::Changed => Err(Ending::Changed),
         }

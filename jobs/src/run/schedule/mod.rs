@@ -21,6 +21,7 @@
 //! | 0 | `health` | whether this process gets anything done |
 //! | 0 | `job_queue` | open jobs in the order in which they are worked on |
 //! | 0 | `leases` | who of this process is at which shard |
+//! | 0 | `resources` | what shards take of this process beside time |
 //! | 0 | `untried_shards` | shards that were not handed out so far, in order |
 
 pub(crate) mod care;
@@ -34,6 +35,7 @@ pub(crate) mod job_queue;
 pub(crate) mod leases;
 pub(crate) mod options;
 pub(crate) mod permits;
+pub(crate) mod resources;
 pub(crate) mod shard_queue;
 pub(crate) mod tasks;
 pub(crate) mod untried_shards;

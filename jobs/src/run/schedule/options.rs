@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::health::Health;
 use super::leases::Leases;
 use super::permits::Permits;
+use super::resources::Resources;
+use crate::command::CommandHost;
 use crate::run::settle::observer::{Observer, Silent};
 use crate::source::Reach;
 
@@ -38,6 +40,10 @@ pub struct RunOptions {
     pub commit_interval: Duration,
     /// Which files are read of a job that was submitted over gRPC; of others any.
     pub reach: Reach,
+    /// The permission to run the programs of jobs; `None`: jobs that have one are not run.
+    pub commands: Option<CommandHost>,
+    /// What shards take of this process; `None`: as much as they like.
+    pub resources: Option<Resources>,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
     /// Ends the run early: no new shards, those at work finish and commit, or break off if that takes longer than
@@ -60,6 +66,8 @@ impl Default for RunOptions {
             patience: PATIENCE,
             commit_interval: COMMIT_INTERVAL,
             reach: Reach::anywhere(),
+            commands: None,
+            resources: None,
             observer: Arc::new(Silent),
             stop: CancellationToken::new(),
             grace: None,

@@ -28,7 +28,7 @@ const FLUSH_AFTER: Duration = Duration::from_millis(10);
 /// computes for long what nobody wants.
 pub(crate) async fn watched(context: Arc<RunContext>, job: Job) {
     let pause = Duration::from_millis(lease_ms(&job)) / RENEWALS;
-    let deadline_ms = job.spec.run.map_or(0, |run| run.deadline_ms);
+    let deadline_ms = job.spec.run.as_ref().map_or(0, |run| run.deadline_ms);
     loop {
         let open = Duration::from_millis(context.session.age.now().open_ms);
         let until_deadline = match deadline_ms {

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eciton_engine::Transaction;
-use eciton_proto::v1::Outcome;
+use eciton_proto::v1::{Outcome, ProgramLog};
 use parking_lot::Mutex;
 use tracing::Span;
 
 use super::context::{Attempted, Ending, RunContext};
 use super::doubts::Doubted;
 use super::permits::Permit;
+use super::resources::{Resources, TakenResources};
 use super::shard_queue::NextShard;
+use crate::command::limits::stderr_kept;
 use crate::run::compute::attempt::{Attempt, Computed};
 use crate::run::compute::error::AttemptError;
+use crate::run::compute::program_context::ProgramContext;
 use crate::run::records::error::JobError;
 use crate::run::records::spans;
 use crate::run::settle::batch::Batch;
@@ -167,6 +170,13 @@ impl RunContext {
 
     /// Computes a shard, again and again if need be, until it is in the batch or has ended.
     fn do_shard(&self, number: u64, batch: Option<&Mutex<Batch>>) -> Result<(), Ending> {
+        let is_wanted = || !self.is_ending() && !self.overdue.is_cancelled();
+        let take = |all: &Resources| all.take(&self.job.needs, is_wanted);
+        let taken: Option<Option<TakenResources>> = self.resources.as_ref().map(take);
+        if matches!(taken, Some(None)) {
+            self.give_back_begun(number);
+            return Ok(());
+        }
         let shard = self.runtime.block_on(self.job.locate(number))?;
         self.begun.lock().insert(number, Instant::now());
         let Some(care) = self.care_for(number)? else {
@@ -183,6 +193,7 @@ impl RunContext {
         loop {
             let span = spans::of_shard(number);
             let entered = span.enter();
+            let mut of_program = false;
             let (message, transient) = match self.attempt(shard, batch)? {
                 Attempted::Over => {
                     self.queue.computed(begun.elapsed());
@@ -210,7 +221,14 @@ impl RunContext {
                     }
                     return Ok(());
                 }
-                Attempted::Failed { message, transient } => (message, transient),
+                Attempted::Failed {
+                    message,
+                    transient,
+                    of_program: its_program,
+                } => {
+                    of_program = its_program;
+                    (message, transient)
+                }
                 Attempted::SourceFailed { message, transient } => {
                     match self.doubt(shard, &message) {
                         Doubted::GivenBack => {
@@ -228,7 +246,7 @@ impl RunContext {
                 let computed = std::mem::take(&mut *batch.lock());
                 self.settle_batch(computed)?;
             }
-            span.in_scope(|| self.fail(number, &message, transient))?;
+            span.in_scope(|| self.fail(number, &message, transient, of_program))?;
             return match care.is_alone() {
                 true => self.unlist(),
                 false => Ok(()),
@@ -250,6 +268,12 @@ impl RunContext {
     fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<Attempted, Ending> {
         let number = shard.number;
         let until = self.job.timeout.map(|timeout| Instant::now() + timeout);
+        let attempts = match self.job.program {
+            Some(_) => self.attempts_before(number)?,
+            None => 0,
+        };
+        let save = |log: &ProgramLog| self.save_log(log);
+        let is_wanted = || !self.is_ended_elsewhere(number);
         let attempt = Attempt {
             pipeline: &self.job.pipeline,
             job_number: self.job.job_number,
@@ -264,6 +288,17 @@ impl RunContext {
                     rows,
                 });
             },
+            program: self.job.program.as_ref().map(|program| ProgramContext {
+                program,
+                job: &self.job.name,
+                shards: self.job.total,
+                attempt: attempts + 1,
+                has_others: self.claims.is_some() && self.job.ledger.db.is_shared(),
+                stderr_kept: stderr_kept(self.job.total),
+                retry: &self.job.retry,
+                save: &save,
+                is_wanted: &is_wanted,
+            }),
             admit: &|| self.admit_overflow(number),
         };
         let spare = batch.and_then(|batch| batch.lock().spare());
@@ -310,6 +345,37 @@ impl RunContext {
         Ok(true)
     }
 
+    /// How many attempts at a shard have failed, in all.
+    fn attempts_before(&self, shard: u64) -> Result<u32, JobError> {
+        let state = self.job.ledger.shard_now(&self.job.name, shard);
+        Ok(self.runtime.block_on(state)?.attempts)
+    }
+
+    /// Stores what is kept of a program. The attempt counts the same where that fails.
+    fn save_log(&self, log: &ProgramLog) {
+        let saved = self
+            .job
+            .ledger
+            .save_log(&self.job.name, self.job.job_number, log);
+        if let Err(error) = self.runtime.block_on(saved) {
+            let (job, shard) = (&self.job.name, log.shard);
+            tracing::warn!(job, shard, %error, "what its program wrote cannot be stored");
+        }
+    }
+
+    /// Whether another process has ended a shard that is computed here, as far as can be seen.
+    fn is_ended_elsewhere(&self, shard: u64) -> bool {
+        let Some(claims) = &self.claims else {
+            return false;
+        };
+        let state = self.runtime.block_on(async {
+            claims.look().await.ok()?;
+            let state = self.job.ledger.shard_now(&self.job.name, shard);
+            state.await.ok()
+        });
+        state.is_some_and(|state| state.outcome() != Outcome::Unspecified)
+    }
+
     fn admit_overflow(&self, shard: u64) -> Result<Option<Transaction>, AttemptError> {
         match self
             .runtime
@@ -322,7 +388,14 @@ impl RunContext {
     }
 
     /// Records a failed attempt. The shard has ended then, or is due again after a while, here or elsewhere.
-    fn fail(&self, shard: u64, error: &str, transient: bool) -> Result<(), Ending> {
+    /// What its program did says nothing about this process.
+    fn fail(
+        &self,
+        shard: u64,
+        error: &str,
+        transient: bool,
+        of_program: bool,
+    ) -> Result<(), Ending> {
         let error = bounded(error);
         let recorded = self.job.record_failure(shard, None, error, transient);
         let failure = self.runtime.block_on(recorded)?;
@@ -347,7 +420,10 @@ impl RunContext {
                 self.take(Settlement::of_refused(&[shard], *refusal))?;
             }
         }
-        if transient && let Some(pause) = self.health.failed() {
+        if transient
+            && !of_program
+            && let Some(pause) = self.health.failed()
+        {
             let seconds = pause.as_secs();
             tracing::warn!(
                 job = self.job.name,

@@ -4,10 +4,12 @@
 //! worker keeps computing for a moment before it commits, and shards that share groups cost each group
 //! once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eciton_engine::merge::Operand;
 use eciton_engine::{Key, Transaction};
+use eciton_proto::v1::ProgramLog;
 
 use crate::aggregate::Aggregator;
 use crate::run::compute::attempt::ShardResults;
@@ -28,7 +30,7 @@ pub(super) enum Commitable {
 }
 
 /// A computed shard, without its results.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ComputedShard {
     pub(crate) number: u64,
     pub(crate) rows_read: u64,
@@ -40,6 +42,8 @@ pub(crate) struct ComputedShard {
     /// Operands that the commit has because of this shard: for groups that earlier shards of the batch
     /// had too there is one operand, counted there.
     pub(crate) records_merged: u64,
+    /// What is kept of the program that computed it, if that said anything.
+    pub(crate) log: Option<Arc<ProgramLog>>,
 }
 
 /// Computed shards and their results, which no one has seen yet.
@@ -77,6 +81,7 @@ impl Batch {
             rows_skipped,
             values_ignored,
             content_hash,
+            log,
         } = outcome;
         let overflow = results.take_overflow();
         assert!(
@@ -107,6 +112,7 @@ impl Batch {
             values_ignored,
             content_hash,
             records_merged,
+            log,
         });
         assert!(
             self.begun.is_some(),
@@ -228,6 +234,7 @@ impl Batch {
             values_ignored: 0,
             content_hash: 0,
             records_merged: 0,
+            log: None,
         };
         Batch {
             shards: vec![ready],
@@ -273,7 +280,7 @@ mod tests {
     fn batches_are_joined_up_to_what_one_commit_may_have() {
         let of = |count: usize, len| {
             let mut batch = Batch::of(0, len);
-            batch.shards = vec![batch.shards[0]; count];
+            batch.shards = vec![batch.shards[0].clone(); count];
             batch
         };
         let counts = |batches, len_max| -> Vec<usize> {

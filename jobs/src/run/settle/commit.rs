@@ -204,6 +204,9 @@ impl OpenJob {
                 ..ShardState::default()
             };
             self.put_state(tx, number, &state)?;
+            if let Some(log) = &shard.log {
+                self.ledger.put_log(tx, &self.name, log)?;
+            }
             tally.done += 1;
             tally.attempts += 1;
             for (sum, more) in [

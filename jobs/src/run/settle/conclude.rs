@@ -68,7 +68,7 @@ async fn write(
     tx: &mut Transaction,
 ) -> Result<(), NoAnswer> {
     let source = ledger.source(name, job).await.map_err(NoAnswer::Now)?;
-    let planned = planning::plan(&job.spec, source)
+    let planned = planning::plan(&job.spec, source, &job.plan.output)
         .await
         .map_err(NoAnswer::Now)?
         .map_err(|misfit| NoAnswer::Now(damaged(name, &misfit.key, &misfit.message)))?;

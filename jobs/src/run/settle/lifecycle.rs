@@ -6,12 +6,12 @@ use futures::FutureExt;
 use super::conclude::{conclude, forget};
 use super::report::End;
 use super::session::OwnSession;
+use crate::machine;
 use crate::run::compute::open::OpenJob;
 use crate::run::records::age::end_ms;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
 use crate::run::records::error::{JobError, bounded_reason};
-use crate::run::records::machine;
 use crate::run::records::tally::count;
 use crate::run::records::target;
 
@@ -31,7 +31,8 @@ async fn start_once(job: &OpenJob, session: Option<&OwnSession>) -> Result<Optio
     }
     let before = state.clone();
     let is_open = End::of(state.phase()).is_none();
-    if is_open && target::number_of(&state).is_none() {
+    let has_results = job.pipeline.destination().is_some();
+    if is_open && has_results && target::number_of(&state).is_none() {
         // Recorded before it was kept: from now on it has to be this one.
         state.results.get_or_insert_default().store_number = job.store.id().0;
     }
@@ -112,9 +113,9 @@ async fn finish_once(
     if tally.ended() < total {
         return Ok(Some(Finished::Not));
     }
-    let mut end = match count(tally.failed) {
-        0 => End::Done,
-        _ => End::Failed,
+    let mut end = match count(tally.failed) <= job.failures_allowed {
+        true => End::Done,
+        false => End::Failed,
     };
     if end == End::Done
         && let Some(reason) = conclude(ledger, name, &mut tx).await?

@@ -32,12 +32,12 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::failure::count_failed;
 use super::observer::{Event, Observer};
+use crate::machine;
 use crate::run::records::age::Age;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::error::JobError;
 use crate::run::records::keys::{SESSION, decode, key, number_of};
 use crate::run::records::ledger::Ledger;
-use crate::run::records::machine;
 
 /// What `ShardState.suspected` counts to: more would make its record as long as one that is a hash.
 const SUSPECTED_MAX: u32 = 127;

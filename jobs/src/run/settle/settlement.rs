@@ -62,7 +62,8 @@ impl Settlement {
     fn of_error(shards: &[ComputedShard], error: AttemptError) -> Result<Settlement, JobError> {
         let (message, transient) = match error {
             AttemptError::Fatal(error) => return Err(error),
-            AttemptError::Shard { message, transient } => (message, transient),
+            AttemptError::Shard { message, transient }
+            | AttemptError::Program { message, transient } => (message, transient),
             AttemptError::Source(error) => (error.to_string(), error.is_transient()),
         };
         Ok(match shards.len() {

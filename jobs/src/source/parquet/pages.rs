@@ -488,7 +488,7 @@ impl Header {
                 }
                 (5, WireType::Struct) => data = Some(IntegerFields::read(compact, |_, _| {})?),
                 (7, WireType::Struct) => {
-                    dictionary = Some(IntegerFields::read(compact, |_, _| {})?)
+                    dictionary = Some(IntegerFields::read(compact, |_, _| {})?);
                 }
                 (8, WireType::Struct) => {
                     let flag = |id, value| {

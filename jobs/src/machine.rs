@@ -4,7 +4,13 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::clock::now_ms;
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
 
 /// Seconds by which two looks at one clock may differ: it is set a little, and both numbers are rounded.
 const CLOCK_SLACK: u32 = 5;
@@ -24,6 +30,14 @@ pub(crate) fn place() -> u64 {
         _ => 0,
     });
     *PLACE
+}
+
+/// Names this boot of this machine; 0 where the system does not say.
+pub(crate) fn boot() -> u64 {
+    match BOOT.is_empty() {
+        true => 0,
+        false => xxh3_64(BOOT.as_bytes()).max(1),
+    }
 }
 
 /// The clock of this process, as `JobState.started_clock` has it; 0 where the system does not say when it was booted.
