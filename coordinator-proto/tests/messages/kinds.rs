@@ -30,7 +30,7 @@ macro_rules! types {
 }
 
 types! {
-    AnswerSpec CancelJobRequest CancelJobResponse CommandFile CommandSpec CompleteBegin CompleteEnd CompleteRequest
+    AnswerSpec CancelJobRequest CancelJobResponse Checkpoint CommandFile CommandSpec CompleteBegin CompleteEnd CompleteRequest
     CompleteResponse FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile
     JobFileContent JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
     MergeSpec MergeValue Plan ProgramLog PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest

@@ -21,6 +21,10 @@ pub const BREAK_OFF_GRACE: Duration = Duration::from_secs(1);
 /// How long the pipes of a program may stay open after its process group was killed, before processes that left the
 /// group are looked for.
 pub(crate) const PIPES_GRACE: Duration = Duration::from_millis(500);
+/// Bytes of a checkpoint.
+pub const CHECKPOINT_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of a checkpoint that one record has.
+pub(crate) const CHECKPOINT_CHUNK_LEN: usize = 4 * 1024 * 1024;
 /// How often a program is looked after while it runs.
 pub(crate) const LOOKS_APART: Duration = Duration::from_millis(20);
 /// How long a program runs, at least, until its standard error is stored the first time, and then between two times.

@@ -35,13 +35,13 @@ mv "$1" "$1.dead" 2>/dev/null || exit 0
 for file in "$1.dead"/*/pid; do
   [ -f "$file" ] && read -r pid < "$file" && [ -n "$pid" ] && kill -s KILL -- "-$pid" 2>/dev/null
 done
+rm -rf "$1.dead"
 for file in /proc/[0-9]*/environ; do
   if grep -qsF "ECITON_FOLDER=$1/" "$file"; then
     pid="${file#/proc/}"
     kill -s KILL "${pid%/environ}" 2>/dev/null
   fi
 done
-rm -rf "$1.dead"
 "#;
 
 /// The scratch folder of this process. Dropping it removes the folder and ends every program in it.

@@ -4,6 +4,12 @@
 //! their working folder, or by the variable that names the folder of their shard.
 
 use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// How long looking for them may take; it goes on after that, and nobody waits.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// The variable that names the folder of a shard, for every process that a program starts.
 pub(crate) const FOLDER_VARIABLE: &str = "ECITON_FOLDER";
@@ -11,6 +17,18 @@ pub(crate) const FOLDER_VARIABLE: &str = "ECITON_FOLDER";
 /// Kills every process of the machine that works in `folder` or was started by the program there. Returns how many there
 /// were. Knows of none where there is no `/proc`.
 pub(crate) fn kill(folder: &Path) -> usize {
+    let (killed, count) = channel();
+    let folder = folder.to_owned();
+    // What the system tells of a process may be a long time in coming, where that one waits for a disk.
+    let looking = thread::Builder::new().name("strays".to_owned());
+    let begun = looking.spawn(move || killed.send(kill_all(&folder)).ok());
+    match begun {
+        Ok(_) => count.recv_timeout(LOOK_MAX).unwrap_or(0),
+        Err(_) => 0,
+    }
+}
+
+fn kill_all(folder: &Path) -> usize {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return 0;
     };

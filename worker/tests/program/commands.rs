@@ -715,3 +715,74 @@ fn the_rods_cool_as_the_solution_says() {
         );
     }
 }
+
+/// Counts to 30 in steps that it saves. At its first attempt it breaks off after ten of them, in the way that `end` says.
+fn counter(end: &str) -> String {
+    format!(
+        "import json, os, sys, time\n\
+         path = os.environ['ECITON_CHECKPOINT']\n\
+         begun = json.load(open(path)) if os.path.exists(path) else 0\n\
+         for step in range(begun, 30):\n    \
+             with open(path + '.new', 'w') as file:\n        json.dump(step + 1, file)\n    \
+             os.replace(path + '.new', path)\n    \
+             if step == 9 and begun == 0:\n        {end}\n\
+         print(json.dumps({{'i': 1, 'begun': begun}}))\n"
+    )
+}
+
+const COUNTER_JOB: &str = "name = \"count\"\n[source]\nformat = \"range\"\nfrom = 0\nto = 1\nshard_len = 1\n[command]\n\
+    argv = [\"python3\", \"count.py\"]\nfiles = [\"count.py\"]\ninput = \"none\"\n[command.schema]\ni = \"int64\"\nbegun = \"int64\"\n\
+    [upsert]\nstore = \"count\"\nkey = [\"i\"]\n";
+
+/// Records of a job's checkpoint that are stored.
+fn checkpoints(place: &Place) -> usize {
+    let scan = place.call(&["scan", "_jobs", "--keys-only"]).done();
+    scan.stdout
+        .lines()
+        .filter(|line| line.contains("checkpoint"))
+        .count()
+}
+
+#[test]
+fn the_next_attempt_goes_on_from_the_checkpoint() {
+    let place = place();
+    place.write("count.py", counter("sys.exit(5)"));
+    run(&place, COUNTER_JOB).done();
+    assert_eq!(
+        place.records("count"),
+        "{\"key\":1,\"value\":{\"begun\":10}}\n"
+    );
+    assert_eq!(place.job("count")["attempts"], 2);
+    // It goes with the shard that is done.
+    assert_eq!(checkpoints(&place), 0);
+}
+
+#[test]
+fn a_checkpoint_outlives_its_worker() {
+    let place = place();
+    place.write("count.py", counter("time.sleep(1000)"));
+    place.write("job.toml", COUNTER_JOB);
+    let scratch = place.path("scratch");
+    let args = ["run", "job.toml", "--scratch", scratch.to_str().unwrap()];
+    let mut child = place
+        .command(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the checkpoint is stored", || {
+        place.job_is_there("count") && checkpoints(&place) > 0
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("no program runs after its worker was killed", || {
+        processes(&scratch).is_empty()
+    });
+    place.call(&args).done();
+    assert_eq!(
+        place.records("count"),
+        "{\"key\":1,\"value\":{\"begun\":10}}\n"
+    );
+    assert_eq!(checkpoints(&place), 0);
+    nothing_is_left(&place);
+}

@@ -40,6 +40,8 @@ pub(crate) struct ShardResults {
     pub(crate) values_ignored: u64,
     /// As in `ShardState`: 0 where there are no files.
     pub(crate) content_hash: u64,
+    /// Records that have the checkpoint of the program that computed it.
+    pub(crate) checkpoint_parts: u32,
     /// What is kept of the program that computed it, if that said anything.
     pub(crate) log: Option<Arc<ProgramLog>>,
 }
@@ -149,6 +151,7 @@ impl Attempt<'_> {
                 true => 0,
                 false => content_hash(bytes_hash),
             },
+            checkpoint_parts: 0,
             log: None,
         })))
     }

@@ -14,6 +14,7 @@
 //! | 3 | `open` | a job that is worked on, with its plan and its store |
 //! | 2 | `gather` | from rows to results |
 //! | 2 | `planning` | planning with bounded time |
+//! | 0 | `checkpoint` | the file that a program saves its state in |
 //! | 0 | `error` | why an attempt gave nothing |
 //! | 1 | `pipeline` | source, transform and sink of a job |
 //! | 0 | `retry_policy` | which failures of a program are tried again |
@@ -22,6 +23,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod blame;
+pub(crate) mod checkpoint;
 pub(crate) mod error;
 pub(crate) mod gather;
 pub(crate) mod open;

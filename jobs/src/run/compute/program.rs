@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use eciton_proto::v1::{Format as SourceFormatNumber, ProgramLog, ProgramRows};
+use eciton_proto::v1::{ProgramLog, ProgramRows};
 use parking_lot::Mutex;
 
 use super::attempt::{Attempt, Computed, ShardResults};
+use super::checkpoint::{CHECKPOINT_FILE, CheckpointFile};
 use super::error::AttemptError;
 use super::gather::{Gathered, Gathering, OverflowSink};
 use super::pipeline::Sink;
@@ -22,8 +24,9 @@ use crate::command::{
     CommandError, Invocation, ProgramEnd, ProgramInput, Ran, StillWanted, Tail, run,
 };
 use crate::run::records::clock::now_ms;
+use crate::source::formats;
 use crate::source::{Shard, ShardReader, Source, SourceError, content_hash, open_shard};
-use crate::stores::{Format, QueryError, Writer};
+use crate::stores::{Format as WriterFormat, QueryError, Writer};
 use crate::transform::Interrupt;
 
 /// Bytes that are written to a program at once.
@@ -70,10 +73,13 @@ impl Attempt<'_> {
         let scratch = scratch.map_err(|error| io(&CommandError::Scratch(error)))?;
         let folder = scratch.program_folder();
         let folder = folder.map_err(|error| io(&CommandError::Scratch(error)))?;
+        let left = (context.checkpoint)().map_err(AttemptError::Fatal)?;
+        let checkpoint = CheckpointFile::restore(&folder.work(), left);
+        let mut checkpoint = checkpoint.map_err(|error| io(&CommandError::Scratch(error)))?;
         let command = &step.command;
         let invocation = Invocation {
             argv: &command.argv,
-            variables: self.variables(step, shard, context),
+            variables: self.variables(step, shard, context, &folder.work()),
             files: &context.program.files,
             folder: &folder,
             has_input: command.input() != ProgramRows::None,
@@ -106,6 +112,7 @@ impl Attempt<'_> {
                 if !(context.is_wanted)() {
                     return StillWanted::No;
                 }
+                save_checkpoint(context, &mut checkpoint);
                 let stderr = stderr.lock();
                 if stderr.len() > saved_len {
                     saved_len = stderr.len();
@@ -129,6 +136,9 @@ impl Attempt<'_> {
             error
         })?;
         self.tell_rows(&rows_read, &mut told);
+        if !ran.end.is_success() {
+            save_checkpoint(context, &mut checkpoint);
+        }
         let Ran { end, fed, stderr } = ran;
         let failed = |error: AttemptError| {
             let error = error.with_stderr(&stderr);
@@ -145,7 +155,7 @@ impl Attempt<'_> {
             return self.interrupted();
         };
         let log = (stderr.len() > 0).then(|| Arc::new(log(&stderr, Some(end), "")));
-        self.computed(&fed, shard, (results, groups), log)
+        self.computed(&fed, shard, (results, groups), (log, checkpoint.parts))
     }
 
     /// The results of a shard that a program has computed.
@@ -154,7 +164,7 @@ impl Attempt<'_> {
         fed: &FedSource,
         shard: Shard,
         (results, groups): Gathered,
-        log: Option<Arc<ProgramLog>>,
+        (log, checkpoint_parts): (Option<Arc<ProgramLog>>, u32),
     ) -> Result<Computed, AttemptError> {
         let reader = &fed.reader;
         let bytes_hash = reader.bytes_hash().ok_or_else(|| {
@@ -171,6 +181,7 @@ impl Attempt<'_> {
                 true => content_hash(bytes_hash),
                 false => 0,
             },
+            checkpoint_parts,
             log,
         })))
     }
@@ -213,7 +224,7 @@ impl Attempt<'_> {
     fn gather_rows(
         &self,
         step: &ProgramStep,
-        rows: &std::path::Path,
+        rows: &Path,
         shard: Shard,
         spare: Option<Box<Aggregator>>,
     ) -> Result<Option<Gathered>, AttemptError> {
@@ -281,6 +292,7 @@ impl Attempt<'_> {
         step: &ProgramStep,
         shard: Shard,
         context: &ProgramContext<'_>,
+        work: &Path,
     ) -> Vec<(String, OsString)> {
         let command = &step.command;
         let mut variables = inherited(&command.env);
@@ -289,13 +301,16 @@ impl Attempt<'_> {
         let mut own = |name: &str, value: String| {
             variables.push((format!("ECITON_{name}"), value.into()));
         };
+        let checkpoint = work.join(CHECKPOINT_FILE);
+        own("CHECKPOINT", checkpoint.display().to_string());
         own("JOB", context.job.to_owned());
         own("SHARD", shard.number.to_string());
         own("SHARDS", context.shards.to_string());
         own("ATTEMPT", context.attempt.to_string());
         own("SEED", seed(context.job, shard.number).to_string());
         let source = &self.pipeline.source;
-        if source.spec().format == SourceFormatNumber::Range as i32 {
+        let format = formats::by_number(source.spec().format);
+        if format.is_some_and(|format| format.about().uses("from")) {
             let from = i128::from(source.spec().from) + i128::from(shard.start);
             own("FROM", from.to_string());
             own("TO", (from + i128::from(shard.len)).to_string());
@@ -303,6 +318,15 @@ impl Attempt<'_> {
             own("FILE", file.path.clone());
         }
         variables
+    }
+}
+
+/// Stores the checkpoint of a program, if there is a new one.
+fn save_checkpoint(context: &ProgramContext<'_>, file: &mut CheckpointFile) {
+    if let Some(content) = file.changed()
+        && let Some(parts) = (context.save_checkpoint)(&content)
+    {
+        file.parts = file.parts.max(parts);
     }
 }
 
@@ -368,10 +392,10 @@ fn feed(
     Ok(FedSource { reader })
 }
 
-pub(crate) fn format_of(form: ProgramRows) -> Format {
+pub(crate) fn format_of(form: ProgramRows) -> WriterFormat {
     match form {
-        ProgramRows::ArrowStream => Format::Arrow,
-        _ => Format::Jsonl,
+        ProgramRows::ArrowStream => WriterFormat::Arrow,
+        _ => WriterFormat::Jsonl,
     }
 }
 

@@ -4,6 +4,7 @@ use eciton_proto::v1::ProgramLog;
 
 use super::open::OpenProgram;
 use super::retry_policy::RetryPolicy;
+use crate::run::records::error::JobError;
 
 /// What an attempt with a program needs besides the shard.
 pub(crate) struct ProgramContext<'a> {
@@ -23,6 +24,10 @@ pub(crate) struct ProgramContext<'a> {
     pub(crate) retry: &'a RetryPolicy,
     /// Stores what it has written to its standard error so far, or the end of a run that failed.
     pub(crate) save: &'a (dyn Fn(&ProgramLog) + Sync),
+    /// What an attempt before has saved, and the number of records that have it.
+    pub(crate) checkpoint: &'a (dyn Fn() -> Result<Option<(Vec<u8>, u32)>, JobError> + Sync),
+    /// Stores a checkpoint; the number of records that have it, if that went well.
+    pub(crate) save_checkpoint: &'a (dyn Fn(&[u8]) -> Option<u32> + Sync),
     /// Whether nobody else has ended the shard, as far as is known.
     pub(crate) is_wanted: &'a (dyn Fn() -> bool + Sync),
 }

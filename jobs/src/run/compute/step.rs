@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use eciton_proto::v1::{
-    CommandSpec, Format, JobSpec, ProgramRows, SchemaField, SourceFile, SourceSpec,
-};
+use eciton_proto::v1::{CommandSpec, JobSpec, ProgramRows, SchemaField, SourceFile, SourceSpec};
 
+use crate::source::formats;
 use crate::source::{Planned, Reach, Shard, Source, SourceError, plan_within, whole};
 use crate::spec::limits::SHARD_SIZE_MAX;
 use crate::spec::{JobFile, SpecError, parse_type};
+
+/// The formats of a program's output, as sources have them.
+const LINES: &str = "jsonl";
+const ARROW: &str = "arrow";
 
 /// A program per shard.
 pub(crate) struct ProgramStep {
@@ -69,13 +72,18 @@ impl ProgramStep {
         let job = job_of(&self.command, rows);
         if len == 0 {
             let empty = SourceSpec {
-                format: Format::Jsonl.into(),
+                format: number(LINES),
                 ..spec
             };
             return whole(&job, &empty, &self.output, file);
         }
         whole(&job, &spec, &self.output, file)
     }
+}
+
+/// The number of a format; that of none where there is no such.
+fn number(name: &str) -> i32 {
+    formats::by_name(name).map_or(0, |format| format.about().number)
 }
 
 fn output_name(command: &CommandSpec) -> String {
@@ -86,11 +94,11 @@ fn output_name(command: &CommandSpec) -> String {
 /// Its output as a source of a job that nobody has recorded.
 fn source_spec(command: &CommandSpec) -> SourceSpec {
     let format = match command.output() {
-        ProgramRows::ArrowStream => Format::Arrow,
-        ProgramRows::Unspecified | ProgramRows::JsonLines | ProgramRows::None => Format::Jsonl,
+        ProgramRows::ArrowStream => number(ARROW),
+        ProgramRows::Unspecified | ProgramRows::JsonLines | ProgramRows::None => number(LINES),
     };
     SourceSpec {
-        format: format.into(),
+        format,
         paths: vec!["rows".to_owned()],
         shard_size: SHARD_SIZE_MAX,
         schema: command.schema.clone(),

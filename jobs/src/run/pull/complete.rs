@@ -256,6 +256,7 @@ impl Completion {
             rows_skipped: end.rows_skipped,
             values_ignored: end.values_ignored,
             content_hash: hash.map_or(0, content_hash),
+            checkpoint_parts: 0,
             log: None,
         };
         self.shard.commit(&job, outcome).await

@@ -21,6 +21,8 @@ pub(crate) const AGE: &str = "age";
 pub(crate) const PROGRAM_FILE: &str = "program_file";
 /// What is kept of a run of a job's program over a shard.
 pub(crate) const PROGRAM_LOG: &str = "program_log";
+/// A file that a program has saved for the next attempt.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const SESSION: &str = "session";
 
 /// The key of a record.

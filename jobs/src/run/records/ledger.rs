@@ -16,8 +16,8 @@ use super::change::retry_on_conflict;
 use super::error::{JobError, damaged};
 use super::job::Job;
 use super::keys::{
-    AGE, DOUBT, FILES, JOB, LEASE_KEY, PLAN, PROGRAM_FILE, PROGRAM_LOG, REGISTRY, SESSION, SHARD,
-    SHARDS, SPEC, decode, key, number_of,
+    AGE, CHECKPOINT, DOUBT, FILES, JOB, LEASE_KEY, PLAN, PROGRAM_FILE, PROGRAM_LOG, REGISTRY,
+    SESSION, SHARD, SHARDS, SPEC, decode, key, number_of,
 };
 use super::marks;
 use super::needs;
@@ -316,6 +316,7 @@ impl Ledger {
             DOUBT,
             PROGRAM_FILE,
             PROGRAM_LOG,
+            CHECKPOINT,
         ] {
             let left = limit - keys.len();
             if left == 0 {

@@ -12,6 +12,7 @@
 //! | 3 | `age` | how long a job has been open |
 //! | 3 | `spans` | what a trace shows of a job |
 //! | 3 | `target` | the store that takes a job's results |
+//! | 3 | `checkpoints` | what programs have saved for their next attempts |
 //! | 3 | `programs` | files and logs of the programs of jobs |
 //! | 2 | `ledger` | the store `_jobs` |
 //! | 1 | `change` | transactions that may lose against others, tried again |
@@ -26,6 +27,7 @@
 pub(crate) mod age;
 pub(crate) mod cancel;
 pub(crate) mod change;
+pub(crate) mod checkpoints;
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod job;

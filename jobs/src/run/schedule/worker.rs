@@ -17,6 +17,7 @@ use crate::command::limits::stderr_kept;
 use crate::run::compute::attempt::{Attempt, Computed};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::program_context::ProgramContext;
+use crate::run::records::checkpoints::CheckpointOf;
 use crate::run::records::error::JobError;
 use crate::run::records::spans;
 use crate::run::settle::batch::Batch;
@@ -274,6 +275,11 @@ impl RunContext {
         };
         let save = |log: &ProgramLog| self.save_log(log);
         let is_wanted = || !self.is_ended_elsewhere(number);
+        let checkpoint = || {
+            let found = self.job.ledger.checkpoint(&self.job.name, number);
+            self.runtime.block_on(found)
+        };
+        let save_checkpoint = |content: &[u8]| self.save_checkpoint(number, attempts + 1, content);
         let attempt = Attempt {
             pipeline: &self.job.pipeline,
             job_number: self.job.job_number,
@@ -297,6 +303,8 @@ impl RunContext {
                 stderr_kept: stderr_kept(self.job.total),
                 retry: &self.job.retry,
                 save: &save,
+                checkpoint: &checkpoint,
+                save_checkpoint: &save_checkpoint,
                 is_wanted: &is_wanted,
             }),
             admit: &|| self.admit_overflow(number),
@@ -360,6 +368,24 @@ impl RunContext {
         if let Err(error) = self.runtime.block_on(saved) {
             let (job, shard) = (&self.job.name, log.shard);
             tracing::warn!(job, shard, %error, "what its program wrote cannot be stored");
+        }
+    }
+
+    /// Stores a checkpoint; the number of records that have it. The program goes on the same where that fails.
+    fn save_checkpoint(&self, shard: u64, attempt: u32, content: &[u8]) -> Option<u32> {
+        let of = CheckpointOf {
+            name: &self.job.name,
+            job_number: self.job.job_number,
+            shard,
+        };
+        let saved = self.job.ledger.save_checkpoint(of, attempt, content);
+        match self.runtime.block_on(saved) {
+            Ok(parts) => Some(parts),
+            Err(error) => {
+                let job = &self.job.name;
+                tracing::warn!(job, shard, %error, "its checkpoint cannot be stored");
+                None
+            }
         }
     }
 

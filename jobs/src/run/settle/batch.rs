@@ -42,6 +42,8 @@ pub(crate) struct ComputedShard {
     /// Operands that the commit has because of this shard: for groups that earlier shards of the batch
     /// had too there is one operand, counted there.
     pub(crate) records_merged: u64,
+    /// Records that have the checkpoint of the program that computed it: they go with its mark.
+    pub(crate) checkpoint_parts: u32,
     /// What is kept of the program that computed it, if that said anything.
     pub(crate) log: Option<Arc<ProgramLog>>,
 }
@@ -81,6 +83,7 @@ impl Batch {
             rows_skipped,
             values_ignored,
             content_hash,
+            checkpoint_parts,
             log,
         } = outcome;
         let overflow = results.take_overflow();
@@ -112,6 +115,7 @@ impl Batch {
             values_ignored,
             content_hash,
             records_merged,
+            checkpoint_parts,
             log,
         });
         assert!(
@@ -234,6 +238,7 @@ impl Batch {
             values_ignored: 0,
             content_hash: 0,
             records_merged: 0,
+            checkpoint_parts: 0,
             log: None,
         };
         Batch {

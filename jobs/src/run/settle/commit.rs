@@ -207,6 +207,11 @@ impl OpenJob {
             if let Some(log) = &shard.log {
                 self.ledger.put_log(tx, &self.name, log)?;
             }
+            if shard.checkpoint_parts > 0 {
+                let parts = shard.checkpoint_parts;
+                self.ledger
+                    .delete_checkpoint(tx, &self.name, number, parts)?;
+            }
             tally.done += 1;
             tally.attempts += 1;
             for (sum, more) in [
