@@ -89,12 +89,9 @@ fn rows(place: &Place) -> String {
 /// Whether any process of this machine works in the folder.
 fn is_left(folder: &Path) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| {
-            let environment = std::fs::read(process.path().join("environ")).ok()?;
-            Some(String::from_utf8_lossy(&environment).contains(&*folder.to_string_lossy()))
-        })
-        .any(|is_of_folder| is_of_folder)
+    let mut folders =
+        processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
+    folders.any(|cwd| cwd.starts_with(folder))
 }
 
 #[test]

@@ -52,21 +52,17 @@ fn nothing_is_left(place: &Place) {
     assert_eq!(processes(&scratch), Vec::<String>::new());
 }
 
-/// The processes that programs of this scratch folder are, or have started.
+/// The processes that work in this scratch folder, by the names of their programs. Their environments would tell as much, but
+/// reading one waits for a process that itself waits for a disk.
 fn processes(scratch: &Path) -> Vec<String> {
-    let scratch = format!("ECITON_FOLDER={}", scratch.display());
     let all = fs::read_dir("/proc").unwrap().flatten();
     let of_scratch = all.filter(|process| {
-        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(&scratch)
+        let cwd = fs::read_link(process.path().join("cwd"));
+        cwd.is_ok_and(|cwd| cwd.starts_with(scratch))
     });
-    let words = |process: fs::DirEntry| {
-        let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&words).replace('\0', " ")
-    };
+    let name = |process: fs::DirEntry| fs::read_to_string(process.path().join("comm"));
     of_scratch
-        .map(words)
-        .filter(|words| !words.is_empty())
+        .filter_map(|process| name(process).ok())
         .collect()
 }
 
