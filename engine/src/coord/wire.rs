@@ -16,7 +16,7 @@ const HEAD_LEN: usize = 4 + 1 + 16;
 const INTENT_MAGIC: [u8; 4] = *b"ECIN";
 const ANSWER_MAGIC: [u8; 4] = *b"ECAN";
 /// The version of both forms. A process that meets another one drops the message.
-const WIRE_VERSION: u8 = 3;
+const WIRE_VERSION: u8 = 4;
 const WRITES_SMALL: u8 = 1;
 const WRITES_BULK: u8 = 2;
 const WRITES_CANCEL: u8 = 3;

@@ -10,7 +10,7 @@ use crate::base::limits::{
 };
 use crate::base::{Datum, Direction, Error, Key, Result, StoreId};
 use crate::fold::{CATALOG, CATALOG_DROPPED, full_key};
-use crate::merge::{Column, Kind, Operator};
+use crate::merge::{self, Column, Edges, Kind, Operator};
 use crate::txn::{Encoding, ScanRange, Snapshot, Store, StoreSchema, Transaction};
 
 /// The name of the catalog itself.
@@ -60,6 +60,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
 
 /// Checks what can be a store's settings.
 pub(super) fn check_schema(schema: &StoreSchema) -> Result<()> {
+    merge::check_columns(&schema.columns)?;
     let len = schema.value_inline_len_max;
     if len > VALUE_INLINE_LEN_MAX {
         return Err(Error::Limit {
@@ -271,6 +272,9 @@ struct ColumnMeta {
     input: String,
     #[prost(uint32, tag = "4")]
     parameter: u32,
+    /// The edges of a histogram.
+    #[prost(double, repeated, tag = "5")]
+    edges: Vec<f64>,
 }
 
 fn encode(id: StoreId, schema: &StoreSchema) -> Vec<u8> {
@@ -279,6 +283,10 @@ fn encode(id: StoreId, schema: &StoreSchema) -> Vec<u8> {
         operator: u32::from(column.operator.id()),
         input: column.input.to_string(),
         parameter: column.parameter,
+        edges: column
+            .edges
+            .as_ref()
+            .map_or_else(Vec::new, |edges| edges.as_slice().to_vec()),
     };
     let meta = StoreMeta {
         id: id.0,
@@ -322,7 +330,11 @@ fn decode(bytes: &Bytes) -> Result<(StoreId, StoreSchema)> {
             .and_then(Operator::from_id);
         let operator = id.ok_or_else(|| broken("an operator, perhaps a newer program's,"))?;
         let input = Kind::parse(&column.input).map_err(|_| broken("a column's kind"))?;
-        Column::with_parameter(column.name, operator, input, column.parameter)
+        if column.edges.is_empty() {
+            return Column::with_parameter(column.name, operator, input, column.parameter);
+        }
+        let edges = Edges::new(&column.edges).map_err(|_| broken("the edges of a histogram"))?;
+        Column::histogram(column.name, input, edges)
     };
     let columns = meta
         .columns

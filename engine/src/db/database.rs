@@ -256,8 +256,9 @@ impl Db {
     /// # Errors
     /// As [`Db::create_store`].
     pub async fn create_stores(&self, stores: &[(&str, StoreSchema)]) -> Result<Vec<Store>> {
-        for (name, _) in stores {
+        for (name, schema) in stores {
             catalog::check_name(name)?;
+            catalog::check_schema(schema)?;
         }
         let count = u32::try_from(stores.len()).unwrap_or(u32::MAX);
         for _ in 1..CATALOG_TRIES_MAX {

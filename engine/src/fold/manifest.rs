@@ -10,10 +10,8 @@ use crate::log::LogStart;
 
 const MAGIC: [u8; 4] = *b"ECMF";
 const HEADER_LEN: usize = 24;
-/// The version of the manifest format that this program writes.
-pub(super) const MANIFEST_VERSION: u16 = 3;
-/// The version of a manifest of a mirrored database, and the newest that this program reads.
-const MIRRORED_VERSION: u16 = 4;
+/// The version of the manifest format that this program writes, and the newest it reads.
+pub(super) const MANIFEST_VERSION: u16 = 4;
 
 /// A checkpoint. Write-once and durable before anything relies on it; manifests have no gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +103,7 @@ impl Manifest {
         let body = wire::ManifestMessage::from(self).encode_to_vec();
         let mut out = Vec::with_capacity(HEADER_LEN + body.len());
         out.extend_from_slice(&MAGIC);
-        let version = match self.paths.is_empty() {
-            true => MANIFEST_VERSION,
-            false => MIRRORED_VERSION,
-        };
-        out.extend_from_slice(&version.to_le_bytes());
+        out.extend_from_slice(&MANIFEST_VERSION.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&(body.len() as u64).to_le_bytes());
         let sum = checksum64_of(&[&out, &body]);
@@ -135,8 +129,8 @@ impl Manifest {
             return Err(broken("it does not match its checksum"));
         }
         let version = u16::from_le_bytes([header[4], header[5]]);
-        if version > MIRRORED_VERSION {
-            let (found, known) = (u32::from(version), u32::from(MIRRORED_VERSION));
+        if version > MANIFEST_VERSION {
+            let (found, known) = (u32::from(version), u32::from(MANIFEST_VERSION));
             return Err(Error::FormatTooNew {
                 object: name.to_owned(),
                 found,

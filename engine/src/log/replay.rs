@@ -543,7 +543,7 @@ fn too_new(name: &Name, version: u32) -> Error {
     Error::FormatTooNew {
         object: name.to_string(),
         found: version,
-        known: u32::from(slot::SEAL_VERSION),
+        known: u32::from(slot::SLOT_VERSION),
     }
 }
 

@@ -8,10 +8,8 @@ use crate::base::codec::Reader;
 use crate::base::limits::{NUMBER_MAX, SECTOR_LEN, SLOT_LEN_MAX, SLOT_RECORDS_MAX};
 use crate::base::{Generation, Mutant, Position};
 
-/// The version of the slot format that this program writes.
-pub const SLOT_VERSION: u16 = 3;
-/// The version of a slot with a seal, and the newest that this program reads.
-pub const SEAL_VERSION: u16 = 4;
+/// The version of the slot format that this program writes, and the newest it reads.
+pub const SLOT_VERSION: u16 = 4;
 /// The last version without masked records.
 const PLAIN_VERSION: u16 = 1;
 /// Bytes of the header.
@@ -265,7 +263,7 @@ fn decode_header(
     }
     let version = u16::from_le_bytes([head[4], head[5]]);
     let needed = u32_at(head, 64).max(version.into());
-    if needed > u32::from(SEAL_VERSION) {
+    if needed > u32::from(SLOT_VERSION) {
         return Err(SlotFault::TooNew { version: needed });
     }
     let (count, body_len) = (u32_at(head, 68) as usize, u32_at(head, 72) as usize);

@@ -153,7 +153,7 @@ impl SlotLog {
         }
         let (n, generation) = (self.last.next(), Generation(self.generation.0 + 1));
         let header = SlotHeader {
-            version: slot::SEAL_VERSION,
+            version: slot::SLOT_VERSION,
             n,
             generation: self.generation,
             prev: self.hash,
@@ -488,7 +488,7 @@ fn decode(name: &Name, bytes: &Bytes) -> Result<Slot> {
         Err(SlotFault::TooNew { version }) => Err(Error::FormatTooNew {
             object: name.to_string(),
             found: version,
-            known: u32::from(slot::SEAL_VERSION),
+            known: u32::from(slot::SLOT_VERSION),
         }),
         Err(SlotFault::Broken(detail)) => Err(Error::corrupt(name, detail)),
         Err(SlotFault::Absent | SlotFault::Short { .. }) => {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Kind;
 use super::extreme::is_value;
 use super::wire::{StateReader, put_bytes, put_varint};
+use super::{Kind, field};
 use crate::base::Datum;
-use crate::base::key::Fields;
 
 /// How many values a set keeps, at most.
 pub const SET_LEN_MAX: u32 = 10_000;
@@ -65,26 +64,22 @@ impl BoundedSet {
 
     /// The values, in key order.
     pub(super) fn values(&self) -> Vec<Datum> {
-        let value = |field: &[u8]| match Fields::new(field).next() {
-            Some(Ok((datum, _))) => datum,
-            Some(Err(_)) | None => Datum::Null,
-        };
-        self.fields.iter().map(|field| value(field)).collect()
+        self.fields
+            .iter()
+            .map(|bytes| field::datum(bytes))
+            .collect()
     }
 
     /// The kind of the values, `None` while there is none; of several kinds, that of the first.
     pub(super) fn kind(&self) -> Option<Kind> {
         let first = self.fields.first()?;
-        match Fields::new(first).next() {
-            Some(Ok((datum, _))) => Kind::of(&datum),
-            Some(Err(_)) | None => None,
-        }
+        Kind::of(&field::datum(first))
     }
 
     /// Bytes that it takes at most, encoded, if all values are as long as the longest one now.
     pub(super) fn len_bytes_max(&self) -> usize {
         let longest = self.fields.iter().map(|field| field.len()).max();
-        longest.map_or(0, |longest| (longest + 3) * self.limit as usize)
+        longest.map_or(0, |longest| set_len_max(self.limit, longest))
     }
 
     /// Bytes in memory, about.
@@ -117,6 +112,12 @@ impl BoundedSet {
         }
         Some(set)
     }
+}
+
+/// Bytes of a state of this limit at most whose values have at most so many bytes: limit and number, and of each value the
+/// length and the bytes.
+pub(super) fn set_len_max(limit: u32, field_len: usize) -> usize {
+    3 + 3 + limit as usize * (field_len + 3)
 }
 
 #[cfg(test)]

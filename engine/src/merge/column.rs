@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{BoundedSet, Kind, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX, State};
+use super::{
+    BoundedSet, Edges, Histogram, Kind, Largest, Operator, Parameter, QUANTILE_PARTS, SET_LEN_MAX,
+    State,
+};
 use crate::base::{Error, Result};
 
 /// A column of a merged store, as the store's schema records it.
@@ -15,8 +18,11 @@ pub struct Column {
     /// The kind of the values that go in. Merging two kinds would spoil the records, so whoever
     /// writes is held to it.
     pub input: Kind,
-    /// What the operator is told besides: the limit of `collect_set`, the parts of a million of `approx_quantile`, else 0.
+    /// What the operator is told besides: the limit of `collect_set` and `top_k`, the parts of a million of
+    /// `approx_quantile`, else 0.
     pub parameter: u32,
+    /// Where the bins of a `histogram` end; of no other operator.
+    pub edges: Option<Edges>,
 }
 
 impl Column {
@@ -38,7 +44,24 @@ impl Column {
         input: Kind,
         parameter: u32,
     ) -> Result<Column> {
-        let name = name.into();
+        Column::checked(name.into(), operator, input, parameter, None)
+    }
+
+    /// A column of a histogram with bins between these edges.
+    ///
+    /// # Errors
+    /// As [`Column::new`].
+    pub fn histogram(name: impl Into<String>, input: Kind, edges: Edges) -> Result<Column> {
+        Column::checked(name.into(), Operator::Histogram, input, 0, Some(edges))
+    }
+
+    fn checked(
+        name: String,
+        operator: Operator,
+        input: Kind,
+        parameter: u32,
+        edges: Option<Edges>,
+    ) -> Result<Column> {
         if name.is_empty() {
             return Err(Error::Invalid("a column has no name".to_owned()));
         }
@@ -48,7 +71,7 @@ impl Column {
             )));
         }
         let is_legal = match operator.info().parameter {
-            Parameter::None => parameter == 0,
+            Parameter::None | Parameter::Edges => parameter == 0,
             Parameter::Limit => (1..=SET_LEN_MAX).contains(&parameter),
             Parameter::Quantile => parameter <= QUANTILE_PARTS,
         };
@@ -57,11 +80,22 @@ impl Column {
                 "column `{name}`: {operator} does not take the parameter {parameter}"
             )));
         }
+        if (operator.info().parameter == Parameter::Edges) != edges.is_some() {
+            let what = if edges.is_some() {
+                "takes no"
+            } else {
+                "has no"
+            };
+            return Err(Error::Invalid(format!(
+                "column `{name}`: {operator} {what} edges"
+            )));
+        }
         Ok(Column {
             name,
             operator,
             input,
             parameter,
+            edges,
         })
     }
 
@@ -74,6 +108,11 @@ impl Column {
     pub fn empty_state(&self) -> State {
         match self.operator {
             Operator::CollectSet => State::CollectSet(BoundedSet::new(self.parameter)),
+            Operator::TopK => State::TopK(Largest::new(self.parameter)),
+            Operator::Histogram => match &self.edges {
+                Some(edges) => State::Histogram(Histogram::new(edges)),
+                None => State::new(Operator::Histogram),
+            },
             operator => State::new(operator),
         }
     }
@@ -91,6 +130,7 @@ impl Column {
                         | Operator::First
                         | Operator::Last
                         | Operator::CollectSet
+                        | Operator::TopK
                 ) =>
             {
                 true
@@ -100,10 +140,12 @@ impl Column {
         state.operator() == Some(self.operator) && kind_agrees && self.has_limit_of(state)
     }
 
-    /// Sets of two limits do not merge.
+    /// States of two limits, or of other edges, do not merge.
     fn has_limit_of(&self, state: &State) -> bool {
         match state {
             State::CollectSet(set) => set.is_empty() || set.limit() == self.parameter,
+            State::TopK(largest) => largest.is_empty() || largest.limit() == self.parameter,
+            State::Histogram(histogram) => histogram.fits(self.edges.as_ref()),
             _ => true,
         }
     }
@@ -115,6 +157,11 @@ impl fmt::Display for Column {
         write!(f, "{} = {}({}", self.name, self.operator, self.input)?;
         match self.operator.info().parameter {
             Parameter::None => {}
+            Parameter::Edges => {
+                let edges = self.edges.iter().flat_map(Edges::as_slice);
+                let edges: Vec<String> = edges.map(f64::to_string).collect();
+                write!(f, ", [{}]", edges.join(", "))?;
+            }
             Parameter::Limit => write!(f, ", {}", self.parameter)?,
             Parameter::Quantile => {
                 write!(

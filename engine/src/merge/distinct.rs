@@ -32,6 +32,11 @@ enum Registers {
     All(Box<[u8; REGISTERS]>),
 }
 
+/// Bytes of a state at most: a tag and all registers. A list has at most two bytes for each of 4,096 registers, a few of
+/// three, and their number.
+pub(super) const DISTINCT_LEN_MAX: usize = 1 + PACKED_LEN;
+const _: () = assert!(2 + 2 * LISTED_MAX + REGISTERS / 128 <= PACKED_LEN);
+
 const TAG_LISTED: u8 = 0;
 const TAG_ALL: u8 = 1;
 

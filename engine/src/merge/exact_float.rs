@@ -7,52 +7,48 @@
 
 use super::wire::{StateReader, put_bytes, put_varint};
 
-/// An exact sum of finite floats.
+/// An exact sum of integers of many bits, of at most `LIMBS` limbs. What could only come from forged bytes wraps, which
+/// keeps the laws.
 #[derive(Clone, Debug)]
-pub(super) struct ExactFloat {
+pub(super) struct ExactSum<const LIMBS: usize> {
     /// How many limbs are left out below the first: they are zero.
     low: usize,
     /// Two's complement, the lowest limb first; the last one goes on for ever as its sign.
     limbs: Vec<u64>,
 }
 
-/// Limbs of any sum: 2,240 bits. What could only come from forged bytes wraps, which keeps the laws.
-const LIMBS_MAX: usize = 35;
-const LIMB_BITS: usize = 64;
+/// Limbs of any sum of floats: 2,240 bits.
+pub(super) const FLOAT_LIMBS: usize = 35;
+/// An exact sum of finite floats.
+pub(super) type ExactFloat = ExactSum<FLOAT_LIMBS>;
+
+pub(super) const LIMB_BITS: usize = 64;
 /// Bits of a float's digits, the leading one included.
 const DIGITS: usize = 53;
 
-impl ExactFloat {
-    /// Zero.
-    pub(super) fn zero() -> ExactFloat {
-        ExactFloat {
-            low: 0,
-            limbs: Vec::new(),
-        }
+/// The digits of a finite float, and by how many bits they are shifted: it is their product times 2^-1074.
+pub(super) fn digits_of(value: f64) -> (u64, usize) {
+    debug_assert!(value.is_finite(), "{value} is no number of units");
+    let bits = value.to_bits();
+    let exponent = usize::try_from(bits >> (DIGITS - 1) & 0x7ff).unwrap_or(0);
+    let fraction = bits & ((1 << (DIGITS - 1)) - 1);
+    // A subnormal float has the unit of the smallest normal one and no leading digit.
+    match exponent {
+        0 => (fraction, 0),
+        _ => (fraction | 1 << (DIGITS - 1), exponent - 1),
     }
+}
 
+impl ExactFloat {
     /// Adds a finite float.
     pub(super) fn add_float(&mut self, value: f64) {
-        debug_assert!(value.is_finite(), "{value} is no number of units");
-        let bits = value.to_bits();
-        let exponent = usize::try_from(bits >> (DIGITS - 1) & 0x7ff).unwrap_or(0);
-        let fraction = bits & ((1 << (DIGITS - 1)) - 1);
-        // A subnormal float has the unit of the smallest normal one and no leading digit.
-        let (digits, shift) = match exponent {
-            0 => (fraction, 0),
-            _ => (fraction | 1 << (DIGITS - 1), exponent - 1),
-        };
+        let (digits, shift) = digits_of(value);
         let magnitude = u128::from(digits) << (shift % LIMB_BITS);
         let mut limbs = [low_limb(magnitude), low_limb(magnitude >> LIMB_BITS), 0];
         if value.is_sign_negative() {
             negate(&mut limbs);
         }
         self.add_limbs(shift / LIMB_BITS, &limbs);
-    }
-
-    /// Adds another sum.
-    pub(super) fn absorb(&mut self, other: &ExactFloat) {
-        self.add_limbs(other.low, &other.limbs);
     }
 
     /// The nearest float, of two that are equally near the even one; an infinity beyond their range.
@@ -99,6 +95,26 @@ impl ExactFloat {
         rest.add_float(-lo);
         rest.is_zero().then_some((hi, lo))
     }
+}
+
+impl<const LIMBS: usize> ExactSum<LIMBS> {
+    /// Zero.
+    pub(super) fn zero() -> ExactSum<LIMBS> {
+        ExactSum {
+            low: 0,
+            limbs: Vec::new(),
+        }
+    }
+
+    /// Adds another sum.
+    pub(super) fn absorb(&mut self, other: &ExactSum<LIMBS>) {
+        self.add_limbs(other.low, &other.limbs);
+    }
+
+    /// Where its lowest limb stands, and its limbs in two's complement.
+    pub(super) fn parts(&self) -> (usize, &[u64]) {
+        (self.low, &self.limbs)
+    }
 
     /// Whether it is zero.
     pub(super) fn is_zero(&self) -> bool {
@@ -107,7 +123,7 @@ impl ExactFloat {
 
     /// Bytes on the heap.
     pub(super) fn len_bytes(&self) -> usize {
-        size_of::<ExactFloat>() + self.limbs.capacity() * size_of::<u64>()
+        size_of::<Self>() + self.limbs.capacity() * size_of::<u64>()
     }
 
     /// Adds the number of trailing zero bits, and the bytes of what stands above them.
@@ -128,10 +144,10 @@ impl ExactFloat {
     }
 
     /// The next sum, `None` where the bytes are not what encoding gives.
-    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<ExactFloat> {
+    pub(super) fn decode(reader: &mut StateReader<'_>) -> Option<ExactSum<LIMBS>> {
         let shift = usize::try_from(reader.varint()?).ok()?;
         let bytes = reader.bytes()?;
-        let bits_max = LIMBS_MAX * LIMB_BITS;
+        let bits_max = LIMBS * LIMB_BITS;
         let is_short = bytes.len() * 8 <= bits_max && shift <= bits_max - bytes.len() * 8;
         let is_odd = bytes.first().is_some_and(|byte| byte & 1 == 1);
         if !is_short || !is_odd || short_len(bytes) != bytes.len() {
@@ -153,12 +169,12 @@ impl ExactFloat {
                 limbs[index] = low_limb(pair >> (LIMB_BITS - zeros));
             }
         }
-        limbs.truncate(LIMBS_MAX - low);
-        Some(ExactFloat { low, limbs })
+        limbs.truncate(LIMBS - low);
+        Some(ExactSum { low, limbs })
     }
 
     /// Adds a number in two's complement that begins at limb `at`.
-    fn add_limbs(&mut self, at: usize, addend: &[u64]) {
+    pub(super) fn add_limbs(&mut self, at: usize, addend: &[u64]) {
         if self.limbs.is_empty() {
             self.low = at;
         }
@@ -172,9 +188,7 @@ impl ExactFloat {
             let has_room = limbs.last().is_some_and(|top| *top == sign_of(limbs));
             low + limbs.len() + usize::from(!has_room)
         };
-        let end = end(self.low, &self.limbs)
-            .max(end(at, addend))
-            .min(LIMBS_MAX);
+        let end = end(self.low, &self.limbs).max(end(at, addend)).min(LIMBS);
         let (own_sign, sign) = (sign_of(&self.limbs), sign_of(addend));
         if end - self.low > self.limbs.len() {
             self.limbs.resize(end - self.low, own_sign);
@@ -193,7 +207,7 @@ impl ExactFloat {
             carry = first || second;
         }
         debug_assert!(
-            self.low + self.limbs.len() <= LIMBS_MAX,
+            self.low + self.limbs.len() <= LIMBS,
             "{} limbs from {}",
             self.limbs.len(),
             self.low
@@ -202,7 +216,7 @@ impl ExactFloat {
 }
 
 /// The limb that goes on for ever above a number in two's complement.
-fn sign_of(limbs: &[u64]) -> u64 {
+pub(super) fn sign_of(limbs: &[u64]) -> u64 {
     match limbs.last() {
         Some(top) if top.cast_signed() < 0 => u64::MAX,
         _ => 0,
@@ -210,7 +224,7 @@ fn sign_of(limbs: &[u64]) -> u64 {
 }
 
 /// The number of the other sign, in as many limbs.
-fn negate(limbs: &mut [u64]) {
+pub(super) fn negate(limbs: &mut [u64]) {
     let mut carry = true;
     for limb in limbs {
         let (negated, more) = (!*limb).overflowing_add(u64::from(carry));
@@ -220,7 +234,7 @@ fn negate(limbs: &mut [u64]) {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the rest is not wanted")]
-fn low_limb(wide: u128) -> u64 {
+pub(super) fn low_limb(wide: u128) -> u64 {
     wide as u64
 }
 

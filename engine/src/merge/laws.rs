@@ -5,7 +5,7 @@ use proptest::test_runner::TestRunner;
 
 use super::wire::StateReader;
 use super::{
-    Column, Inputs, Kind, Law, NoRow, OPERATORS, Operator, Parameter, QUANTILE_PARTS, State,
+    Column, Edges, Inputs, Kind, Law, NoRow, OPERATORS, Operator, Parameter, QUANTILE_PARTS, State,
     States, merge,
 };
 use crate::base::Datum;
@@ -26,6 +26,7 @@ fn cases() -> Vec<Case> {
             decimal_of_one_scale().boxed(),
         ],
         Inputs::Integers => vec![testing::int().boxed()],
+        Inputs::Bools => vec![any::<bool>().prop_map(Datum::Bool).boxed()],
         Inputs::Rows | Inputs::Values | Inputs::WholeRecords => vec![testing::datum().boxed()],
     };
     let rows = OPERATORS.iter();
@@ -66,12 +67,17 @@ fn decimal_of_one_scale() -> impl Strategy<Value = Datum> {
 /// A column of the operator; of a set so small that values are left out.
 fn column_of(operator: Operator) -> Column {
     let parameter = match operator.info().parameter {
+        Parameter::Edges => {
+            let edges = Edges::new(&[-10.0, 0.0, 1.0, 1e100]).unwrap();
+            return Column::histogram("x", Kind::Int, edges).unwrap();
+        }
         Parameter::None => 0,
         Parameter::Limit => 3,
         Parameter::Quantile => QUANTILE_PARTS / 2,
     };
     let input = match operator.info().inputs {
         Inputs::Integers | Inputs::Numbers => Kind::Int,
+        Inputs::Bools => Kind::Bool,
         Inputs::Rows | Inputs::Values | Inputs::WholeRecords => Kind::Any,
     };
     Column::with_parameter("x", operator, input, parameter).unwrap()
@@ -192,7 +198,11 @@ fn the_state_of_no_row_is_its_operators_and_shows_what_sql_says() {
     for row in OPERATORS {
         let none = State::new(row.operator);
         assert_eq!(none.operator(), Some(row.operator), "{row:?}");
-        assert_eq!(none.shown(0).ok(), Some(row.of_no_row.datum()), "{row:?}");
+        assert_eq!(
+            none.shown(0, None).ok(),
+            Some(row.of_no_row.datum()),
+            "{row:?}"
+        );
     }
     let shown = OPERATORS.map(|row| (row.name, row.of_no_row));
     assert!(shown.contains(&("count", NoRow::Zero)) && shown.contains(&("sum", NoRow::Null)));
@@ -212,7 +222,11 @@ fn what_selects_is_idempotent() {
 #[test]
 fn what_accumulates_counts_every_operand() {
     for row in OPERATORS {
-        let one = state_of(row.operator, &[Datum::Int(1)]);
+        let value = match row.inputs {
+            Inputs::Bools => Datum::Bool(true),
+            _ => Datum::Int(1),
+        };
+        let one = state_of(row.operator, &[value]);
         let twice = merged(&one, &one);
         let changes = encoded(&twice) != encoded(&one);
         assert_eq!(changes, row.law == Law::Accumulates, "{}", row.name);

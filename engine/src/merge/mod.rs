@@ -23,7 +23,12 @@
 //! | `bit_or` | NULL | integers | integer |
 //! | `collect_set` | NULL | everything but NULL | a list of the smallest distinct values |
 //! | `approx_distinct` | 0 | everything but NULL | integer, with a standard error of 0.81 % |
-//! | `approx_quantile` | NULL | numbers | float, at most 1/128 of itself closer to 0 than the exact one |
+//! | `approx_quantile` | NULL | numbers | float, at most 1/128 of itself closer to 0 than the exact one while the values span few powers of two |
+//! | `top_k` | NULL | everything but NULL | a list of the largest values, the largest first |
+//! | `histogram` | NULL | numbers | a list of bins with their ends and counts |
+//! | `bool_and`, `bool_or` | NULL | truth values | a truth value |
+//! | `var_pop`, `stddev_pop` | NULL | numbers of one type, decimals of one scale | float, within 1e-14 of itself |
+//! | `var_samp`, `stddev_samp` | NULL of fewer than two | as `var_pop` | as `var_pop` |
 //! | `latest` | NULL | whole records with their place in a source | the record of the largest place |
 //!
 //! ```
@@ -53,6 +58,7 @@
 
 mod average;
 mod bits;
+mod bound;
 mod bounded_set;
 mod column;
 mod decimal_sum;
@@ -60,9 +66,13 @@ mod distinct;
 mod double_double;
 mod exact_float;
 mod extreme;
+mod field;
 mod float_sum;
+mod histogram;
 mod kind;
+mod largest;
 mod latest;
+mod moments;
 mod operand;
 mod operator;
 mod quantiles;
@@ -71,6 +81,7 @@ mod read;
 mod state;
 mod states;
 mod sum;
+mod truth;
 mod whole_records;
 mod wire;
 
@@ -79,6 +90,7 @@ mod laws;
 
 pub use average::Average;
 pub use bits::Bits;
+pub use bound::{check_columns, share_len_max};
 pub use bounded_set::{BoundedSet, SET_LEN_MAX};
 pub use column::Column;
 pub use decimal_sum::DecimalSum;
@@ -87,8 +99,11 @@ use double_double::DoubleDouble;
 use exact_float::ExactFloat;
 pub use extreme::Extreme;
 pub use float_sum::FloatSum;
+pub use histogram::{EDGES_MAX, Edges, Histogram};
 pub use kind::Kind;
+pub use largest::Largest;
 pub use latest::{Latest, Ordinal};
+pub use moments::{Moments, Spread};
 pub use operand::{Operand, check};
 pub use operator::{Inputs, Law, NoRow, OPERATORS, Operator, OperatorInfo, Parameter, Shows};
 pub use quantiles::{QUANTILE_PARTS, Quantiles};
@@ -98,6 +113,7 @@ pub use state::State;
 use state::encode;
 pub use states::{States, merge};
 pub use sum::Sum;
+pub use truth::Truth;
 
 /// Columns of a merged store.
 pub const COLUMNS_MAX: usize = 1024;

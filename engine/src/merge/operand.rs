@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{COLUMNS_MAX, Column, Kind, Operator, State, States, encode};
-use crate::base::limits::VALUE_LEN_MAX;
+use super::{COLUMNS_MAX, Column, Kind, Operator, State, States, encode, share_len_max};
 use crate::base::{Error, Result};
 
 /// Bytes that most states take at most.
@@ -81,7 +80,7 @@ impl States {
 ///
 /// # Errors
 /// [`Error::Invalid`] naming the first column that does not fit. [`Error::Limit`] for a value of a column that takes more than
-/// the column's share of [`VALUE_LEN_MAX`]: columns that grow beyond their shares in different operands would merge into
+/// the column's [share](share_len_max) of a record: columns that grow beyond their shares in different operands would merge into
 /// a record that cannot be stored.
 pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
     let states = operand.states()?;
@@ -97,7 +96,7 @@ pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
         .zip(states.iter())
         .find(|(column, state)| !column.accepts(state))
     {
-        None => check_shares(operand, &states),
+        None => check_shares(columns, operand, &states),
         Some((column, state)) => {
             let operator = state.operator().map_or("mismatch", Operator::name);
             let kind = state.kind().unwrap_or(Kind::Any);
@@ -108,12 +107,15 @@ pub fn check(columns: &[Column], operand: &Operand) -> Result<()> {
     }
 }
 
-/// Checks that each state, and whatever it may merge into, stays within its share of a record.
-fn check_shares(operand: &Operand, states: &States) -> Result<()> {
-    let share = VALUE_LEN_MAX / states.len() - STATE_LEN_USUAL;
-    for state in states.iter() {
+/// Checks that each state of values of any length, and whatever it may merge into, stays within its share of a record. The
+/// states of the other columns have a bound of their own.
+fn check_shares(columns: &[Column], operand: &Operand, states: &States) -> Result<()> {
+    let share = share_len_max(columns).saturating_sub(STATE_LEN_USUAL);
+    let pairs = columns.iter().zip(states.iter());
+    for (_, state) in pairs.filter(|(column, _)| column.len_max().is_none()) {
         let len = match state {
             State::CollectSet(set) => set.len_bytes_max(),
+            State::TopK(largest) => largest.len_bytes_max(),
             // All states together are within the share of one.
             _ if operand.0.len() <= share => continue,
             state => {

@@ -35,6 +35,22 @@ pub enum Operator {
     ApproxDistinct,
     /// About the smallest value that a given share of all values does not exceed.
     ApproxQuantile,
+    /// The largest values, so many of them; equal values count each.
+    TopK,
+    /// How many values lie between given edges.
+    Histogram,
+    /// Whether all values are true.
+    BoolAnd,
+    /// Whether any value is true.
+    BoolOr,
+    /// The variance of all values.
+    VarPop,
+    /// The variance that the values tell of as a sample.
+    VarSamp,
+    /// The square root of [`Operator::VarPop`].
+    StddevPop,
+    /// The square root of [`Operator::VarSamp`].
+    StddevSamp,
 }
 
 /// Which values an operator merges.
@@ -46,6 +62,8 @@ pub enum Inputs {
     Numbers,
     /// Integers.
     Integers,
+    /// Truth values.
+    Bools,
     /// Values of every kind.
     Values,
     /// Whole records with their place in a source: what an upsert merges. It takes no single column.
@@ -68,6 +86,8 @@ pub enum Shows {
     Int,
     /// A float.
     Float,
+    /// A truth value.
+    Bool,
     /// The kind of the values that it merges.
     Input,
     /// A list of values of that kind, which is of no kind itself.
@@ -83,6 +103,8 @@ pub enum Parameter {
     Limit,
     /// A quantile, in [parts of a million](super::QUANTILE_PARTS).
     Quantile,
+    /// The [edges](super::Edges) between bins.
+    Edges,
 }
 
 /// What an operator shows that has seen no row.
@@ -103,8 +125,8 @@ pub struct OperatorInfo {
     pub name: &'static str,
     /// Its number in the format; it is never given to another one. 0 is no operator.
     pub id: u8,
-    /// The version of the state's layout that this program writes. A change of the layout raises it, and the older ones
-    /// stay readable.
+    /// The newest version of the state's layout that this program writes. A change of the layout raises it, and the older
+    /// ones stay readable.
     pub version: u8,
     /// Its law.
     pub law: Law,
@@ -119,7 +141,7 @@ pub struct OperatorInfo {
 }
 
 /// All operators, in the order of their numbers.
-pub const OPERATORS: [OperatorInfo; 12] = [
+pub const OPERATORS: [OperatorInfo; 20] = [
     OperatorInfo {
         operator: Operator::Count,
         name: "count",
@@ -245,12 +267,100 @@ pub const OPERATORS: [OperatorInfo; 12] = [
         operator: Operator::ApproxQuantile,
         name: "approx_quantile",
         id: 12,
-        version: 1,
+        version: 2,
         law: Law::Accumulates,
         inputs: Inputs::Numbers,
         shows: Shows::Float,
         of_no_row: NoRow::Null,
         parameter: Parameter::Quantile,
+    },
+    OperatorInfo {
+        operator: Operator::TopK,
+        name: "top_k",
+        id: 13,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Values,
+        shows: Shows::List,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::Limit,
+    },
+    OperatorInfo {
+        operator: Operator::Histogram,
+        name: "histogram",
+        id: 14,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::List,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::Edges,
+    },
+    OperatorInfo {
+        operator: Operator::BoolAnd,
+        name: "bool_and",
+        id: 15,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Bools,
+        shows: Shows::Bool,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::BoolOr,
+        name: "bool_or",
+        id: 16,
+        version: 1,
+        law: Law::Selects,
+        inputs: Inputs::Bools,
+        shows: Shows::Bool,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::VarPop,
+        name: "var_pop",
+        id: 17,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Float,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::VarSamp,
+        name: "var_samp",
+        id: 18,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Float,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::StddevPop,
+        name: "stddev_pop",
+        id: 19,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Float,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
+    },
+    OperatorInfo {
+        operator: Operator::StddevSamp,
+        name: "stddev_samp",
+        id: 20,
+        version: 1,
+        law: Law::Accumulates,
+        inputs: Inputs::Numbers,
+        shows: Shows::Float,
+        of_no_row: NoRow::Null,
+        parameter: Parameter::None,
     },
 ];
 
@@ -271,6 +381,7 @@ impl Inputs {
             Inputs::Rows | Inputs::Values | Inputs::WholeRecords => true,
             Inputs::Numbers => matches!(kind, Kind::Int | Kind::Float | Kind::Decimal { .. }),
             Inputs::Integers => kind == Kind::Int,
+            Inputs::Bools => kind == Kind::Bool,
         }
     }
 }
@@ -355,6 +466,7 @@ impl Operator {
         match self.info().shows {
             Shows::Int => Kind::Int,
             Shows::Float => Kind::Float,
+            Shows::Bool => Kind::Bool,
             Shows::Input => input,
             Shows::List => Kind::Any,
         }
@@ -397,7 +509,8 @@ mod tests {
         assert_eq!(Operator::from_id(0), None);
         let error = Operator::parse("median").unwrap_err();
         let expected = "invalid: no operator `median`, expected one of count, sum, min, max, avg, latest, first, last, bit_or, \
-             collect_set, approx_distinct, approx_quantile";
+             collect_set, approx_distinct, approx_quantile, top_k, histogram, bool_and, bool_or, var_pop, var_samp, \
+             stddev_pop, stddev_samp";
         assert_eq!(error.to_string(), expected);
     }
 }

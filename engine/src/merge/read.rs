@@ -85,7 +85,7 @@ fn value(column: &Column, key: &Key, state: &State) -> Result<Datum> {
         }
         _ => {}
     }
-    match state.shown(column.parameter) {
+    match state.shown(column.parameter, column.edges.as_ref()) {
         Ok(datum) => Ok(datum),
         Err(Unreadable::Mismatch) => corrupt("holds operands of different types"),
         Err(Unreadable::Beyond(bits)) => Err(Error::Overflow {

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::wire::{StateReader, put_varint};
 use super::{
-    Average, Bits, BoundedSet, Distinct, Extreme, FloatSum, Kind, Latest, Operator, Ordinal,
-    Quantiles, Ranked, Sum,
+    Average, Bits, BoundedSet, Distinct, Edges, Extreme, FloatSum, Histogram, Kind, Largest,
+    Latest, Moments, Operator, Ordinal, Quantiles, Ranked, Spread, Sum, Truth,
 };
 use crate::base::key::{encode_f64, encode_i64, encode_u64};
 use crate::base::{Datum, Direction, Error, KeyBuilder, Result};
@@ -42,6 +42,16 @@ pub enum State {
     ApproxDistinct(Distinct),
     /// How many numbers lie where.
     ApproxQuantile(Quantiles),
+    /// The largest values.
+    TopK(Largest),
+    /// How many numbers lie between the edges.
+    Histogram(Histogram),
+    /// Whether all values are true.
+    BoolAnd(Truth),
+    /// Whether any value is true.
+    BoolOr(Truth),
+    /// How far the values spread, by one of the measures.
+    Spread(Spread, Box<Moments>),
     /// States that do not belong together have met. It stays so, and is an error when read.
     Mismatch,
 }
@@ -76,6 +86,14 @@ impl State {
             Operator::CollectSet => State::CollectSet(BoundedSet::default()),
             Operator::ApproxDistinct => State::ApproxDistinct(Distinct::default()),
             Operator::ApproxQuantile => State::ApproxQuantile(Quantiles::default()),
+            Operator::TopK => State::TopK(Largest::default()),
+            Operator::Histogram => State::Histogram(Histogram::default()),
+            Operator::BoolAnd => State::BoolAnd(Truth::default()),
+            Operator::BoolOr => State::BoolOr(Truth::default()),
+            Operator::VarPop => State::Spread(Spread::VarPop, Box::default()),
+            Operator::VarSamp => State::Spread(Spread::VarSamp, Box::default()),
+            Operator::StddevPop => State::Spread(Spread::StddevPop, Box::default()),
+            Operator::StddevSamp => State::Spread(Spread::StddevSamp, Box::default()),
         }
     }
 
@@ -94,6 +112,14 @@ impl State {
             State::CollectSet(_) => Some(Operator::CollectSet),
             State::ApproxDistinct(_) => Some(Operator::ApproxDistinct),
             State::ApproxQuantile(_) => Some(Operator::ApproxQuantile),
+            State::TopK(_) => Some(Operator::TopK),
+            State::Histogram(_) => Some(Operator::Histogram),
+            State::BoolAnd(_) => Some(Operator::BoolAnd),
+            State::BoolOr(_) => Some(Operator::BoolOr),
+            State::Spread(Spread::VarPop, _) => Some(Operator::VarPop),
+            State::Spread(Spread::VarSamp, _) => Some(Operator::VarSamp),
+            State::Spread(Spread::StddevPop, _) => Some(Operator::StddevPop),
+            State::Spread(Spread::StddevSamp, _) => Some(Operator::StddevSamp),
             State::Mismatch => None,
         }
     }
@@ -147,6 +173,19 @@ impl State {
             (State::ApproxQuantile(quantiles), State::ApproxQuantile(other)) => {
                 quantiles.absorb(other);
                 true
+            }
+            (State::TopK(largest), State::TopK(other)) => largest.absorb(other),
+            (State::Histogram(histogram), State::Histogram(other)) => histogram.absorb(other),
+            (State::BoolAnd(truth), State::BoolAnd(other)) => {
+                truth.absorb(*other, false);
+                true
+            }
+            (State::BoolOr(truth), State::BoolOr(other)) => {
+                truth.absorb(*other, true);
+                true
+            }
+            (State::Spread(spread, moments), State::Spread(other, more)) => {
+                spread == other && moments.absorb(more)
             }
             _ => false,
         };
@@ -219,6 +258,10 @@ impl State {
         }
         match self {
             State::Count(_) | State::Mismatch => self.add_rows(1),
+            State::BoolAnd(_) | State::BoolOr(_) => match datum {
+                Datum::Bool(value) => self.add_bool(*value),
+                _ => return Err(self.refused(datum)),
+            },
             State::Latest(latest) => {
                 latest.absorb(&Latest::new(ordinal, datum.to_json().to_string()));
             }
@@ -227,14 +270,26 @@ impl State {
                     field.push_int(*value)?;
                 }
                 let number = Sum::of(datum).filter(|number| self.takes_number(number));
-                let number = number.ok_or_else(|| {
-                    let operator = self.operator().map_or("", Operator::name);
-                    Error::Invalid(format!("{operator} does not take a {}", datum.type_name()))
-                })?;
+                let number = number.ok_or_else(|| self.refused(datum))?;
                 self.add_number(number);
             }
         }
         Ok(())
+    }
+
+    fn refused(&self, datum: &Datum) -> Error {
+        let operator = self.operator().map_or("", Operator::name);
+        Error::Invalid(format!("{operator} does not take a {}", datum.type_name()))
+    }
+
+    /// Adds one truth value to `bool_and` or `bool_or`. Another state sees no value in it.
+    #[inline]
+    pub fn add_bool(&mut self, value: bool) {
+        match self {
+            State::BoolAnd(truth) => truth.add(value, false),
+            State::BoolOr(truth) => truth.add(value, true),
+            _ => debug_assert!(false, "{:?} takes no truth value", self.operator()),
+        }
     }
 
     /// Whether it is made of values as keys have them ([`State::add_field`]), and not of numbers or rows.
@@ -245,6 +300,7 @@ impl State {
             | State::First(_)
             | State::Last(_)
             | State::CollectSet(_)
+            | State::TopK(_)
             | State::ApproxDistinct(_) => true,
             State::Count(_)
             | State::Sum(_)
@@ -252,6 +308,10 @@ impl State {
             | State::Latest(_)
             | State::BitOr(_)
             | State::ApproxQuantile(_)
+            | State::Histogram(_)
+            | State::BoolAnd(_)
+            | State::BoolOr(_)
+            | State::Spread(..)
             | State::Mismatch => false,
         }
     }
@@ -277,6 +337,10 @@ impl State {
                 quantiles.add(value);
                 true
             }),
+            (State::Histogram(histogram), _) => {
+                number.to_f64().is_some_and(|value| histogram.add(value))
+            }
+            (State::Spread(_, moments), _) => moments.add(&number),
             _ => false,
         };
         if !agree {
@@ -294,6 +358,7 @@ impl State {
             State::First(first) => first.offer(ordinal, field, Ordering::Less),
             State::Last(last) => last.offer(ordinal, field, Ordering::Greater),
             State::CollectSet(set) => set.add(field),
+            State::TopK(largest) => largest.add(field),
             State::ApproxDistinct(distinct) => distinct.add(field),
             _ => debug_assert!(false, "{:?} takes no fields", self.operator()),
         }
@@ -306,6 +371,9 @@ impl State {
             State::CollectSet(set) => set.len_bytes(),
             State::ApproxDistinct(distinct) => distinct.len_bytes(),
             State::ApproxQuantile(quantiles) => quantiles.len_bytes(),
+            State::TopK(largest) => largest.len_bytes(),
+            State::Histogram(histogram) => histogram.len_bytes(),
+            State::Spread(_, moments) => size_of::<Moments>() + moments.len_bytes(),
             _ => 0,
         }
     }
@@ -317,7 +385,11 @@ impl State {
             | State::Latest(_)
             | State::ApproxDistinct(_)
             | State::ApproxQuantile(_)
+            | State::Histogram(_)
             | State::Mismatch => None,
+            State::TopK(largest) => largest.kind(),
+            State::BoolAnd(truth) | State::BoolOr(truth) => truth.kind(),
+            State::Spread(_, moments) => moments.kind(),
             State::First(ranked) | State::Last(ranked) => ranked.kind(),
             State::BitOr(bits) => bits.kind(),
             State::CollectSet(set) => set.kind(),
@@ -327,21 +399,26 @@ impl State {
         }
     }
 
-    /// The value that the state shows in this column. A list is its JSON text.
-    pub(super) fn shown(&self, parameter: u32) -> Result<Datum, Unreadable> {
+    /// The value that the state shows in a column with this parameter and these edges. A list is its JSON text.
+    pub(super) fn shown(&self, parameter: u32, edges: Option<&Edges>) -> Result<Datum, Unreadable> {
         match self {
             State::First(ranked) | State::Last(ranked) => Ok(ranked.to_datum()),
             State::BitOr(bits) => Ok(bits.to_datum()),
             State::CollectSet(set) => Ok(match set.is_empty() {
                 true => Datum::Null,
-                false => {
-                    let values = set.values().iter().map(Datum::to_json).collect();
-                    Datum::Str(Value::Array(values).to_string())
-                }
+                false => list(&set.values()),
             }),
+            State::TopK(largest) => Ok(match largest.is_empty() {
+                true => Datum::Null,
+                false => list(&largest.values()),
+            }),
+            State::Histogram(histogram) => Ok(histogram.to_datum(edges)),
+            State::BoolAnd(truth) | State::BoolOr(truth) => Ok(truth.to_datum()),
+            State::Spread(spread, moments) => Ok(moments.to_datum(*spread)),
             State::ApproxDistinct(distinct) => Ok(Datum::from(distinct.estimate())),
             State::ApproxQuantile(quantiles) => {
-                Ok(quantiles.at(parameter).map_or(Datum::Null, Datum::Float))
+                let quantile = quantiles.at(parameter);
+                Ok(quantile.map_or(Datum::Null, Datum::Float))
             }
             State::Count(count) => Ok(Datum::from(*count)),
             State::Sum(sum) => sum.to_datum().map_err(Unreadable::Beyond),
@@ -360,6 +437,10 @@ impl State {
             Some(operator) => (operator.id(), operator.version()),
             None => (MISMATCH_ID, MISMATCH_VERSION),
         };
+        let version = match self {
+            State::ApproxQuantile(quantiles) => quantiles.version(),
+            _ => version,
+        };
         out.extend_from_slice(&[id, version]);
         match self {
             State::Count(count) => put_varint((*count).into(), out),
@@ -372,6 +453,10 @@ impl State {
             State::CollectSet(set) => set.encode_into(out),
             State::ApproxDistinct(distinct) => distinct.encode_into(out),
             State::ApproxQuantile(quantiles) => quantiles.encode_into(out),
+            State::TopK(largest) => largest.encode_into(out),
+            State::Histogram(histogram) => histogram.encode_into(out),
+            State::BoolAnd(truth) | State::BoolOr(truth) => truth.encode_into(out),
+            State::Spread(_, moments) => moments.encode_into(out),
             State::Mismatch => {}
         }
     }
@@ -382,7 +467,12 @@ impl State {
         if id == MISMATCH_ID {
             return (version == MISMATCH_VERSION).then_some(State::Mismatch);
         }
-        let operator = Operator::from_id(id).filter(|known| known.version() == version)?;
+        let operator = Operator::from_id(id)?;
+        // A sketch of quantiles has two versions, and says which of them it is.
+        let is_known = operator.version() == version || operator == Operator::ApproxQuantile;
+        if !is_known {
+            return None;
+        }
         match operator {
             Operator::Count => reader.varint_u64().map(State::Count),
             Operator::Sum => Sum::decode(reader).map(State::Sum),
@@ -395,9 +485,30 @@ impl State {
             Operator::BitOr => Bits::decode(reader).map(State::BitOr),
             Operator::CollectSet => BoundedSet::decode(reader).map(State::CollectSet),
             Operator::ApproxDistinct => Distinct::decode(reader).map(State::ApproxDistinct),
-            Operator::ApproxQuantile => Quantiles::decode(reader).map(State::ApproxQuantile),
+            Operator::ApproxQuantile => {
+                Quantiles::decode(version, reader).map(State::ApproxQuantile)
+            }
+            Operator::TopK => Largest::decode(reader).map(State::TopK),
+            Operator::Histogram => Histogram::decode(reader).map(State::Histogram),
+            Operator::BoolAnd => Truth::decode(reader).map(State::BoolAnd),
+            Operator::BoolOr => Truth::decode(reader).map(State::BoolOr),
+            Operator::VarPop => spread(Spread::VarPop, reader),
+            Operator::VarSamp => spread(Spread::VarSamp, reader),
+            Operator::StddevPop => spread(Spread::StddevPop, reader),
+            Operator::StddevSamp => spread(Spread::StddevSamp, reader),
         }
     }
+}
+
+fn spread(spread: Spread, reader: &mut StateReader<'_>) -> Option<State> {
+    let moments = Moments::decode(reader)?;
+    Some(State::Spread(spread, Box::new(moments)))
+}
+
+/// Values as the JSON text of a list.
+fn list(values: &[Datum]) -> Datum {
+    let values = values.iter().map(Datum::to_json).collect();
+    Datum::Str(Value::Array(values).to_string())
 }
 
 /// Adds the record of these states to `out`.

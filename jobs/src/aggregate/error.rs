@@ -1,5 +1,7 @@
 //! Why an aggregation cannot be planned, or why a batch cannot be aggregated.
 
+use eciton_engine::merge::OPERATORS;
+
 use crate::columns::{KeyError, ValueError};
 use crate::names;
 
@@ -44,7 +46,8 @@ pub enum AggregationPlanError {
     },
     /// An operator that this version does not have.
     #[error(
-        "operator `{operator}` is not supported by this version: expected count, sum, min, max or avg"
+        "operator `{operator}` is not supported by this version: expected {}",
+        operators()
     )]
     Operator {
         /// The value's name in the job file.
@@ -52,6 +55,28 @@ pub enum AggregationPlanError {
         /// The operator.
         operator: String,
     },
+    /// Values that do not fit one record together, whatever they are.
+    #[error(
+        "a record of these values can grow to {len} bytes, the limit is {max}: `{value}` alone takes up to \
+         {value_len}; give fewer values, or smaller limits to `collect_set` and `top_k`"
+    )]
+    TooLarge {
+        /// The name of the largest value in the job file.
+        value: String,
+        /// Bytes that it takes at most.
+        value_len: usize,
+        /// Bytes that all take at most.
+        len: u64,
+        /// Bytes that a record may have.
+        max: u64,
+    },
+}
+
+/// The names of the operators that merge columns.
+fn operators() -> String {
+    let rows = OPERATORS.iter().filter(|row| row.merges_columns());
+    let names: Vec<&str> = rows.map(|row| row.name).collect();
+    names.join(", ")
 }
 
 impl AggregationPlanError {
@@ -59,6 +84,7 @@ impl AggregationPlanError {
     pub fn key(&self) -> String {
         match self {
             AggregationPlanError::Key(_) => "merge.key".to_owned(),
+            AggregationPlanError::TooLarge { .. } => "merge.values".to_owned(),
             AggregationPlanError::Missing { value, .. }
             | AggregationPlanError::Type { value, .. }
             | AggregationPlanError::Column { value, .. }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use eciton_engine::merge;
 use eciton_engine::{Datum, Key};
 use eciton_proto::v1::{MergeSpec, MergeValue};
@@ -23,6 +23,12 @@ fn spec() -> MergeSpec {
         ("distinct", "approx_distinct", "text", ""),
         ("median", "approx_quantile", "float", "0.5"),
         ("top", "approx_quantile", "int", "1"),
+        ("largest", "top_k", "int", "3"),
+        ("between", "histogram", "float", "[-5, 0, 2.5]"),
+        ("all", "bool_and", "flag", ""),
+        ("any", "bool_or", "flag", ""),
+        ("spread", "var_samp", "float", ""),
+        ("deviation", "stddev_pop", "int", ""),
     ];
     let value = |(name, operator, column, arg): (&str, &str, &str, &str)| MergeValue {
         name: name.into(),
@@ -46,11 +52,13 @@ fn to_batch(rows: &[Row]) -> RecordBatch {
     let ints: Int64Array = rows.iter().map(|row| row.1).collect();
     let floats: Float64Array = rows.iter().map(|row| row.2).collect();
     let texts: StringArray = rows.iter().map(|row| row.3.clone()).collect();
-    let columns: [(&str, ArrayRef); 4] = [
+    let flags: BooleanArray = rows.iter().map(|row| row.1.map(|int| int > 0)).collect();
+    let columns: [(&str, ArrayRef); 5] = [
         ("k", Arc::new(keys)),
         ("int", Arc::new(ints)),
         ("float", Arc::new(floats)),
         ("text", Arc::new(texts)),
+        ("flag", Arc::new(flags)),
     ];
     let columns = columns.into_iter().map(|(name, array)| (name, array, true));
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
@@ -74,6 +82,24 @@ fn is_near(shown: &Datum, exact: Option<f64>) -> bool {
     match (shown, exact) {
         (Datum::Null, None) => true,
         (Datum::Float(shown), Some(exact)) => (shown - exact).abs() <= exact.abs() / 128.0,
+        _ => false,
+    }
+}
+
+/// Whether it is the variance of the values, in two passes over them.
+#[allow(clippy::cast_precision_loss, reason = "the bound is of floats")]
+fn is_spread(shown: &Datum, values: &[f64], least: usize) -> bool {
+    if values.len() <= least {
+        return *shown == Datum::Null;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    let exact = squares.sum::<f64>() / (values.len() - least) as f64;
+    let largest = values
+        .iter()
+        .fold(0.0, |most: f64, value| most.max(value.abs()));
+    match shown {
+        Datum::Float(shown) => (shown - exact).abs() <= 1e-12 * (exact + largest * largest * 1e-3),
         _ => false,
     }
 }
@@ -147,6 +173,32 @@ proptest! {
             #[allow(clippy::cast_precision_loss, reason = "as the operator counts them")]
             let top = at_rank(&ints, 1, 1).map(|int| int as f64);
             prop_assert!(is_near(&shown[6], top), "{:?} of {ints:?}", shown[6]);
+            let largest: Vec<i64> = ints.iter().rev().take(3).copied().collect();
+            let list = (!largest.is_empty()).then(|| serde_json::json!(largest).to_string());
+            prop_assert_eq!(&shown[7], &null_or(list.map(|list| list.as_str().into())));
+            let between = |low: f64, high: f64| {
+                floats.iter().filter(|float| **float >= low && **float < high).count()
+            };
+            let bins = serde_json::json!([
+                {"from": null, "to": -5.0, "count": between(f64::NEG_INFINITY, -5.0)},
+                {"from": -5.0, "to": 0.0, "count": between(-5.0, 0.0)},
+                {"from": 0.0, "to": 2.5, "count": between(0.0, 2.5)},
+                {"from": 2.5, "to": null, "count": between(2.5, f64::INFINITY)},
+            ]);
+            let list = (!floats.is_empty()).then(|| bins.to_string());
+            prop_assert_eq!(&shown[8], &null_or(list.map(|list| list.as_str().into())));
+            let flags = || ints.iter().map(|int| *int > 0);
+            let truth = |truth: bool| null_or((!ints.is_empty()).then_some(Datum::Bool(truth)));
+            prop_assert_eq!(&shown[9], &truth(flags().all(|flag| flag)));
+            prop_assert_eq!(&shown[10], &truth(flags().any(|flag| flag)));
+            prop_assert!(is_spread(&shown[11], &floats, 1), "{:?} of {floats:?}", shown[11]);
+            #[allow(clippy::cast_precision_loss, reason = "the bound is of floats")]
+            let ints: Vec<f64> = ints.iter().map(|int| *int as f64).collect();
+            let squared = match shown[12] {
+                Datum::Float(deviation) => Datum::Float(deviation * deviation),
+                ref other => other.clone(),
+            };
+            prop_assert!(is_spread(&squared, &ints, 0), "{:?} of {ints:?}", shown[12]);
         }
     }
 }
@@ -195,6 +247,11 @@ fn what_an_operator_does_not_take_is_told() {
         ("approx_quantile", "int", vec![], "further argument"),
         ("collect_set", "int", vec!["0"], "from 1 to"),
         ("first", "int", vec!["1"], "one column"),
+        ("top_k", "int", vec!["10001"], "from 1 to"),
+        ("histogram", "int", vec!["[2, 1]"], "do not ascend"),
+        ("histogram", "text", vec!["[1]"], "an integer, a float"),
+        ("bool_and", "int", vec![], "bool (give"),
+        ("var_pop", "text", vec![], "an integer, a float"),
     ] {
         let mut merge = spec();
         merge.values = vec![MergeValue {
@@ -212,4 +269,30 @@ fn what_an_operator_does_not_take_is_told() {
             "{operator}({column}, {args:?}): {error}"
         );
     }
+}
+
+/// A record that could grow beyond what a store keeps is refused when the job is planned, with the number.
+#[test]
+fn too_many_sketches_for_one_record_are_refused() {
+    let schema = to_batch(&[(1, None, None, None)]).schema();
+    let plan = |values: usize| {
+        let mut merge = spec();
+        merge.values = (0..values)
+            .map(|index| MergeValue {
+                name: format!("q{index}"),
+                operator: "approx_quantile".into(),
+                column: "float".into(),
+                args: vec!["0.5".into()],
+            })
+            .collect();
+        Aggregation::plan(&merge, &schema).map(|plan| plan.store_schema().columns.len())
+    };
+    assert_eq!(plan(314).ok(), Some(314));
+    let error = plan(315).unwrap_err();
+    assert_eq!(error.key(), "merge.values");
+    let told = error.to_string();
+    assert!(
+        told.contains("can grow to 8400422 bytes, the limit is 8388608"),
+        "{told}"
+    );
 }

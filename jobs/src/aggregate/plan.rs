@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use eciton_engine::merge::{self, Inputs, Operator, OperatorInfo};
-use eciton_engine::{Encoding, StoreSchema};
+use eciton_engine::{Encoding, Error, StoreSchema};
 use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::aggregator::Aggregator;
@@ -12,7 +12,7 @@ use super::each::Each;
 use super::error::AggregationPlanError;
 use super::states::{Extremes, FloatSums, Side, States};
 use crate::columns::{KeyPlan, Kind};
-use crate::spec::parameter_of;
+use crate::spec::column_of;
 
 /// A checked `[merge]`: which columns make the key, which operator runs over which column.
 /// Cheap to clone; shared by all shards of a job.
@@ -51,7 +51,8 @@ impl Aggregation {
             .values
             .iter()
             .map(|value| plan_value(value, schema, &mut columns))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        check_len(&values)?;
         let key_names = merge.key.clone();
         Ok(Aggregation {
             inner: Arc::new(AggregationPlan {
@@ -119,6 +120,30 @@ impl Value {
             _ => States::Each(Each::new(&self.target)),
         }
     }
+}
+
+/// Checks that a record of these values fits a store, whatever is merged.
+fn check_len(values: &[Value]) -> Result<(), AggregationPlanError> {
+    let columns: Vec<merge::Column> = values.iter().map(|value| value.target.clone()).collect();
+    let Err(error) = merge::check_columns(&columns) else {
+        return Ok(());
+    };
+    let known = columns
+        .iter()
+        .filter_map(|column| Some((column.len_max()?, &column.name)));
+    let (value_len, value) = known.max().map_or((0, ""), |(len, name)| (len, name));
+    Err(match error {
+        Error::Limit { got, max, .. } => AggregationPlanError::TooLarge {
+            value: value.to_owned(),
+            value_len,
+            len: got,
+            max,
+        },
+        other => AggregationPlanError::Column {
+            value: value.to_owned(),
+            message: other.to_string(),
+        },
+    })
 }
 
 fn bounds(side: Side, kind: Kind) -> States {
@@ -191,9 +216,7 @@ fn target(
         value: value.name.clone(),
         message,
     };
-    let parameter = parameter_of(operator, &value.args).map_err(refused)?;
-    merge::Column::with_parameter(value.name.clone(), operator, input, parameter)
-        .map_err(|error| refused(error.to_string()))
+    column_of(&value.name, operator, input, &value.args).map_err(refused)
 }
 
 fn operator(value: &MergeValue) -> Result<&'static OperatorInfo, AggregationPlanError> {
@@ -224,6 +247,10 @@ fn check_type(
         }
         Inputs::Integers => {
             "an integer (give the column a type in [source.schema], or cast it in [transform] sql)"
+        }
+        Inputs::Bools => {
+            "bool (give the column a type in [source.schema], or compare it in [transform] sql: `x > 0 AS \
+             late`)"
         }
         Inputs::Rows | Inputs::Values | Inputs::WholeRecords => {
             "bool, integer, float, decimal, string, bytes, date or timestamp"

@@ -10,6 +10,7 @@ use eciton_engine::StoreSchema;
 use eciton_proto::v1::{MergeSpec, MergeValue};
 
 use super::answer::Operands;
+use super::approximate;
 use super::merged::{Merged, Origin};
 use super::split::{Cut, OperandPlan};
 use crate::aggregate::Aggregation;
@@ -63,9 +64,10 @@ pub(super) fn of_distinct(input: &LogicalPlan) -> Result<Cut, TransformError> {
 pub(super) fn not_mergeable(expr: &Expr) -> TransformError {
     TransformError::NotMergeable {
         what: format!("`{}`", shown(expr)),
-        advice: "expected count, sum, min, max, avg, bool_and or bool_or, or any aggregate of distinct values such as \
+        advice: "expected count, sum, min, max, avg, bool_and, bool_or, var_pop, var_samp, stddev_pop, stddev_samp, \
+             approx_distinct, approx_quantile or approx_median, or any aggregate of distinct values such as \
              `median(DISTINCT x)`; or compute it over the groups of a subquery. A job with `[merge]` instead has \
-             `approx_distinct(x)`, `approx_quantile(x, 0.95)`, `first(x)`, `last(x)` and `bit_or(x)`, too"
+             `first(x)`, `last(x)`, `bit_or(x)`, `top_k(x, 10)` and `histogram(x, 0, 100, 10)`, too"
             .to_owned(),
     }
 }
@@ -140,12 +142,12 @@ impl<'a> GroupsBuilder<'a> {
         else {
             return Err(not_mergeable(expr));
         };
-        let ([argument], false, true) = (
-            params.args.as_slice(),
-            params.distinct,
-            params.order_by.is_empty(),
-        ) else {
-            return Err(not_mergeable(expr));
+        let quantile = approximate::quantile_of(func.name(), &params);
+        let (argument, quantile) = match (quantile, params.args.as_slice()) {
+            _ if params.distinct => return Err(not_mergeable(expr)),
+            (Some((argument, quantile)), _) => (argument, Some(quantile)),
+            (None, [argument]) if params.order_by.is_empty() => (argument, None),
+            (None, _) => return Err(not_mergeable(expr)),
         };
         let failed = |error: DataFusionError| TransformError::from_plan(&error);
         let input = argument.get_type(self.input.schema()).map_err(failed)?;
@@ -179,7 +181,27 @@ impl<'a> GroupsBuilder<'a> {
                     _ => return Err(not_mergeable(expr)),
                 }
             }
-            _ => return Err(not_mergeable(expr)),
+            "approx_distinct" => {
+                check_type(&format!("`{}`", shown(expr)), &input)?;
+                Origin::Value(self.value(name, encoded(argument, &input)))
+            }
+            _ => {
+                let is_number = matches!(
+                    Kind::of(&input),
+                    Some(Kind::Int | Kind::Uint | Kind::Float | Kind::Decimal(_))
+                );
+                match (quantile, approximate::spread_of(name)) {
+                    (Some(quantile), _) if is_number => Origin::Approximate(self.value_of(
+                        "approx_quantile",
+                        argument,
+                        vec![quantile],
+                    )),
+                    (_, Some(operator)) if is_number => {
+                        Origin::Value(self.value(operator, argument))
+                    }
+                    _ => return Err(not_mergeable(expr)),
+                }
+            }
         };
         check_type(&format!("`{}`", shown(expr)), output)?;
         self.merged.push((output.clone(), origin));
@@ -188,13 +210,18 @@ impl<'a> GroupsBuilder<'a> {
 
     /// Adds an operator over an expression; its position among the values of an operand.
     fn value(&mut self, operator: &str, argument: Expr) -> usize {
+        self.value_of(operator, argument, Vec::new())
+    }
+
+    /// The same of an operator that is told something besides.
+    fn value_of(&mut self, operator: &str, argument: Expr, args: Vec<String>) -> usize {
         let column = format!("v{}", self.columns.len());
         self.columns.push(argument.alias(&column));
         self.values.push(MergeValue {
             name: column.clone(),
             operator: operator.to_owned(),
             column,
-            args: Vec::new(),
+            args,
         });
         self.values.len() - 1
     }

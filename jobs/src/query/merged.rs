@@ -22,6 +22,7 @@ use eciton_engine::merge::{self, Column};
 use eciton_engine::{Datum, Error, Key, Scan};
 use futures::executor::block_on;
 
+use super::approximate;
 use crate::transform::scope::unqualified;
 
 /// Rows of a batch.
@@ -38,6 +39,8 @@ pub(super) enum Origin {
     Key(usize),
     /// A value of the record.
     Value(usize),
+    /// A value of the record that is a float, as the type that SQL gives it.
+    Approximate(usize),
     /// The average of decimals, which SQL gives as a decimal: of a sum and a count.
     DecimalAverage { sum: usize, count: usize },
 }
@@ -205,7 +208,7 @@ impl Merged {
         let operand = self.columns.iter().position(is_it);
         let takes = |origin: &Origin| match origin {
             Origin::Key(_) => false,
-            Origin::Value(value) => Some(*value) == operand,
+            Origin::Value(value) | Origin::Approximate(value) => Some(*value) == operand,
             Origin::DecimalAverage { sum, count } => {
                 Some(*sum) == operand || Some(*count) == operand
             }
@@ -254,6 +257,9 @@ impl MergedRow {
         match origin {
             Origin::Key(index) => of(&self.key, index),
             Origin::Value(index) => of(&self.values, index),
+            Origin::Approximate(index) => {
+                Ok(approximate::of_type(of(&self.values, index)?, data_type))
+            }
             Origin::DecimalAverage { sum, count } => decimal_average(
                 &of(&self.values, sum)?,
                 &of(&self.values, count)?,

@@ -22,11 +22,13 @@
 //! | `split` | where the query is cut in three |
 //! | `distinct` | `agg(DISTINCT x)` as two groupings |
 //! | `groups` | a grouping as keys and merge operators |
+//! | `approximate` | quantiles and spreads of SQL as merge operators |
 //! | `top` | the first rows in an order |
 //! | `merged` | merged operands as rows for the rest |
 //! | `layout` | the rows of the answer as records |
 
 mod answer;
+mod approximate;
 mod distinct;
 mod groups;
 mod layout;

@@ -26,6 +26,7 @@
 
 mod command;
 mod declared;
+mod edges;
 mod error;
 mod failures;
 mod file;
@@ -46,7 +47,7 @@ pub use error::SpecError;
 pub use failures::{SLOTS, failures_allowed, parse_resources};
 pub use file::JobFile;
 pub use fingerprint::fingerprint;
-pub(crate) use operator::parameter_of;
+pub(crate) use operator::column_of;
 pub(crate) use pattern::Pattern;
 pub use program_file::{FileContents, ProgramFile};
 pub(crate) use section::{Entry, Section};

@@ -1,10 +1,11 @@
 //! The operators of `[merge.values]`, as written: `sum(dep_delay)`.
 
 use eciton_engine::merge::{
-    Inputs, OPERATORS, Operator, OperatorInfo, Parameter, QUANTILE_PARTS, SET_LEN_MAX,
+    Column, Inputs, Kind, OPERATORS, Operator, OperatorInfo, Parameter, QUANTILE_PARTS, SET_LEN_MAX,
 };
 use eciton_proto::v1::MergeValue;
 
+use super::edges;
 use super::names::{check_column, list, suggest};
 
 /// Other names of operators.
@@ -44,6 +45,11 @@ pub(super) fn parse(name: &str, text: &str) -> Result<MergeValue, String> {
     })?;
     let (column, args) = match operator.info().parameter {
         Parameter::None => (one_column(operator.info(), args)?, vec![]),
+        Parameter::Edges => {
+            let (column, rest) = split_argument(args);
+            let rest = edges::arguments(rest.unwrap_or_default())?;
+            (one_column(operator.info(), column)?, rest)
+        }
         Parameter::Limit | Parameter::Quantile => {
             let (column, argument) = split_argument(args);
             let Some(argument) = argument else {
@@ -65,12 +71,29 @@ pub(super) fn parse(name: &str, text: &str) -> Result<MergeValue, String> {
     })
 }
 
+/// The column of a store that an operator makes, from the further arguments of a call.
+///
+/// # Errors
+/// A sentence saying what was expected.
+pub(crate) fn column_of(
+    name: &str,
+    operator: Operator,
+    input: Kind,
+    args: &[String],
+) -> Result<Column, String> {
+    let column = match operator.info().parameter {
+        Parameter::Edges => Column::histogram(name, input, edges::edges_of(args)?),
+        _ => Column::with_parameter(name, operator, input, parameter_of(operator, args)?),
+    };
+    column.map_err(|error| error.to_string())
+}
+
 /// What an operator is told besides its column, from the further arguments of a call: see
 /// [`Parameter`].
 ///
 /// # Errors
 /// A sentence saying what was expected.
-pub(crate) fn parameter_of(operator: Operator, args: &[String]) -> Result<u32, String> {
+fn parameter_of(operator: Operator, args: &[String]) -> Result<u32, String> {
     match (operator.info().parameter, args) {
         (Parameter::None, []) => Ok(0),
         (Parameter::None, _) => Err(format!(
@@ -89,7 +112,7 @@ pub(crate) fn parameter_of(operator: Operator, args: &[String]) -> Result<u32, S
                 "expected a quantile from 0 to 1 with at most six decimal places, as 0.95, found `{quantile}`"
             )
         }),
-        (Parameter::Limit | Parameter::Quantile, _) => {
+        (Parameter::Limit | Parameter::Quantile | Parameter::Edges, _) => {
             Err(missing(operator, operator.name(), &args.join(", ")))
         }
     }
@@ -132,7 +155,7 @@ fn written(operator: Operator, parameter: u32) -> String {
                 places => format!("{whole}.{places}"),
             }
         }
-        Parameter::Limit | Parameter::None => parameter.to_string(),
+        Parameter::Limit | Parameter::Edges | Parameter::None => parameter.to_string(),
     }
 }
 
@@ -201,6 +224,11 @@ mod tests {
             ("approx_distinct(x)", "approx_distinct", "x"),
             ("approx_quantile(x, 0.95)", "approx_quantile", "x"),
             ("collect_set(\"a, b\" , 3)", "collect_set", "a, b"),
+            ("top_k(x, 5)", "top_k", "x"),
+            ("histogram(\"a, b\", [0, 1.5])", "histogram", "a, b"),
+            ("histogram(x, 0, 10, 5)", "histogram", "x"),
+            ("stddev_samp(x)", "stddev_samp", "x"),
+            ("bool_and(x)", "bool_and", "x"),
         ] {
             let value = parse("n", text).unwrap();
             assert_eq!(
@@ -279,7 +307,8 @@ mod tests {
             (
                 "sun(x)",
                 "unknown operator `sun`; expected one of `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, \
-                 `bit_or`, `collect_set`, `approx_distinct`, `approx_quantile`, `any` (did you mean `sum`?)",
+                 `bit_or`, `collect_set`, `approx_distinct`, `approx_quantile`, `top_k`, `histogram`, `bool_and`, \
+                 `bool_or`, `var_pop`, `var_samp`, `stddev_pop`, `stddev_samp`, `any` (did you mean `sum`?)",
             ),
             (
                 "approx_quantile(x)",
@@ -292,7 +321,8 @@ mod tests {
             (
                 "latest(x)",
                 "unknown operator `latest`; expected one of `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, \
-                 `bit_or`, `collect_set`, `approx_distinct`, `approx_quantile`, `any` (did you mean `last`?)",
+                 `bit_or`, `collect_set`, `approx_distinct`, `approx_quantile`, `top_k`, `histogram`, `bool_and`, \
+                 `bool_or`, `var_pop`, `var_samp`, `stddev_pop`, `stddev_samp`, `any` (did you mean `last`?)",
             ),
         ] {
             assert_eq!(parse("n", text).unwrap_err(), message, "{text}");

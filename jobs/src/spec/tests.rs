@@ -291,7 +291,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "total(dep_delay)",
         "jobs/x.toml:22: key `merge.values.delay_sum`: unknown operator `total`; expected one of \
          `count`, `sum`, `min`, `max`, `avg`, `first`, `last`, `bit_or`, `collect_set`, `approx_distinct`, \
-         `approx_quantile`, `any`",
+         `approx_quantile`, `top_k`, `histogram`, `bool_and`, `bool_or`, `var_pop`, `var_samp`, `stddev_pop`, \
+         `stddev_samp`, `any`",
     ),
     (
         "max(dep_delay)",

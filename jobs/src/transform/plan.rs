@@ -10,7 +10,8 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
@@ -321,6 +322,10 @@ impl Session {
             .build();
         state.register_udaf(checked_sum())?;
         state.register_udaf(checked_avg())?;
+        // `[merge]` calls it so.
+        let quantile = approx_percentile_cont_udaf();
+        let quantile = AggregateUDF::clone(&quantile).with_aliases(["approx_quantile"]);
+        state.register_udaf(Arc::new(quantile))?;
         let schema = MemorySchemaProvider::new();
         for (name, table) in tables {
             schema.register_table(name, table)?;

@@ -308,6 +308,10 @@ async fn queries_give_the_answer_over_all_rows() {
         "SELECT 1 AS one, count(*) AS n FROM source GROUP BY 1",
         "SELECT k, median(DISTINCT i) AS m FROM source GROUP BY k",
         "SELECT median(n) AS m FROM (SELECT k, count(*) AS n FROM source GROUP BY k)",
+        "SELECT k, round(stddev(f), 9) AS s, round(stddev_samp(i), 9) AS t, round(stddev_pop(d), 9) AS p FROM source GROUP BY k",
+        "SELECT round(var(i), 6) AS v, round(var_samp(f), 6) AS w, round(var_pop(j) FILTER (WHERE b), 6) AS p FROM source",
+        "SELECT var_pop(i) AS v, var_samp(i) AS w, stddev(i) AS s, approx_distinct(i) AS n FROM source WHERE i > 1000000",
+        "SELECT k, approx_distinct(i) AS n, approx_distinct(b) AS m FROM source GROUP BY k HAVING approx_distinct(i) > 1",
         "SELECT j FROM source ORDER BY j LIMIT 0",
         "SELECT CAST(z AS TIMESTAMP) AS ns, count(*) AS n FROM source GROUP BY CAST(z AS TIMESTAMP)",
         "SELECT max(CAST(z AS TIMESTAMP)) AS ns, min(arrow_cast(i, 'Int8')) AS small FROM source",
@@ -333,6 +337,39 @@ async fn queries_give_the_answer_over_all_rows() {
     }
 }
 
+/// Quantiles are those of the sketch, however they are called: of small whole numbers they are exact.
+#[tokio::test]
+async fn quantiles_of_small_numbers_are_exact() {
+    let table = few();
+    let all = table
+        .expected("SELECT i FROM source WHERE i IS NOT NULL ORDER BY i")
+        .await
+        .unwrap();
+    let at = |share: usize| {
+        let rank = (all.len() * share).div_ceil(100).max(1);
+        all[rank - 1]["i"].as_f64().unwrap()
+    };
+    assert!(
+        all.iter()
+            .all(|row| row["i"].as_f64().unwrap().abs() <= 256.0)
+    );
+    let sql = "SELECT approx_percentile_cont(i, 0.95) AS a, approx_quantile(i, 0.25) AS b, approx_median(i) AS c, \
+               approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY i DESC) AS d, approx_quantile(i, 1) AS e, \
+               approx_percentile_cont(f, 0.5) FILTER (WHERE i IS NULL AND i IS NOT NULL) AS f FROM source";
+    for how in [SMALL, ONE_SHARD] {
+        let (_, found) = run_job(&table, sql, how).await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        for (name, share) in [("a", 95), ("b", 25), ("c", 50), ("d", 10), ("e", 100)] {
+            assert_eq!(
+                found[0][name].as_f64(),
+                Some(at(share)),
+                "{name}: {found:?}"
+            );
+        }
+        assert_eq!(found[0]["f"], Value::Null);
+    }
+}
+
 /// What cannot be put together from shards is refused, and so is what would depend on them.
 #[tokio::test]
 async fn queries_that_do_not_merge_are_refused() {
@@ -343,7 +380,8 @@ async fn queries_that_do_not_merge_are_refused() {
             "SELECT k, median(i) AS m FROM source GROUP BY k",
             "`median(i)`",
         ),
-        ("SELECT stddev(f) AS s FROM source", "`stddev(f)`"),
+        ("SELECT corr(f, i) AS s FROM source", "`corr(f,i)`"),
+        ("SELECT approx_quantile(f, 2) FROM source", "`approx"),
         ("SELECT array_agg(i) AS s FROM source", "`array_agg(i)`"),
         (
             "SELECT first_value(i ORDER BY j) AS s FROM source",

@@ -165,8 +165,8 @@ fn aggregate(dice: &mut Dice) -> String {
         5 if dice.once_in(2) => dice
             .of(&[
                 "median(i)",
-                "stddev(f)",
-                "var_pop(f)",
+                "round(stddev(f), 6)",
+                "round(var_pop(f), 6)",
                 "array_agg(i)",
                 "approx_distinct(k)",
                 "bit_xor(i)",
