@@ -14,7 +14,7 @@ Examples:
   eciton init trips.parquet --stdout
   eciton init data/ --name trips --force
 
-DATA is a file, a glob or a folder of CSV, TSV, JSON lines, Parquet or Arrow files; text files can also be .gz or .zst. The
+DATA is a file, a glob or a folder of CSV, TSV, JSON lines, Parquet or Arrow files; text files can also be .gz, .zst, .bz2 or .xz. The
 job file runs unchanged: it has the format, the delimiter, the words that stand for NULL, the columns and their types as
 comments, and a first query. Up to 256 MiB of the data are read, spread over all files; --full reads everything.
 

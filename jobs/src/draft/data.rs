@@ -16,7 +16,7 @@ use crate::spec::JobFile;
 use crate::spec::limits::JOB_NAME_LEN_MAX;
 
 /// Extensions of compressed files.
-const COMPRESSIONS: [&str; 4] = ["gz", "zst", "gzip", "zstd"];
+const COMPRESSIONS: [&str; 7] = ["gz", "zst", "gzip", "zstd", "bz2", "bzip2", "xz"];
 /// The name of a job whose data has no name that one may have.
 const NAMELESS: &str = "job";
 
@@ -91,7 +91,7 @@ fn of_text(
     }
     let unknown = || {
         DraftError::Data(format!(
-            "`{shown}` is no text: a job reads {}, also as .gz and .zst",
+            "`{shown}` is no text: a job reads {}, also as .gz, .zst, .bz2 and .xz",
             formats::titles("and")
         ))
     };

@@ -63,8 +63,13 @@ impl Packed {
         }
     }
 
+    /// Byte of the file that comes next.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next bytes without taking them: `len`, or all that are left.
-    fn peek(&mut self, len: usize) -> io::Result<&[u8]> {
+    pub(super) fn peek(&mut self, len: usize) -> io::Result<&[u8]> {
         debug_assert!(len <= self.room.len(), "{len} bytes to look ahead");
         if self.end - self.start < len {
             self.room.copy_within(self.start..self.end, 0);
@@ -84,7 +89,7 @@ impl Packed {
     }
 
     /// Passes over NULs.
-    fn skip_zeros(&mut self) -> io::Result<()> {
+    pub(super) fn skip_zeros(&mut self) -> io::Result<()> {
         loop {
             let bytes = self.fill_buf()?;
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -137,7 +142,7 @@ impl Read for Packed {
 }
 
 /// What stands where a member or a frame should begin, as an error.
-fn stray(format: &str, packed: &mut Packed, is_first: bool) -> io::Error {
+pub(super) fn stray(format: &str, packed: &mut Packed, is_first: bool) -> io::Error {
     let at = packed.offset;
     let head = match packed.peek(HEAD_LEN) {
         Ok(head) => head,

@@ -13,10 +13,10 @@ use crate::spec::limits::FILES_MAX;
 use crate::spec::{JobFile, SpecError};
 
 /// Compressions that exist and are not read. Their bytes would be taken for text.
-const REFUSED_EXTENSIONS: [&str; 8] = ["bz2", "xz", "lz4", "lzma", "br", "zip", "7z", "z"];
+const REFUSED_EXTENSIONS: [&str; 6] = ["lz4", "lzma", "br", "zip", "7z", "z"];
 
 /// Files with files in them.
-const ARCHIVES: [&str; 4] = ["tar", "tgz", "tzst", "txz"];
+const ARCHIVES: [&str; 6] = ["tar", "tgz", "tzst", "txz", "tbz", "tbz2"];
 
 /// Names beginning with a dot are matched only by a dot, as in a shell: editors leave such files behind.
 const OPTIONS: MatchOptions = MatchOptions {
@@ -214,7 +214,7 @@ fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, S
     if REFUSED_EXTENSIONS.contains(&extension.as_str()) {
         return Err(job.error(
             PATHS,
-            format!("`{display}`: compression `.{extension}` is not read; expected `.gz`, `.zst` or none"),
+            format!("`{display}`: compression `.{extension}` is not read; expected `.gz`, `.zst`, `.bz2`, `.xz` or none"),
         ));
     }
     Ok(SourceFile {

@@ -14,6 +14,8 @@ pub(super) fn compression(path: &str) -> Compression {
         Codec::Plain => Compression::Unspecified,
         Codec::Gzip => Compression::Gzip,
         Codec::Zstd => Compression::Zstd,
+        Codec::Bzip2 => Compression::Bzip2,
+        Codec::Xz => Compression::Xz,
     }
 }
 

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use eciton_proto::v1::SourceFile;
 
+use super::bzip2::Bzip2;
 use super::decompress::{Gzip, Packed, StreamRefusal, Zstd};
 use super::error::SourceError;
 use super::sniff::{HEAD_LEN, sniff};
+use super::xz::Xz;
 use super::{identity, reach};
 
 /// What was being done when a file could not be opened.
@@ -20,10 +22,12 @@ pub(super) enum Codec {
     Plain,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 impl Codec {
-    /// Told by the name's extension, as `gzip` and `zstd` do.
+    /// Told by the name's extension, as the programs of these formats do.
     pub(super) fn of(path: &str) -> Self {
         let extension = Path::new(path)
             .extension()
@@ -32,6 +36,8 @@ impl Codec {
         match extension.to_ascii_lowercase().as_str() {
             "gz" | "gzip" => Self::Gzip,
             "zst" | "zstd" => Self::Zstd,
+            "bz2" | "bzip2" => Self::Bzip2,
+            "xz" => Self::Xz,
             _ => Self::Plain,
         }
     }
@@ -41,6 +47,8 @@ impl Codec {
             Self::Plain => "plain",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
         }
     }
 }
@@ -82,6 +90,8 @@ impl TextInput {
                 (Box::new(handle.take(len)), Some(end))
             }
             Codec::Gzip => (Box::new(Gzip::new(Packed::new(handle))), None),
+            Codec::Bzip2 => (Box::new(Bzip2::new(Packed::new(handle))), None),
+            Codec::Xz => (Box::new(Xz::new(Packed::new(handle))), None),
             Codec::Zstd => {
                 let decoder = Zstd::new(Packed::new(handle));
                 (Box::new(decoder.map_err(failed)?), None)

@@ -28,6 +28,8 @@ pub const PAGE_HEADER_LEN_MAX: usize = 16 * 1024 * 1024;
 pub const WINDOW_LEN_MAX: u64 = 1 << 31;
 /// Bytes of a zstd window that every reader may have. Larger ones share [`WINDOW_LEN_MAX`] within a process.
 pub const WINDOW_LEN_FREE: u64 = 128 << 20;
+/// Bytes of memory that decoding one xz file may take: what `xz -9` needs is a quarter of it.
+pub const XZ_MEMORY_LEN_MAX: u64 = 256 << 20;
 /// Values of one batch, where its columns are many.
 pub const BATCH_VALUES_MAX: usize = 1 << 20;
 

@@ -63,7 +63,7 @@
 //! | `rows` | where rows of a shard stand in its file |
 //! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
-//! | `decompress`, `sniff` | gzip and zstd; what a file is by how it begins |
+//! | `decompress`, `bzip2`, `xz`, `sniff` | gzip, zstd and the others; what a file is by how it begins |
 //! | `guard` | panics of libraries as errors |
 //! | `peek` | how text is separated that nobody has described yet |
 //! | `unify`, `exact` | one type for a column that files disagree about, and values brought to it unchanged |
@@ -72,6 +72,7 @@
 
 mod array;
 mod block;
+mod bzip2;
 mod columns;
 mod content;
 mod csv;
@@ -114,6 +115,7 @@ mod text;
 mod unify;
 mod watch;
 mod whole;
+mod xz;
 
 pub use error::{ColumnPosition, Malformed, SourceError};
 pub use found::{FilesNow, files_now, probe};

@@ -36,7 +36,9 @@ impl Content {
             }
             Self::Gzip => "; name the file `.gz`",
             Self::Zstd => "; name the file `.zst`",
-            Self::Bzip2 | Self::Xz | Self::Lz4 | Self::Snappy | Self::Compress => {
+            Self::Bzip2 => "; name the file `.bz2`",
+            Self::Xz => "; name the file `.xz`",
+            Self::Lz4 | Self::Snappy | Self::Compress => {
                 "; decompress it, or compress it with gzip or zstd"
             }
             Self::Zip | Self::SevenZip => "; unpack it",

@@ -186,7 +186,7 @@ impl<T: TextFormat> SourceFormat for TextSource<T> {
     fn shown_place(&self, file: &SourceFile, range: &Range<u64>) -> String {
         match Codec::of(&file.path) {
             Codec::Plain => format!("bytes {} to {}", range.start, range.end),
-            Codec::Gzip | Codec::Zstd => "it".to_owned(),
+            Codec::Gzip | Codec::Zstd | Codec::Bzip2 | Codec::Xz => "it".to_owned(),
         }
     }
 

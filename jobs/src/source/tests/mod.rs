@@ -111,6 +111,15 @@ impl Folder {
         read(&source, &shards).unwrap()
     }
 
+    /// What came out of every shard, or why nothing did, while planning or reading.
+    fn try_read(&self) -> Result<Output, String> {
+        let planned = plan(&self.job()).map_err(|error| error.to_string())?;
+        let shards = planned.shards().unwrap();
+        let spec = self.job().into_spec().source.unwrap();
+        let source = planned.source(spec).unwrap();
+        read(&source, &shards).map_err(|error| error.to_string())
+    }
+
     /// The message of the first shard that fails.
     fn failure(&self) -> String {
         let (source, shards) = self.open();
@@ -176,6 +185,18 @@ fn columns(planned: &Planned) -> Vec<(String, String)> {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(vec![], bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(vec![], 6);
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

@@ -189,9 +189,9 @@ fn refusals_name_the_file_and_the_key() {
         ),
         (
             "format = \"csv\"\npaths = [\"*\"]",
-            &[("a.csv.bz2", "BZh")],
-            "job.toml:4: key `source.paths`: `a.csv.bz2`: compression `.bz2` is not read; expected `.gz`, \
-             `.zst` or none",
+            &[("a.csv.lz4", "x")],
+            "job.toml:4: key `source.paths`: `a.csv.lz4`: compression `.lz4` is not read; expected `.gz`, \
+             `.zst`, `.bz2`, `.xz` or none",
         ),
         (
             "format = \"jsonl\"\npaths = [\"*\"]",
