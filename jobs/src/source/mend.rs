@@ -90,6 +90,7 @@ fn mend_within(
     shards: &[Shard],
     done_hash: impl Fn(u64) -> Option<KeptHash>,
 ) -> Result<Planned, SourceError> {
+    let of_files = source.of_files();
     let mut files = source.files().to_vec();
     let mut moved = shards.to_vec();
     for (number, file) in (0_u32..).zip(&mut files) {
@@ -104,7 +105,7 @@ fn mend_within(
             continue;
         }
         let mending = Mending {
-            source,
+            source: &of_files,
             old: file.clone(),
             new: now.clone(),
         };

@@ -61,6 +61,7 @@
 //! | `reach` | which files may be read, and opening them |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
 //! | `rows` | where rows of a shard stand in its file |
+//! | `hive` | folders `name=value` as columns |
 //! | `head` | where the records of a compressed file begin |
 //! | `block` over `input`, `scan` | whole records out of a file, decompressed |
 //! | `decompress`, `bzip2`, `xz`, `sniff` | gzip, zstd and the others; what a file is by how it begins |
@@ -89,6 +90,7 @@ mod found;
 mod guard;
 mod head;
 mod header;
+pub(crate) mod hive;
 mod identity;
 mod infer;
 mod input;

@@ -11,6 +11,7 @@ use super::error::SourceError;
 use super::files::{PATHS, resolve};
 use super::format::{ComputedSource, SourceFormat};
 use super::formats;
+use super::hive::{self, Partitions};
 use super::identity;
 use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
 use super::reach::Reach;
@@ -72,7 +73,9 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
         return plan_computed(job, &computed);
     }
     let (files, one_file) = resolve(job, &spec.paths)?;
-    let (surveyed, writings) = survey(format, job, spec, &files)?;
+    let folders = Partitions::of(job, spec, &files)?;
+    let of_files = folders.as_ref().map(|folders| folders.of_files(spec));
+    let (surveyed, writings) = survey(format, job, of_files.as_ref().unwrap_or(spec), &files)?;
     let refused = |error: SourceError| job.error(PATHS, error.while_planning());
     let mut ranges = Vec::with_capacity(files.len());
     let mut count = 0;
@@ -101,7 +104,10 @@ fn plan_here(job: &JobFile) -> Result<Planned, SpecError> {
     for (file, hashed) in files.iter_mut().zip(hashed) {
         (file.content_hash, file.tail_hash) = (hashed.content, hashed.tail);
     }
-    let fields = fields(&surveyed.schema, &writings);
+    let mut fields = fields(&surveyed.schema, &writings);
+    if let Some(folders) = folders {
+        folders.extend(job, &mut fields)?;
+    }
     let mut empty = writings.empty.clone();
     for (file, facts) in files.iter().zip(&surveyed.files) {
         if matches!(facts, FileFacts::Groups { lens } if lens.is_empty()) {
@@ -321,7 +327,9 @@ pub fn shards(chunk: &ShardChunk) -> Result<Vec<Shard>, SourceError> {
 pub struct Source {
     spec: SourceSpec,
     schema: SchemaRef,
-    files: Vec<SourceFile>,
+    files: Arc<[SourceFile]>,
+    /// How many of the columns, the last ones, are folders.
+    folders: usize,
     reach: Reach,
     /// The columns as they were recorded.
     fields: Vec<SchemaField>,
@@ -381,15 +389,44 @@ impl Source {
             .iter()
             .map(reading)
             .collect::<Result<Vec<_>, SourceError>>()?;
+        let folders = hive::count(&spec, &all);
+        if folders > fields.len() {
+            return Err(SourceError::Plan(format!(
+                "{} columns, {folders} of them folders",
+                fields.len()
+            )));
+        }
         Ok(Self {
             spec,
             schema: Arc::new(Schema::new(fields)),
-            files: all,
+            files: all.into(),
+            folders,
             reach: Reach::anywhere(),
             fields: plan.schema.clone(),
             readings: readings.into(),
             has_dates: plan.dates,
         })
+    }
+
+    /// How many of the columns, the last ones, are folders.
+    pub(super) fn folders(&self) -> usize {
+        self.folders
+    }
+
+    /// The same source without the columns that are folders: what is in its files.
+    #[must_use]
+    pub(super) fn of_files(&self) -> Self {
+        let mut source = self.clone();
+        if self.folders > 0 {
+            let kept = self.fields.len() - self.folders;
+            let folders = source.fields.split_off(kept);
+            let is_folder = |field: &SchemaField| folders.iter().any(|own| own.name == field.name);
+            source.spec.schema.retain(|field| !is_folder(field));
+            source.schema = Arc::new(Schema::new(source.schema.fields()[..kept].to_vec()));
+            source.readings = self.readings[..kept].into();
+            source.folders = 0;
+        }
+        source
     }
 
     /// The same source, read no further than `reach`.

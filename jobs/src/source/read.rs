@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::error::SourceError;
 use super::format::ShardRows;
+use super::hive::{FolderColumns, FolderRows};
 use super::plan::{Shard, Source};
 use super::reach::Reach;
 use super::watch::Watch;
@@ -27,11 +28,10 @@ pub fn open_shard(
         .project(columns)
         .map_err(|e| SourceError::Plan(e.to_string()))?;
     let schema = SchemaRef::new(schema);
-    let format = source.format()?;
     let reach = source.reach().clone();
     let (watch, rows) = reach.during(|| {
         let watch = Watch::open(source, shard)?;
-        let rows = format.open(source, shard, columns, &schema);
+        let rows = open_rows(source, shard, columns, &schema);
         let rows = rows.map_err(|error| match &watch {
             Some(watch) => watch.reason(error),
             None => error,
@@ -46,6 +46,29 @@ pub fn open_shard(
         rows_read: 0,
         state: ReaderState::Reading,
     })
+}
+
+/// The rows of a shard, with the columns that are folders.
+fn open_rows(
+    source: &Source,
+    shard: Shard,
+    columns: &[usize],
+    schema: &SchemaRef,
+) -> Result<Box<dyn ShardRows>, SourceError> {
+    let format = source.format()?;
+    if source.folders() == 0 {
+        return format.open(source, shard, columns, schema);
+    }
+    let wanted = FolderColumns::of(source, shard, columns, schema)?;
+    let of_files = source.of_files();
+    let of_file = of_files.schema().project(&wanted.of_file);
+    let of_file = SchemaRef::new(of_file.map_err(|e| SourceError::Plan(e.to_string()))?);
+    let rows = format.open(&of_files, shard, &wanted.of_file, &of_file)?;
+    Ok(Box::new(FolderRows {
+        rows,
+        wanted,
+        schema: schema.clone(),
+    }))
 }
 
 /// The rows of a shard, in their order, as batches of at most

@@ -33,6 +33,13 @@ fn numbered(
 ) -> Result<Option<Places>, SourceError> {
     match rows.is_empty() {
         true => Ok(None),
+        false if source.folders() > 0 => {
+            let of_files = source.of_files();
+            let count = of_files.schema().fields().len();
+            let columns: Vec<usize> = columns.iter().copied().filter(|at| *at < count).collect();
+            let format = source.format()?;
+            format.place_of_rows(&of_files, shard, &columns, rows)
+        }
         false => source.format()?.place_of_rows(source, shard, columns, rows),
     }
 }

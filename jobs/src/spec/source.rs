@@ -14,7 +14,7 @@ use crate::source::format::{About, SourceFormat};
 use crate::source::formats;
 
 /// The keys, in the order in which messages list them; those of a later format follow.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "format",
     "paths",
     "shard_size",
@@ -31,6 +31,7 @@ const KEYS: [&str; 16] = [
     "shard_len",
     "store",
     "verify",
+    "hive_partitions",
 ];
 
 /// Keys that mean something whatever the format is.
@@ -38,7 +39,7 @@ const EVERYWHERE: [&str; 2] = ["format", "on_error"];
 
 /// Keys that formats use or not, those together that a message calls by one name, in the order in which they are refused.
 const OF_FORMATS: [&[&str]; 7] = [
-    &["paths", "shard_size", "verify"],
+    &["paths", "shard_size", "verify", "hive_partitions"],
     &["header", "quote", "newlines_in_values"],
     &["null_values"],
     &["on_new_columns"],
@@ -65,6 +66,7 @@ pub(super) fn read(top: &Section<'_>) -> Result<SourceSpec, SpecError> {
         spec.paths = read_paths(&section)?;
         spec.shard_size = read_shard_size(&section)?;
         spec.schema = read_schema(&section)?;
+        spec.hive_partitions = section.bool("hive_partitions")?.unwrap_or(false);
     }
     if let Some(answer) = read_on_new_columns(&section)? {
         spec.set_on_new_columns(answer);

@@ -136,7 +136,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "shard_sise = \"8MiB\"",
         "jobs/x.toml:6: key `source.shard_sise`: unknown key; expected one of `format`, `paths`, \
          `shard_size`, `null_values`, `on_error`, `on_new_columns`, `header`, `delimiter`, `quote`, `newlines_in_values`, \
-         `schema`, `from`, `to`, `shard_len`, `store`, `verify` (did you mean `shard_size`?)",
+         `schema`, `from`, `to`, `shard_len`, `store`, `verify`, `hive_partitions` (did you mean `shard_size`?)",
     ),
     (
         "[run]",

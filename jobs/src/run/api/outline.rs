@@ -8,7 +8,7 @@ use crate::run::compute::pipeline;
 use crate::run::compute::step::ProgramStep;
 use crate::run::records::error::JobError;
 use crate::source::format::{SourceFormat, Types};
-use crate::source::formats;
+use crate::source::{formats, hive};
 
 /// What recording a job file would lead to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -125,7 +125,16 @@ impl Checked {
             None => pipeline.transform.source_columns(),
         };
         let columns = planned.plan.schema.iter().enumerate();
-        let columns = columns.map(|(at, field)| column(field, &source, read.contains(&at)));
+        let first = files
+            .first()
+            .map_or_else(String::new, |file| file.path.clone());
+        let columns = columns.map(|(at, field)| {
+            let mut column = column(field, &source, read.contains(&at));
+            if column.origin != "declared" && hive::is_folder(&source, &first, &field.name) {
+                column.origin = "folder";
+            }
+            column
+        });
         let schema = pipeline.store_schema();
         let output = pipeline.transform.output_schema().fields().iter();
         let output: Vec<String> = output.map(|field| field.name().clone()).collect();

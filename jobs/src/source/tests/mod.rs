@@ -3,6 +3,7 @@
 mod compressed;
 mod csv;
 mod fuzzed;
+mod hive;
 mod identity;
 mod ipc;
 mod jsonl;
