@@ -131,7 +131,7 @@ fn job_with(key: &Key) -> String {
         .map(|name| format!("{column} AS {name}"))
         .collect();
     let sql = format!(
-        "sql = \"SELECT {column} AS k, {column} AS v, {} FROM source\"",
+        "sql = \"SELECT {column} AS k, {column} AS v, {column} IS NULL AS late, {} FROM source\"",
         selected.join(", ")
     );
     let answer = "sql = \"SELECT count(*) AS n FROM source\"".to_owned();
@@ -192,7 +192,12 @@ fn the_example_of_every_key_can_be_planned() {
         };
         place.write("a.csv", csv);
         place.write("flights/a.csv", csv);
-        let job = job_with(key);
+        let mut job = job_with(key);
+        if key.example.starts_with("hive_partitions") {
+            fs::create_dir_all(place.path("year=2013")).unwrap();
+            place.write("year=2013/a.csv", csv);
+            job = job.replace("paths = [\"*.csv\"]", "paths = [\"year=*/*.csv\"]");
+        }
         place.write("job.toml", &job);
         let call = place.call(&["plan", "job.toml"]);
         assert_eq!(
