@@ -198,13 +198,8 @@ pub(crate) struct Global {
         help = "The database: a folder, or a bucket and a prefix as in s3://bucket/prefix [env: ECITON_DB]"
     )]
     pub(crate) db: Option<PathBuf>,
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        help = "The second storage path of a mirrored database, which survives the loss of one. Every command needs both; of a \
-                new database, --db is the active path [env: ECITON_STANDBY]"
-    )]
+    /// The second storage path of a mirrored database, which every command needs; the first is --db [env: ECITON_STANDBY]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) standby: Option<PathBuf>,
     #[arg(
         long,
@@ -214,12 +209,8 @@ pub(crate) struct Global {
                 [env: ECITON_REDIS]"
     )]
     pub(crate) redis: Option<String>,
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        help = "Cache data of a database in a bucket in this folder on a local disk [env: ECITON_CACHE]"
-    )]
+    /// Cache data of a database in a bucket in this folder on a local disk [env: ECITON_CACHE]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// Print machine-readable lines on stdout, and nothing else
     #[arg(long, global = true)]

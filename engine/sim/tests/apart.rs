@@ -80,6 +80,7 @@ fn a_manifest_below_the_floor_does_not_count() {
             at: Position(1),
             hash: 7,
             generation: Generation(0),
+            paths: Vec::new(),
             place: None,
             collected: ManifestId(0),
             view: cell.load(),

@@ -141,7 +141,6 @@ fn a_seed_repeats_to_the_byte_and_seeds_differ() {
         let run = Run {
             seed,
             trace: TraceMode::Full,
-            paths: 1,
             ..Run::default()
         };
         run_seed(&run).trace
@@ -161,7 +160,6 @@ fn a_seed_takes_the_settings_of_its_like_and_repeats_to_the_byte() {
             seed,
             like,
             trace: TraceMode::Full,
-            paths: 1,
             ..Run::default()
         })
     };
@@ -188,7 +186,6 @@ fn a_fault_that_is_left_out_changes_nothing_before_it() {
             seed,
             suppressed,
             trace: TraceMode::Full,
-            paths: 1,
             ..Run::default()
         })
     };

@@ -165,12 +165,11 @@ async fn look(place: &Arc<dyn Storage>, access: Access) -> Result<Found> {
     Ok(match (mark, instance) {
         (None, None) => Found::Empty,
         (None, Some(_)) => Found::Foreign(Error::Invalid(format!(
-            "{} is a database with one storage path; restore a backup of it into two: `eciton db restore --standby`",
+            "{} is a database with one storage path; a mirrored database begins with two empty places",
             place.location()
         ))),
         (Some(_), Some((_, true, _))) => Found::Foreign(Error::Invalid(format!(
-            "{} is a copy of a storage path, and not the path itself; bring it back with `eciton db reinstate`, or \
-             restore a backup",
+            "{} is a copy of a storage path, and not the path itself",
             place.location()
         ))),
         (Some(mark), instance) => {
