@@ -1,5 +1,7 @@
 //! Every command and flag, with its help.
 
+#![allow(clippy::doc_markdown, reason = "help is printed as it stands")]
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;

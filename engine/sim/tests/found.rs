@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 26] = [
+const FOUND: [(Scenario, u64, &str); 28] = [
     (
         Scenario::Clustered,
         44,
@@ -119,6 +119,16 @@ const FOUND: [(Scenario, u64, &str); 26] = [
         Scenario::Standalone,
         74_016,
         "a reader that paused between the log's end and a listing took the writer's progress for a gap",
+    ),
+    (
+        Scenario::Clustered,
+        1_800_000_012_394,
+        "a collector that another one had overtaken took a slot that was created below the floor for damage",
+    ),
+    (
+        Scenario::Mirrored,
+        511,
+        "a seal that storage lost again was believed when the paths of a database were put together",
     ),
     (
         Scenario::Standalone,

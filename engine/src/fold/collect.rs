@@ -148,7 +148,23 @@ impl Folder {
             }
             LogReach::EndFrom(applied) => applied,
         };
-        while let Some(slot) = replay.next().await? {
+        loop {
+            let slot = match replay.next().await {
+                Ok(Some(slot)) => slot,
+                Ok(None) => break,
+                // Another collector was faster, and below its floor a process that slept may have created a slot that
+                // continues anything (S11).
+                Err(error @ Error::Corrupt { .. }) => {
+                    let floors = Floors::find(Arc::clone(&self.storage)).await?;
+                    let is_void = start.last.next() < floors.newest().1.slot;
+                    if is_void {
+                        Rare::CollectionGivenUp.seen();
+                        return Ok(None);
+                    }
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
             for record in &slot.records {
                 if let Body::Bulk(runs) = &record.body {
                     needed.extend(runs.iter().map(|run| run.id));

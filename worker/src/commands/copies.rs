@@ -1,8 +1,10 @@
 //! `db compact|backup|restore|publish`: space, and copies of a database.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use eciton_engine::{Db, Options, Position};
+use eciton_engine::storage::{Access, LocalStorage};
+use eciton_engine::{Db, Environment, Options, Position};
 use serde_json::{Value, json};
 
 use crate::cli::{Compressed, Global};
@@ -40,6 +42,19 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
     print(global, &json, &text)
 }
 
+/// What lies in a storage path belongs to its database.
+fn refuse_within(path: &Path, folder: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real(folder).starts_with(real(path)) {
+        return Err(Failure::Usage(format!(
+            "{} lies within the storage path {}; choose a folder outside of it",
+            folder.display(),
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Adds a backup to `folder`.
 ///
 /// # Errors
@@ -47,7 +62,19 @@ pub(super) async fn compact(global: &Global, compressed: Compressed) -> Result<(
 pub(super) async fn backup(global: &Global, folder: &Path, full: bool) -> Result<(), Failure> {
     let path = settings::folder(global)?;
     let meter = Meter::new("backing up");
-    let taken = eciton_engine::backup_folder(&path, folder, full, &meter.progress()).await;
+    let taken = match settings::standby(global)? {
+        None => eciton_engine::backup_folder(&path, folder, full, &meter.progress()).await,
+        Some(standby) => {
+            for own in [&path, &standby] {
+                refuse_within(own, folder)?;
+            }
+            let source = database::storage(global).await?;
+            let to = LocalStorage::open(folder, Access::ReadWrite);
+            let to = Arc::new(to.map_err(|error| database::not_opened(folder, error))?);
+            let environment = Environment::default();
+            eciton_engine::backup(source, to, full, &environment, &meter.progress()).await
+        }
+    };
     meter.finish();
     let taken = taken.map_err(database::with_hint)?;
     let damaged = taken.damaged.iter();

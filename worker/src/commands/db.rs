@@ -94,12 +94,13 @@ async fn verify(global: &Global, backups: Option<&Path>) -> Result<(), Failure> 
         }
         None => {
             let path = settings::database(global)?;
-            let report = match settings::bucket(&path) {
-                Some(_) => {
+            let is_folder = settings::bucket(&path).is_none();
+            let report = match is_folder && settings::standby(global)?.is_none() {
+                false => {
                     let storage = database::storage(global).await?;
                     eciton_engine::verify(storage, &meter.progress()).await
                 }
-                None => eciton_engine::verify_folder(&path, &meter.progress()).await,
+                true => eciton_engine::verify_folder(&path, &meter.progress()).await,
             };
             (path, report)
         }

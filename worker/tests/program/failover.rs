@@ -42,6 +42,13 @@ fn a_job_goes_on_when_its_storage_path_fills_up() {
     assert_eq!(place.call(&scan).done().stdout, expected);
     let verify = ["db", "verify", "--standby", "standby"];
     place.call(&verify).done();
+    let backup = ["db", "backup", "backups", "--standby", "standby"];
+    place.call(&backup).done();
+    place
+        .call(&["db", "restore", "backups", "--db", "restored"])
+        .done();
+    let restored = ["scan", "levels", "--json", "--db", "restored"];
+    assert_eq!(place.call(&restored).done().stdout, expected);
     // The path that was left is not opened alone, and neither is the other one.
     for path in ["disk/db", "standby"] {
         let refused = place.call(&["scan", "levels", "--db", path]);
