@@ -120,6 +120,7 @@ fn fold(stage: &Stage) {
             at,
             hash: 0,
             generation: Generation(0),
+            paths: Vec::new(),
             place: None,
             collected: ManifestId(0),
             view,
