@@ -369,6 +369,33 @@ fn a_path_is_not_opened_alone() {
     });
 }
 
+/// The active path is gone before anybody opens the database, as a disk that was replaced.
+#[test]
+fn a_database_opens_without_its_active_path() {
+    let paths = Paths::new();
+    block_on(async {
+        let db = paths.seen().open().await.unwrap();
+        let store = db.create_store("things", raw()).await.unwrap();
+        put(&db, &store, 1).await.unwrap();
+        db.close().await.unwrap();
+        let replaced = Seen {
+            active: Breakable::new(MemoryStorage::with_identities_from(1 << 50)),
+            passive: paths.seen().passive,
+        };
+        let reader = replaced.open_read_only().await.unwrap();
+        assert_eq!(count(&reader, &store).await, 1);
+        let again = replaced.open().await.unwrap();
+        put(&again, &store, 2).await.unwrap();
+        assert_eq!(count(&again, &store).await, 2);
+        // Nor is the passive path enough where the active one is there alone.
+        let alone = Seen {
+            active: paths.seen().active,
+            passive: Breakable::new(MemoryStorage::with_identities_from(1 << 51)),
+        };
+        assert!(alone.open().await.is_err());
+    });
+}
+
 #[test]
 fn folding_and_collecting_go_on_after_a_failover() {
     let paths = Paths::new();

@@ -11,7 +11,7 @@ use crate::base::limits::{MANIFEST_LEN_MAX, RELOADS_MAX};
 use crate::base::{Error, Generation, ManifestId, PathId, Result};
 use crate::fold::Manifest;
 use crate::log::{Body, Floors, Replay, Strictness, slot};
-use crate::storage::{Access, MirrorParts, MirrorStorage, Name, Storage, Unreachable};
+use crate::storage::{Access, MirrorParts, MirrorStorage, Name, Operation, Storage, Unreachable};
 
 /// The paths that a new database has, the active one first.
 const FIRST: [PathId; 2] = [PathId(0), PathId(1)];
@@ -88,6 +88,7 @@ pub(super) async fn assemble(
         .copied()
         .filter(|id| !paths.contains_key(id))
         .collect();
+    let mut gone = Vec::new();
     for (id, (place, why)) in missing.into_iter().zip(strangers) {
         // A creation that was interrupted is completed by whoever comes next.
         if !begun && create && access == Access::ReadWrite {
@@ -101,16 +102,22 @@ pub(super) async fn assemble(
             path = place.location(),
             "[Failover] this storage path cannot be used: {why}"
         );
+        let cause = std::io::Error::new(std::io::ErrorKind::NotConnected, why.clone());
+        gone.push((id, Operation::Open.error(place.location(), &cause)));
         paths.insert(id, Arc::new(Unreachable::new(place.location(), why)));
     }
-    Ok(Arc::new(MirrorStorage::new(MirrorParts {
+    let mirror = MirrorStorage::new(MirrorParts {
         paths: paths.into_iter().collect(),
         generation,
         in_force,
         access,
         clock: Arc::clone(&environment.clock),
         entropy: Arc::clone(&environment.entropy),
-    })))
+    });
+    for (id, error) in gone {
+        mirror.give_up(id, error);
+    }
+    Ok(Arc::new(mirror))
 }
 
 /// The storage paths at `places` as one medium, for whatever takes one: to verify it, to back it up.

@@ -16,7 +16,7 @@ use super::writer::MirrorWriter;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::PATHS_MAX;
-use crate::base::{Generation, Mutant, PathId, Result, metric};
+use crate::base::{Error, Generation, Mutant, PathId, Result, metric};
 use crate::storage::fault::{FaultClass, class_of};
 use crate::storage::{
     Access, AppendFile, Capabilities, ContentOf, Created, Exclusion, LockGuard, LockMode, Name,
@@ -87,6 +87,12 @@ impl MirrorStorage {
         };
         mirror.report();
         mirror
+    }
+
+    /// Nothing is asked of this path any more, because of this failure.
+    pub(crate) fn give_up(&self, id: PathId, error: Error) {
+        let (_, cause) = class_of(&error);
+        self.member(id).give_up(Fault { cause, error });
     }
 
     pub(super) fn access(&self) -> Access {
@@ -455,10 +461,10 @@ impl Storage for MirrorStorage {
                     guards.push(guard);
                     is_held = true;
                 }
-                Err(error @ crate::base::Error::Locked { .. }) => return Err(error),
+                Err(error @ Error::Locked { .. }) => return Err(error),
                 // A path that cannot be reached is left later, or writing stops.
                 Err(error) if class_of(&error).0 == FaultClass::Failover => failure = Some(error),
-                Err(error @ crate::base::Error::Halted { .. }) => failure = Some(error),
+                Err(error @ Error::Halted { .. }) => failure = Some(error),
                 Err(error) => return Err(error),
             }
         }
