@@ -369,7 +369,7 @@ fn a_path_is_not_opened_alone() {
     });
 }
 
-/// The active path is gone before anybody opens the database, as a disk that was replaced.
+/// The active path fails before anybody opens the database.
 #[test]
 fn a_database_opens_without_its_active_path() {
     let paths = Paths::new();
@@ -378,21 +378,80 @@ fn a_database_opens_without_its_active_path() {
         let store = db.create_store("things", raw()).await.unwrap();
         put(&db, &store, 1).await.unwrap();
         db.close().await.unwrap();
-        let replaced = Seen {
-            active: Breakable::new(MemoryStorage::with_identities_from(1 << 50)),
-            passive: paths.seen().passive,
-        };
-        let reader = replaced.open_read_only().await.unwrap();
+        let seen = paths.seen();
+        seen.active.fail(Broken::All(Errno::IO.raw_os_error()));
+        let reader = seen.open_read_only().await.unwrap();
         assert_eq!(count(&reader, &store).await, 1);
-        let again = replaced.open().await.unwrap();
+        let again = seen.open().await.unwrap();
         put(&again, &store, 2).await.unwrap();
         assert_eq!(count(&again, &store).await, 2);
-        // Nor is the passive path enough where the active one is there alone.
-        let alone = Seen {
-            active: paths.seen().active,
-            passive: Breakable::new(MemoryStorage::with_identities_from(1 << 51)),
-        };
-        assert!(alone.open().await.is_err());
+        let generation = paths.seen().open().await.unwrap().info().generation;
+        assert_eq!(generation, Generation(1));
+    });
+}
+
+/// A wrong name, a volume that is not mounted, a user who may not, or a failure that passes: no reason to take a path away
+/// from everybody else.
+#[test]
+fn a_slip_takes_no_path_away() {
+    let paths = Paths::new();
+    block_on(async {
+        let db = paths.seen().open().await.unwrap();
+        let store = db.create_store("things", raw()).await.unwrap();
+        put(&db, &store, 1).await.unwrap();
+        db.close().await.unwrap();
+        let empty = || Breakable::new(MemoryStorage::with_identities_from(1 << 50));
+        let Seen { active, passive } = paths.seen();
+        let typed_wrong = [
+            Seen {
+                active: empty(),
+                passive: passive.clone(),
+            },
+            Seen {
+                active: active.clone(),
+                passive: empty(),
+            },
+        ];
+        for seen in typed_wrong {
+            let refused = seen.open().await.map(|_| ()).unwrap_err();
+            assert!(matches!(refused, Error::PathLost { .. }), "{refused}");
+        }
+        for broken in [
+            Broken::All(Errno::ACCESS.raw_os_error()),
+            // Writing works, so it is no loss of the path.
+            Broken::Only(Operation::List, Errno::IO.raw_os_error()),
+        ] {
+            let seen = paths.seen();
+            seen.active.fail(broken);
+            let refused = seen.open().await.map(|_| ()).unwrap_err();
+            assert!(matches!(refused, Error::Storage { .. }), "{refused}");
+        }
+        let db = paths.seen().open().await.unwrap();
+        assert_eq!(db.info().generation, Generation(0));
+        assert_eq!(count(&db, &store).await, 1);
+    });
+}
+
+/// A sync of the seal that fails is not tried again: it might tell of success without the name being durable.
+#[test]
+fn a_seal_that_could_not_be_synced_is_not_taken_for_durable() {
+    let paths = Paths::new();
+    block_on(async {
+        let seen = paths.seen();
+        let db = seen.open().await.unwrap();
+        let store = db.create_store("things", raw()).await.unwrap();
+        put(&db, &store, 1).await.unwrap();
+        seen.active.fail(Broken::All(Errno::IO.raw_os_error()));
+        let sync = Broken::Only(Operation::SyncNames, Errno::IO.raw_os_error());
+        seen.passive.fail(sync);
+        put(&db, &store, 2).await.unwrap_err();
+        seen.passive.mend();
+        // As long as this process lives, whatever the system says now.
+        put(&db, &store, 3).await.unwrap_err();
+        drop(db);
+        let again = paths.seen().open().await.unwrap();
+        put(&again, &store, 4).await.unwrap();
+        assert!(has(&again, &store, 1).await && has(&again, &store, 4).await);
     });
 }
 

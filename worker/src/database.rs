@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use eciton_engine::coord::redis::{RedisBus, RedisOptions};
 use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
+use eciton_engine::storage::fault::{FaultClass, class_of};
 use eciton_engine::storage::{
     Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage, Unreachable,
 };
@@ -109,8 +110,8 @@ pub(crate) async fn storage(global: &Global) -> Result<Arc<dyn Storage>, Failure
     }
 }
 
-/// The storage paths of a mirrored database; `None` where only one was named. A path that cannot be opened is one that cannot
-/// be reached.
+/// The storage paths of a mirrored database; `None` where only one was named. A folder that fails as a
+/// lost path does counts as one that cannot be reached.
 ///
 /// # Errors
 /// [`Failure::Usage`] for an address or credentials that cannot be.
@@ -120,19 +121,22 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
     };
     let mut places: Vec<Arc<dyn Storage>> = Vec::new();
     for path in [settings::database(global)?, standby] {
-        let opened: Result<Arc<dyn Storage>, Failure> = match settings::bucket(&path) {
-            Some(url) => in_bucket(url, access, None).await,
-            None => LocalStorage::open(&path, access)
-                .map(|folder| Arc::new(folder) as Arc<dyn Storage>)
-                .map_err(|error| not_opened(&path, error)),
-        };
-        places.push(match opened {
-            Err(usage @ Failure::Usage(_)) => return Err(usage),
-            Err(error) => Arc::new(Unreachable::new(
-                path.display().to_string(),
-                error.to_string(),
-            )),
-            Ok(place) => place,
+        places.push(match settings::bucket(&path) {
+            Some(url) => in_bucket(url, access, None).await?,
+            None => match LocalStorage::open(&path, access) {
+                Ok(folder) => Arc::new(folder) as Arc<dyn Storage>,
+                // What only this user may not, or has mistyped, is no loss of the path.
+                Err(error)
+                    if access == Access::ReadWrite
+                        && class_of(&error).0 != FaultClass::Failover =>
+                {
+                    return Err(not_opened(&path, error));
+                }
+                Err(error) => {
+                    let location = path.display().to_string();
+                    Arc::new(Unreachable::new(location, error.to_string()))
+                }
+            },
         });
     }
     Ok(Some(places))

@@ -91,11 +91,10 @@ pub enum Error {
         /// The failure.
         cause: String,
     },
-    /// The passive storage path of a mirrored database cannot be reached. Nothing is written without it: others may have
-    /// gone on there.
+    /// A storage path of a mirrored database cannot be reached, and nothing is written without it: it is the passive one,
+    /// on which others may have gone on, or it was not there when the database was opened, which may be a slip.
     #[error(
-        "storage path lost: {path}; writing has stopped, since without this path nobody can tell whether others have gone \
-         on there; bring it back"
+        "storage path lost: {path}; nothing is written without this path: mount it, or name the right one"
     )]
     PathLost {
         /// The path and what it refused.

@@ -140,7 +140,8 @@ impl Db {
         Db::open_storage(storage, options, environment).await
     }
 
-    /// Opens a mirrored database for reading. What stands on the active path alone is not seen: nobody has been told of it.
+    /// Opens a mirrored database for reading. An object on the active path alone is not seen: nobody has been told
+    /// of it.
     ///
     /// # Errors
     /// As [`Db::open_mirrored`], but never [`Error::Locked`].

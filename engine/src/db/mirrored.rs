@@ -11,7 +11,8 @@ use crate::base::limits::{MANIFEST_LEN_MAX, RELOADS_MAX};
 use crate::base::{Error, Generation, ManifestId, PathId, Result};
 use crate::fold::Manifest;
 use crate::log::{Body, Floors, Replay, Strictness, slot};
-use crate::storage::{Access, MirrorParts, MirrorStorage, Name, Operation, Storage, Unreachable};
+use crate::storage::fault::{FaultClass, class_of};
+use crate::storage::{Access, MirrorParts, MirrorStorage, Name, Storage, Unreachable, probe};
 
 /// The paths that a new database has, the active one first.
 const FIRST: [PathId; 2] = [PathId(0), PathId(1)];
@@ -64,9 +65,9 @@ pub(super) async fn assemble(
                     .chain([end])
                     .max_by_key(|end| end.generation);
             }
-            Found::Empty => strangers.push((place, "it is empty".to_owned())),
+            Found::Empty => strangers.push((place, None)),
             Found::Unreachable(error) => {
-                strangers.push((place, error.to_string()));
+                strangers.push((place, Some(error.clone())));
                 failure.get_or_insert(error);
             }
             Found::Foreign(error) => return Err(error),
@@ -89,7 +90,7 @@ pub(super) async fn assemble(
         .filter(|id| !paths.contains_key(id))
         .collect();
     let mut gone = Vec::new();
-    for (id, (place, why)) in missing.into_iter().zip(strangers) {
+    for (id, (place, error)) in missing.into_iter().zip(strangers) {
         // A creation that was interrupted is completed by whoever comes next.
         if !begun && create && access == Access::ReadWrite {
             let mark = PathMark { set, path: id }.store(&**place).await?;
@@ -98,12 +99,13 @@ pub(super) async fn assemble(
                 continue;
             }
         }
+        let error = why_lost(place, error, access, environment).await?;
+        let why = error.to_string();
         tracing::warn!(
             path = place.location(),
             "[Failover] this storage path cannot be used: {why}"
         );
-        let cause = std::io::Error::new(std::io::ErrorKind::NotConnected, why.clone());
-        gone.push((id, Operation::Open.error(place.location(), &cause)));
+        gone.push((id, error));
         paths.insert(id, Arc::new(Unreachable::new(place.location(), why)));
     }
     let mirror = MirrorStorage::new(MirrorParts {
@@ -118,6 +120,34 @@ pub(super) async fn assemble(
         mirror.give_up(id, error);
     }
     Ok(Arc::new(mirror))
+}
+
+/// Why a path in force is lost, if it is.
+///
+/// # Errors
+/// Why it may not be left. A wrong name, a volume that is not mounted, or a user who may not use the folder must not take a
+/// path away from all others, and neither must a failure that passes. Who only reads leaves nothing.
+async fn why_lost(
+    place: &Arc<dyn Storage>,
+    error: Option<Error>,
+    access: Access,
+    environment: &Environment,
+) -> Result<Error> {
+    let empty = || Error::PathLost {
+        path: format!("{}: it is empty, or not there", place.location()),
+    };
+    let error = match (error, access) {
+        (error, Access::ReadOnly) => return Ok(error.unwrap_or_else(empty)),
+        (None, Access::ReadWrite) => return Err(empty()),
+        (Some(error), Access::ReadWrite) => error,
+    };
+    if class_of(&error).0 != FaultClass::Failover {
+        return Err(error);
+    }
+    match probe(&**place, &*environment.entropy).await {
+        Err(failure) if class_of(&failure).0 == FaultClass::Failover => Ok(failure),
+        Ok(()) | Err(_) => Err(error),
+    }
 }
 
 /// The storage paths at `places` as one medium, for whatever takes one: to verify it, to back it up.

@@ -174,9 +174,9 @@ impl SlotLog {
             true => Name::log(generation, n),
             false => Name::log(self.generation, n),
         };
-        let storage = mirror.path(left[0]);
+        let storage = mirror.path(left[0])?;
         let stands = create_once(&*storage, &name, &bytes).await? == Owner::Us
-            && confirm(&*storage, &name, &bytes).await?;
+            && mirror.confirm_on(left[0], &name, &bytes).await?;
         if !stands {
             Rare::SealLost.seen();
             return Ok(None);

@@ -24,6 +24,7 @@ pub use capabilities::{Capabilities, Exclusion};
 pub(crate) use confirm::{head, is_head_of};
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
+pub(crate) use mirror::probe;
 pub use mirror::{MirrorParts, MirrorStorage, Unreachable};
 pub use name::Name;
 #[cfg(feature = "object-store")]

@@ -53,8 +53,9 @@ impl MirrorStorage {
         })
     }
 
-    /// What stands under a name on every path in force. What the passive path has stands on the active one, or did; what it
-    /// has not nobody has been told of. That may stand on the active path alone: then it is completed first.
+    /// The object under a name, once it stands on every path in force. An object on the passive path was durable on the active
+    /// one before. Nobody has been told of an object that the passive path lacks; if the active path has it, it is
+    /// completed first.
     ///
     /// # Errors
     /// What the passive path refuses. A failure of the active one changes no answer; it is noted.

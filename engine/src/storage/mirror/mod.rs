@@ -20,5 +20,6 @@ mod storage;
 mod unreachable;
 mod writer;
 
+pub(crate) use probe::probe;
 pub use storage::{MirrorParts, MirrorStorage};
 pub use unreachable::Unreachable;

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use super::member::Member;
 use crate::base::entropy::Entropy;
 use crate::base::{Error, Result};
-use crate::storage::{Name, Operation};
+use crate::storage::{Name, Operation, Storage};
 
 /// Bytes of a probe: enough that a path without room for a slot of ordinary size is found out.
 const PROBE_LEN: usize = 64 * 1024;
@@ -14,8 +13,7 @@ const PROBE_LEN: usize = 64 * 1024;
 ///
 /// # Errors
 /// What the path refused, which is why it is lost.
-pub(super) async fn probe(member: &Member, entropy: &dyn Entropy) -> Result<()> {
-    let storage = &*member.storage;
+pub(crate) async fn probe(storage: &dyn Storage, entropy: &dyn Entropy) -> Result<()> {
     let path = format!("probe/{:032x}", entropy.next_u128());
     let name = Name::parse(&path).ok_or_else(|| Error::Invalid(format!("`{path}` is no name")))?;
     let mut bytes = Vec::with_capacity(PROBE_LEN);

@@ -115,8 +115,24 @@ impl MirrorStorage {
     }
 
     /// The medium of one path.
-    pub fn path(&self, id: PathId) -> Arc<dyn Storage> {
-        Arc::clone(&self.member(id).storage)
+    ///
+    /// # Errors
+    /// Why nothing is asked of that path any more.
+    pub fn path(&self, id: PathId) -> Result<Arc<dyn Storage>> {
+        let member = self.member(id);
+        match member.health() {
+            PathHealth::Lost(fault) => Err(fault.error),
+            _ => Ok(Arc::clone(&member.storage)),
+        }
+    }
+
+    /// As [`Storage::confirm`] on one path. A sync that fails there gives that path up.
+    ///
+    /// # Errors
+    /// As [`Storage::confirm`]; why nothing is asked of that path any more.
+    pub async fn confirm_on(&self, id: PathId, name: &Name, bytes: &[u8]) -> Result<bool> {
+        let member = self.member(id);
+        member.run(member.storage.confirm(name, bytes)).await
     }
 
     fn member(&self, id: PathId) -> Arc<Member> {
@@ -193,14 +209,14 @@ impl MirrorStorage {
         let passive = passive?;
         // What failed there may have passed.
         if matches!(passive.health(), PathHealth::Suspect(_))
-            && probe(&passive, &*self.entropy).await.is_ok()
+            && probe(&*passive.storage, &*self.entropy).await.is_ok()
         {
             passive.acquit();
         }
         match active.health() {
             PathHealth::Good => None,
             PathHealth::Lost(_) => Some(active.id),
-            PathHealth::Suspect(before) => match probe(&active, &*self.entropy).await {
+            PathHealth::Suspect(before) => match probe(&*active.storage, &*self.entropy).await {
                 Ok(()) => {
                     active.acquit();
                     None
