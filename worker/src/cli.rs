@@ -2,27 +2,32 @@
 
 #![allow(clippy::doc_markdown, reason = "help is printed as it stands")]
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eciton_engine::Compression;
 
-use crate::command_flags::{Commands, LOGS_EXAMPLES, Logs, Scratch};
+use crate::command_flags::{Commands, Scratch};
 use crate::data_flags::{
     COMPLETIONS_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES, QUERY_EXAMPLES, SCAN_EXAMPLES,
 };
 pub(crate) use crate::data_flags::{Completions, Format, Init, Man, Query, Scan};
+use crate::db_flags::DB_EXAMPLES;
+pub(crate) use crate::db_flags::Db;
 use crate::export_flags::EXPORT_EXAMPLES;
 pub(crate) use crate::export_flags::Export;
 use crate::failure::Failure;
 use crate::flags::interval;
 pub(crate) use crate::flags::{Listening, Peers};
+use crate::job_flags::JOB_EXAMPLES;
+pub(crate) use crate::job_flags::{Job, Retry, Rm};
 use crate::ops_flags::HEALTH_EXAMPLES;
 pub(crate) use crate::ops_flags::{Health, Logging};
+pub(crate) use crate::shared_flags::{Compressed, Get, Workers, compression};
+use crate::stream_flags::STREAM_EXAMPLES;
+pub(crate) use crate::stream_flags::{Place, Stream, StreamPart, StreamWrite};
 pub(crate) use crate::swarm_flags::{Supervised, Top, Up};
 use crate::swarm_flags::{TOP_EXAMPLES, UP_EXAMPLES};
 use crate::trace_flags::Tracing;
@@ -127,57 +132,6 @@ Examples:
   eciton store create airlines --key carrier --db ./db
   eciton store stats flights --db ./db
   eciton store drop airlines --db ./db";
-
-const STREAM_EXAMPLES: &str = "\
-Examples:
-  eciton stream write films garden film.mp4 --create --db ./db
-  eciton stream read films garden --from 1000000 --len 4096 --db ./db > part
-  eciton stream write films garden chapter.mp4 --replace 1000000..2000000 --db ./db
-  eciton stream cut films garden 0..4096 --db ./db
-  eciton stream ls films --db ./db
-
-A stream is stored beside the record of its key. A change rewrites only the part that it touches, and is
-atomic.";
-
-const JOB_EXAMPLES: &str = "\
-Examples:
-  eciton job ls --db ./db
-  eciton job show delay-by-carrier --db ./db --json
-  eciton job watch delay-by-carrier --peer http://node-1:7711
-  eciton job retry delay-by-carrier --db ./db
-
-`running` is the number of shards in progress. Workers report it over Redis every two seconds; the shards of a killed worker
-count for ten more seconds. It is known with --redis or --peer, and a peer always knows its own shards. With --db alone, it is 0.";
-
-const RETRY_EXAMPLES: &str = "\
-Examples:
-  eciton job retry delay-by-carrier --db ./db
-  eciton job retry delay-by-carrier --db ./db --record-only
-  eciton job retry delay-by-carrier --peer http://node-1:7711
-
-Fix the file first. Only bytes inside failed shards may change. The shards then run in this process,
-because no other worker can use a database that one process has open. With --peer, the shards are only
-marked: the workers of the swarm process them.";
-
-const RM_EXAMPLES: &str = "\
-Examples:
-  eciton job rm delay-by-carrier --db ./db
-  eciton job rm delay-by-carrier --with-results --db ./db
-  eciton job rm delay-by-carrier --peer http://node-1:7711
-
-Without --with-results, the store keeps its records, and another job writes to it only with `into_existing = true`. Cancel a
-running job first, or pass --force. If the command is interrupted, run it again: until then, the job is listed as
-cancelled.";
-
-const DB_EXAMPLES: &str = "\
-Examples:
-  eciton db init --db ./db
-  eciton db info --db ./db
-  eciton db verify --db ./db
-
-For a database in a bucket, credentials and endpoint come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an endpoint that begins with http://. The metadata service of the machine is
-used only with ECITON_INSTANCE_CREDENTIALS=true.";
 
 /// Run ETL and scientific jobs over files, exactly once, and keep their results in an ordered,
 /// transactional database that is a folder
@@ -316,25 +270,6 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Workers {
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u16).range(1..=1024),
-        help = "Worker tasks, 1 to 1024 [env: ECITON_WORKERS] [default: the number of cores]"
-    )]
-    pub(crate) workers: Option<u16>,
-    #[arg(
-        long,
-        value_name = "TIME",
-        value_parser = interval,
-        help = "How long computed shards wait to be committed together. After a kill, at most this much work is repeated. 0s: commit each \
-                shard by itself [env: ECITON_COMMIT_INTERVAL] [default: 500ms]"
-    )]
-    pub(crate) commit_interval: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Worker {
     #[arg(
         long,
@@ -400,25 +335,6 @@ pub(crate) struct Worker {
     pub(crate) unheard: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub(crate) struct Compressed {
-    #[arg(
-        long,
-        value_name = "none|lz4|zstd",
-        value_parser = compression,
-        help = "How to compress pages: lz4 is fast, zstd is small \
-                [env: ECITON_COMPRESSION] [default: lz4]"
-    )]
-    pub(crate) compression: Option<Compression>,
-}
-
-/// A compression by its name.
-pub(crate) fn compression(text: &str) -> Result<Compression, String> {
-    let named = |compression: &Compression| compression.name() == text;
-    let found = Compression::ALL.into_iter().find(named);
-    found.ok_or_else(|| "expected none, lz4 or zstd".to_owned())
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Submit {
     /// The job file
@@ -442,98 +358,6 @@ pub(crate) struct Plan {
     pub(crate) scratch: Scratch,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Job {
-    /// List the jobs
-    #[command(
-        after_help = "Examples:\n  eciton job ls --db ./db\n  eciton job ls --peer http://node-1:7711"
-    )]
-    Ls {
-        #[command(flatten)]
-        peers: Peers,
-    },
-    /// Show a job: shards, rows, conflicts, failures
-    #[command(
-        after_help = "`running` is the number of shards in progress, which workers report over Redis every two seconds. It is known with\n\
-                      --redis or --peer; with --db alone, it is 0.\n\nExamples:\n  eciton job show delay-by-carrier --db ./db --json\n  \
-                      eciton job show delay-by-carrier --db ./db --redis redis://127.0.0.1:6379"
-    )]
-    Show {
-        /// The name of the job; can be omitted if the database has only one
-        job: Option<String>,
-        #[command(flatten)]
-        peers: Peers,
-    },
-    /// Print the progress of a job until it ends: exit code 0 if it is done, 1 if it failed or was cancelled
-    #[command(
-        after_help = "With --json, each change is a line: the fields of `job show --json`, with rows_per_second and eta_seconds\n\
-                      if they are known.\n\nExamples:\n  eciton job watch delay-by-carrier --db ./db\n  \
-                      eciton job watch delay-by-carrier --peer http://node-1:7711,http://node-2:7711 --json"
-    )]
-    Watch {
-        /// The name of the job; can be omitted if the database has only one
-        job: Option<String>,
-        #[command(flatten)]
-        peers: Peers,
-    },
-    /// Cancel a job: finished shards keep their results, and no more shards start
-    #[command(after_help = "Examples:\n  eciton job cancel delay-by-carrier --db ./db")]
-    Cancel {
-        /// The name of the job
-        job: String,
-        #[command(flatten)]
-        peers: Peers,
-    },
-    /// Run the failed shards of a job again
-    #[command(after_help = RETRY_EXAMPLES)]
-    Retry(Retry),
-    /// Print what the programs of a job wrote to their standard error, and how they ended
-    #[command(after_help = LOGS_EXAMPLES)]
-    Logs(Logs),
-    /// Remove a job; its results stay unless --with-results is given
-    #[command(after_help = RM_EXAMPLES)]
-    Rm(Rm),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Retry {
-    /// The name of the job
-    pub(crate) job: String,
-    #[command(flatten)]
-    pub(crate) workers: Workers,
-    #[command(flatten)]
-    pub(crate) scratch: Scratch,
-    /// Only mark the shards; `run` with the job file processes them
-    #[arg(long)]
-    pub(crate) record_only: bool,
-    #[command(flatten)]
-    pub(crate) peers: Peers,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Rm {
-    /// The name of the job
-    pub(crate) job: String,
-    /// Also drop the store that the job wrote to, unless the store holds other records
-    #[arg(long)]
-    pub(crate) with_results: bool,
-    /// Remove the job even if it is running; workers discard its shards in progress
-    #[arg(long)]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) peers: Peers,
-}
-
-/// A store and a key in it.
-#[derive(Debug, Args)]
-pub(crate) struct Get {
-    /// The store
-    pub(crate) store: String,
-    /// The key, as JSON
-    #[arg(allow_negative_numbers = true)]
-    pub(crate) key: String,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Put {
     #[command(flatten)]
@@ -544,135 +368,6 @@ pub(crate) struct Put {
     /// Create the store and the database if they do not exist
     #[arg(long)]
     pub(crate) create: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Stream {
-    /// List the keys of a store that have a stream, with its length in bytes
-    #[command(after_help = "Examples:\n  eciton stream ls films --db ./db --json")]
-    Ls {
-        /// The store
-        store: String,
-    },
-    /// Print a stream, or part of it
-    #[command(
-        after_help = "Examples:\n  eciton stream read films garden --out film.mp4 --db ./db\n  \
-                      eciton stream read films garden --from 10 --len 100 --db ./db"
-    )]
-    Read {
-        #[command(flatten)]
-        at: Get,
-        #[command(flatten)]
-        part: StreamPart,
-        /// Write to a file instead of standard output
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-    /// Write a file, or standard input, as the stream of a key
-    #[command(
-        after_help = "Without --append, --over, --insert or --replace, the whole stream is replaced.\n\nExamples:\n  \
-                      eciton stream write films garden film.mp4 --db ./db\n  \
-                      tail -c 100 more | eciton stream write films garden --append --db ./db\n  \
-                      eciton stream write films garden title.mp4 --insert 0 --db ./db"
-    )]
-    Write(StreamWrite),
-    /// Remove a range of bytes; the bytes after it move up
-    #[command(after_help = "Examples:\n  eciton stream cut films garden 100..200 --db ./db")]
-    Cut {
-        #[command(flatten)]
-        at: Get,
-        /// The first byte, and the one after the last
-        #[arg(value_name = "FROM..TO", value_parser = span)]
-        range: Span,
-    },
-    /// Delete a stream; the record of its key stays
-    #[command(after_help = "Examples:\n  eciton stream rm films garden --db ./db")]
-    Rm {
-        #[command(flatten)]
-        at: Get,
-    },
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct StreamPart {
-    /// The first byte
-    #[arg(long, value_name = "N")]
-    pub(crate) from: Option<u64>,
-    /// At most this many bytes
-    #[arg(long, value_name = "N")]
-    pub(crate) len: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StreamWrite {
-    #[command(flatten)]
-    pub(crate) at: Get,
-    /// The file to read [default: standard input]
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Append to the end of the stream
-    #[arg(long, group = "place")]
-    append: bool,
-    /// Overwrite the stream from this byte on
-    #[arg(long, value_name = "N", group = "place")]
-    over: Option<u64>,
-    /// Insert before this byte
-    #[arg(long, value_name = "N", group = "place")]
-    insert: Option<u64>,
-    /// Replace these bytes
-    #[arg(long, value_name = "FROM..TO", value_parser = span, group = "place")]
-    replace: Option<Span>,
-    /// Create the store and the database if they do not exist
-    #[arg(long)]
-    pub(crate) create: bool,
-}
-
-/// Where in a stream bytes are written.
-pub(crate) enum Place {
-    /// In the place of all that is there.
-    Whole,
-    /// Behind it.
-    End,
-    /// Over what is there, from an offset on.
-    Over(u64),
-    /// Before the byte at an offset.
-    Before(u64),
-    /// In the place of a range.
-    Instead(Range<u64>),
-}
-
-impl StreamWrite {
-    /// The place that the flags name: one of them at the most.
-    pub(crate) fn place(&self) -> Place {
-        match (self.append, self.over, self.insert, self.replace) {
-            (true, ..) => Place::End,
-            (_, Some(at), ..) => Place::Over(at),
-            (_, _, Some(at), _) => Place::Before(at),
-            (_, _, _, Some(span)) => Place::Instead(span.into()),
-            (false, None, None, None) => Place::Whole,
-        }
-    }
-}
-
-/// A range of bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
-    from: u64,
-    to: u64,
-}
-
-impl From<Span> for Range<u64> {
-    fn from(span: Span) -> Range<u64> {
-        span.from..span.to
-    }
-}
-
-fn span(text: &str) -> Result<Span, String> {
-    let bounds = text.split_once("..").and_then(|(from, to)| {
-        let (from, to) = (from.parse().ok()?, to.parse().ok()?);
-        (from <= to).then_some(Span { from, to })
-    });
-    bounds.ok_or_else(|| "expected two numbers like 100..200".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -725,76 +420,6 @@ pub(crate) enum ValueEncoding {
     Json,
     /// Raw bytes
     Raw,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Db {
-    /// Create a database; an existing one is left unchanged
-    #[command(after_help = "Examples:\n  eciton db init --db ./db")]
-    Init,
-    /// Describe a database
-    #[command(after_help = "Examples:\n  eciton db info --db ./db --json")]
-    Info,
-    /// Read all objects, check every checksum, and name each broken object (exit code 1)
-    #[command(after_help = "Examples:\n  eciton db verify --db ./db --json\n  \
-                      eciton db verify --backups ./backups")]
-    Verify {
-        /// Verify a folder of backups instead of the database
-        #[arg(long, value_name = "FOLDER")]
-        backups: Option<PathBuf>,
-    },
-    /// Rewrite the database as one sorted run, and free the space of deleted records and dropped stores
-    #[command(after_help = "Examples:\n  eciton db compact --db ./db\n  \
-                      eciton db compact --compression zstd --db ./db")]
-    Compact {
-        #[command(flatten)]
-        compressed: Compressed,
-    },
-    /// Add an incremental backup to a folder of backups
-    #[command(
-        after_help = "Works beside a running writer. Objects that the folder already has are not copied again. An interrupted \
-                      backup does not count; the next one reuses what it copied.\n\nEvery finished backup can be restored: the \
-                      command reads the parts of the log that the backup needs, checks that the runs of earlier backups exist, \
-                      and copies damaged or missing objects again. With --full, it reads every byte of every backup in the \
-                      folder, and names damaged objects that the database no longer has (exit code 1).\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
-                      eciton db backup ./backups --full --db ./db"
-    )]
-    Backup {
-        /// The folder of backups; the first backup creates it
-        #[arg(value_name = "FOLDER")]
-        folder: PathBuf,
-        /// Read every byte of every backup in the folder, and copy damaged or missing objects again
-        #[arg(long)]
-        full: bool,
-    },
-    /// Restore a new database from a backup: the newest one, or the state at a position
-    #[command(
-        after_help = "The new database has an id of its own. If a restore is interrupted, the same command starts it again. If the \
-                      newest backup is damaged or missing, no other backup is used instead: the message says which position can be \
-                      restored.\n\n\
-                      Examples:\n  eciton db restore ./backups --db ./restored\n  \
-                      eciton db restore ./backups --position 4711 --db ./restored"
-    )]
-    Restore {
-        /// The folder of backups
-        #[arg(value_name = "FOLDER")]
-        folder: PathBuf,
-        /// A log position that the backups cover
-        #[arg(long, value_name = "N")]
-        position: Option<u64>,
-    },
-    /// Write a compact read-only copy for distribution, which can be opened on any medium
-    #[command(after_help = "Works beside a running writer.\n\nExamples:\n  \
-                      eciton db publish ./published --db ./db\n  \
-                      eciton db publish ./published --compression zstd --db ./db\n  \
-                      eciton scan flights --db ./published")]
-    Publish {
-        /// The new folder
-        #[arg(value_name = "FOLDER")]
-        folder: PathBuf,
-        #[command(flatten)]
-        compressed: Compressed,
-    },
 }
 
 /// Reads the command line. Help and versions are printed here; a wrong call is told in one line, with

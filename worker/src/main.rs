@@ -26,7 +26,8 @@
 //! | 3 | `values` | values between the command line and the engine |
 //! | 2 | `failure` | why a command failed, and the exit code that says so |
 //! | 2 | `progress` | what is shown while a job runs |
-//! | 1 | `export_flags` | flags of `export` |
+//! | 2 | `db_flags`, `export_flags`, `job_flags`, `stream_flags` | flags of the commands of one noun |
+//! | 1 | `shared_flags` | flags that several commands share |
 //! | 1 | `job` | jobs as the commands see them |
 //! | 1 | `logs` | logs |
 //! | 3 | `otlp` | sending spans to a collector |
@@ -59,11 +60,13 @@ mod commands;
 mod credentials;
 mod data_flags;
 mod database;
+mod db_flags;
 mod export_flags;
 mod failure;
 mod flags;
 mod health;
 mod job;
+mod job_flags;
 mod job_gauges;
 mod job_log;
 mod json_lines;
@@ -89,10 +92,12 @@ mod roots;
 mod scrape;
 mod series;
 mod settings;
+mod shared_flags;
 mod signals;
 mod space;
 mod staged;
 mod statuses;
+mod stream_flags;
 mod swarm_flags;
 mod table;
 mod throughput;

@@ -1,0 +1,89 @@
+//! Flags of the commands of `eciton db`.
+
+#![allow(clippy::doc_markdown, reason = "help is printed as it stands")]
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::shared_flags::Compressed;
+
+pub(crate) const DB_EXAMPLES: &str = "\
+Examples:
+  eciton db init --db ./db
+  eciton db info --db ./db
+  eciton db verify --db ./db
+
+For a database in a bucket, credentials and endpoint come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an endpoint that begins with http://. The metadata service of the machine is
+used only with ECITON_INSTANCE_CREDENTIALS=true.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Db {
+    /// Create a database; an existing one is left unchanged
+    #[command(after_help = "Examples:\n  eciton db init --db ./db")]
+    Init,
+    /// Describe a database
+    #[command(after_help = "Examples:\n  eciton db info --db ./db --json")]
+    Info,
+    /// Read all objects, check every checksum, and name each broken object (exit code 1)
+    #[command(after_help = "Examples:\n  eciton db verify --db ./db --json\n  \
+                      eciton db verify --backups ./backups")]
+    Verify {
+        /// Verify a folder of backups instead of the database
+        #[arg(long, value_name = "FOLDER")]
+        backups: Option<PathBuf>,
+    },
+    /// Rewrite the database as one sorted run, and free the space of deleted records and dropped stores
+    #[command(after_help = "Examples:\n  eciton db compact --db ./db\n  \
+                      eciton db compact --compression zstd --db ./db")]
+    Compact {
+        #[command(flatten)]
+        compressed: Compressed,
+    },
+    /// Add an incremental backup to a folder of backups
+    #[command(
+        after_help = "Works beside a running writer. Objects that the folder already has are not copied again. An interrupted \
+                      backup does not count; the next one reuses what it copied.\n\nEvery finished backup can be restored: the \
+                      command reads the parts of the log that the backup needs, checks that the runs of earlier backups exist, \
+                      and copies damaged or missing objects again. With --full, it reads every byte of every backup in the \
+                      folder, and names damaged objects that the database no longer has (exit code 1).\n\nExamples:\n  eciton db backup ./backups --db ./db\n  \
+                      eciton db backup ./backups --full --db ./db"
+    )]
+    Backup {
+        /// The folder of backups; the first backup creates it
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Read every byte of every backup in the folder, and copy damaged or missing objects again
+        #[arg(long)]
+        full: bool,
+    },
+    /// Restore a new database from a backup: the newest one, or the state at a position
+    #[command(
+        after_help = "The new database has an id of its own. If a restore is interrupted, the same command starts it again. If the \
+                      newest backup is damaged or missing, no other backup is used instead: the message says which position can be \
+                      restored.\n\n\
+                      Examples:\n  eciton db restore ./backups --db ./restored\n  \
+                      eciton db restore ./backups --position 4711 --db ./restored"
+    )]
+    Restore {
+        /// The folder of backups
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// A log position that the backups cover
+        #[arg(long, value_name = "N")]
+        position: Option<u64>,
+    },
+    /// Write a compact read-only copy for distribution, which can be opened on any medium
+    #[command(after_help = "Works beside a running writer.\n\nExamples:\n  \
+                      eciton db publish ./published --db ./db\n  \
+                      eciton db publish ./published --compression zstd --db ./db\n  \
+                      eciton scan flights --db ./published")]
+    Publish {
+        /// The new folder
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        #[command(flatten)]
+        compressed: Compressed,
+    },
+}
