@@ -18,7 +18,7 @@ pub(crate) const RENEWALS: u32 = 3;
 /// What others have done is looked at so often at most.
 const LOOKS_APART: Duration = Duration::from_millis(100);
 /// How long who finds nothing to do waits before it looks again, at most.
-const IDLE_MAX: Duration = Duration::from_millis(500);
+pub(crate) const IDLE_MAX: Duration = Duration::from_millis(500);
 /// Leases that are asked for together.
 const TOGETHER_MAX: usize = 256;
 /// What follows a shard's name in the lease of who computes it a second time.
@@ -44,6 +44,8 @@ pub(crate) struct Claims {
 struct LeasedShards {
     /// They are to be prolonged.
     held: BTreeSet<u64>,
+    /// Those of them that another process had when they were to be prolonged: both are at them.
+    lost: BTreeSet<u64>,
     /// They are being given back, so many times: whoever of this process took one now would lose the lease with that.
     leaving: BTreeMap<u64, u32>,
 }
@@ -167,8 +169,24 @@ impl Claims {
 
     /// No longer prolongs the lease of a shard: it has ended.
     pub(crate) fn end(&self, shard: u64) {
-        self.shards.lock().held.remove(&shard);
+        {
+            let mut shards = self.shards.lock();
+            shards.held.remove(&shard);
+            shards.lost.remove(&shard);
+        }
         self.let_go(shard);
+    }
+
+    /// Shards of which another process has the lease, too, as far as is known: one of the two did not get an answer in time.
+    pub(crate) fn lost(&self) -> Vec<u64> {
+        self.shards.lock().lost.iter().copied().collect()
+    }
+
+    /// Leaves a shard to whoever else is at it.
+    pub(crate) async fn leave_to_others(&self, shard: u64) {
+        self.end(shard);
+        let again = format!("{}/{AGAIN}", self.name(shard));
+        self.db.release(&again).await;
     }
 
     /// Gives a shard back that was not begun, or has to wait: others may begin it at once.
@@ -182,6 +200,7 @@ impl Claims {
     pub(crate) fn leave(&self, shard: u64) -> bool {
         let mut shards = self.shards.lock();
         let was_held = shards.held.remove(&shard);
+        shards.lost.remove(&shard);
         if was_held {
             shards.leave(shard);
         }
@@ -219,11 +238,15 @@ impl Claims {
             return;
         }
         // Whoever has it now, if this was too late: the commit decides.
-        self.lease(shard).await;
+        let is_held = self.lease(shard).await;
         {
             // Given back meanwhile, it would be nobody's to others until this lease ends.
             let mut shards = self.shards.lock();
             if shards.held.contains(&shard) {
+                match is_held {
+                    true => shards.lost.remove(&shard),
+                    false => shards.lost.insert(shard),
+                };
                 return;
             }
             shards.leave(shard);

@@ -63,6 +63,8 @@ pub(crate) struct RunContext {
     pub(crate) alone: Mutex<HashSet<u64>>,
     /// When shards at work were begun.
     pub(crate) begun: Mutex<HashMap<u64, Instant>>,
+    /// Shards at work that are to break off, since another process is at them, and nobody is at others.
+    pub(crate) giving_way: Arc<Mutex<HashSet<u64>>>,
     /// Held while what has waited long enough is committed beside the workers.
     pub(crate) flushing: Mutex<()>,
 }
@@ -164,6 +166,7 @@ impl RunContext {
             pool: Pool::default(),
             alone: Mutex::default(),
             begun: Mutex::default(),
+            giving_way: Arc::default(),
             flushing: Mutex::default(),
         })
     }
@@ -190,6 +193,7 @@ impl RunContext {
             claims.end(shard);
         }
         let begun = self.begun.lock().remove(&shard);
+        self.giving_way.lock().remove(&shard);
         let took = begun.map(|begun| begun.elapsed());
         self.queue.ended(shard, took);
     }
@@ -211,6 +215,8 @@ pub(crate) enum Attempted {
     },
     /// It failed, and may not in another process, which sees the file as it was recorded.
     SourceFailed { message: String, transient: bool },
+    /// Another process is at it, and nobody was at others: this one does those first.
+    GaveWay,
     /// It did not finish within what it had after the run was asked to stop. It is as if it had not been begun.
     Overdue,
 }

@@ -170,7 +170,8 @@ impl ShardQueue {
             }
             polling.last = Some(Instant::now());
             claims.look().await?;
-            self.look_elsewhere(ledger, name, claims, ended).await?;
+            self.look_elsewhere(ledger, name, claims, (ended, true))
+                .await?;
             // Where one was let go of there are more: whoever was killed had several.
             polling.pause = match self.queued.lock().ready.is_empty() {
                 true => (pause * 2).clamp(LOOK_MIN, LOOK_MAX),
@@ -301,13 +302,42 @@ impl ShardQueue {
         Ok(())
     }
 
-    /// Looks at what others are at: what has ended, what they have let go of, and what takes them too long.
-    async fn look_elsewhere(
+    /// Leases something that nobody is at, if there is any, for a worker that is to break off a copy.
+    ///
+    /// # Errors
+    /// What reading the shards' records refuses.
+    pub(crate) async fn find_unbegun(
         &self,
         ledger: &Ledger,
         name: &str,
         claims: &Claims,
         ended: OnEnded<'_>,
+    ) -> Result<(), JobError> {
+        let Ok(_polling) = self.looking.try_lock() else {
+            // A worker looks, which is to do then whatever it finds.
+            return Ok(());
+        };
+        if !self.queued.lock().ready.is_empty() {
+            return Ok(());
+        }
+        claims.look().await?;
+        let (candidates, _) = self.candidates();
+        match candidates.is_empty() {
+            true => {
+                self.look_elsewhere(ledger, name, claims, (ended, false))
+                    .await
+            }
+            false => self.lease(ledger, name, claims, candidates, ended).await,
+        }
+    }
+
+    /// Looks at what others are at: what has ended, what they have let go of, and, `with_copies`, what takes them too long.
+    async fn look_elsewhere(
+        &self,
+        ledger: &Ledger,
+        name: &str,
+        claims: &Claims,
+        (ended, with_copies): (OnEnded<'_>, bool),
     ) -> Result<(), JobError> {
         let (watched, again_after) = {
             let queued = self.queued.lock();
@@ -335,7 +365,7 @@ impl ShardQueue {
         let count = self.queued.lock().times.ahead(waiting).min(open.len());
         let (mut ready, mut waiting) = (Vec::new(), Vec::new());
         take_over(claims, &open[..count], &mut ready, &mut waiting).await;
-        let late = |watched: &WatchedShard| watched.since.elapsed() >= again_after;
+        let late = |watched: &WatchedShard| with_copies && watched.since.elapsed() >= again_after;
         let mut others = open.split_off(count);
         // Before one is computed twice, whatever nobody is at any more is asked for.
         if waiting.iter().chain(&others).any(late) {
@@ -403,6 +433,30 @@ impl ShardQueue {
             true => queued.take_back(),
             false => Vec::new(),
         }
+    }
+
+    /// Shards that are computed here a second time.
+    pub(crate) fn copies(&self) -> Vec<u64> {
+        let queued = self.queued.lock();
+        let copies = queued.elsewhere.iter().filter(|watched| watched.again);
+        copies.map(|watched| watched.shard).collect()
+    }
+
+    /// Whether something is leased and not begun, and no worker has come for it for so long.
+    pub(crate) fn has_left(&self, for_long: Duration) -> bool {
+        let queued = self.queued.lock();
+        !queued.ready.is_empty() && queued.moved.elapsed() >= for_long
+    }
+
+    /// A shard is left to another process, which is at it.
+    pub(crate) fn watch(&self, shard: u64) {
+        let mut queued = self.queued.lock();
+        queued.elsewhere.retain(|watched| watched.shard != shard);
+        queued.elsewhere.push(WatchedShard {
+            shard,
+            since: Instant::now(),
+            again: false,
+        });
     }
 
     /// Shards that were begun and have to be computed again, those of them that have not ended.

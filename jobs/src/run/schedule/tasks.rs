@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use eciton_proto::v1::{JobPhase, JobState};
 use tokio::sync::oneshot;
 
-use super::claims::RENEWALS;
+use super::claims::{Claims, IDLE_MAX, RENEWALS};
 use super::context::{Ending, RunContext};
 use crate::run::compute::open::lease_ms;
 use crate::run::records::cancel::cancel_late;
 use crate::run::records::error::JobError;
 use crate::run::records::job::Job;
+use crate::run::settle::observer::Event;
 use crate::run::settle::report::End;
 
 /// How often a run looks at its job's record, at least.
@@ -72,15 +73,45 @@ pub(crate) async fn answered(context: Arc<RunContext>) {
 }
 
 /// Lets others have what was leased here and is not begun, while all workers are at shards that take longer than was
-/// expected: the end of a job does not wait for short shards behind a long one.
+/// expected: the end of a job does not wait for short shards behind a long one. For the same reason a worker at a shard
+/// that another process computes, too, breaks that off where nobody is at other shards.
 pub(crate) async fn shared_out(context: Arc<RunContext>) {
     let Some(claims) = &context.claims else {
         return;
     };
     loop {
         tokio::time::sleep(UNBEGUN_MAX / 2).await;
+        if let Some(copy) = context.copy_at_work(claims) {
+            if context.queue.has_left(IDLE_MAX) {
+                context.giving_way.lock().insert(copy);
+            } else if let Err(error) = context.find_unbegun(claims).await {
+                context.end_for(Ending::Failed(error));
+                return;
+            }
+            continue;
+        }
         let left = context.queue.take_back_left(UNBEGUN_MAX);
         futures::future::join_all(left.into_iter().map(|shard| claims.give_back(shard))).await;
+    }
+}
+
+impl RunContext {
+    /// A shard at work here that another process is at, too, and that was not yet asked to break off.
+    fn copy_at_work(&self, claims: &Claims) -> Option<u64> {
+        let copies = [self.queue.copies(), claims.lost()].concat();
+        let giving_way = self.giving_way.lock();
+        let begun = self.begun.lock();
+        let at_work = |shard: &u64| begun.contains_key(shard) && !giving_way.contains(shard);
+        copies.into_iter().find(at_work)
+    }
+
+    async fn find_unbegun(&self, claims: &Claims) -> Result<(), JobError> {
+        let ended = |shard| {
+            self.ended(shard);
+            self.observer.observe(&Event::ShardDropped { shard });
+        };
+        let (ledger, name) = (&self.job.ledger, &self.job.name);
+        self.queue.find_unbegun(ledger, name, claims, &ended).await
     }
 }
 

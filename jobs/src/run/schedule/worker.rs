@@ -160,12 +160,14 @@ impl RunContext {
         }
     }
 
-    /// Whether an attempt is to break off: it has taken too long, or the run ends.
-    fn interrupt(&self, until: Option<Instant>) -> Interrupt {
+    /// Whether an attempt is to break off: it has taken too long, the run ends, or it gives way to other shards.
+    fn interrupt(&self, shard: u64, until: Option<Instant>) -> Interrupt {
         let (ending, overdue) = (Arc::clone(&self.ending), self.overdue.clone());
+        let giving_way = Arc::clone(&self.giving_way);
         Arc::new(move || {
             let late = until.is_some_and(|until| Instant::now() >= until);
-            late || overdue.is_cancelled() || ending.lock().is_some()
+            let gives_way = || giving_way.lock().contains(&shard);
+            late || overdue.is_cancelled() || ending.lock().is_some() || gives_way()
         })
     }
 
@@ -180,6 +182,7 @@ impl RunContext {
         }
         let shard = self.runtime.block_on(self.job.locate(number))?;
         self.begun.lock().insert(number, Instant::now());
+        self.giving_way.lock().remove(&number);
         let Some(care) = self.care_for(number)? else {
             self.ended(number);
             self.observer
@@ -221,6 +224,18 @@ impl RunContext {
                         self.runtime.block_on(claims.give_back(number));
                     }
                     return Ok(());
+                }
+                Attempted::GaveWay => {
+                    tracing::info!(
+                        job = self.job.name,
+                        shard = number,
+                        "left to the other process that computes it: nobody is at other shards"
+                    );
+                    self.leave_to_others(number);
+                    return match care.is_alone() {
+                        true => self.unlist(),
+                        false => Ok(()),
+                    };
                 }
                 Attempted::Failed {
                     message,
@@ -265,6 +280,17 @@ impl RunContext {
         }
     }
 
+    /// Breaks off a shard that another process computes, too.
+    fn leave_to_others(&self, shard: u64) {
+        self.begun.lock().remove(&shard);
+        self.observer.observe(&Event::ShardGivenBack { shard });
+        if let Some(claims) = &self.claims {
+            self.runtime.block_on(claims.leave_to_others(shard));
+        }
+        self.queue.watch(shard);
+        self.giving_way.lock().remove(&shard);
+    }
+
     /// One attempt. Without a batch its results are committed at once.
     fn attempt(&self, shard: Shard, batch: Option<&Mutex<Batch>>) -> Result<Attempted, Ending> {
         let number = shard.number;
@@ -287,7 +313,7 @@ impl RunContext {
             runtime: &self.runtime,
             results_len_max: self.results_len_max,
             until,
-            interrupt: self.interrupt(until),
+            interrupt: self.interrupt(number, until),
             rows_read: &|rows| {
                 self.observer.observe(&Event::RowsRead {
                     shard: number,
@@ -316,6 +342,9 @@ impl RunContext {
             Ok(Computed::Superfluous) if self.is_ending() => return Err(Ending::Changed),
             Ok(Computed::Superfluous) if self.overdue.is_cancelled() => {
                 return Ok(Attempted::Overdue);
+            }
+            Ok(Computed::Superfluous) if self.giving_way.lock().contains(&number) => {
+                return Ok(Attempted::GaveWay);
             }
             Ok(Computed::Superfluous) => {
                 let settlement = self.job.settle_given_up(number);

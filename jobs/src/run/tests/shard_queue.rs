@@ -141,6 +141,87 @@ async fn what_somebody_else_is_at_for_too_long_is_computed_a_second_time() {
     assert_eq!(first, r#"{"rows":6667,"total":66663333}"#);
 }
 
+/// Computes the first copy slowly until another shard is done, and remembers what was begun, broken off and done.
+#[derive(Default)]
+struct SlowCopy {
+    /// `(what, shard)`, in order.
+    events: parking_lot::Mutex<Vec<(&'static str, u64)>>,
+}
+
+impl SlowCopy {
+    /// What is begun after the only shard that nobody else has.
+    fn copy(&self) -> Option<u64> {
+        let events = self.events.lock();
+        let begun = events.iter().filter(|(what, _)| *what == "begun");
+        begun.map(|(_, shard)| *shard).find(|shard| *shard != 0)
+    }
+}
+
+impl Observer for SlowCopy {
+    fn observe(&self, event: &Event<'_>) {
+        let seen = match event {
+            Event::ShardStarted { shard } => ("begun", *shard),
+            Event::ShardGivenBack { shard } => ("broken off", *shard),
+            Event::ShardDone { shard, .. } => ("done", *shard),
+            Event::RowsRead { shard, .. } => {
+                let other = 3 - *shard;
+                let is_slow = *shard != 0 && !self.events.lock().contains(&("done", other));
+                if is_slow {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                return;
+            }
+            _ => return,
+        };
+        self.events.lock().push(seen);
+    }
+}
+
+/// Two processes were at one long shard, one of them in vain, while nobody was at others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_gives_way_to_a_shard_that_nobody_is_at() {
+    let place = JobFolder::new();
+    let storage = MemoryStorage::new();
+    let bus: Arc<dyn eciton_engine::coord::Bus> =
+        Arc::new(Board::new(Environment::default().clock));
+    let (sleeps, works) = (process(&storage, &bus).await, process(&storage, &bus).await);
+    let text = numbers(900_000, 300_000, "lease = \"300ms\"");
+    let submitted = submit(&works, &place.job(&text)).await.unwrap();
+    let name = |shard| format!("job/{}/0/{shard}", submitted.number);
+    for shard in [1, 2] {
+        assert!(sleeps.lease(&name(shard), 3_600_000).await);
+    }
+    let observer = Arc::new(SlowCopy::default());
+    let running = tokio::spawn({
+        let (works, observer) = (works.clone(), Arc::clone(&observer));
+        let options = RunOptions {
+            patience: Duration::from_millis(50),
+            observer,
+            ..options(1)
+        };
+        async move { run(&works, "numbers", options).await.unwrap() }
+    });
+    until("no copy is begun", async || observer.copy().is_some()).await;
+    let copy = observer.copy().unwrap();
+    let other = 3 - copy;
+    sleeps.release(&name(other)).await;
+    let report = running.await.unwrap();
+    assert_eq!(report.end, End::Done);
+    assert_eq!(report.status.rows_read, 900_000);
+    assert_eq!(report.status.attempts, 3);
+    let events = observer.events.lock();
+    let at = |event| events.iter().position(|seen| *seen == event);
+    let order = [
+        at(("broken off", copy)),
+        at(("done", other)),
+        at(("done", copy)),
+    ];
+    assert!(
+        order.iter().all(Option::is_some) && order.is_sorted(),
+        "{events:?}"
+    );
+}
+
 /// Shards give their leases back when a run is asked to stop, so that others need not wait for these.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_gives_back_what_it_has_not_begun() {
@@ -219,6 +300,27 @@ async fn nobody_takes_a_shard_that_is_just_being_given_back() {
     ours.release(5).await;
     assert_eq!(theirs.take(&[5, 6]).await, [true, false]);
     assert_eq!(ours.take(&[5, 6]).await, [false, true]);
+}
+
+/// Both computed it to its end, and neither began another shard.
+#[tokio::test]
+async fn a_lease_that_another_process_has_is_known_to_be_lost() {
+    let storage = MemoryStorage::new();
+    let bus: Arc<dyn eciton_engine::coord::Bus> =
+        Arc::new(Board::new(Environment::default().clock));
+    let (ours, theirs) = (process(&storage, &bus).await, process(&storage, &bus).await);
+    let ours = Claims::new(&ours, (1, 0), 30, None).unwrap();
+    let theirs = Claims::new(&theirs, (1, 0), 3_600_000, None).unwrap();
+    assert_eq!(ours.take(&[5, 6]).await, [true, true]);
+    until("a lease of 30 ms does not end", async || {
+        theirs.take(&[5]).await == [true]
+    })
+    .await;
+    ours.renew_if_due().await;
+    assert_eq!(ours.lost(), [5]);
+    ours.leave_to_others(5).await;
+    assert!(ours.lost().is_empty());
+    assert_eq!(ours.take(&[5, 6]).await, [false, true], "theirs stays");
 }
 
 /// It slept until its process was to take shards again, a minute.
