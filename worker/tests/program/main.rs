@@ -63,6 +63,7 @@ mod replace;
 mod restores;
 mod runbook;
 mod running;
+mod science;
 mod signals;
 mod slow_streams;
 mod streams;
