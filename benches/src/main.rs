@@ -17,6 +17,7 @@ mod overhead;
 mod place;
 mod scale;
 mod swarm;
+mod tpch;
 
 use std::process::ExitCode;
 
@@ -33,12 +34,13 @@ struct Call {
     runs: usize,
 }
 
-const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs N]
+const USAGE: &str = "usage: eciton-benches etl|tpch|open [--json] [--rows N] [--runs N]
        eciton-benches swarm|metrics|kills|scale|large [--json] [--shards N] [--runs N]
        eciton-benches engines [--items N] [--runs N] [--only NAMES] [--lines NAMES] [--json]
        eciton-benches cluster [--processes N,N] [--clients N] [--seconds N] [--runs N] [--json]
 
   etl      an aggregation over CSV into 10,000 groups, beside DataFusion alone
+  tpch     two queries over lineitem of TPC-H, as CSV and as Parquet, beside DataFusion alone; an upsert of its rows
   open     opening a database of many records: time and memory
   swarm    what a shard costs in which nothing is to be done, beside Ray, Dask and HyperQueue in the Python that
            ECITON_PEERS_PYTHON names (benches/compare/python/swarm_requirements.txt)
@@ -50,7 +52,7 @@ const USAGE: &str = "usage: eciton-benches etl|open [--json] [--rows N] [--runs 
   engines  the storage engine beside others: `engines --help` tells its arguments
   cluster  many processes at one database, Redis between them: `cluster --help` tells its arguments
 
-  --rows N   rows or records (default 1,000,000)
+  --rows N   rows or records (default 1,000,000; tpch: 6,001,215, all of scale factor 1)
   --shards N (default 10,000; metrics: 50,000; kills: 3,000; scale: 200 a worker; large: 1,000,000)
   --runs N   runs of each, the median counts (default 5)
   --json     the last line on stdout is the result as JSON";
@@ -96,6 +98,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
     let workloads: Workloads = match name.as_str() {
         "etl" => etl::measure,
         "open" => open::measure,
+        "tpch" => tpch::measure,
         "swarm" => swarm::measure,
         "metrics" => overhead::measure,
         "kills" => kills::measure,
@@ -112,6 +115,7 @@ fn parse(args: Vec<String>) -> Result<Call, String> {
             "kills" => kills::SHARDS,
             "scale" => scale::SHARDS,
             "large" => large::SHARDS,
+            "tpch" => tpch::ROWS,
             _ => 1_000_000,
         },
         runs: 5,

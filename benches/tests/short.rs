@@ -60,6 +60,33 @@ fn both_sides_aggregate_alike() {
 }
 
 #[test]
+fn both_sides_answer_queries_of_tpch_alike() {
+    let lines = lines_of("tpch", "4000", "1");
+    let shapes: Vec<_> = lines.iter().map(shape).collect();
+    let queries = [
+        "q1_csv",
+        "q1_parquet",
+        "revenue_by_supplier_csv",
+        "revenue_by_supplier_parquet",
+    ];
+    let mut expected = Vec::new();
+    for query in queries.into_iter().chain(["upsert"]) {
+        // What is built here reads no Parquet; our answers from both formats are compared with each other.
+        let peers = match query.ends_with("csv") {
+            true => vec!["datafusion"],
+            false => vec![],
+        };
+        for suffix in ["", "_cpu", "_peak_memory"] {
+            expected.push((format!("tpch_{query}_4000_rows{suffix}"), peers.clone()));
+        }
+    }
+    let expected = expected
+        .iter()
+        .map(|(name, peers)| (name.as_str(), peers.clone()));
+    assert_eq!(shapes, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn what_is_opened_is_what_was_written() {
     let lines = lines("open", "3000");
     let shapes: Vec<_> = lines.iter().map(shape).collect();
