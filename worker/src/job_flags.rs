@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "help is printed as it stands")]
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use crate::command_flags::{LOGS_EXAMPLES, Logs, Scratch};
@@ -83,12 +85,36 @@ pub(crate) enum Job {
     /// Run the failed shards of a job again
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(Retry),
+    /// Show which jobs start after which, as text and as a picture
+    #[command(after_help = GRAPH_EXAMPLES)]
+    Graph(Graph),
     /// Print what the programs of a job wrote to their standard error, and how they ended
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(Logs),
     /// Remove a job; its results stay unless --with-results is given
     #[command(after_help = RM_EXAMPLES)]
     Rm(Rm),
+}
+
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  eciton job graph --db ./db
+  eciton job graph report --db ./db --svg graph.svg
+
+A job with `after = [...]` in [run] starts when the jobs that it names are done. Each job is a line, indented below the
+jobs that it comes after. With a job, only the jobs that it depends on, and those that depend on it, are shown.
+
+With --json, each job is a line: name, state, after (the jobs that it comes after) and depth. The state of a job
+that was not submitted is `absent`.";
+
+/// `job graph`.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// The name of the job; all jobs if it is omitted
+    pub(crate) job: Option<String>,
+    /// Also draw the graph into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

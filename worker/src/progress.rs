@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use eciton_engine::Progress;
 use eciton_jobs::run::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 
 use crate::logs;
 use crate::quiet::is_quiet;
@@ -31,6 +32,8 @@ pub(crate) struct Tracker {
     before: AtomicU64,
     rows: AtomicU64,
     conflicts: AtomicU64,
+    /// What the job was said to wait for.
+    told: Mutex<String>,
 }
 
 /// The counts at one moment.
@@ -99,6 +102,14 @@ impl Observer for Tracker {
             } => {
                 add(&self.failed, 1);
                 tracing::warn!(shard, attempts, "shard failed: {error}");
+            }
+            Event::Waits { on } => {
+                // It is told again and again; what is told once is told here.
+                let mut told = self.told.lock();
+                if *told != **on {
+                    (*on).clone_into(&mut told);
+                    tracing::warn!("not started: waits for {on}");
+                }
             }
             _ => {}
         }

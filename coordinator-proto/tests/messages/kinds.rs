@@ -32,7 +32,7 @@ macro_rules! types {
 types! {
     AnswerSpec CancelJobRequest CancelJobResponse Checkpoint CommandFile CommandSpec CompleteBegin CompleteEnd CompleteRequest
     CompleteResponse FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile
-    JobFileContent JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
+    JobFileContent JobInput JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
     MergeSpec MergeValue Plan ProgramLog PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
     RemoveJobResponse RenewRequest RenewResponse RenewedLease Resource ReplaceJobRequest ReplaceJobResponse RetryJobRequest
     RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceDoubt SourceFile

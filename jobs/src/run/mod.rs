@@ -96,6 +96,7 @@ mod settle;
 
 pub use api::cancel::cancel;
 pub use api::drop_store::drop_store;
+pub use api::graph::{GraphJob, graph, open_inputs};
 pub use api::logs::{LogsOf, ShardLog, logs};
 pub use api::outline::{Outline, OutlinedColumn, OutlinedFile, OutlinedOutput, OutlinedProgram};
 pub use api::remove::{Removal, Removed, remove};

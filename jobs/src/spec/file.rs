@@ -10,6 +10,7 @@ use eciton_proto::v1::{
 };
 use toml::de::DeTable;
 
+use super::after;
 use super::command;
 use super::error::SpecError;
 use super::failures;
@@ -201,7 +202,7 @@ fn read_spec(
         (None, Some((command, files))) => (Some(Step::Command(command)), files),
     };
     let sink = read_sink(top, &name, step.as_ref())?;
-    let run = read_run(top)?;
+    let run = read_run(top, &name)?;
     let spec = JobSpec {
         name,
         source: Some(source),
@@ -387,13 +388,20 @@ fn read_values(section: &Section<'_>) -> Result<Vec<eciton_proto::v1::MergeValue
     Ok(parsed)
 }
 
-fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
+fn read_run(top: &Section<'_>, job: &str) -> Result<RunSpec, SpecError> {
     let mut run = RunSpec {
         max_attempts: ATTEMPTS_DEFAULT,
         lease_ms: LEASE_MS_DEFAULT,
         ..RunSpec::default()
     };
-    let keys = ["max_attempts", "lease", "timeout", "deadline", "priority"];
+    let keys = [
+        "max_attempts",
+        "lease",
+        "timeout",
+        "deadline",
+        "priority",
+        "after",
+    ];
     let keys: Vec<&str> = keys.into_iter().chain(failures::KEYS).collect();
     let Some(section) = top.table("run", &keys)? else {
         return Ok(run);
@@ -427,6 +435,7 @@ fn read_run(top: &Section<'_>) -> Result<RunSpec, SpecError> {
         run.priority = entry.parsed(legal, expected)?.value;
     }
     failures::read(&section, &mut run)?;
+    run.after = after::read(&section, job)?;
     Ok(run)
 }
 

@@ -58,6 +58,8 @@ pub const VARIABLES_MAX: usize = 256;
 pub const VARIABLE_LEN_MAX: usize = 32 * 1024;
 /// Exit codes after which a shard is not tried again.
 pub const FINAL_EXIT_CODES_MAX: usize = 255;
+/// Jobs that a job comes after.
+pub const INPUTS_MAX: usize = 256;
 /// Resources that a shard takes.
 pub const RESOURCES_MAX: usize = 32;
 /// The amount of a resource.

@@ -17,6 +17,7 @@
 //! | `section` | one table, read key by key |
 //! | `source` | `[source]`: keys of all formats; each [format](crate::source) reads those of its own |
 //! | `command` | `[command]`; `program_file` has the files that a job carries with it |
+//! | `after` | the jobs that come first, in `[run]` |
 //! | `failures` | failed attempts and shards, and resources, in `[run]` |
 //! | `lines` | where each key stands |
 //! | `operator`, `types`, `units`, `names`, `pattern` | the small languages inside values |
@@ -24,6 +25,7 @@
 //! | `fingerprint` | equality of specs in 128 bits |
 //! | [`limits`] | every bound |
 
+mod after;
 mod command;
 mod declared;
 mod edges;

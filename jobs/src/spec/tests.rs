@@ -6,7 +6,7 @@ use eciton_proto::v1::{
     job_spec::{Sink, Step},
 };
 
-use super::limits::{ATTEMPTS_MAX, JOB_FILE_LEN_MAX, SHARD_SIZE_MAX, SHARD_SIZE_MIN};
+use super::limits::{ATTEMPTS_MAX, INPUTS_MAX, JOB_FILE_LEN_MAX, SHARD_SIZE_MAX, SHARD_SIZE_MIN};
 use super::{JobFile, fingerprint};
 
 const CONTRACT: &str = r#"name = "delay-by-carrier"
@@ -498,5 +498,54 @@ fn a_scope_that_says_nothing_new_is_encoded_as_none() {
     assert!(
         error.contains("key `transform.scope`") && error.contains("\"shard\""),
         "{error}"
+    );
+}
+
+#[test]
+fn inputs_are_names_of_other_jobs() {
+    let with = |after: &str| parse(&CONTRACT.replace("[run]", &format!("[run]\nafter = {after}")));
+    let names = |after: &str| with(after).unwrap().run.unwrap().after;
+    assert_eq!(names("[]"), [""; 0]);
+    assert_eq!(names(r#"["b", "a", "b"]"#), ["a", "b"]);
+    // None is what was meant before there were any.
+    assert_eq!(
+        fingerprint(&with("[]").unwrap()),
+        fingerprint(&parse(CONTRACT).unwrap())
+    );
+    for (after, told) in [
+        (
+            r#""a""#,
+            "expected an array of names of jobs such as [\"clean\"]",
+        ),
+        (
+            "[1]",
+            "expected an array of names of jobs such as [\"clean\"]",
+        ),
+        (r#"["a/b"]"#, "a job's name has ASCII letters"),
+        (
+            r#"[""]"#,
+            "expected the name of a job, found an empty string",
+        ),
+        (
+            r#"["delay-by-carrier"]"#,
+            "job `delay-by-carrier` cannot come after itself",
+        ),
+    ] {
+        let refused = with(after).unwrap_err();
+        assert!(
+            refused.starts_with("jobs/x.toml:26: key `run.after"),
+            "{after}: {refused}"
+        );
+        assert!(refused.contains(told), "{after}: {refused}");
+    }
+    let many = |count: usize| -> String {
+        let names: Vec<String> = (0..count).map(|n| format!("\"j{n}\"")).collect();
+        format!("[{}]", names.join(", "))
+    };
+    assert_eq!(names(&many(INPUTS_MAX)).len(), INPUTS_MAX);
+    let refused = with(&many(INPUTS_MAX + 1)).unwrap_err();
+    assert!(
+        refused.contains("expected at most 256 jobs, found 257"),
+        "{refused}"
     );
 }

@@ -1,10 +1,11 @@
-//! `job ls|show|cancel|retry|rm`, here or over a peer.
+//! `job ls|show|cancel|retry|rm|graph`, here or over a peer.
 
 use eciton_engine::Db;
 use eciton_jobs::run::{self as jobs, JobStatus, Removal, Removed, Work};
 use serde_json::json;
 
 use super::found::{find, remote, seen, sole};
+use super::graph::graph;
 use super::job_logs::logs;
 use super::run::{Ending, among, to_the_end, word};
 use super::watch::watch;
@@ -27,6 +28,7 @@ pub(super) async fn job(global: &Global, args: Job) -> Result<(), Failure> {
         Job::Watch { job, peers } => watch(global, job.as_deref(), &peers).await,
         Job::Cancel { job, peers } => cancel(global, &job, &peers).await,
         Job::Retry(args) => retry(global, &args).await,
+        Job::Graph(args) => graph(global, &args).await,
         Job::Logs(args) => logs(global, &args).await,
         Job::Rm(args) => remove(global, &args).await,
     }

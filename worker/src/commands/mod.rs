@@ -18,6 +18,7 @@
 //! | 0 | `found` | the job that a command is about |
 //! | 0 | `health` | whether a worker is ready |
 //! | 0 | `query` | SQL over stores |
+//! | 1 | `graph` | which jobs start after which |
 //! | 1 | `job_logs` | what the programs of a job wrote |
 //! | 0 | `record` | single records |
 //! | 0 | `supervised` | a supervised child |
@@ -32,6 +33,7 @@ mod copies;
 mod db;
 mod export;
 mod found;
+mod graph;
 mod health;
 mod init;
 mod job;

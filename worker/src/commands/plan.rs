@@ -91,6 +91,9 @@ fn text(outline: &Outline) -> Vec<String> {
             fact("", &format!("with {}", program.files.join(", ")));
         }
     }
+    if !outline.after.is_empty() {
+        fact("after", &outline.after.join(", "));
+    }
     match &outline.query {
         None if outline.program.is_some() => {}
         None => fact("query", "none: rows pass through"),

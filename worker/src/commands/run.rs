@@ -220,6 +220,7 @@ pub(super) async fn to_the_end(
         grace: Some(SHARD_GRACE),
         ..RunOptions::default()
     };
+    run_inputs(db, name, &options).await?;
     let started = Instant::now();
     let report = progress::show(name, &tracker, jobs::run(db, name, options)).await;
     if let Some(announcing) = announcing {
@@ -258,6 +259,24 @@ pub(super) async fn to_the_end(
     }
     output.finish()?;
     verdict(&report, ending)
+}
+
+/// Runs the jobs that a job comes after and that have not ended. One that fails fails those that come after it.
+///
+/// # Errors
+/// As [`run`], of one that cannot be run here: a program, for which its own job file has to be named.
+async fn run_inputs(db: &Db, name: &str, options: &RunOptions) -> Result<(), Failure> {
+    for input in jobs::open_inputs(db, name).await? {
+        let tracker = Arc::new(Tracker::default());
+        let options = RunOptions {
+            observer: tracker.clone(),
+            // The user has named one job file, and not what programs others have.
+            commands: None,
+            ..options.clone()
+        };
+        progress::show(&input, &tracker, jobs::run(db, &input, options)).await?;
+    }
+    Ok(())
 }
 
 /// The summary is what the command has to say, so it goes to stdout; with `--show` the records are,

@@ -46,6 +46,7 @@ mod otlp;
 mod peer;
 mod peers;
 mod pictures;
+mod pipelines;
 mod poison;
 mod prometheus;
 mod pullers;

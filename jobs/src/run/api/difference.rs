@@ -87,6 +87,7 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
     if old_run.retry_on != new_run.retry_on {
         found.0.push("run.retry_on".to_owned());
     }
+    found.compare("run.after", &old_run.after, &new_run.after);
     if old_run.needs != new_run.needs {
         found.0.push("run.needs".to_owned());
     }

@@ -7,6 +7,7 @@ use super::submit::Checked;
 use crate::run::compute::pipeline;
 use crate::run::compute::step::ProgramStep;
 use crate::run::records::error::JobError;
+use crate::run::records::inputs;
 use crate::source::format::{SourceFormat, Types};
 use crate::source::{formats, hive};
 
@@ -38,6 +39,9 @@ pub struct Outline {
     pub values: Vec<String>,
     /// `merge`, `upsert` or `result`; `none` where nothing takes results.
     pub sink: &'static str,
+    /// The jobs that have to be done before it starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// What is to be known of its files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -159,6 +163,7 @@ impl Checked {
                 Some(Sink::Merge(_)) => "merge",
                 None => "none",
             },
+            after: inputs::names(spec).to_vec(),
             warnings: planned.warnings.clone(),
         })
     }

@@ -126,7 +126,10 @@ pub(crate) async fn prepare(
     // The answer is there, and its operands are gone.
     let is_answered =
         state.phase() == JobPhase::Done && matches!(job.spec.sink, Some(Sink::Answer(_)));
-    if (ended.failed.is_empty() && state.phase() != JobPhase::Cancelled) || is_answered {
+    // One whose input failed, which has shards that nobody has tried.
+    let is_unstarted = state.phase() == JobPhase::Failed && state.started_ms == 0;
+    let is_open = state.phase() == JobPhase::Cancelled || is_unstarted;
+    if (ended.failed.is_empty() && !is_open) || is_answered {
         return Err(JobError::State {
             name: name.to_owned(),
             state: phase_name(state.phase()),
@@ -153,6 +156,10 @@ pub(crate) async fn prepare(
     ledger.tallies.add(&mut tx, state.number, &tally)?;
     state.retries += 1;
     state.reason.clear();
+    // One that was removed may be submitted again.
+    for input in &mut state.inputs {
+        input.number = 0;
+    }
     state.finished_ms = 0;
     state.set_phase(if state.started_ms == 0 {
         JobPhase::Pending

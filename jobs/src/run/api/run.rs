@@ -1,12 +1,14 @@
 //! Running a job to its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eciton_engine::Db;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::run::records::error::{JobError, damaged};
+use crate::run::records::inputs::{self, Inputs};
 use crate::run::records::job::Job;
 use crate::run::records::ledger::Ledger;
 use crate::run::records::spans;
@@ -16,20 +18,24 @@ use crate::run::schedule::context::{Ending, RunContext};
 use crate::run::schedule::options::RunOptions;
 use crate::run::schedule::tasks::{answered, cut_short, flushed, shared_out, watched};
 use crate::run::settle::lifecycle::{finish, start};
+use crate::run::settle::observer::Event;
 use crate::run::settle::report::{End, JobReport};
+
+/// How often a run looks whether the inputs of its job are done.
+const INPUTS_APART: Duration = Duration::from_millis(250);
 
 /// Runs a job that was [submitted](crate::run::submit()) until all its shards have ended, it is asked to
 /// stop, or the database fails. Running it again goes on where it stopped; a job that has ended is
 /// left as it is. Failed shards stay failed until a [retry](crate::run::retry()).
 ///
 /// In a shared database other processes may run it too: they share its shards, and each returns when the whole
-/// job has ended.
+/// job has ended. A job that comes after others starts once these are done, and fails where one of them will never be.
 ///
 /// Needs a tokio runtime with time; computing takes its blocking threads. Where the future is dropped, shards at work
 /// break off between batches of rows, and what was computed may or may not be committed.
 ///
 /// # Errors
-/// [`JobError::NotFound`]. [`JobError::Engine`] if the database fails (a full disk, for instance):
+/// [`JobError::NotFound`]. [`JobError::Waits`] if the job comes after others that no other process can do. [`JobError::Engine`] if the database fails (a full disk, for instance):
 /// what was committed stays, and running again goes on. A shard that fails is no error of the run:
 /// see [`End::Failed`].
 pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, JobError> {
@@ -58,6 +64,18 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
             Some(end) => end,
             None => {
                 had_ended = false;
+                match may_start(&ledger, name, &job, &options).await? {
+                    MayStart::Yes => {}
+                    // Its record says so, or it is looked at again.
+                    MayStart::Later => continue,
+                    MayStart::Stopped => {
+                        return Ok(JobReport {
+                            end: End::Stopped,
+                            had_ended,
+                            status: standing(&ledger, name).await?,
+                        });
+                    }
+                }
                 let end = match run_plan(&ledger, name, &job, &options).await {
                     // Its record says so.
                     Ok(None) | Err(JobError::StoreGone { .. }) => continue,
@@ -82,6 +100,48 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
             status,
         });
     }
+}
+
+/// Whether a run may begin now.
+enum MayStart {
+    Yes,
+    /// The job is to be looked at again.
+    Later,
+    /// The run was asked to stop.
+    Stopped,
+}
+
+/// Waits a while for the inputs of a job that is to start.
+///
+/// # Errors
+/// [`JobError::Waits`] where no other process can do them.
+async fn may_start(
+    ledger: &Ledger,
+    name: &str,
+    job: &Job,
+    options: &RunOptions,
+) -> Result<MayStart, JobError> {
+    let waiting = match inputs::settle(ledger, name, &job.state).await? {
+        Inputs::Done => return Ok(MayStart::Yes),
+        Inputs::Broken(_) => return Ok(MayStart::Later),
+        Inputs::Waiting(waiting) => waiting.join(", "),
+    };
+    if options.stop.is_cancelled() {
+        return Ok(MayStart::Stopped);
+    }
+    // Other processes may be at its inputs, or another run of this one.
+    if !ledger.db.is_shared() && options.permits.is_none() {
+        return Err(JobError::Waits {
+            name: name.to_owned(),
+            waiting,
+        });
+    }
+    options.observer.observe(&Event::Waits { on: &waiting });
+    tokio::select! {
+        () = tokio::time::sleep(INPUTS_APART) => {}
+        () = options.stop.cancelled() => {}
+    }
+    Ok(MayStart::Later)
 }
 
 /// Runs the job by the plan that it has now; `None` if it got another one meanwhile.

@@ -1,6 +1,6 @@
 //! Working on every open job of a database, until asked to stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 use super::run::run;
 use crate::command::CommandHost;
 use crate::run::records::error::JobError;
+use crate::run::records::inputs::{self, Inputs};
 use crate::run::records::ledger::Ledger;
 use crate::run::records::spans;
 use crate::run::schedule::health::Health;
@@ -217,7 +218,7 @@ fn make_room(at_work: &HashMap<String, AtWork>, placed: &[Queued], places: usize
         .for_each(|run| run.stop.cancel());
 }
 
-/// The jobs that have not ended, the most urgent first; those that others have submitted a moment ago may be missing.
+/// The jobs that have not ended and that wait for no other, the most urgent first; those that others have submitted a moment ago may be missing.
 /// Those that have come to their deadlines while nobody worked on them are cancelled.
 async fn open_jobs(
     db: &Db,
@@ -230,8 +231,18 @@ async fn open_jobs(
     let Some(ledger) = Ledger::find(db).await? else {
         return Ok(Vec::new());
     };
-    let open = queue.look(&ledger).await?;
+    let mut open = queue.look(&ledger).await?;
     queue.keep_deadlines(&ledger, &open, at_work).await?;
+    let mut waiting = HashSet::new();
+    for job in open.iter().filter(|job| job.has_inputs) {
+        let Some(state) = ledger.state_now(&job.name).await? else {
+            continue;
+        };
+        if inputs::settle(&ledger, &job.name, &state).await? != Inputs::Done {
+            waiting.insert(job.number);
+        }
+    }
+    open.retain(|job| !waiting.contains(&job.number));
     Ok(open)
 }
 

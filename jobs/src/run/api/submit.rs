@@ -14,6 +14,7 @@ use crate::run::compute::planning;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
+use crate::run::records::inputs;
 use crate::run::records::job::Job;
 use crate::run::records::ledger::{LAYOUT, Ledger};
 use crate::run::records::needs;
@@ -268,6 +269,9 @@ impl Checked {
         ledger: Option<&Ledger>,
         tx: &mut Transaction,
     ) -> Result<(), JobError> {
+        if let Some(ledger) = ledger {
+            inputs::check(ledger, &self.file).await?;
+        }
         let Some(destination) = self.pipeline.destination() else {
             return Ok(());
         };
@@ -400,6 +404,7 @@ impl Checked {
         registry.last_number += 1;
         let number = registry.last_number;
         ledger.put_registry(tx, &registry)?;
+        inputs::check(ledger, file).await?;
         let results = match pipeline.destination() {
             Some(destination) => Some(target::claim(ledger, tx, file, &destination).await?),
             None => None,
@@ -423,6 +428,7 @@ impl Checked {
             layout: LAYOUT,
             needs: needs::needs(spec),
             results,
+            inputs: inputs::seen(ledger, spec).await?,
             ..JobState::default()
         };
         ledger.put_job_state(tx, &spec.name, &state)?;

@@ -8,6 +8,7 @@ use eciton_proto::v1::{
 
 use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
+use crate::run::records::inputs;
 use crate::run::records::ledger::Ledger;
 use crate::run::records::status::failures;
 use crate::run::records::tally::{Tally, count};
@@ -129,7 +130,10 @@ async fn of_state(
         let snapshot = ledger.db.snapshot();
         let tally = ledger.tallies.seen(&snapshot, name, state.number).await?;
         status.counts = Some(counts(&tally));
-        tally.note().clone_into(&mut status.note);
+        status.note = inputs::note(ledger, state).await?;
+        if status.note.is_empty() {
+            tally.note().clone_into(&mut status.note);
+        }
         if shows_failures && tally.failed > 0 {
             let (_, job) = Ledger::with_job(&ledger.db, name).await?;
             let failures = failures(ledger, name, &job).await?;

@@ -53,7 +53,7 @@ impl PullDesk {
         let job = match found {
             FoundJob::Open(job) if job.open.retries == token.shard_id.retries => job,
             FoundJob::Ended => return Ok((LeaseState::Ended, 0)),
-            FoundJob::Open(_) | FoundJob::Cancelled | FoundJob::Missing => {
+            FoundJob::Open(_) | FoundJob::Cancelled | FoundJob::Waiting | FoundJob::Missing => {
                 return Ok((LeaseState::Stopped, 0));
             }
         };

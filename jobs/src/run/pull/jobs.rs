@@ -12,6 +12,7 @@ use super::rows::Wanted;
 use super::task::{step_of, task_job};
 use crate::run::JobError;
 use crate::run::compute::open::OpenJob;
+use crate::run::records::inputs::{self, Inputs};
 use crate::run::records::ledger::Ledger;
 use crate::run::settle::lifecycle::{finish, start};
 use crate::run::settle::observer::{Observer, ObserverOf};
@@ -32,6 +33,8 @@ pub(super) enum FoundJob {
     Ended,
     /// It was cancelled.
     Cancelled,
+    /// It waits for other jobs.
+    Waiting,
     /// It may be worked on.
     Open(Arc<PulledJob>),
 }
@@ -195,6 +198,11 @@ impl Jobs {
             JobPhase::Done | JobPhase::Failed => return Ok(FoundJob::Ended),
             JobPhase::Cancelled => return Ok(FoundJob::Cancelled),
             JobPhase::Unspecified | JobPhase::Pending | JobPhase::Running => {}
+        }
+        match inputs::settle(ledger, name, &state).await? {
+            Inputs::Done => {}
+            Inputs::Waiting(_) => return Ok(FoundJob::Waiting),
+            Inputs::Broken(_) => return Ok(FoundJob::Ended),
         }
         let known = |number| {
             let found = self.known.lock().get(&number).cloned();

@@ -57,6 +57,16 @@ pub enum JobError {
         /// Why it may not.
         why: &'static str,
     },
+    /// The jobs that it comes after are not done, and no other process works on them. The job is recorded.
+    #[error(
+        "job `{name}` waits for {waiting}; run what it waits for, then run it again, or start `eciton worker`, which does both"
+    )]
+    Waits {
+        /// The job's name.
+        name: String,
+        /// The jobs that are not done, with their states, for people.
+        waiting: String,
+    },
     /// This process has not what the job's shards need. Others may work on it.
     #[error(
         "job `{name}` needs {lacking} for each shard, which this process has not; see `eciton worker --resources`"
@@ -191,6 +201,7 @@ impl JobError {
             | JobError::Shared { .. }
             | JobError::StoreInUse { .. }
             | JobError::StoreGone { .. }
+            | JobError::Waits { .. }
             | JobError::Changed(_) => ExitCode::Usage,
             JobError::Engine(error) => match error {
                 EngineError::Locked { .. } => ExitCode::Locked,

@@ -7,8 +7,9 @@
 //!
 //! | rank | file | is |
 //! |---|---|---|
-//! | 5 | `cancel` | cancelling a job by its record |
-//! | 4 | `status` | how jobs stand |
+//! | 6 | `cancel` | cancelling a job by its record |
+//! | 5 | `status` | how jobs stand |
+//! | 4 | `inputs` | the jobs that a job comes after |
 //! | 3 | `age` | how long a job has been open |
 //! | 3 | `spans` | what a trace shows of a job |
 //! | 3 | `target` | the store that takes a job's results |
@@ -30,6 +31,7 @@ pub(crate) mod change;
 pub(crate) mod checkpoints;
 pub(crate) mod clock;
 pub(crate) mod error;
+pub(crate) mod inputs;
 pub(crate) mod job;
 pub(crate) mod keys;
 pub(crate) mod ledger;

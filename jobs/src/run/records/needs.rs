@@ -31,8 +31,11 @@ const FAILURES: &str = "max_failed";
 /// Resources that shards take of a worker.
 const RESOURCES: &str = "needs";
 
+/// Jobs that come first.
+const AFTER: &str = "after";
+
 /// What this version knows.
-const KNOWN: [&str; 4] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES];
+const KNOWN: [&str; 5] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES, AFTER];
 
 /// What whoever works on the job has to know.
 pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
@@ -49,6 +52,9 @@ pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
     }
     if run.is_some_and(|run| !run.needs.is_empty()) {
         needs.push(RESOURCES.to_owned());
+    }
+    if run.is_some_and(|run| !run.after.is_empty()) {
+        needs.push(AFTER.to_owned());
     }
     needs
 }

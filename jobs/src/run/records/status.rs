@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::age::wall_ms;
 use super::error::JobError;
+use super::inputs;
 use super::job::Job;
 use super::ledger::Ledger;
 use super::tally::{Tally, count};
@@ -199,7 +200,10 @@ async fn of_job(
         started_at,
         finished_at,
         reason: job.state.reason.clone(),
-        note: note(job, tally),
+        note: match inputs::note(ledger, &job.state).await? {
+            waits if !waits.is_empty() => waits,
+            _ => note(job, tally),
+        },
         wall_seconds,
         failures,
     })

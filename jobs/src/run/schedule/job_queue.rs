@@ -17,6 +17,8 @@ pub(crate) struct Queued {
     pub(crate) name: String,
     pub(crate) priority: i32,
     deadline_ms: u64,
+    /// Whether it comes after other jobs.
+    pub(crate) has_inputs: bool,
 }
 
 #[cfg(test)]
@@ -27,14 +29,18 @@ impl Queued {
             name: name.to_owned(),
             priority,
             deadline_ms: 0,
+            has_inputs: false,
         }
     }
 }
 
+/// The priority and the deadline of a job, and whether it comes after others.
+type KnownJob = (i32, u64, bool);
+
 /// What is known of open jobs. It is forgotten with the job's end, so it is as large as the number of open jobs.
 #[derive(Default)]
 pub(crate) struct Queue {
-    known: HashMap<u64, (i32, u64)>,
+    known: HashMap<u64, KnownJob>,
     /// When a job had its last turn: those with smaller numbers come first among their equals.
     turns: HashMap<u64, u64>,
     turn: u64,
@@ -49,17 +55,17 @@ impl Queue {
     pub(crate) async fn look(&mut self, ledger: &Ledger) -> Result<Vec<Queued>, JobError> {
         let mut queue = Vec::new();
         for (number, name) in ledger.open_jobs().await? {
-            let (priority, deadline_ms) = match self.known.get(&number) {
+            let (priority, deadline_ms, has_inputs) = match self.known.get(&number) {
                 Some(known) => *known,
                 None => match ledger.spec(&name).await {
                     Ok(Some(spec)) => {
                         let run = spec.run.unwrap_or_default();
-                        let known = (run.priority, run.deadline_ms);
+                        let known = (run.priority, run.deadline_ms, !run.after.is_empty());
                         self.known.insert(number, known);
                         known
                     }
                     // Whoever opens it is told why.
-                    Ok(None) | Err(_) => (0, 0),
+                    Ok(None) | Err(_) => (0, 0, false),
                 },
             };
             queue.push(Queued {
@@ -67,6 +73,7 @@ impl Queue {
                 name,
                 priority,
                 deadline_ms,
+                has_inputs,
             });
         }
         let open: HashSet<u64> = queue.iter().map(|job| job.number).collect();
@@ -158,6 +165,7 @@ mod tests {
             name: number.to_string(),
             priority,
             deadline_ms: 0,
+            has_inputs: false,
         };
         let mut queue = Queue::default();
         let mut jobs = vec![

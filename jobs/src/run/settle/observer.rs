@@ -13,6 +13,11 @@ pub enum Event<'a> {
         /// The shards as this run found them.
         shards: ShardCounts,
     },
+    /// The job does not start yet. Told again and again while it waits.
+    Waits {
+        /// The jobs that it waits for, with their states, for people.
+        on: &'a str,
+    },
     /// An attempt at a shard begins.
     ShardStarted {
         /// The shard.

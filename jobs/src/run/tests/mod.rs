@@ -10,6 +10,7 @@ mod mending;
 mod messages;
 mod numbers;
 mod panics;
+mod pipelines;
 mod plans;
 mod priority;
 mod pulls;
