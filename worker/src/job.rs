@@ -16,6 +16,7 @@ pub(crate) fn json(job: &JobStatus) -> Value {
         "name": job.name,
         "state": job.state,
         "store": job.store,
+        "export_to": job.export_to,
         "shards": job.shards,
         "rows_read": job.rows_read,
         "rows_skipped": job.rows_skipped,
@@ -96,6 +97,13 @@ pub(crate) fn text(job: &JobStatus, work: Option<Work>) -> Vec<String> {
             "records",
             format!("{} merged into store `{}`", job.records_merged, job.store),
         );
+    }
+    if !job.export_to.is_empty() {
+        let listed = match job.state {
+            "done" => ", listed in _manifest.json",
+            _ => "",
+        };
+        fact("files", format!("in {}{listed}", job.export_to));
     }
     fact(
         "attempts",
@@ -192,6 +200,7 @@ mod tests {
             number: 1,
             state: "failed",
             store: "s".into(),
+            export_to: String::new(),
             shards,
             rows_read: 100,
             rows_skipped: 0,

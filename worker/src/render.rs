@@ -381,6 +381,7 @@ mod tests {
             number: 1,
             state,
             store: "s".into(),
+            export_to: String::new(),
             shards: ShardCounts {
                 total: 40,
                 done,

@@ -101,6 +101,7 @@ mod tests {
             number: 1,
             state: "running",
             store: "s".into(),
+            export_to: String::new(),
             shards: ShardCounts {
                 total: 100,
                 done,

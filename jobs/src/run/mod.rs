@@ -15,6 +15,7 @@
 //! | `["session", name, id]` | `Session` | when a run begins, and away when it ends; see `session` |
 //! | `["program_file", name, n]` | bytes | once: the files that `command.files` names |
 //! | `["program_log", name, shard, attempt]` | `ProgramLog` | when a program has ended, with the mark of its shard where it did well, and from time to time while it runs |
+//! | `["export", name, n]` | `ExportedFiles` | with the mark of a shard that has written files |
 //! | `["age", name]` | `JobAge` | from time to time while a job with a deadline is open, or several processes work |
 //! | `["shard", name, n]` | `ShardState`, or 3 bytes of a hash | when an attempt at the shard ends |
 //!
@@ -98,7 +99,9 @@ pub use api::cancel::cancel;
 pub use api::drop_store::drop_store;
 pub use api::graph::{GraphJob, graph, open_inputs};
 pub use api::logs::{LogsOf, ShardLog, logs};
-pub use api::outline::{Outline, OutlinedColumn, OutlinedFile, OutlinedOutput, OutlinedProgram};
+pub use api::outline::{
+    Outline, OutlinedColumn, OutlinedExport, OutlinedFile, OutlinedOutput, OutlinedProgram,
+};
 pub use api::remove::{Removal, Removed, remove};
 pub use api::replace::{Replaced, replace, replace_within};
 pub use api::retry::{Retried, retry, retry_within};

@@ -172,6 +172,7 @@ fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Pl
         over_network: false,
         dates: true,
         output: Vec::new(),
+        export: None,
     };
     let mut chunks = Vec::with_capacity(files.len().div_ceil(FILES_PER_CHUNK));
     for (first, files) in (0..)

@@ -13,6 +13,7 @@ use toml::de::DeTable;
 use super::after;
 use super::command;
 use super::error::SpecError;
+use super::export;
 use super::failures;
 use super::limits::{
     ATTEMPTS_DEFAULT, ATTEMPTS_MAX, JOB_FILE_LEN_MAX, KEY_COLUMNS_MAX, LEASE_MS_DEFAULT,
@@ -26,12 +27,13 @@ use super::section::{Document, Section};
 use super::source;
 use super::units::{parse_duration_ms, show_duration_ms};
 
-const TOP_KEYS: [&str; 8] = [
+const TOP_KEYS: [&str; 9] = [
     "name",
     "source",
     "transform",
     "merge",
     "upsert",
+    "export",
     "result",
     "command",
     "run",
@@ -189,7 +191,9 @@ fn read_spec(
     let name = name.checked(|name| check_job(name))?;
     let source = source::read(top)?;
     let transform = read_transform(top)?;
-    let has_sink = ["merge", "upsert"].iter().any(|key| top.is_table(key));
+    let has_sink = ["merge", "upsert", "export"]
+        .iter()
+        .any(|key| top.is_table(key));
     let command = command::read(top, dir, contents, has_sink)?;
     let (step, files) = match (transform, command) {
         (Some(_), Some(_)) => {
@@ -259,6 +263,14 @@ fn read_sink(top: &Section<'_>, job: &str, step: Option<&Step>) -> Result<Option
     let merge = top.table("merge", &["store", "key", "values", "into_existing"])?;
     let upsert = top.table("upsert", &["store", "key", "into_existing"])?;
     let result = top.table("result", &["store"])?;
+    if let Some(section) = top.table("export", &export::KEYS)? {
+        let others = ["merge", "upsert", "result"];
+        if let Some(other) = others.into_iter().find(|other| top.is_table(other)) {
+            let message = format!("a job has one target, found `[export]` and `[{other}]`");
+            return Err(top.error("export", message));
+        }
+        return Ok(Some(Sink::Export(export::read(&section)?)));
+    }
     if result.is_some() {
         if merge.is_some() || upsert.is_some() {
             return Err(top.error(

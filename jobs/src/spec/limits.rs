@@ -58,6 +58,8 @@ pub const VARIABLES_MAX: usize = 256;
 pub const VARIABLE_LEN_MAX: usize = 32 * 1024;
 /// Exit codes after which a shard is not tried again.
 pub const FINAL_EXIT_CODES_MAX: usize = 255;
+/// Columns whose values are folders of exported files.
+pub const PARTITION_COLUMNS_MAX: usize = 8;
 /// Jobs that a job comes after.
 pub const INPUTS_MAX: usize = 256;
 /// Resources that a shard takes.

@@ -18,6 +18,7 @@
 //! | `source` | `[source]`: keys of all formats; each [format](crate::source) reads those of its own |
 //! | `command` | `[command]`; `program_file` has the files that a job carries with it |
 //! | `after` | the jobs that come first, in `[run]` |
+//! | `export` | the section `[export]` |
 //! | `failures` | failed attempts and shards, and resources, in `[run]` |
 //! | `lines` | where each key stands |
 //! | `operator`, `types`, `units`, `names`, `pattern` | the small languages inside values |
@@ -30,6 +31,7 @@ mod command;
 mod declared;
 mod edges;
 mod error;
+mod export;
 mod failures;
 mod file;
 mod fingerprint;

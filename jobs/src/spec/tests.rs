@@ -1,12 +1,15 @@
 use std::path::Path;
 
 use eciton_proto::v1::{
-    AnswerSpec, Format, JobSpec, MergeSpec, MergeValue, OnError, RunSpec, SchemaField, SourceSpec,
-    TransformSpec,
+    AnswerSpec, ExportFormat, Format, JobSpec, MergeSpec, MergeValue, OnError, RunSpec,
+    SchemaField, SourceSpec, TransformSpec,
     job_spec::{Sink, Step},
 };
 
-use super::limits::{ATTEMPTS_MAX, INPUTS_MAX, JOB_FILE_LEN_MAX, SHARD_SIZE_MAX, SHARD_SIZE_MIN};
+use super::limits::{
+    ATTEMPTS_MAX, INPUTS_MAX, JOB_FILE_LEN_MAX, PARTITION_COLUMNS_MAX, SHARD_SIZE_MAX,
+    SHARD_SIZE_MIN,
+};
 use super::{JobFile, fingerprint};
 
 const CONTRACT: &str = r#"name = "delay-by-carrier"
@@ -142,7 +145,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "[run]",
         "[runs]",
         "jobs/x.toml:25: key `runs`: unknown key; expected one of `name`, `source`, `transform`, \
-         `merge`, `upsert`, `result`, `command`, `run` (did you mean `run`?)",
+         `merge`, `upsert`, `export`, `result`, `command`, `run` (did you mean `run`?)",
     ),
     (
         "name = \"delay-by-carrier\"",
@@ -546,6 +549,73 @@ fn inputs_are_names_of_other_jobs() {
     let refused = with(&many(INPUTS_MAX + 1)).unwrap_err();
     assert!(
         refused.contains("expected at most 256 jobs, found 257"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn an_export_has_a_folder_a_format_and_columns_for_folders() {
+    let (head, _) = CONTRACT.split_once("[merge]").unwrap();
+    let with = |keys: &str| parse(&format!("{head}[export]\n{keys}\n"));
+    let read = |keys: &str| match with(keys).unwrap().sink {
+        Some(Sink::Export(export)) => export,
+        other => panic!("{other:?}"),
+    };
+    let export = read("to = \"out\"");
+    assert_eq!(
+        (export.to.as_str(), export.format()),
+        ("out", ExportFormat::Parquet)
+    );
+    let export = read("to = \"out\"\nformat = \"csv\"\npartition_by = [\"year\", \"month\"]");
+    assert_eq!(export.format(), ExportFormat::Csv);
+    assert_eq!(export.partition_by, ["year", "month"]);
+    for (keys, told) in [
+        (
+            "",
+            "key `export.to`: missing; expected a string, the folder that takes the files",
+        ),
+        (
+            "to = 1",
+            "key `export.to`: expected a string, the folder that takes the files",
+        ),
+        (
+            "to = \"\"",
+            "key `export.to`: expected the path of a folder, found an empty string",
+        ),
+        (
+            "to = \"s3://b/p\"",
+            "key `export.to`: expected a folder of a file system that all workers share",
+        ),
+        (
+            "to = \"o\"\nformat = \"parquett\"",
+            "expected \"parquet\" or \"csv\", found `parquett` (did you mean `parquet`?)",
+        ),
+        (
+            "to = \"o\"\npartition_by = \"year\"",
+            "expected an array of column names such as [\"year\"]",
+        ),
+        (
+            "to = \"o\"\npartition_by = [\"a\", \"a\"]",
+            "column `a` is named twice",
+        ),
+        ("to = \"o\"\nkind = 1", "kind"),
+    ] {
+        let refused = with(keys).unwrap_err();
+        assert!(refused.contains(told), "{keys}: {refused}");
+    }
+    let columns = |count: usize| -> String {
+        let names: Vec<String> = (0..count).map(|n| format!("\"c{n}\"")).collect();
+        format!("to = \"o\"\npartition_by = [{}]", names.join(", "))
+    };
+    assert_eq!(read(&columns(PARTITION_COLUMNS_MAX)).partition_by.len(), 8);
+    let refused = with(&columns(PARTITION_COLUMNS_MAX + 1)).unwrap_err();
+    assert!(
+        refused.contains("expected at most 8 columns, found 9"),
+        "{refused}"
+    );
+    let refused = parse(&format!("{CONTRACT}[export]\nto = \"o\"\n")).unwrap_err();
+    assert!(
+        refused.contains("a job has one target, found `[export]` and `[merge]`"),
         "{refused}"
     );
 }

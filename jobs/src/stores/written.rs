@@ -125,6 +125,22 @@ impl<W: Write + Send> Writer<W> {
         }
     }
 
+    /// Bytes of rows that wait for the end of their row group, about.
+    pub(crate) fn held_len(&self) -> usize {
+        match &self.0 {
+            WriterKind::Parquet(writer) => writer.in_progress_size(),
+            _ => 0,
+        }
+    }
+
+    /// Ends the row group, where the format has any.
+    pub(crate) fn end_group(&mut self) -> Result<(), QueryError> {
+        match &mut self.0 {
+            WriterKind::Parquet(writer) => writer.flush().map_err(format_error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes what ends the format.
     ///
     /// # Errors

@@ -107,6 +107,15 @@ fn text(outline: &Outline) -> Vec<String> {
         fact("target", "none: exit codes are recorded");
         return lines;
     }
+    if let Some(export) = &outline.export {
+        let files = format!("{} files in {}", export.format, export.to);
+        fact("target", &files);
+        if !export.partition_by.is_empty() {
+            fact("", &format!("folders: {}", export.partition_by.join(", ")));
+        }
+        fact("", &format!("columns: {}", outline.values.join(", ")));
+        return lines;
+    }
     fact(
         "target",
         &format!("store `{}` by {}", outline.store, outline.sink),

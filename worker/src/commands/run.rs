@@ -295,7 +295,9 @@ fn summary(
     }
     if report.end == End::Done && !is_quiet() {
         let (store, db) = (&report.status.store, ending.db);
+        let export_to = &report.status.export_to;
         let see = match store.is_empty() {
+            true if !export_to.is_empty() => format!("ls {}", word(Path::new(export_to))),
             true => format!("eciton job logs {} --db {db}", report.status.name),
             false => format!("eciton scan {store} --db {db}"),
         };

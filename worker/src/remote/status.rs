@@ -31,6 +31,7 @@ pub(crate) fn status(job: v1::JobStatus) -> JobStatus {
         number: job.number,
         state,
         store: job.store,
+        export_to: String::new(),
         shards: ShardCounts {
             total: job.shards,
             done: counts.done,

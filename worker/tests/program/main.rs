@@ -26,6 +26,7 @@ mod copies;
 mod data_root;
 mod deployed;
 mod dropped_store;
+mod exporting;
 mod exports;
 mod failover;
 mod faults;

@@ -59,7 +59,16 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         (Some(Sink::Answer(old)), Some(Sink::Answer(new))) => {
             found.compare("result.store", &old.store, &new.store);
         }
-        (old, new) if old != new => found.0.push("[merge], [upsert] or [result]".to_owned()),
+        (Some(Sink::Export(old)), Some(Sink::Export(new))) => {
+            found.compare("export.to", &old.to, &new.to);
+            found.compare("export.format", &old.format(), &new.format());
+            found.compare("export.partition_by", &old.partition_by, &new.partition_by);
+        }
+        (old, new) if old != new => {
+            found
+                .0
+                .push("[merge], [upsert], [export] or [result]".to_owned());
+        }
         _ => {}
     }
     let run = |spec: &JobSpec| spec.run.clone().unwrap_or_default();

@@ -1,6 +1,8 @@
 //! What a job would do, told before anything is written.
 
-use eciton_proto::v1::{JobSpec, ProgramRows, SchemaField, SourceSpec, job_spec::Sink};
+use eciton_proto::v1::{
+    ExportFormat, ExportPlan, JobSpec, ProgramRows, SchemaField, SourceSpec, job_spec::Sink,
+};
 use serde::Serialize;
 
 use super::submit::Checked;
@@ -35,9 +37,12 @@ pub struct Outline {
     pub store: String,
     /// The columns that make its keys.
     pub key: Vec<String>,
-    /// The values of its records.
+    /// The files that it writes, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<OutlinedExport>,
+    /// The values of its records, or the columns of its files.
     pub values: Vec<String>,
-    /// `merge`, `upsert` or `result`; `none` where nothing takes results.
+    /// `merge`, `upsert`, `export` or `result`; `none` where nothing takes results.
     pub sink: &'static str,
     /// The jobs that have to be done before it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -45,6 +50,17 @@ pub struct Outline {
     /// What is to be known of its files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// The files of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutlinedExport {
+    /// The folder that takes them.
+    pub to: String,
+    /// `parquet` or `csv`.
+    pub format: &'static str,
+    /// The columns whose values are folders.
+    pub partition_by: Vec<String>,
 }
 
 /// The program of a job.
@@ -153,12 +169,14 @@ impl Checked {
             query: pipeline.transform.describe(),
             store: pipeline.store_name.clone(),
             key: schema.key_fields,
+            export: export(spec, planned.plan.export.as_ref()),
             values: match &pipeline.sink {
                 pipeline::Sink::Answer(answer) => answer.layout().values(),
                 _ => values(spec, &output),
             },
             sink: match &spec.sink {
                 Some(Sink::Upsert(_)) => "upsert",
+                Some(Sink::Export(_)) => "export",
                 Some(Sink::Answer(_)) => "result",
                 Some(Sink::Merge(_)) => "merge",
                 None => "none",
@@ -167,6 +185,20 @@ impl Checked {
             warnings: planned.warnings.clone(),
         })
     }
+}
+
+fn export(spec: &JobSpec, plan: Option<&ExportPlan>) -> Option<OutlinedExport> {
+    let (Some(Sink::Export(export)), Some(plan)) = (&spec.sink, plan) else {
+        return None;
+    };
+    Some(OutlinedExport {
+        to: plan.folder.clone(),
+        format: match export.format() {
+            ExportFormat::Csv => "csv",
+            _ => "parquet",
+        },
+        partition_by: export.partition_by.clone(),
+    })
 }
 
 fn outlined(step: &ProgramStep) -> OutlinedProgram {
@@ -200,6 +232,10 @@ fn values(spec: &JobSpec, output: &[String]) -> Vec<String> {
         Some(Sink::Merge(merge)) => merge,
         Some(Sink::Upsert(upsert)) => {
             let is_value = |name: &&String| !upsert.key.contains(name);
+            return output.iter().filter(is_value).cloned().collect();
+        }
+        Some(Sink::Export(export)) => {
+            let is_value = |name: &&String| !export.partition_by.contains(name);
             return output.iter().filter(is_value).cloned().collect();
         }
         Some(Sink::Answer(_)) | None => return Vec::new(),

@@ -16,6 +16,7 @@ use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
 use crate::run::records::error::{JobError, named};
 use crate::run::records::ledger::{LAYOUT, Ledger};
+use crate::run::records::needs::EXPORT;
 use crate::run::records::status::phase_name;
 use crate::run::records::target::{is_removed, number_of, writers};
 
@@ -117,8 +118,9 @@ pub(crate) async fn begin(
             false
         }
     };
-    // While others work on it, records come: those it has are read once none do.
-    if phase != JobPhase::Running && purge(ledger, tx, name, state.number).await? {
+    // While others work on it, records come: those it has are read once none do. Files go after the decision.
+    let exports = state.needs.iter().any(|need| need == EXPORT);
+    if !exports && phase != JobPhase::Running && purge(ledger, tx, name, state.number).await? {
         return Ok((dropped, true));
     }
     state.set_phase(JobPhase::Cancelled);
@@ -128,11 +130,13 @@ pub(crate) async fn begin(
     // A version that knows nothing of removing must not take the job up again.
     state.layout = LAYOUT;
     "it is being removed; removing it again goes on".clone_into(&mut state.reason);
-    state.results.get_or_insert_default().removing = true;
+    let results = state.results.get_or_insert_default();
+    results.removing = true;
+    results.removing_files |= exports && of.with_results;
     assert!(is_removed(state), "job {} is being removed", state.number);
     assert!(!dropped || of.with_results, "its results were to stay");
     ledger.put_job_state(tx, name, state)?;
-    Ok((dropped, false))
+    Ok((dropped || (exports && of.with_results), false))
 }
 
 /// Goes on with a job of this name that is being removed, if there is one.
@@ -145,6 +149,15 @@ pub(crate) async fn finish(ledger: &Ledger, name: &str) -> Result<(), JobError> 
 
 /// Deletes what is left of a job that is being removed. Others may do the same at the same time.
 async fn go_on(ledger: &Ledger, name: &str, number: u64) -> Result<(), JobError> {
+    let with_files = match ledger.state_now(name).await? {
+        Some(state) if state.number == number => {
+            state.results.is_some_and(|results| results.removing_files)
+        }
+        _ => return Ok(()),
+    };
+    if let Some(job) = ledger.job(name).await? {
+        ledger.remove_export(name, &job, with_files).await?;
+    }
     while !retry_on_conflict(|| go_on_once(ledger, name, number).boxed()).await? {}
     Ok(())
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::run::records::error::{JobError, damaged};
+use crate::run::records::exports;
 use crate::run::records::inputs::{self, Inputs};
 use crate::run::records::job::Job;
 use crate::run::records::ledger::Ledger;
@@ -94,6 +95,13 @@ pub async fn run(db: &Db, name: &str, options: RunOptions) -> Result<JobReport, 
             Ok(status) if status.number != job.state.number => return Err(removed()),
             status => status?,
         };
+        if end == End::Done
+            && status.shards.failed == 0
+            && let Some(plan) = &job.plan.export
+        {
+            // Whoever ended the job may have been killed before that.
+            exports::sweep(plan);
+        }
         return Ok(JobReport {
             end,
             had_ended,

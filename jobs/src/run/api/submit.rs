@@ -14,6 +14,7 @@ use crate::run::compute::planning;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
 use crate::run::records::error::JobError;
+use crate::run::records::exports;
 use crate::run::records::inputs;
 use crate::run::records::job::Job;
 use crate::run::records::ledger::{LAYOUT, Ledger};
@@ -78,6 +79,13 @@ pub(crate) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checke
     pipeline
         .check_scope(file.spec())
         .map_err(|misfit| file.error(&misfit.key, misfit.message))?;
+    let mut planned = planned;
+    planned.plan.export = exports::place(file)?;
+    if planned.plan.export.is_some() && planned.plan.over_network {
+        let message = "a job that comes over the network writes no files; expected a job file that is run or submitted \
+                       with `--db`";
+        return Err(file.error("export", message).into());
+    }
     let all: Vec<usize> = (0..planned.plan.schema.len()).collect();
     let read = match pipeline.program {
         Some(_) => &all[..],
@@ -240,7 +248,11 @@ impl Checked {
         let ledger = Ledger::create(db).await?;
         // One of the same name may be being removed: whoever did that did not come to its end.
         remove::finish(&ledger, &self.spec().name).await?;
-        retry_on_conflict(|| record_once(&ledger, &self).boxed()).await
+        let recorded = retry_on_conflict(|| record_once(&ledger, &self).boxed()).await;
+        if let (Err(JobError::JobFile(_)), Some(plan)) = (&recorded, &self.planned.plan.export) {
+            exports::sweep(plan);
+        }
+        recorded
     }
 
     /// What the job file says.
@@ -271,6 +283,9 @@ impl Checked {
     ) -> Result<(), JobError> {
         if let Some(ledger) = ledger {
             inputs::check(ledger, &self.file).await?;
+        }
+        if let Some(plan) = &self.planned.plan.export {
+            exports::check_folder(&self.file, plan)?;
         }
         let Some(destination) = self.pipeline.destination() else {
             return Ok(());
@@ -405,6 +420,10 @@ impl Checked {
         let number = registry.last_number;
         ledger.put_registry(tx, &registry)?;
         inputs::check(ledger, file).await?;
+        if let Some(plan) = &planned.plan.export {
+            exports::check_folder(file, plan)?;
+            exports::create(file, plan)?;
+        }
         let results = match pipeline.destination() {
             Some(destination) => Some(target::claim(ledger, tx, file, &destination).await?),
             None => None,

@@ -6,6 +6,7 @@ use eciton_engine::{Key, Store, Transaction};
 use tokio::runtime::Handle;
 
 use super::error::AttemptError;
+use super::export::ExportWriter;
 use super::pipeline::{Pipeline, Sink};
 use super::results::Results;
 use crate::aggregate::Aggregator;
@@ -52,6 +53,7 @@ impl Gathering {
                 Operands::Top(top) => Accumulator::Top(Box::new(top.start(shard))),
             },
             Sink::Upsert(upsert) => Accumulator::Upsert(Box::new(upsert.start(job, shard))),
+            Sink::Export(export) => Accumulator::Export(Box::new(export.start(shard))),
             Sink::Nothing => Accumulator::Nothing,
         };
         Gathering {
@@ -66,6 +68,10 @@ impl Gathering {
     /// # Errors
     /// Why not.
     pub(crate) fn check(pipeline: &Pipeline, batch: &RecordBatch) -> Result<(), AttemptError> {
+        if matches!(pipeline.sink, Sink::Export(_)) {
+            // What is wrong with files is no matter of single rows.
+            return Ok(());
+        }
         let mut alone = Gathering::new(pipeline, (0, 0), None, (usize::MAX, usize::MAX));
         alone.accumulator.push(batch)?;
         alone.accumulator.take().map(drop)
@@ -93,6 +99,10 @@ impl Gathering {
             Accumulator::Merge(groups) if !self.results.has_overflow() => {
                 Ok(Some((self.results, Some(groups))))
             }
+            Accumulator::Export(writer) => {
+                self.results.set_files(writer.end()?);
+                Ok(Some((self.results, None)))
+            }
             _ => {
                 let operands = self.accumulator.take()?;
                 let is_wanted = self.add(operands, into)?;
@@ -115,6 +125,7 @@ enum Accumulator {
     Merge(Box<Aggregator>),
     Upsert(Box<Upserter>),
     Top(Box<TopRows>),
+    Export(Box<ExportWriter>),
     Nothing,
 }
 
@@ -124,6 +135,7 @@ impl Accumulator {
             Accumulator::Merge(aggregator) => Ok(aggregator.push(batch)?),
             Accumulator::Upsert(upserter) => Ok(upserter.push(batch)?),
             Accumulator::Top(rows) => Ok(rows.push(batch)?),
+            Accumulator::Export(writer) => writer.push(batch),
             Accumulator::Nothing => Ok(()),
         }
     }
@@ -136,7 +148,7 @@ impl Accumulator {
             }
             Accumulator::Upsert(upserter) => upserter.is_full() || upserter.len_bytes() > len_max,
             Accumulator::Top(rows) => rows.is_full() || rows.len_bytes() > len_max,
-            Accumulator::Nothing => false,
+            Accumulator::Export(_) | Accumulator::Nothing => false,
         }
     }
 
@@ -145,7 +157,7 @@ impl Accumulator {
             Accumulator::Merge(aggregator) => Ok(aggregator.take()?),
             Accumulator::Upsert(upserter) => Ok(upserter.take()?),
             Accumulator::Top(rows) => Ok(rows.take()),
-            Accumulator::Nothing => Ok(Vec::new()),
+            Accumulator::Export(_) | Accumulator::Nothing => Ok(Vec::new()),
         }
     }
 }

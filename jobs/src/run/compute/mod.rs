@@ -7,16 +7,17 @@
 //!
 //! | rank | file | is |
 //! |---|---|---|
-//! | 6 | `program` | computing one shard with a program |
-//! | 4 | `program_context` | what a program needs of whoever computes a shard |
-//! | 5 | `attempt` | computing one shard |
-//! | 3 | `blame` | which rows an error is about |
-//! | 3 | `open` | a job that is worked on, with its plan and its store |
-//! | 2 | `gather` | from rows to results |
-//! | 2 | `planning` | planning with bounded time |
+//! | 7 | `program` | computing one shard with a program |
+//! | 6 | `attempt` | computing one shard |
+//! | 5 | `program_context` | what a program needs of whoever computes a shard |
+//! | 4 | `blame` | which rows an error is about |
+//! | 4 | `open` | a job that is worked on, with its plan and its store |
+//! | 3 | `gather` | from rows to results |
+//! | 3 | `planning` | planning with bounded time |
+//! | 2 | `pipeline` | source, transform and sink of a job |
+//! | 1 | `export` | rows of a shard as files |
 //! | 0 | `checkpoint` | the file that a program saves its state in |
 //! | 0 | `error` | why an attempt gave nothing |
-//! | 1 | `pipeline` | source, transform and sink of a job |
 //! | 0 | `retry_policy` | which failures of a program are tried again |
 //! | 0 | `results` | the operands of one shard |
 //! | 0 | `step` | the program that a job runs over each shard |
@@ -25,6 +26,7 @@ pub(crate) mod attempt;
 pub(crate) mod blame;
 pub(crate) mod checkpoint;
 pub(crate) mod error;
+pub(crate) mod export;
 pub(crate) mod gather;
 pub(crate) mod open;
 pub(crate) mod pipeline;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eciton_engine::{Error as EngineError, Store, StoreSchema};
-use eciton_proto::v1::Resource;
 use eciton_proto::v1::job_spec::Step;
+use eciton_proto::v1::{ExportPlan, Resource};
 use parking_lot::Mutex;
 use tracing::Span;
 
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Sink};
 use super::planning;
 use super::retry_policy::RetryPolicy;
 use crate::command::{CommandHost, Scratch};
@@ -51,6 +51,8 @@ pub(crate) struct OpenJob {
     pub(crate) pipeline: Pipeline,
     /// Where results go; where there are none, no other than that of the job's records.
     pub(crate) store: Store,
+    /// Where it writes files, if it does.
+    pub(crate) export: Option<ExportPlan>,
     /// What a trace shows of the work on it.
     pub(crate) span: Span,
     /// The permission to run the job's program, and the files that it finds; `None` where it has none.
@@ -75,9 +77,12 @@ impl OpenJob {
         needs::check(name, job)?;
         let program = open_program(ledger, name, job, host).await?;
         let source = source_of(ledger, name, job, reach).await?;
-        let pipeline = planning::plan(&job.spec, source, &job.plan.output)
+        let mut pipeline = planning::plan(&job.spec, source, &job.plan.output)
             .await?
             .map_err(|misfit| damaged(name, &misfit.key, &misfit.message))?;
+        if let (Sink::Export(export), Some(plan)) = (&mut pipeline.sink, &job.plan.export) {
+            export.set_place(name, plan);
+        }
         let results = match pipeline.destination() {
             Some(destination) => target::open(ledger, name, job, &destination).await?,
             None => ledger.store.clone(),
@@ -103,6 +108,7 @@ impl OpenJob {
             total: job.plan.shards,
             pipeline,
             store,
+            export: job.plan.export.clone(),
             span: spans::of_job(name, &job.state),
             program,
             chunk: Mutex::new(None),

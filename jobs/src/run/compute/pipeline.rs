@@ -4,6 +4,7 @@ use eciton_engine::StoreSchema;
 use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
 use eciton_proto::v1::{CommandSpec, JobSpec, ProgramRows, SchemaField, Scope};
 
+use super::export::Export;
 use super::step::ProgramStep;
 use crate::aggregate::Aggregation;
 use crate::query::{Answer, PlannedAnswer};
@@ -26,6 +27,8 @@ pub(crate) struct Pipeline {
 pub(crate) enum Sink {
     Merge(Aggregation),
     Upsert(Upsert),
+    /// Files.
+    Export(Box<Export>),
     /// The answer of the query over all shards.
     Answer(Answer),
     /// Nothing: the job is its program.
@@ -149,8 +152,16 @@ impl Pipeline {
                     .map_err(|error| JobMisfit::new(error.key(), error))?;
                 (transform, Sink::Upsert(planned), upsert.store.clone())
             }
+            Some(SinkSpec::Export(export)) => {
+                let planned = Export::plan(export, transform.output_schema());
+                let planned = planned.map_err(|(key, why)| JobMisfit::new(key, why))?;
+                (transform, Sink::Export(Box::new(planned)), String::new())
+            }
             Some(SinkSpec::Answer(_)) | None => {
-                return Err(JobMisfit::new("merge", "expected [merge] or [upsert]"));
+                return Err(JobMisfit::new(
+                    "merge",
+                    "expected [merge], [upsert] or [export]",
+                ));
             }
         })
     }
@@ -159,7 +170,7 @@ impl Pipeline {
     pub(crate) fn has_dates(&self) -> bool {
         let has_more = match &self.sink {
             Sink::Answer(answer) => answer.has_dates(),
-            Sink::Merge(_) | Sink::Upsert(_) | Sink::Nothing => false,
+            Sink::Merge(_) | Sink::Upsert(_) | Sink::Export(_) | Sink::Nothing => false,
         };
         has_more || self.transform.has_dates()
     }
@@ -173,10 +184,13 @@ impl Pipeline {
         match (step.scope(), &self.sink) {
             (Scope::Shard, Sink::Answer(_)) => Err(JobMisfit::new(
                 "transform.scope",
-                "rows per shard need [merge] or [upsert]: expected one of them, or no `scope`, so that the query gives the \
+                "rows per shard need [merge], [upsert] or [export]: expected one of them, or no `scope`, so that the query gives the \
                  answer over the whole source",
             )),
-            (Scope::Unspecified | Scope::Source, Sink::Merge(_) | Sink::Upsert(_)) => {
+            (
+                Scope::Unspecified | Scope::Source,
+                Sink::Merge(_) | Sink::Upsert(_) | Sink::Export(_),
+            ) => {
                 let free = self.transform.check_scope();
                 free.map_err(|error| JobMisfit::new("transform.sql", error))
             }
@@ -188,7 +202,7 @@ impl Pipeline {
     pub(crate) fn operands(&self, job_number: u64) -> Option<(String, StoreSchema)> {
         match &self.sink {
             Sink::Answer(answer) => Some((operand_store(job_number), answer.operand_schema())),
-            Sink::Merge(_) | Sink::Upsert(_) | Sink::Nothing => None,
+            Sink::Merge(_) | Sink::Upsert(_) | Sink::Export(_) | Sink::Nothing => None,
         }
     }
 
@@ -198,13 +212,13 @@ impl Pipeline {
             Sink::Merge(aggregation) => aggregation.store_schema(),
             Sink::Upsert(upsert) => upsert.store_schema(),
             Sink::Answer(answer) => answer.layout().store_schema(),
-            Sink::Nothing => StoreSchema::default(),
+            Sink::Export(_) | Sink::Nothing => StoreSchema::default(),
         }
     }
 
-    /// The store that takes the results; `None` where there are none.
+    /// The store that takes the results; `None` where none does.
     pub(crate) fn destination(&self) -> Option<Destination> {
-        let has_results = !matches!(self.sink, Sink::Nothing);
+        let has_results = !matches!(self.sink, Sink::Export(_) | Sink::Nothing);
         has_results.then(|| Destination {
             store: self.store_name.clone(),
             schema: self.store_schema(),
@@ -218,6 +232,7 @@ impl Pipeline {
             Sink::Merge(_) => "merge.store",
             Sink::Upsert(_) => "upsert.store",
             Sink::Answer(_) => "result.store",
+            Sink::Export(_) => "export.to",
             Sink::Nothing => "command",
         }
     }

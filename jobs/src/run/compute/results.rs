@@ -2,6 +2,7 @@
 
 use eciton_engine::merge::Operand;
 use eciton_engine::{Error, Key, Result, Store, Transaction};
+use eciton_proto::v1::ExportedFile;
 use tokio::runtime::Handle;
 
 /// Bytes of results that a worker keeps, so that a commit that lost can be tried again at once. More
@@ -23,6 +24,8 @@ pub(crate) struct Results {
     overflow: Option<Transaction>,
     count: u64,
     len_max: usize,
+    /// Files that the shard has written, to be recorded with its mark.
+    files: Vec<ExportedFile>,
 }
 
 impl Results {
@@ -34,6 +37,7 @@ impl Results {
             overflow: None,
             count: 0,
             len_max,
+            files: Vec::new(),
         }
     }
 
@@ -50,6 +54,17 @@ impl Results {
     /// Whether there were too many to keep.
     pub(crate) fn has_overflow(&self) -> bool {
         self.overflow.is_some()
+    }
+
+    /// The shard has written these files.
+    pub(crate) fn set_files(&mut self, files: Vec<ExportedFile>) {
+        assert!(self.files.is_empty(), "the files of a shard are known once");
+        self.files = files;
+    }
+
+    /// The files that the shard has written.
+    pub(crate) fn take_files(&mut self) -> Vec<ExportedFile> {
+        std::mem::take(&mut self.files)
     }
 
     /// What is kept.

@@ -166,7 +166,7 @@ impl PullDesk {
             if !is_for_programs(&job) {
                 if is_named && answer.tasks.is_empty() {
                     let why = format!(
-                        "job `{name}` gives the answer of a query, whose shards only processes with the database compute"
+                        "job `{name}` gives the answer of a query or writes files: only processes with the database compute its shards"
                     );
                     return Err(PullError::Invalid(why));
                 }

@@ -67,6 +67,14 @@ pub enum JobError {
         /// The jobs that are not done, with their states, for people.
         waiting: String,
     },
+    /// The files that the job writes cannot be made visible or removed. What was committed stays.
+    #[error("job `{name}`: its files are not complete: {why}; call this again once that is mended")]
+    Export {
+        /// The job's name.
+        name: String,
+        /// What is wrong, with the path.
+        why: String,
+    },
     /// This process has not what the job's shards need. Others may work on it.
     #[error(
         "job `{name}` needs {lacking} for each shard, which this process has not; see `eciton worker --resources`"
@@ -219,6 +227,7 @@ impl JobError {
             | JobError::Removed { .. }
             | JobError::Program { .. }
             | JobError::Lacks { .. }
+            | JobError::Export { .. }
             | JobError::Busy
             | JobError::Worker(_) => ExitCode::Failed,
         }

@@ -23,6 +23,8 @@ pub(crate) const PROGRAM_FILE: &str = "program_file";
 pub(crate) const PROGRAM_LOG: &str = "program_log";
 /// A file that a program has saved for the next attempt.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// The files that a shard has written.
+pub(crate) const EXPORT: &str = "export";
 pub(crate) const SESSION: &str = "session";
 
 /// The key of a record.

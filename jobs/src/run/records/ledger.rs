@@ -16,8 +16,8 @@ use super::change::retry_on_conflict;
 use super::error::{JobError, damaged};
 use super::job::Job;
 use super::keys::{
-    AGE, CHECKPOINT, DOUBT, FILES, JOB, LEASE_KEY, PLAN, PROGRAM_FILE, PROGRAM_LOG, REGISTRY,
-    SESSION, SHARD, SHARDS, SPEC, decode, key, number_of,
+    AGE, CHECKPOINT, DOUBT, EXPORT, FILES, JOB, LEASE_KEY, PLAN, PROGRAM_FILE, PROGRAM_LOG,
+    REGISTRY, SESSION, SHARD, SHARDS, SPEC, decode, key, number_of,
 };
 use super::marks;
 use super::needs;
@@ -317,6 +317,7 @@ impl Ledger {
             PROGRAM_FILE,
             PROGRAM_LOG,
             CHECKPOINT,
+            EXPORT,
         ] {
             let left = limit - keys.len();
             if left == 0 {

@@ -13,6 +13,7 @@
 //! | 3 | `age` | how long a job has been open |
 //! | 3 | `spans` | what a trace shows of a job |
 //! | 3 | `target` | the store that takes a job's results |
+//! | 3 | `exports` | the files that shards have written |
 //! | 3 | `checkpoints` | what programs have saved for their next attempts |
 //! | 3 | `programs` | files and logs of the programs of jobs |
 //! | 2 | `ledger` | the store `_jobs` |
@@ -31,6 +32,7 @@ pub(crate) mod change;
 pub(crate) mod checkpoints;
 pub(crate) mod clock;
 pub(crate) mod error;
+pub(crate) mod exports;
 pub(crate) mod inputs;
 pub(crate) mod job;
 pub(crate) mod keys;

@@ -34,8 +34,11 @@ const RESOURCES: &str = "needs";
 /// Jobs that come first.
 const AFTER: &str = "after";
 
+/// Files that shards write.
+pub(crate) const EXPORT: &str = "export";
+
 /// What this version knows.
-const KNOWN: [&str; 5] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES, AFTER];
+const KNOWN: [&str; 6] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES, AFTER, EXPORT];
 
 /// What whoever works on the job has to know.
 pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
@@ -45,6 +48,9 @@ pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
     }
     if matches!(spec.step, Some(Step::Command(_))) {
         needs.push(COMMAND.to_owned());
+    }
+    if matches!(spec.sink, Some(Sink::Export(_))) {
+        needs.push(EXPORT.to_owned());
     }
     let run = spec.run.as_ref();
     if run.is_some_and(|run| run.max_failed > 0 || run.max_failed_ppm > 0) {

@@ -30,6 +30,8 @@ pub struct JobStatus {
     pub state: &'static str,
     /// The store that takes its results.
     pub store: String,
+    /// The folder that takes the files that it writes; empty where it writes none, and where a peer tells of it.
+    pub export_to: String,
     /// Its shards.
     pub shards: ShardCounts,
     /// Rows read by shards that are done.
@@ -182,6 +184,10 @@ async fn of_job(
         number: job.state.number,
         state: phase_name(job.state.phase()),
         store: store_of(&job.spec),
+        export_to: match &job.plan.export {
+            Some(plan) => plan.folder.clone(),
+            None => String::new(),
+        },
         shards: ShardCounts {
             total,
             done: count(tally.done),
@@ -236,7 +242,7 @@ pub(crate) fn store_of(spec: &JobSpec) -> String {
         Some(Sink::Merge(merge)) => merge.store.clone(),
         Some(Sink::Upsert(upsert)) => upsert.store.clone(),
         Some(Sink::Answer(answer)) => answer.store.clone(),
-        None => String::new(),
+        Some(Sink::Export(_)) | None => String::new(),
     }
 }
 

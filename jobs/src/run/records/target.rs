@@ -114,6 +114,7 @@ pub(crate) async fn look(
         store_number: store.id().0,
         found_records: has_records || !others.is_empty(),
         removing: false,
+        removing_files: false,
     };
     Ok(Some((store, results)))
 }

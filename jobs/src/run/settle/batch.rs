@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eciton_engine::merge::Operand;
 use eciton_engine::{Key, Transaction};
-use eciton_proto::v1::ProgramLog;
+use eciton_proto::v1::{ExportedFile, ProgramLog};
 
 use crate::aggregate::Aggregator;
 use crate::run::compute::attempt::ShardResults;
@@ -46,6 +46,8 @@ pub(crate) struct ComputedShard {
     pub(crate) checkpoint_parts: u32,
     /// What is kept of the program that computed it, if that said anything.
     pub(crate) log: Option<Arc<ProgramLog>>,
+    /// Files that it has written: they are recorded with its mark.
+    pub(crate) files: Vec<ExportedFile>,
 }
 
 /// Computed shards and their results, which no one has seen yet.
@@ -87,6 +89,7 @@ impl Batch {
             log,
         } = outcome;
         let overflow = results.take_overflow();
+        let files = results.take_files();
         assert!(
             self.overflow.is_none() && (overflow.is_none() || self.shards.is_empty()),
             "shard {shard} and {} others in one transaction",
@@ -117,6 +120,7 @@ impl Batch {
             records_merged,
             checkpoint_parts,
             log,
+            files,
         });
         assert!(
             self.begun.is_some(),
@@ -240,6 +244,7 @@ impl Batch {
             records_merged: 0,
             checkpoint_parts: 0,
             log: None,
+            files: Vec::new(),
         };
         Batch {
             shards: vec![ready],

@@ -207,6 +207,10 @@ impl OpenJob {
             if let Some(log) = &shard.log {
                 self.ledger.put_log(tx, &self.name, log)?;
             }
+            if !shard.files.is_empty() {
+                self.ledger
+                    .put_export(tx, &self.name, number, &shard.files)?;
+            }
             if shard.checkpoint_parts > 0 {
                 let parts = shard.checkpoint_parts;
                 self.ledger

@@ -12,6 +12,7 @@ use crate::run::records::age::end_ms;
 use crate::run::records::change::retry_on_conflict;
 use crate::run::records::clock::now_ms;
 use crate::run::records::error::{JobError, bounded_reason};
+use crate::run::records::exports;
 use crate::run::records::tally::count;
 use crate::run::records::target;
 
@@ -113,10 +114,16 @@ async fn finish_once(
     if tally.ended() < total {
         return Ok(Some(Finished::Not));
     }
+    let recorded = ledger.job(name).await?;
     let mut end = match count(tally.failed) <= job.failures_allowed {
         true => End::Done,
         false => End::Failed,
     };
+    if end == End::Done
+        && let Some(recorded) = &recorded
+    {
+        ledger.complete_export(name, recorded).await?;
+    }
     if end == End::Done
         && let Some(reason) = conclude(ledger, name, &mut tx).await?
     {
@@ -144,6 +151,11 @@ async fn finish_once(
     tx.commit().await?;
     if end == End::Done {
         forget(ledger, name, state.number).await;
+        if tally.failed == 0
+            && let Some(plan) = recorded.and_then(|job| job.plan.export)
+        {
+            exports::sweep(&plan);
+        }
     }
     Ok(Some(Finished::Here(end)))
 }

@@ -17,6 +17,7 @@ use super::observer::{Event, Observer};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
 use crate::run::records::error::JobError;
+use crate::run::records::exports;
 
 /// What became of computed shards.
 #[derive(Debug)]
@@ -110,12 +111,53 @@ impl OpenJob {
             Ok(results) => self.commit(&shards, results).await,
             Err(error) => Err(error),
         };
+        self.settle_files(&shards, &committed).await;
         Ok(match committed {
             Ok(Committed::Done { conflicts }) => Settlement::Done { shards, conflicts },
             Ok(Committed::NotAdmitted(refusal)) => Settlement::of_refused(&numbers, refusal),
             Ok(Committed::Lost) => Settlement::Again,
             Err(error) => Settlement::of_error(&shards, error)?,
         })
+    }
+
+    /// Makes the files of committed shards visible, and removes those of others. Where it cannot be told whether they are
+    /// committed they stay: ending the job makes those visible that are.
+    async fn settle_files(
+        &self,
+        shards: &[ComputedShard],
+        committed: &Result<Committed, AttemptError>,
+    ) {
+        let files: Vec<_> = shards
+            .iter()
+            .flat_map(|shard| shard.files.clone())
+            .collect();
+        let Some(plan) = self.export.clone().filter(|_| !files.is_empty()) else {
+            return;
+        };
+        let is_committed = match committed {
+            Ok(Committed::Done { .. }) => true,
+            Ok(Committed::NotAdmitted(_) | Committed::Lost) | Err(AttemptError::Shard { .. }) => {
+                false
+            }
+            Err(_) => return,
+        };
+        let settled = tokio::task::spawn_blocking(move || match is_committed {
+            true => exports::publish(&plan, &files),
+            false => {
+                exports::discard(&plan, &files);
+                Ok(())
+            }
+        });
+        let why = match settled.await {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            job = self.name,
+            error = why,
+            "files are not visible yet; the end of the job sees to that"
+        );
     }
 
     /// What becomes of a shard whose computing was given up, since it seemed not to be wanted any more; one that

@@ -4,6 +4,7 @@ mod concluded;
 mod crashes;
 mod dates;
 mod deaths;
+mod exports;
 mod flushes;
 mod grace;
 mod mending;
