@@ -36,6 +36,6 @@ types! {
     MergeSpec MergeValue Plan ProgramLog PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
     RemoveJobResponse RenewRequest RenewResponse RenewedLease Resource ReplaceJobRequest ReplaceJobResponse RetryJobRequest
     RetryJobResponse RowGroups RunSpec SchemaField Session ShardChunk ShardFailure ShardState SourceDoubt SourceFile
-    SourceSpec SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange Variable
+    SourceSpec StoreColumn StorePlan SubmitJobRequest SubmitJobResponse TaskJob TaskSpec TextRange TransformSpec UpsertSpec ValueRange Variable
     WatchJobRequest WatchJobResponse Worker WorkerInfo WorkerJob
 }

@@ -107,7 +107,7 @@ pub use api::replace::{Replaced, replace, replace_within};
 pub use api::retry::{Retried, retry, retry_within};
 pub use api::run::run;
 pub use api::serve::{JOBS_AT_ONCE_MAX, ServeOptions, serve};
-pub use api::submit::{Checked, Submitted, check, preview, submit, submit_within};
+pub use api::submit::{Checked, Submitted, check, check_in, preview, submit, submit_within};
 pub use api::trial::permit_trials;
 pub use api::view::{JobPage, PageOf, page, view};
 pub use api::work::{Work, work};

@@ -116,6 +116,32 @@ pub enum SourceError {
     /// Names or types of columns that cannot be used, or differ between files.
     #[error("{0}")]
     Columns(String),
+    /// The records of a store are others than were recorded.
+    #[error(
+        "store `{store}`: records {first} to {last}, in the order of keys, changed since the job was recorded: expected {}, \
+         found {found}; submit it as a new job, which reads the store as it is then",
+        last + 1 - first
+    )]
+    StoreChanged {
+        /// The store.
+        store: String,
+        /// The first record of the shard, counted from 1.
+        first: u64,
+        /// The last one.
+        last: u64,
+        /// How many there are now, or how they differ.
+        found: String,
+    },
+    /// The records of a store cannot be read.
+    #[error("store `{store}`: {message}")]
+    Stored {
+        /// The store.
+        store: String,
+        /// Why not.
+        message: String,
+        /// Whether trying again may help.
+        transient: bool,
+    },
     /// The job came over gRPC, and this process may not read its files for such jobs.
     #[error("{0}")]
     OutOfReach(String),
@@ -137,6 +163,7 @@ impl SourceError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            Self::Stored { transient, .. } => *transient,
             _ => false,
         }
     }

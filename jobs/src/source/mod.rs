@@ -68,6 +68,7 @@
 //! | `guard` | panics of libraries as errors |
 //! | `peek` | how text is separated that nobody has described yet |
 //! | `unify`, `exact` | one type for a column that files disagree about, and values brought to it unchanged |
+//! | `stored` | the records of a store, which the database has |
 //! | `whole` | a file that one shard alone reads: what a program has written |
 //! | [`limits`] | every bound |
 
@@ -113,6 +114,7 @@ mod sample;
 mod scan;
 mod schema;
 mod sniff;
+mod stored;
 mod text;
 mod unify;
 mod watch;
@@ -131,6 +133,7 @@ pub use reach::Reach;
 pub use read::{ShardReader, open_shard};
 pub use rows::place_of_rows;
 pub(crate) use sniff::article;
+pub(crate) use stored::{SourceDatabase, is_stored, plan_stored};
 pub(crate) use watch::check_read_by_others;
 pub(crate) use whole::whole;
 

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use eciton_proto::v1::{FileChunk, Plan, SchemaField, ShardChunk, SourceFile, SourceSpec};
+use eciton_proto::v1::{
+    FileChunk, Plan, SchemaField, ShardChunk, SourceFile, SourceSpec, StorePlan,
+};
 
 use super::content;
 use super::error::SourceError;
@@ -17,8 +19,10 @@ use super::limits::{FILES_PER_CHUNK, SHARDS_PER_CHUNK};
 use super::reach::Reach;
 use super::reading::Reading;
 use super::schema::{FileFacts, Writings, survey};
+use super::stored::SourceDatabase;
 use crate::spec::limits::{FILES_MAX, SHARDS_MAX};
-use crate::spec::{JobFile, SpecError, parse_type, type_name};
+use crate::spec::{JSON, JobFile, SpecError, parse_type, type_name};
+use crate::stores::SlicedStore;
 
 /// Files that a warning names.
 pub(super) const NAMED_MAX: usize = 5;
@@ -40,6 +44,8 @@ pub struct Planned {
     unlike: Vec<(usize, String)>,
     /// What is to be known of the files and is no error, for people; not recorded.
     pub warnings: Vec<String>,
+    /// Where the records of a store are read; not recorded.
+    database: Option<SourceDatabase>,
 }
 
 /// Resolves the source of a job: matches globs, finds columns and types, cuts the files into shards. Reads the
@@ -173,6 +179,7 @@ fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Pl
         dates: true,
         output: Vec::new(),
         export: None,
+        store: None,
     };
     let mut chunks = Vec::with_capacity(files.len().div_ceil(FILES_PER_CHUNK));
     for (first, files) in (0..)
@@ -192,6 +199,7 @@ fn planned(schema: Vec<SchemaField>, files: &[SourceFile], shards: Shards) -> Pl
         as_numbers: Vec::new(),
         unlike: Vec::new(),
         warnings: Vec::new(),
+        database: None,
     }
 }
 
@@ -337,6 +345,10 @@ pub struct Source {
     /// How their values are read.
     readings: Arc<[Reading]>,
     has_dates: bool,
+    /// What is recorded of the store that is the source, if one is.
+    store_plan: Option<Arc<StorePlan>>,
+    /// Where it is read.
+    database: Option<SourceDatabase>,
 }
 
 impl Source {
@@ -406,7 +418,25 @@ impl Source {
             fields: plan.schema.clone(),
             readings: readings.into(),
             has_dates: plan.dates,
+            store_plan: plan.store.clone().map(Arc::new),
+            database: None,
         })
+    }
+
+    /// The same source; where it is a store, that of this database.
+    #[must_use]
+    pub(crate) fn in_database(self, database: Option<SourceDatabase>) -> Self {
+        Self { database, ..self }
+    }
+
+    /// The store that is the source: where it is, and what was recorded of it.
+    pub(super) fn stored(&self) -> Option<(&SourceDatabase, &Arc<StorePlan>)> {
+        self.database.as_ref().zip(self.store_plan.as_ref())
+    }
+
+    /// Whether the source is a store.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.store_plan.is_some()
     }
 
     /// How many of the columns, the last ones, are folders.
@@ -510,6 +540,25 @@ impl Source {
 }
 
 impl Planned {
+    /// The plan of a source that is a store.
+    pub(super) fn of_store(sliced: SlicedStore, database: SourceDatabase) -> Planned {
+        let mut shards = Shards::default();
+        for slice in &sliced.slices {
+            let range = slice.first..slice.first + slice.records;
+            shards.push(0, range, super::content_hash(slice.digest));
+        }
+        let mut fields = fields(&sliced.schema, &Writings::default());
+        for (field, column) in fields.iter_mut().zip(&sliced.plan.columns) {
+            if column.kind == JSON {
+                JSON.clone_into(&mut field.format);
+            }
+        }
+        let mut planned = planned(fields, &[], shards);
+        planned.plan.store = Some(sliced.plan);
+        planned.database = Some(database);
+        planned
+    }
+
     /// The plans in which one more column that is text is read as the numbers that its first values are, each with the
     /// name of that column: integers with zeros before them, or some of them beyond 64 bits. For a job that cannot have
     /// it as text.
@@ -537,7 +586,8 @@ impl Planned {
     /// # Errors
     /// [`SourceError::Plan`] if the parts do not fit each other, which a plan just made never does.
     pub fn source(&self, spec: SourceSpec) -> Result<Source, SourceError> {
-        Source::new(spec, &self.plan, self.files.clone())
+        let source = Source::new(spec, &self.plan, self.files.clone())?;
+        Ok(source.in_database(self.database.clone()))
     }
 
     /// Every shard.

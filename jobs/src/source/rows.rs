@@ -17,6 +17,7 @@ pub fn place_of_rows(source: &Source, shard: Shard, columns: &[usize], rows: Ran
     let number = shard.number;
     let file = match source.file(shard) {
         Ok(file) if !source.files().is_empty() => format!("`{}`: ", file.display),
+        _ if source.is_stored() => format!("store `{}`: ", source.spec().store),
         _ => String::new(),
     };
     match numbered(source, shard, columns, &rows) {

@@ -206,6 +206,7 @@ fn read_spec(
         (None, Some((command, files))) => (Some(Step::Command(command)), files),
     };
     let sink = read_sink(top, &name, step.as_ref())?;
+    source::check_apart(top, &source, sink.as_ref())?;
     let run = read_run(top, &name)?;
     let spec = JobSpec {
         name,

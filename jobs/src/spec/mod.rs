@@ -55,7 +55,7 @@ pub(crate) use operator::column_of;
 pub(crate) use pattern::Pattern;
 pub use program_file::{FileContents, ProgramFile};
 pub(crate) use section::{Entry, Section};
-pub(crate) use source::read_delimited;
+pub(crate) use source::{read_delimited, read_store_name};
 pub use types::{parse_type, type_name};
 pub use units::{parse_duration_ms, parse_size, show_duration_ms};
 

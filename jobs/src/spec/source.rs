@@ -1,5 +1,6 @@
 //! The section `[source]` of a job file.
 
+use eciton_proto::v1::job_spec::Sink;
 use eciton_proto::v1::{OnError, OnNewColumns, SourceSpec, Verify};
 
 use super::declared::read_schema;
@@ -7,7 +8,7 @@ use super::error::SpecError;
 use super::limits::{
     NULL_VALUES_MAX, PATHS_MAX, SHARD_SIZE_DEFAULT, SHARD_SIZE_MAX, SHARD_SIZE_MIN,
 };
-use super::names::{list, suggest};
+use super::names::{check_store, list, suggest};
 use super::section::Section;
 use super::units::{parse_size, show_size};
 use crate::source::format::{About, SourceFormat};
@@ -38,8 +39,9 @@ const KEYS: [&str; 17] = [
 const EVERYWHERE: [&str; 2] = ["format", "on_error"];
 
 /// Keys that formats use or not, those together that a message calls by one name, in the order in which they are refused.
-const OF_FORMATS: [&[&str]; 7] = [
-    &["paths", "shard_size", "verify", "hive_partitions"],
+const OF_FORMATS: [&[&str]; 8] = [
+    &["paths", "verify", "hive_partitions"],
+    &["shard_size"],
     &["header", "quote", "newlines_in_values"],
     &["null_values"],
     &["on_new_columns"],
@@ -62,9 +64,11 @@ pub(super) fn read(top: &Section<'_>) -> Result<SourceSpec, SpecError> {
     };
     spec.set_on_error(read_on_error(&section)?);
     spec.set_verify(read_verify(&section)?);
+    if about.uses("shard_size") {
+        spec.shard_size = read_shard_size(&section)?;
+    }
     if about.has_files() {
         spec.paths = read_paths(&section)?;
-        spec.shard_size = read_shard_size(&section)?;
         spec.schema = read_schema(&section)?;
         spec.hive_partitions = section.bool("hive_partitions")?.unwrap_or(false);
     }
@@ -87,18 +91,12 @@ fn known_keys() -> Vec<&'static str> {
 }
 
 fn read_format(section: &Section<'_>) -> Result<&'static dyn SourceFormat, SpecError> {
-    let names = || {
-        let known = formats::all().map(|format| format.about().name);
-        known.chain(formats::RESERVED)
-    };
+    let names = || formats::all().map(|format| format.about().name);
     let expected = format!("one of {}", list(names()));
     let entry = section.required_string("format", &expected)?;
     let found = entry.value.as_str();
     if let Some(format) = formats::by_name(found) {
         return Ok(format);
-    }
-    if formats::RESERVED.contains(&found) {
-        return Err(entry.error(format!("format `{found}` is not supported by this version")));
     }
     let hint = suggest(found, names());
     Err(entry.error(format!(
@@ -136,8 +134,8 @@ fn users_of(key: &str) -> String {
     if key == "paths" {
         return "files".to_owned();
     }
-    if key == "store" {
-        return "`store`".to_owned();
+    if key == "shard_size" {
+        return "files and of `store`".to_owned();
     }
     let name = |format: &'static dyn SourceFormat| format!("`{}`", format.about().name);
     formats::listed(name, |format| format.about().uses(key), "and")
@@ -233,6 +231,39 @@ fn read_shard_size(section: &Section<'_>) -> Result<u64, SpecError> {
                 show_size(*bytes)
             ))
         })
+}
+
+/// Reads the name of the store whose records are the source.
+///
+/// # Errors
+/// [`SpecError`] at the key to blame.
+pub(crate) fn read_store_name(section: &Section<'_>) -> Result<String, SpecError> {
+    let name = section.required_string("store", "a string, the name of a store")?;
+    name.checked(|name| check_store(name))
+}
+
+/// Refuses a job that reads the store that it writes: what it read would depend on which shards had committed.
+pub(super) fn check_apart(
+    top: &Section<'_>,
+    source: &SourceSpec,
+    sink: Option<&Sink>,
+) -> Result<(), SpecError> {
+    let written = match sink {
+        Some(Sink::Merge(merge)) => &merge.store,
+        Some(Sink::Upsert(upsert)) => &upsert.store,
+        Some(Sink::Answer(answer)) => &answer.store,
+        Some(Sink::Export(_)) | None => return Ok(()),
+    };
+    if source.store.is_empty() || source.store != *written {
+        return Ok(());
+    }
+    let message = format!(
+        "the job writes store `{written}` and cannot read it, too; expected its results in another store"
+    );
+    Err(match top.table("source", &known_keys())? {
+        Some(section) => section.error("store", message),
+        None => top.error("source", message),
+    })
 }
 
 /// Reads the keys of delimited text.

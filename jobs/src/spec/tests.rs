@@ -229,7 +229,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     (
         "\"csv\"",
         "\"store\"",
-        "jobs/x.toml:4: key `source.format`: format `store` is not supported by this version",
+        "jobs/x.toml:5: key `source.paths`: format `store` does not use it; it is a key of files",
     ),
     (
         "flights/*.csv",
@@ -616,6 +616,33 @@ fn an_export_has_a_folder_a_format_and_columns_for_folders() {
     let refused = parse(&format!("{CONTRACT}[export]\nto = \"o\"\n")).unwrap_err();
     assert!(
         refused.contains("a job has one target, found `[export]` and `[merge]`"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_job_does_not_read_the_store_that_it_writes() {
+    let job = |source: &str, sink: &str| {
+        let text = format!(
+            "name = 'j'\n[source]\nformat = 'store'\nstore = '{source}'\n[upsert]\nstore = '{sink}'\nkey = ['k']\n"
+        );
+        JobFile::parse(Path::new("j.toml"), &text)
+    };
+    assert_eq!(
+        job("a", "b").unwrap().spec().source.as_ref().unwrap().store,
+        "a"
+    );
+    let told = |source, sink| job(source, sink).unwrap_err().to_string();
+    assert_eq!(
+        told("a", "a"),
+        "j.toml:4: key `source.store`: the job writes store `a` and cannot read it, too; expected its results in \
+         another store"
+    );
+    assert!(told("_jobs", "a").contains("names beginning with `_` are the system's own"));
+    let answer = "name = 'a'\n[source]\nformat = 'store'\nstore = 'a'\n[transform]\nsql = 'SELECT count(*) FROM source'\n";
+    let refused = JobFile::parse(Path::new("j.toml"), answer).unwrap_err();
+    assert!(
+        refused.to_string().contains("key `source.store`"),
         "{refused}"
     );
 }

@@ -66,7 +66,7 @@ pub(super) enum StoredKind {
 }
 
 impl StoredKind {
-    fn data_type(self) -> DataType {
+    pub(super) fn data_type(self) -> DataType {
         match self {
             StoredKind::Bool => DataType::Boolean,
             StoredKind::Int => DataType::Int64,
@@ -209,7 +209,7 @@ fn unseen(expected: Option<MergeKind>) -> StoredKind {
 }
 
 /// Everything that was seen of a store.
-struct Survey<'s> {
+pub(super) struct Survey<'s> {
     store: &'s Store,
     layout: RecordLayout,
     keys: Vec<Seen>,
@@ -219,17 +219,45 @@ struct Survey<'s> {
     records: u64,
 }
 
-impl Survey<'_> {
+impl<'s> Survey<'s> {
+    /// Nothing was seen yet.
+    pub(super) fn new(store: &'s Store) -> Survey<'s> {
+        let mut survey = Survey {
+            store,
+            layout: RecordLayout::of(store),
+            keys: Vec::new(),
+            members: Vec::new(),
+            whole: Seen::default(),
+            has_whole: false,
+            records: 0,
+        };
+        if survey.layout == RecordLayout::Merged {
+            let columns = store.schema().columns.iter();
+            let names = columns.map(|column| column.name.clone());
+            survey.members = names.map(|name| (name, Seen::default())).collect();
+        }
+        survey
+    }
+
+    /// Looks at one record.
+    ///
+    /// # Errors
+    /// Damage; [`QueryError::Format`] for values that are no table.
+    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), QueryError> {
+        let key = Key::from_bytes(key.to_vec())?;
+        self.add_key(&key)?;
+        self.add_value(&key, value)?;
+        self.records += 1;
+        Ok(())
+    }
+
     async fn read(&mut self, snapshot: &Snapshot, range: &ScanRange) -> Result<u64, QueryError> {
         let mut scan = snapshot.scan(self.store, range);
         let mut read = 0;
         while scan.advance().await? {
-            let key = Key::from_bytes(scan.key().to_vec())?;
-            self.add_key(&key)?;
-            self.add_value(&key, scan.value())?;
+            self.add(scan.key(), scan.value())?;
             read += 1;
         }
-        self.records += read;
         Ok(read)
     }
 
@@ -282,23 +310,7 @@ pub(super) async fn columns_of(
     store: &Store,
     inferred: Option<u64>,
 ) -> Result<StoreColumns, QueryError> {
-    let mut survey = Survey {
-        store,
-        layout: RecordLayout::of(store),
-        keys: Vec::new(),
-        members: Vec::new(),
-        whole: Seen::default(),
-        has_whole: false,
-        records: 0,
-    };
-    if survey.layout == RecordLayout::Merged {
-        let names = store
-            .schema()
-            .columns
-            .iter()
-            .map(|column| column.name.clone());
-        survey.members = names.map(|name| (name, Seen::default())).collect();
-    }
+    let mut survey = Survey::new(store);
     let first = ScanRange {
         limit: inferred,
         ..ScanRange::all()
@@ -336,7 +348,8 @@ impl FoundColumns {
     }
 }
 
-fn conclude(survey: Survey<'_>, is_whole: bool) -> StoreColumns {
+/// The columns of what was seen.
+pub(super) fn conclude(survey: Survey<'_>, is_whole: bool) -> StoreColumns {
     let schema = survey.store.schema();
     let mut found = FoundColumns::default();
     let named = &schema.key_fields;

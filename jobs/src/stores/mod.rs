@@ -14,6 +14,7 @@
 //! | `range` | conditions to ranges of keys |
 //! | `columns` over `record` | which columns a store has, and their types |
 //! | `rows` | records to Arrow |
+//! | `slices` | a store as a source of jobs: ranges of keys, with hashes of their records |
 //! | `written` over `value` | rows as CSV, JSON, Parquet and Arrow |
 
 mod columns;
@@ -22,6 +23,7 @@ mod query;
 mod range;
 mod record;
 mod rows;
+mod slices;
 mod table;
 mod value;
 mod written;
@@ -30,6 +32,7 @@ pub use arrow::array::RecordBatch;
 pub use columns::INFERRED_MAX;
 pub use error::QueryError;
 pub use query::{Counter, MEMORY_LEN, QueryOptions, ReadCount, Rows, query, records};
+pub(crate) use slices::{SliceError, SliceReader, SlicedStore, slice};
 pub use value::{Text, texts};
 pub use written::{Format, Writer};
 

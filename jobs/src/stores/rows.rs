@@ -229,6 +229,18 @@ impl Reader {
     /// # Errors
     /// [`QueryError::Misfit`]; what the database refuses, and damage.
     pub(super) async fn next(&self, scan: &mut Scan) -> Result<Option<RecordBatch>, QueryError> {
+        self.next_with(scan, |_, _| Ok(())).await
+    }
+
+    /// [`Reader::next`], which shows each record, its key and its value, to `seen` first.
+    ///
+    /// # Errors
+    /// As [`Reader::next`], and those of `seen`.
+    pub(super) async fn next_with(
+        &self,
+        scan: &mut Scan,
+        mut seen: impl FnMut(&[u8], &[u8]) -> Result<(), QueryError>,
+    ) -> Result<Option<RecordBatch>, QueryError> {
         let kinds = self.wanted.iter().map(|at| self.columns.all[*at].kind);
         let mut builders: Vec<ValuesBuilder> = kinds.map(ValuesBuilder::new).collect();
         let (mut rows, mut len) = (0, 0);
@@ -238,6 +250,7 @@ impl Reader {
             }
             rows += 1;
             len += scan.key().len() + scan.value().len();
+            seen(scan.key(), scan.value())?;
             if !builders.is_empty() {
                 self.add(&mut builders, scan.key(), scan.value())?;
             }

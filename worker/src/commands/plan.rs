@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::run::{job_file, warn};
 use crate::cli::{Global, Plan};
+use crate::database;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Meter;
@@ -21,8 +22,20 @@ const FILES_TOLD_MAX: usize = 20;
 pub(super) async fn plan(global: &Global, args: &Plan) -> Result<(), Failure> {
     jobs::permit_trials(settings::command_host(&args.scratch, true)?);
     let file = job_file(&args.file)?;
-    let checking = jobs::check(&file);
-    let checked = Meter::spinner("planning").during(|| {}, checking).await?;
+    // Records of a store are in a database; everything else is planned without one.
+    let reads_store = file.spec().source.as_ref();
+    let reads_store = reads_store.is_some_and(|source| !source.store.is_empty());
+    let checked = match reads_store && settings::database(global).is_ok() {
+        true => {
+            let db = database::read(global).await?;
+            let checking = jobs::check_in(&db, &file);
+            Meter::spinner("planning").during(|| {}, checking).await?
+        }
+        false => {
+            let checking = jobs::check(&file);
+            Meter::spinner("planning").during(|| {}, checking).await?
+        }
+    };
     let outline = checked.outline()?;
     warn(&outline.warnings);
     let mut output = Output::new(global);
@@ -43,7 +56,10 @@ fn text(outline: &Outline) -> Vec<String> {
     let bytes: u64 = outline.files.iter().map(|file| file.bytes).sum();
     let count = outline.files.len();
     let source = match count {
-        0 => outline.format.to_owned(),
+        0 => match outline.records {
+            Some(records) => format!("{}, {}", outline.format, counted(records, "record")),
+            None => outline.format.to_owned(),
+        },
         _ => format!(
             "{}, {}, {}",
             outline.format,

@@ -68,6 +68,7 @@ mod running;
 mod science;
 mod signals;
 mod slow_streams;
+mod sources;
 mod streams;
 mod support;
 mod svg;

@@ -24,6 +24,9 @@ pub struct Outline {
     pub files: Vec<OutlinedFile>,
     /// Shards of all files.
     pub shards: u64,
+    /// The records of the store that is its source, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
     /// Rows that the types of columns were inferred from.
     pub sampled_rows: u64,
     /// The columns of the source, in order.
@@ -163,6 +166,7 @@ impl Checked {
             format: formats::name_of(&source),
             files,
             shards: planned.plan.shards,
+            records: planned.plan.store.as_ref().map(|store| store.records),
             sampled_rows: planned.sampled_rows,
             columns: columns.collect(),
             program: program.map(outlined),

@@ -45,7 +45,7 @@ pub async fn replace(db: &Db, file: &JobFile) -> Result<Replaced, JobError> {
 /// # Errors
 /// As [`replace`]; [`JobError::JobFile`] for files out of reach, whether or not they are there.
 pub async fn replace_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Replaced, JobError> {
-    check_within(file, reach).await?.replace(db).await
+    check_within(Some(db), file, reach).await?.replace(db).await
 }
 
 impl Checked {

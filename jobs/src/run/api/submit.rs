@@ -59,14 +59,36 @@ pub struct Checked {
 /// # Errors
 /// [`JobError::JobFile`] with file, line and key for whatever does not fit: files, columns, SQL, types.
 pub async fn check(file: &JobFile) -> Result<Checked, JobError> {
-    check_within(file, &Reach::anywhere()).await
+    check_within(None, file, &Reach::anywhere()).await
 }
 
-/// [`check`], reading no further than `reach`.
-pub(crate) async fn check_within(file: &JobFile, reach: &Reach) -> Result<Checked, JobError> {
+/// [`check`] for a job that may read a store of this database. Writes nothing.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_in(db: &Db, file: &JobFile) -> Result<Checked, JobError> {
+    check_within(Some(db), file, &Reach::anywhere()).await
+}
+
+/// [`check_in`], reading no further than `reach`; without a database, of jobs that read none.
+pub(crate) async fn check_within(
+    db: Option<&Db>,
+    file: &JobFile,
+    reach: &Reach,
+) -> Result<Checked, JobError> {
+    let stored = match file.spec().source.as_ref().is_some_and(source::is_stored) {
+        true => Some(source::plan_stored(db, file).await?),
+        false => None,
+    };
     let (owned, within) = (file.clone(), reach.clone());
     let planned = tokio::task::spawn_blocking(move || {
-        let mut planned = source::plan_within(&owned, &within)?;
+        let mut planned = match stored {
+            Some(mut planned) => {
+                planned.plan.over_network = within.is_bounded();
+                planned
+            }
+            None => source::plan_within(&owned, &within)?,
+        };
         planned.plan.output = within.during(|| output_columns(&owned, &planned))?;
         Ok::<_, JobError>(planned)
     })
@@ -193,7 +215,7 @@ pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
 pub async fn submit_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
     match find(db, file, reach).await? {
         Some(joined) => Ok(joined),
-        None => check_within(file, reach).await?.record(db).await,
+        None => check_within(Some(db), file, reach).await?.record(db).await,
     }
 }
 
@@ -205,7 +227,7 @@ pub async fn preview(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted
     if let Some(joined) = find(db, file, reach).await? {
         return Ok(joined);
     }
-    let checked = check_within(file, reach).await?;
+    let checked = check_within(Some(db), file, reach).await?;
     let ledger = Ledger::find(db).await?;
     checked.look(ledger.as_ref(), &mut db.begin()).await?;
     Ok(Submitted {

@@ -163,10 +163,10 @@ impl PullDesk {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if !is_for_programs(&job) {
+            if let Some(what) = not_for_programs(&job) {
                 if is_named && answer.tasks.is_empty() {
                     let why = format!(
-                        "job `{name}` gives the answer of a query or writes files: only processes with the database compute its shards"
+                        "job `{name}` {what}, whose shards only processes with the database compute"
                     );
                     return Err(PullError::Invalid(why));
                 }
@@ -488,10 +488,14 @@ fn named(request: &PullRequest) -> Vec<String> {
 }
 
 /// Whether the request takes tasks of a job. A value that is not known is none that any job has.
-/// Whether a program can compute shards of a job: the rows of one that gives the answer of a query are no SQL that it
-/// could be told.
-fn is_for_programs(job: &PulledJob) -> bool {
-    job.told.sink.is_some()
+/// Why no program can compute shards of a job: the rows of one that gives the answer of a query are no SQL that it
+/// could be told, and records of a store are in the database.
+fn not_for_programs(job: &PulledJob) -> Option<&'static str> {
+    if job.told.sink.is_none() {
+        return Some("gives the answer of a query or writes files");
+    }
+    let reads_store = job.open.pipeline.source.is_stored();
+    reads_store.then_some("reads the records of a store")
 }
 
 fn is_wanted(request: &PullRequest, job: &PulledJob) -> bool {

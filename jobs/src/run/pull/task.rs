@@ -44,7 +44,7 @@ pub(super) fn task_job(open: &OpenJob, spec: &JobSpec) -> TaskJob {
         sink: spec.sink.clone().and_then(|sink| match sink {
             job_spec::Sink::Merge(merge) => Some(Sink::Merge(merge)),
             job_spec::Sink::Upsert(upsert) => Some(Sink::Upsert(upsert)),
-            // Never handed out: see `is_for_programs`.
+            // Never handed out: see `not_for_programs`.
             job_spec::Sink::Answer(_) | job_spec::Sink::Export(_) => None,
         }),
         output: fields(open.pipeline.transform.output_schema()),

@@ -22,7 +22,7 @@ use super::keys::{
 use super::marks;
 use super::needs;
 use super::tally::{Tallies, Tally};
-use crate::source::Source;
+use crate::source::{Source, SourceDatabase, is_stored};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The system store that everything about jobs is in.
@@ -229,7 +229,9 @@ impl Ledger {
             chunks.push(decode::<FileChunk>(name, FILES, &record.value)?);
         }
         let spec = job.spec.source.clone().unwrap_or_default();
-        Ok(Source::new(spec, &job.plan, chunks)?)
+        let is_stored = is_stored(&spec);
+        let source = Source::new(spec, &job.plan, chunks)?;
+        Ok(source.in_database(is_stored.then(|| SourceDatabase::new(&self.db))))
     }
 
     /// A chunk of the job's shards.

@@ -37,8 +37,11 @@ const AFTER: &str = "after";
 /// Files that shards write.
 pub(crate) const EXPORT: &str = "export";
 
+/// Records of a store as the source.
+const STORE_SOURCE: &str = "source.store";
+
 /// What this version knows.
-const KNOWN: [&str; 6] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES, AFTER, EXPORT];
+const KNOWN: [&str; 7] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES, AFTER, EXPORT, STORE_SOURCE];
 
 /// What whoever works on the job has to know.
 pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
@@ -51,6 +54,10 @@ pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
     }
     if matches!(spec.sink, Some(Sink::Export(_))) {
         needs.push(EXPORT.to_owned());
+    }
+    let source = spec.source.as_ref();
+    if source.is_some_and(|source| !source.store.is_empty()) {
+        needs.push(STORE_SOURCE.to_owned());
     }
     let run = spec.run.as_ref();
     if run.is_some_and(|run| run.max_failed > 0 || run.max_failed_ppm > 0) {

@@ -24,6 +24,7 @@ mod settlement;
 mod shard_queue;
 mod shared;
 mod sizes;
+mod stored;
 mod stores;
 mod support;
 mod versions;

@@ -5,6 +5,7 @@
 //! | `csv`, `jsonl` over `text` | records of text: blocks of lines, compressions, malformed records |
 //! | `parquet`, `arrow` over `grouped` | files of groups of rows that tell their columns |
 //! | `range` | integers, without a file |
+//! | `store` | records of a store, without a file |
 
 mod arrow;
 mod csv;
@@ -12,6 +13,7 @@ mod grouped;
 mod jsonl;
 mod parquet;
 mod range;
+mod store;
 mod text;
 
 use eciton_proto::v1::SourceSpec;
@@ -23,17 +25,15 @@ use super::error::SourceError;
 use super::format::SourceFormat;
 
 /// Every format, in the order in which messages list them.
-static FORMATS: [&dyn SourceFormat; 6] = [
+static FORMATS: [&dyn SourceFormat; 7] = [
     &TextSource(csv::Csv),
     &TextSource(csv::Tsv),
     &TextSource(jsonl::JsonLinesFormat),
     &Grouped(parquet::Parquet),
     &Grouped(arrow::Arrow),
     &range::RangeFormat,
+    &store::StoreFormat,
 ];
-
-/// Names of the contract that this version knows and refuses.
-pub(crate) const RESERVED: [&str; 1] = ["store"];
 
 /// Every format.
 pub(crate) fn all() -> impl Iterator<Item = &'static dyn SourceFormat> {
@@ -117,11 +117,6 @@ mod tests {
             let about = format.about();
             assert!(names.insert(about.name), "{} twice", about.name);
             assert!(numbers.insert(about.number), "{} twice", about.number);
-            assert!(
-                !RESERVED.contains(&about.name),
-                "{} is reserved",
-                about.name
-            );
             for extension in about.extensions {
                 assert!(extensions.insert(extension), "{extension} twice");
                 assert_eq!(by_extension(extension), Some(format));
