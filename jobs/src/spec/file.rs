@@ -20,6 +20,7 @@ use super::limits::{
     LEASE_MS_MAX, LEASE_MS_MIN, LIMIT_MS_MAX, LIMIT_MS_MIN, PRIORITY_MAX, SQL_LEN_MAX, VALUES_MAX,
 };
 use super::lines::Lines;
+use super::mode;
 use super::names::{check_column, check_job, check_store};
 use super::operator;
 use super::program_file::{FileContents, ProgramFile};
@@ -215,6 +216,7 @@ fn read_spec(
         sink,
         run: Some(run),
     };
+    mode::check(&spec).map_err(|message| top.error("run", message))?;
     Ok((spec, files))
 }
 
@@ -262,7 +264,7 @@ fn scope(text: &str) -> Option<Scope> {
 fn read_sink(top: &Section<'_>, job: &str, step: Option<&Step>) -> Result<Option<Sink>, SpecError> {
     let has_query = matches!(step, Some(Step::Transform(_)));
     let merge = top.table("merge", &["store", "key", "values", "into_existing"])?;
-    let upsert = top.table("upsert", &["store", "key", "into_existing"])?;
+    let upsert = top.table("upsert", &["store", "key", "into_existing", "version"])?;
     let result = top.table("result", &["store"])?;
     if let Some(section) = top.table("export", &export::KEYS)? {
         let others = ["merge", "upsert", "result"];
@@ -296,6 +298,7 @@ fn read_sink(top: &Section<'_>, job: &str, step: Option<&Step>) -> Result<Option
         (None, Some(section)) => Ok(Some(Sink::Upsert(UpsertSpec {
             store: read_store(&section)?,
             key: read_key(&section)?,
+            version: read_version(&section)?,
             into_existing: section.bool("into_existing")?.unwrap_or(false),
         }))),
         (Some(_), Some(_)) => Err(top.error(
@@ -375,6 +378,14 @@ fn read_key(section: &Section<'_>) -> Result<Vec<String>, SpecError> {
     Ok(key)
 }
 
+/// The column of the version of a row; empty where there is none.
+fn read_version(section: &Section<'_>) -> Result<String, SpecError> {
+    match section.string("version", "a string, the name of a column")? {
+        Some(entry) => entry.checked(|name| check_column(name)),
+        None => Ok(String::new()),
+    }
+}
+
 fn read_values(section: &Section<'_>) -> Result<Vec<eciton_proto::v1::MergeValue>, SpecError> {
     let expected = "a table `[merge.values]` of lines such as total = \"sum(x)\"";
     let Some(values) = section.table("values", &[])? else {
@@ -414,6 +425,7 @@ fn read_run(top: &Section<'_>, job: &str) -> Result<RunSpec, SpecError> {
         "deadline",
         "priority",
         "after",
+        "mode",
     ];
     let keys: Vec<&str> = keys.into_iter().chain(failures::KEYS).collect();
     let Some(section) = top.table("run", &keys)? else {
@@ -449,6 +461,7 @@ fn read_run(top: &Section<'_>, job: &str) -> Result<RunSpec, SpecError> {
     }
     failures::read(&section, &mut run)?;
     run.after = after::read(&section, job)?;
+    run.mode = mode::read(&section)?.into();
     Ok(run)
 }
 

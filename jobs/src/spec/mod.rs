@@ -19,6 +19,7 @@
 //! | `command` | `[command]`; `program_file` has the files that a job carries with it |
 //! | `after` | the jobs that come first, in `[run]` |
 //! | `export` | the section `[export]` |
+//! | `mode` | whether a job takes later files, in `[run]` |
 //! | `failures` | failed attempts and shards, and resources, in `[run]` |
 //! | `lines` | where each key stands |
 //! | `operator`, `types`, `units`, `names`, `pattern` | the small languages inside values |
@@ -37,6 +38,7 @@ mod file;
 mod fingerprint;
 pub mod limits;
 mod lines;
+mod mode;
 mod names;
 mod operator;
 mod pattern;
@@ -51,6 +53,7 @@ pub use error::SpecError;
 pub use failures::{SLOTS, failures_allowed, parse_resources};
 pub use file::JobFile;
 pub use fingerprint::fingerprint;
+pub use mode::is_incremental;
 pub(crate) use operator::column_of;
 pub(crate) use pattern::Pattern;
 pub use program_file::{FileContents, ProgramFile};

@@ -646,3 +646,67 @@ fn a_job_does_not_read_the_store_that_it_writes() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_mode_is_once_or_incremental() {
+    let with = |mode: &str| parse(&CONTRACT.replace("[run]", &format!("[run]\nmode = {mode}")));
+    assert!(super::is_incremental(&with("\"incremental\"").unwrap()));
+    // The default is what was meant before there were any.
+    let once = with("\"once\"").unwrap();
+    assert_eq!(fingerprint(&once), fingerprint(&parse(CONTRACT).unwrap()));
+    for (mode, told) in [
+        ("1", "expected \"once\" or \"incremental\""),
+        (
+            "\"increment\"",
+            "expected \"once\" or \"incremental\", found `increment`",
+        ),
+    ] {
+        let refused = with(mode).unwrap_err();
+        assert!(
+            refused.starts_with("jobs/x.toml:26: key `run.mode`: "),
+            "{refused}"
+        );
+        assert!(refused.contains(told), "{refused}");
+    }
+    let answer = "name = \"j\"\n[source]\nformat = \"csv\"\npaths = [\"*.csv\"]\n[transform]\nsql = \"SELECT count(*) AS n \
+                  FROM source\"\n[run]\nmode = \"incremental\"\n";
+    let refused = parse(answer).unwrap_err();
+    assert!(
+        refused.contains("the answer of a query is over all files at once"),
+        "{refused}"
+    );
+    let range = "name = \"j\"\n[source]\nformat = \"range\"\nfrom = 0\nto = 9\nshard_len = 3\n[upsert]\nstore = \"s\"\n\
+                 key = [\"i\"]\n[run]\nmode = \"incremental\"\n";
+    let refused = parse(range).unwrap_err();
+    assert!(
+        refused.contains("expected a source with `paths`"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn an_upsert_has_a_column_for_its_version() {
+    let (head, _) = CONTRACT.split_once("[merge]").unwrap();
+    let with = |version: &str| {
+        parse(&format!(
+            "{head}[upsert]\nstore = \"s\"\nkey = [\"k\"]\n{version}\n"
+        ))
+    };
+    match with("version = \"v\"").unwrap().sink {
+        Some(Sink::Upsert(upsert)) => assert_eq!(upsert.version, "v"),
+        other => panic!("{other:?}"),
+    }
+    for (version, told) in [
+        (
+            "version = 1",
+            "key `upsert.version`: expected a string, the name of a column",
+        ),
+        (
+            "version = \"\"",
+            "key `upsert.version`: expected a name, found an empty string",
+        ),
+    ] {
+        let refused = with(version).unwrap_err();
+        assert!(refused.contains(told), "{refused}");
+    }
+}

@@ -17,6 +17,7 @@
 mod json;
 mod plan;
 mod upserter;
+mod version;
 
 pub(crate) use json::{JsonColumn, Members, is_writable};
 pub use plan::{Upsert, UpsertPlanError};

@@ -9,6 +9,7 @@ use eciton_proto::v1::UpsertSpec;
 
 use super::json;
 use super::upserter::Upserter;
+use super::version::VersionColumn;
 use crate::columns::{KeyError, KeyPlan};
 
 /// A checked `[upsert]`: which columns make the key, which the value. Cheap to clone; shared by all
@@ -22,6 +23,8 @@ pub(super) struct UpsertPlan {
     pub(super) key: KeyPlan,
     /// The columns of the value, with their positions in a batch.
     pub(super) values: Vec<(String, usize)>,
+    /// The column of the version, by which rows of a key are ordered.
+    pub(super) version: Option<VersionColumn>,
     store_schema: StoreSchema,
 }
 
@@ -42,6 +45,9 @@ pub enum UpsertPlanError {
         /// Its type.
         data_type: String,
     },
+    /// The column of `version` is missing, has no order that a store keeps, or is part of the key.
+    #[error("{0}")]
+    Version(String),
     /// The engine refused the store's columns.
     #[error(transparent)]
     Store(#[from] eciton_engine::Error),
@@ -52,6 +58,7 @@ impl UpsertPlanError {
     pub fn key(&self) -> &'static str {
         match self {
             UpsertPlanError::Key(_) => "upsert.key",
+            UpsertPlanError::Version(_) => "upsert.version",
             UpsertPlanError::Type { .. } | UpsertPlanError::Store(_) => "upsert",
         }
     }
@@ -79,16 +86,27 @@ impl Upsert {
             }
             values.push((field.name().clone(), index));
         }
+        let version = match upsert.version.as_str() {
+            "" => None,
+            name => {
+                Some(VersionColumn::find(name, schema, &in_key).map_err(UpsertPlanError::Version)?)
+            }
+        };
         let store_schema = StoreSchema {
             encoding: Encoding::Json,
             key_fields: upsert.key.clone(),
-            columns: Latest::columns()?,
+            columns: match &version {
+                None => Latest::columns()?,
+                // Another order of records is another kind of store: jobs of both kinds do not mix.
+                Some(version) => vec![version.store_column()?],
+            },
             ..StoreSchema::default()
         };
         Ok(Upsert {
             inner: Arc::new(UpsertPlan {
                 key,
                 values,
+                version,
                 store_schema,
             }),
         })

@@ -18,6 +18,7 @@ fn spec(key: &[&str]) -> UpsertSpec {
         store: "s".into(),
         key: key.iter().map(ToString::to_string).collect(),
         into_existing: false,
+        version: String::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use eciton_engine::{Key, KeyBuilder};
 
 use super::json::{JsonColumn, Members};
 use super::plan::UpsertPlan;
+use super::version::versioned;
 use crate::columns::ValueError;
 use crate::groups::Groups;
 
@@ -37,9 +38,25 @@ pub enum UpsertError {
         /// The limit in bytes.
         max: u64,
     },
+    /// A row has no version.
+    #[error(
+        "the version of output row {row} is NULL; expected a value, as `WHERE ... IS NOT NULL` in `transform.sql` leaves \
+         them"
+    )]
+    NoVersion {
+        /// The row's number within the shard's output, from 0.
+        row: u64,
+    },
     /// The engine refused a record.
     #[error(transparent)]
     Operand(#[from] eciton_engine::Error),
+}
+
+/// A row that stays.
+struct LastRow {
+    version: u64,
+    row: u64,
+    value: std::ops::Range<usize>,
 }
 
 /// The records of one shard so far, of each key the last. Push batches; whenever it
@@ -49,8 +66,8 @@ pub struct Upserter {
     job: u64,
     shard: u64,
     keys: Groups,
-    /// Of each key the last row: its number and where its value lies.
-    last: Vec<(u64, std::ops::Range<usize>)>,
+    /// Of each key the last row, or that of the largest version.
+    last: Vec<LastRow>,
     /// The values one after the other, those of replaced rows too.
     values: Vec<u8>,
     builder: KeyBuilder,
@@ -86,18 +103,24 @@ impl Upserter {
             .map(|(name, index)| Ok((name.clone(), JsonColumn::read(name, batch.column(*index))?)))
             .collect::<Result<Vec<_>, ValueError>>()
             .map_err(placed)?;
+        let versions = self.plan.version.as_ref();
+        let versions = versions.map(|version| version.read(batch)).transpose();
+        let versions = versions.map_err(|row| UpsertError::NoVersion {
+            row: rows_before + row,
+        })?;
         let members = Members::new(columns.into_iter());
         for row in 0..batch.num_rows() {
             keys.encode(row, &mut self.builder);
             let start = self.values.len();
             members.write(row, &mut self.values);
-            self.add_row(start..self.values.len())?;
+            let version = versions.as_ref().map_or(0, |versions| versions[row]);
+            self.add_row(version, start..self.values.len())?;
         }
         Ok(())
     }
 
     /// Adds the row whose key is in the builder.
-    fn add_row(&mut self, value: std::ops::Range<usize>) -> Result<(), UpsertError> {
+    fn add_row(&mut self, version: u64, value: std::ops::Range<usize>) -> Result<(), UpsertError> {
         let row = self.rows;
         let too_long = |what, len: usize, max: usize| UpsertError::TooLong {
             what,
@@ -114,10 +137,15 @@ impl Upserter {
             .group_of(self.builder.as_bytes())
             .map_err(|key| too_long("key", key.0, KEY_LEN_MAX))?;
         let number = number as usize;
-        if number == self.last.len() {
-            self.last.push((row, value));
-        } else {
-            self.last[number] = (row, value);
+        let new = LastRow {
+            version,
+            row,
+            value,
+        };
+        match self.last.get_mut(number) {
+            None => self.last.push(new),
+            Some(last) if last.version <= version => *last = new,
+            Some(_) => {}
         }
         self.rows += 1;
         Ok(())
@@ -149,11 +177,18 @@ impl Upserter {
         let values = std::mem::take(&mut self.values);
         let mut operands = Vec::with_capacity(last.len());
         for (key, number) in self.keys.take_sorted() {
-            let (row, value) = &last[number];
-            let ordinal = Ordinal {
-                job: self.job,
-                shard: self.shard,
-                row: *row,
+            let LastRow {
+                version,
+                row,
+                value,
+            } = &last[number];
+            let ordinal = match self.plan.version {
+                None => Ordinal {
+                    job: self.job,
+                    shard: self.shard,
+                    row: *row,
+                },
+                Some(_) => versioned(*version, (self.job, self.shard), *row),
             };
             let latest = Latest::new(ordinal, &values[value.clone()]);
             operands.push((Key::from_encoded(key), latest.into_operand()?));

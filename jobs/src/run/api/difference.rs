@@ -50,6 +50,7 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         (Some(Sink::Upsert(old)), Some(Sink::Upsert(new))) => {
             found.compare("upsert.store", &old.store, &new.store);
             found.compare("upsert.key", &old.key, &new.key);
+            found.compare("upsert.version", &old.version, &new.version);
             found.compare(
                 "upsert.into_existing",
                 &old.into_existing,
@@ -97,6 +98,7 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         found.0.push("run.retry_on".to_owned());
     }
     found.compare("run.after", &old_run.after, &new_run.after);
+    found.compare("run.mode", &old_run.mode(), &new_run.mode());
     if old_run.needs != new_run.needs {
         found.0.push("run.needs".to_owned());
     }

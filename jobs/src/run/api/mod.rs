@@ -13,6 +13,7 @@
 //! | 0 | `cancel` | ending a job early |
 //! | 0 | `difference` | in which keys two specifications differ |
 //! | 0 | `drop_store` | dropping a store that jobs may have written to |
+//! | 0 | `extend` | files that an incremental job has not seen |
 //! | 0 | `graph` | which jobs come after which |
 //! | 0 | `joined` | submitting a job that is there already |
 //! | 0 | `logs` | what the programs of a job wrote |
@@ -26,6 +27,7 @@
 pub(crate) mod cancel;
 pub(crate) mod difference;
 pub(crate) mod drop_store;
+pub(crate) mod extend;
 pub(crate) mod graph;
 pub(crate) mod joined;
 pub(crate) mod logs;

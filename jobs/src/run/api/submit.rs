@@ -6,6 +6,7 @@ use eciton_proto::v1::{JobPhase, JobSpec, JobState, SourceFile};
 use futures::FutureExt;
 
 use super::difference::differences;
+use super::extend::extend;
 use super::joined::warnings;
 use super::remove;
 use super::trial::output_columns;
@@ -22,7 +23,7 @@ use crate::run::records::needs;
 use crate::run::records::status::{phase_name, store_of};
 use crate::run::records::target::{self, is_removed};
 use crate::source::{self, Planned, Reach};
-use crate::spec::{JobFile, fingerprint};
+use crate::spec::{JobFile, fingerprint, is_incremental};
 use crate::transform::only_output_of;
 
 /// A job that is recorded.
@@ -198,7 +199,7 @@ fn is_only_added_up(spec: &JobSpec, column: &str) -> bool {
 /// Records a job: [checks](check) it, creates its store if there is none, and writes specification,
 /// plan and state in one transaction. Durable when it returns.
 ///
-/// A job of the same name and specification is joined; joining does not need its files. Where some are there, they
+/// A job of the same name and specification is joined, and gets the files that it has not seen if it is incremental; joining does not need its files. Where some are there, they
 /// must be those of the job, and [`Submitted::warnings`] says which are not.
 ///
 /// # Errors
@@ -214,6 +215,7 @@ pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
 /// As [`submit`]; [`JobError::JobFile`] for files out of reach, whether or not they are there.
 pub async fn submit_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
     match find(db, file, reach).await? {
+        Some(_) if is_incremental(file.spec()) => check_within(file, reach).await?.extend(db).await,
         Some(joined) => Ok(joined),
         None => check_within(Some(db), file, reach).await?.record(db).await,
     }
@@ -260,6 +262,7 @@ impl Checked {
     /// belongs to another job, and [`JobError::OtherFiles`] if it has other files. Nothing was written then. [`JobError::Engine`] if the database fails.
     pub async fn submit(self, db: &Db) -> Result<Submitted, JobError> {
         match find(db, &self.file, &self.reach).await? {
+            Some(_) if is_incremental(self.spec()) => self.extend(db).await,
             Some(joined) => Ok(joined),
             None => self.record(db).await,
         }
@@ -275,6 +278,14 @@ impl Checked {
             exports::sweep(plan);
         }
         recorded
+    }
+
+    /// Adds files that the incremental job that is recorded has not seen.
+    async fn extend(self, db: &Db) -> Result<Submitted, JobError> {
+        let (ledger, _) = Ledger::with_job(db, &self.spec().name).await?;
+        extend(&ledger, &self.file, &self.planned).await?;
+        let (ledger, job) = Ledger::with_job(db, &self.spec().name).await?;
+        self.join(&ledger, &job).await
     }
 
     /// What the job file says.
@@ -341,7 +352,10 @@ async fn join_with_files(
     reach: &Reach,
 ) -> Result<Submitted, JobError> {
     let mut joined = join(job, file.spec())?;
-    joined.warnings = warnings(ledger, file, job, reach).await?;
+    // Files that an incremental job has read may go, and others come.
+    if !is_incremental(&job.spec) {
+        joined.warnings = warnings(ledger, file, job, reach).await?;
+    }
     Ok(joined)
 }
 

@@ -18,7 +18,7 @@ use eciton_proto::v1::{JobSpec, JobState, OnError, ProgramRows, Scope, Verify};
 use super::error::{JobError, damaged};
 use super::job::Job;
 use crate::source::formats;
-use crate::spec::fingerprint;
+use crate::spec::{fingerprint, is_incremental};
 
 /// The key that lets results be added to those of others.
 const INTO_EXISTING: &str = "into_existing";
@@ -40,8 +40,23 @@ pub(crate) const EXPORT: &str = "export";
 /// Records of a store as the source.
 const STORE_SOURCE: &str = "source.store";
 
+/// Files that are added to a job that is recorded.
+const INCREMENTAL: &str = "incremental";
+/// Upserts whose order is that of a column.
+const VERSION: &str = "upsert_version";
+
 /// What this version knows.
-const KNOWN: [&str; 7] = [INTO_EXISTING, COMMAND, FAILURES, RESOURCES, AFTER, EXPORT, STORE_SOURCE];
+const KNOWN: [&str; 9] = [
+    INTO_EXISTING,
+    COMMAND,
+    FAILURES,
+    RESOURCES,
+    AFTER,
+    EXPORT,
+    STORE_SOURCE,
+    INCREMENTAL,
+    VERSION,
+];
 
 /// What whoever works on the job has to know.
 pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
@@ -58,6 +73,12 @@ pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
     let source = spec.source.as_ref();
     if source.is_some_and(|source| !source.store.is_empty()) {
         needs.push(STORE_SOURCE.to_owned());
+    }
+    if is_incremental(spec) {
+        needs.push(INCREMENTAL.to_owned());
+    }
+    if matches!(&spec.sink, Some(Sink::Upsert(upsert)) if !upsert.version.is_empty()) {
+        needs.push(VERSION.to_owned());
     }
     let run = spec.run.as_ref();
     if run.is_some_and(|run| run.max_failed > 0 || run.max_failed_ppm > 0) {

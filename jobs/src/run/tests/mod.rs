@@ -7,6 +7,7 @@ mod deaths;
 mod exports;
 mod flushes;
 mod grace;
+mod incremental;
 mod mending;
 mod messages;
 mod numbers;
