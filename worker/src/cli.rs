@@ -81,7 +81,8 @@ head. Any worker can be killed at any time: other workers take over its shards.
 
 With --listen, a worker serves gRPC for the whole database (eciton.v1.Swarm, health, reflection). An address that other
 machines can reach requires TLS, and tokens or client certificates. A line of the token file is `read,submit TOKEN`.
-Jobs that arrive over gRPC can only read files below the folders of --data-root. The worker reads tokens and
+Jobs that arrive over gRPC can only read files below the folders of --data-root, and objects below the addresses of
+--allow-remote. The worker reads tokens and
 certificates again when their files change, and at once on SIGHUP.
 
 On SIGTERM or SIGINT, a worker claims no new shards, finishes and commits the shards in progress, and exits: with code 0

@@ -12,11 +12,12 @@ use eciton_engine::storage::{
     Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage, Unreachable,
 };
 use eciton_engine::{Action, Db, Environment, Error, Mode, Options, Store, mirrored};
+use eciton_jobs::source::check_credentials;
 
 use crate::cli::{Compressed, Global};
 use crate::failure::Failure;
 use crate::owner::other_owner;
-use crate::{credentials, reachable, settings};
+use crate::{reachable, settings};
 
 /// How often something is read that is collected meanwhile.
 const READS_MAX: u32 = 5;
@@ -157,7 +158,7 @@ async fn in_bucket(
     cache: Option<CacheOptions>,
 ) -> Result<Arc<dyn Storage>, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
-    credentials::check(url, environment).map_err(Failure::Usage)?;
+    check_credentials(url, environment).map_err(Failure::Usage)?;
     reachable::check(url, environment)
         .await
         .map_err(Failure::Work)?;

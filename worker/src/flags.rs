@@ -72,6 +72,14 @@ pub(crate) struct Listening {
                 read no files [env: ECITON_DATA_ROOT, separated by `:`]"
     )]
     pub(crate) data_roots: Vec<PathBuf>,
+    #[arg(
+        long = "allow-remote",
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        help = "Let jobs that come over gRPC read what lies below these addresses, as s3://bucket/folder. Separated \
+                by `,`, or repeated. Without it, they read nothing over the network [env: ECITON_ALLOW_REMOTE]"
+    )]
+    pub(crate) allow_remote: Vec<String>,
     /// Permit gRPC beyond this machine without TLS or without authentication, and metrics without a token
     #[arg(long)]
     pub(crate) insecure: bool,

@@ -33,7 +33,7 @@
 //! | 3 | `otlp` | sending spans to a collector |
 //! | 1 | `swarm_flags` | flags of the commands about swarms |
 //! | 0 | `closed`, `owner` | whether anybody reads what is printed; to whom a folder belongs |
-//! | 0 | `credentials`, `reachable` | what a bucket needs before it is asked for anything |
+//! | 0 | `reachable` | what a bucket needs before it is asked for anything |
 //! | 0 | `command_flags` | flags about the programs of jobs |
 //! | 0 | `data_flags`, `flags` | flags of several commands |
 //! | 0 | `health` | whether a worker is ready |
@@ -57,7 +57,6 @@ mod cli;
 mod closed;
 mod command_flags;
 mod commands;
-mod credentials;
 mod data_flags;
 mod database;
 mod db_flags;

@@ -46,6 +46,27 @@ pub(crate) fn reach(given: &[PathBuf], in_file: Option<DataRoots>) -> Result<Rea
     Reach::below(roots).map_err(|error| Failure::Usage(format!("--data-root: {error}")))
 }
 
+/// The same, and what lies below the addresses of the flags, else of the environment (with `,` between them), else of the file.
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no address.
+pub(crate) fn with_remote(
+    reach: Reach,
+    given: &[String],
+    in_file: Option<Vec<String>>,
+) -> Result<Reach, Failure> {
+    let variable = || {
+        let value = env::var("ECITON_ALLOW_REMOTE").ok()?;
+        (!value.is_empty()).then(|| value.split(',').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let prefixes = match given {
+        [] => variable().or(in_file).unwrap_or_default(),
+        given => given.to_vec(),
+    };
+    let allowed = reach.with_remote(&prefixes);
+    allowed.map_err(|told| Failure::Usage(format!("--allow-remote: {told}")))
+}
+
 /// Says which of the folders are not there yet: a slip in a path, or a file system that is not mounted.
 pub(crate) fn warn_of_absent<'r>(roots: impl Iterator<Item = &'r Path>) {
     for root in roots.filter(|root| !root.is_dir()) {

@@ -54,6 +54,7 @@ struct File {
     tls: Option<TlsSection>,
     tokens: Option<PathBuf>,
     data_root: Option<DataRoots>,
+    allow_remote: Option<Vec<String>>,
     scratch: Option<PathBuf>,
     #[serde(rename = "metrics_token_file")]
     metrics_tokens: Option<PathBuf>,
@@ -391,7 +392,9 @@ fn tokens(given: &Listening, in_file: Option<PathBuf>) -> Option<PathBuf> {
 /// # Errors
 /// [`Failure::Usage`] for a path that cannot be, and for a file that cannot be read.
 pub(crate) fn reach(given: &Listening) -> Result<Reach, Failure> {
-    roots::reach(&given.data_roots, read_file()?.data_root)
+    let file = read_file()?;
+    let reach = roots::reach(&given.data_roots, file.data_root)?;
+    roots::with_remote(reach, &given.allow_remote, file.allow_remote)
 }
 
 /// Where gRPC is served, and to whom.

@@ -4,7 +4,6 @@
 //! covers. A shard that has been read must have had those bytes, whatever the times of the file say. The text of a
 //! compressed file is what is hashed for its shard, and the file itself where it is too damaged to have a text.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::error::SourceError;
 use super::format::SourceFormat;
 use super::formats::FileOutline;
+use super::handle::FileHandle;
 use super::input::{Codec, TextInput, io_error, open};
 use super::mend::content_hash;
 use super::reach::Reach;
@@ -253,7 +253,7 @@ impl Promise<'_> {
 
     fn hash_range(&self) -> Result<u64, SourceError> {
         let failed = |source| io_error(self.file, "cannot be read", source);
-        let mut handle: File = open(self.file)?;
+        let mut handle: FileHandle = open(self.file)?;
         handle
             .seek(SeekFrom::Start(self.range.start))
             .map_err(failed)?;

@@ -3,7 +3,6 @@
 //! A file of `n` target lengths is cut into `n` even parts, and each cut moved on to the next end of a record.
 //! The result depends on nothing but the file's bytes and the target, so every process cuts alike.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
@@ -11,6 +10,7 @@ use eciton_proto::v1::SourceFile;
 
 use super::dialect::Dialect;
 use super::error::SourceError;
+use super::handle::FileHandle;
 use super::input::{Codec, TextInput, io_error, open};
 use super::scan::{Scanner, line_end};
 
@@ -103,7 +103,11 @@ fn cuts_by_seek(
 }
 
 /// The byte after the first end of a line at or after `from`.
-fn next_line(file: &SourceFile, handle: &mut File, from: u64) -> Result<Option<u64>, SourceError> {
+fn next_line(
+    file: &SourceFile,
+    handle: &mut FileHandle,
+    from: u64,
+) -> Result<Option<u64>, SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
     handle.seek(SeekFrom::Start(from)).map_err(failed)?;
     let mut buffer = [0; STEP_LEN];

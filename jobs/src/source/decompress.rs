@@ -3,13 +3,13 @@
 //! Everything streams. What a decoder needs beyond that, the window of zstd, is bounded for a stream and for the
 //! process. Whatever is refused is told apart: damage, a part of the format that is not read, and no such format.
 
-use std::fs::File;
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 use parking_lot::{Condvar, Mutex};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
+use super::handle::FileHandle;
 use super::limits::{WINDOW_LEN_FREE, WINDOW_LEN_MAX};
 use super::sniff::{HEAD_LEN, sniff};
 
@@ -43,7 +43,7 @@ impl From<StreamRefusal> for io::Error {
 /// A file that can be looked ahead into.
 #[derive(Debug)]
 pub(super) struct Packed {
-    file: File,
+    file: FileHandle,
     room: Box<[u8]>,
     start: usize,
     end: usize,
@@ -53,7 +53,7 @@ pub(super) struct Packed {
 
 impl Packed {
     /// A file from where it is now, which is its start.
-    pub(super) fn new(file: File) -> Self {
+    pub(super) fn new(file: FileHandle) -> Self {
         Self {
             file,
             room: vec![0; READ_LEN].into_boxed_slice(),

@@ -9,6 +9,7 @@ use glob::{MatchOptions, Pattern};
 use super::identity::settle;
 use super::plan::NAMED_MAX;
 use super::reach::Reach;
+use super::remote::{self, is_remote};
 use crate::spec::limits::FILES_MAX;
 use crate::spec::{JobFile, SpecError};
 
@@ -19,7 +20,7 @@ const REFUSED_EXTENSIONS: [&str; 6] = ["lz4", "lzma", "br", "zip", "7z", "z"];
 const ARCHIVES: [&str; 6] = ["tar", "tgz", "tzst", "txz", "tbz", "tbz2"];
 
 /// Names beginning with a dot are matched only by a dot, as in a shell: editors leave such files behind.
-const OPTIONS: MatchOptions = MatchOptions {
+pub(super) const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
@@ -37,8 +38,20 @@ pub(super) fn resolve(
     let dir = job.dir();
     let reach = Reach::current();
     let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut remote: BTreeMap<String, SourceFile> = BTreeMap::new();
     for pattern in patterns {
         let mut matched = 0;
+        if is_remote(pattern) {
+            let objects = remote::matched(pattern, &reach);
+            let objects = objects.map_err(|told| job.error(PATHS, told))?;
+            if objects.is_empty() {
+                let message = format!("`{pattern}` matches no object; expected at least one");
+                return Err(job.error(PATHS, message));
+            }
+            remote.extend(objects.into_iter().map(|file| (file.path.clone(), file)));
+            check_files(job, found.len() + remote.len())?;
+            continue;
+        }
         for path in matches(job, dir, pattern)? {
             let shown = path.strip_prefix(dir).unwrap_or(&path).to_path_buf();
             let full = path.canonicalize();
@@ -61,9 +74,7 @@ pub(super) fn resolve(
             if shown < *name {
                 *name = shown;
             }
-            if found.len() > FILES_MAX {
-                return Err(job.error(PATHS, format!("at most {FILES_MAX} files, found more")));
-            }
+            check_files(job, found.len() + remote.len())?;
         }
         if matched == 0 {
             let looked = dir.join(pattern);
@@ -86,9 +97,20 @@ pub(super) fn resolve(
     for (path, display) in found {
         files.push(describe(job, &path, display)?);
     }
+    for (path, file) in remote {
+        check_name(job, Path::new(&path), &file.display)?;
+        files.push(file);
+    }
     files.sort_by(|a, b| a.display.cmp(&b.display));
     settle(&mut files).map_err(|error| job.error(PATHS, error))?;
     Ok((files, one_file))
+}
+
+fn check_files(job: &JobFile, count: usize) -> Result<(), SpecError> {
+    match count > FILES_MAX {
+        true => Err(job.error(PATHS, format!("at most {FILES_MAX} files, found more"))),
+        false => Ok(()),
+    }
 }
 
 /// What is said of files that are one file under several names, none of which is a link to another: whoever made them
@@ -139,8 +161,17 @@ pub(super) fn matched(job: &JobFile, patterns: &[String]) -> BTreeMap<PathBuf, S
     let dir = job.dir();
     let reach = Reach::current();
     let mut found = BTreeMap::new();
-    for path in patterns
-        .iter()
+    let (remote, local): (Vec<&String>, Vec<&String>) =
+        patterns.iter().partition(|pattern| is_remote(pattern));
+    for file in remote
+        .into_iter()
+        .filter_map(|pattern| remote::matched(pattern, &reach).ok())
+        .flatten()
+    {
+        found.insert(PathBuf::from(file.path), file.display);
+    }
+    for path in local
+        .into_iter()
         .filter_map(|pattern| matches(job, dir, pattern).ok())
         .flatten()
     {
@@ -198,6 +229,16 @@ fn matches(job: &JobFile, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, Spe
 }
 
 fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, SpecError> {
+    check_name(job, path, &display)?;
+    Ok(SourceFile {
+        path: utf8(job, path)?,
+        display,
+        ..SourceFile::default()
+    })
+}
+
+/// Refuses what is not read by its name.
+fn check_name(job: &JobFile, path: &Path, display: &str) -> Result<(), SpecError> {
     let extension = path
         .extension()
         .and_then(|e| e.to_str())
@@ -217,11 +258,7 @@ fn describe(job: &JobFile, path: &Path, display: String) -> Result<SourceFile, S
             format!("`{display}`: compression `.{extension}` is not read; expected `.gz`, `.zst`, `.bz2`, `.xz` or none"),
         ));
     }
-    Ok(SourceFile {
-        path: utf8(job, path)?,
-        display,
-        ..SourceFile::default()
-    })
+    Ok(())
 }
 
 fn unreadable(job: &JobFile, path: &Path, error: &std::io::Error) -> SpecError {

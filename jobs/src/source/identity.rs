@@ -23,8 +23,10 @@ use eciton_proto::v1::SourceFile;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SourceError;
+use super::handle::FileHandle;
 use super::input::{OPENING, io_error};
 use super::reach;
+use super::remote::{self, is_remote, is_same_tag};
 
 /// A tick of a file system's clock, with room to spare: 10 ms at most on Linux, and finer elsewhere.
 const TICK: Duration = Duration::from_millis(25);
@@ -65,6 +67,10 @@ pub(super) fn settle(files: &mut [SourceFile]) -> Result<(), SourceError> {
     let mut fresh: Vec<(usize, Instant)> = Vec::new();
     let mut wait = Duration::ZERO;
     for (index, file) in files.iter_mut().enumerate() {
+        // Its listing has told it already, and no store has two versions under one tag.
+        if is_remote(&file.path) && !file.etag.is_empty() {
+            continue;
+        }
         *file = described_at_path(file)?;
         let left = unsettled(file, Duration::ZERO);
         if !left.is_zero() {
@@ -138,18 +144,35 @@ fn is_changed_unseen(file: &SourceFile, (ctime_ns, attributes_hash): (i64, u64))
 /// A recorded file as it is now under its path.
 fn described_at_path(file: &SourceFile) -> Result<SourceFile, SourceError> {
     let failed = |source| io_error(file, OPENING, source);
-    let handle = reach::open(&file.path).map_err(failed)?;
-    described(file, &handle).map_err(failed)
+    if is_remote(&file.path) {
+        let now = remote::look(&file.path).map_err(failed)?;
+        let display = file.display.clone();
+        return Ok(SourceFile { display, ..now });
+    }
+    match reach::open(file).map_err(failed)? {
+        FileHandle::Local(handle) => described(file, &handle).map_err(failed),
+        FileHandle::Remote(_) => Ok(file.clone()),
+    }
 }
 
 /// Holds an open file against what was recorded of it.
 ///
 /// # Errors
 /// [`SourceError::Stale`] if it is another one by now.
-pub(super) fn check(file: &SourceFile, handle: &File) -> Result<(), SourceError> {
+pub(super) fn check(file: &SourceFile, handle: &FileHandle) -> Result<(), SourceError> {
+    let handle = match handle {
+        FileHandle::Local(handle) => handle,
+        // Whatever is read of it is of the recorded version.
+        FileHandle::Remote(_) => return Ok(()),
+    };
     let failed = |source| io_error(file, OPENING, source);
     let metadata = handle.metadata().map_err(failed)?;
-    match difference(file, &metadata) {
+    stale(file, difference(file, &metadata))
+}
+
+/// An error of what was recorded and what is there, where they differ.
+fn stale(file: &SourceFile, difference: Option<(String, String)>) -> Result<(), SourceError> {
+    match difference {
         None => Ok(()),
         Some((expected, found)) => Err(SourceError::Stale {
             file: file.display.clone(),
@@ -159,13 +182,35 @@ pub(super) fn check(file: &SourceFile, handle: &File) -> Result<(), SourceError>
     }
 }
 
+/// What was recorded of an object and what is there, if they differ.
+fn remote_difference(file: &SourceFile, now: &SourceFile) -> Option<(String, String)> {
+    if now.len != file.len {
+        return Some((format!("{} bytes", file.len), format!("{}", now.len)));
+    }
+    if is_by_content(file) {
+        return None;
+    }
+    if file.etag.is_empty() {
+        let modified = |ns| format!("one last modified at {}", moment(ns));
+        let is_other = file.mtime_ns != now.mtime_ns;
+        return is_other.then(|| (modified(file.mtime_ns), modified(now.mtime_ns)));
+    }
+    let tagged = |etag: &str| format!("the object of ETag {}", etag.trim_matches('"'));
+    let is_other = !is_same_tag(&file.etag, &now.etag);
+    is_other.then(|| (tagged(&file.etag), tagged(&now.etag)))
+}
+
 /// Holds what lies under a file's path now against what was recorded.
 ///
 /// # Errors
 /// As [`check`]; [`SourceError::Io`] if it cannot be opened.
 pub(super) fn check_path(file: &SourceFile) -> Result<(), SourceError> {
+    if is_remote(&file.path) {
+        let now = described_at_path(file)?;
+        return stale(file, remote_difference(file, &now));
+    }
     // Opened and not only looked at: a network file system asks its server then.
-    let handle = reach::open(&file.path).map_err(|source| io_error(file, OPENING, source))?;
+    let handle = reach::open(file).map_err(|source| io_error(file, OPENING, source))?;
     check(file, &handle)
 }
 
@@ -213,7 +258,7 @@ fn difference(file: &SourceFile, now: &Metadata) -> Option<(String, String)> {
 
 /// Whether more than the length of a file was recorded, which jobs of earlier versions have not.
 pub(super) fn is_recorded(file: &SourceFile) -> bool {
-    file.mtime_ns != 0 || file.inode != 0
+    file.mtime_ns != 0 || file.inode != 0 || !file.etag.is_empty()
 }
 
 /// Whether a file is known by its bytes.
@@ -226,7 +271,7 @@ pub(super) fn is_by_content(file: &SourceFile) -> bool {
 #[derive(Debug)]
 pub(super) struct Witness {
     file: SourceFile,
-    handle: File,
+    handle: FileHandle,
 }
 
 impl Witness {

@@ -1,6 +1,5 @@
 //! The text of a file: opened, checked against the plan, decompressed.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use eciton_proto::v1::SourceFile;
 use super::bzip2::Bzip2;
 use super::decompress::{Gzip, Packed, StreamRefusal, Zstd};
 use super::error::SourceError;
+use super::handle::FileHandle;
 use super::sniff::{HEAD_LEN, sniff};
 use super::xz::Xz;
 use super::{identity, reach};
@@ -177,7 +177,7 @@ impl TextInput {
 }
 
 /// A file that is read as text may be something else that is known by its beginning.
-fn check_text(file: &SourceFile, handle: &mut File) -> Result<(), SourceError> {
+fn check_text(file: &SourceFile, handle: &mut FileHandle) -> Result<(), SourceError> {
     let mut head = Vec::with_capacity(HEAD_LEN);
     let read = (&*handle).take(HEAD_LEN as u64).read_to_end(&mut head);
     read.map_err(|source| io_error(file, "cannot be read", source))?;
@@ -191,8 +191,8 @@ fn check_text(file: &SourceFile, handle: &mut File) -> Result<(), SourceError> {
 }
 
 /// Opens a file and checks that it is the one that was recorded.
-pub(super) fn open(file: &SourceFile) -> Result<File, SourceError> {
-    let handle = reach::open(&file.path).map_err(|source| io_error(file, OPENING, source))?;
+pub(super) fn open(file: &SourceFile) -> Result<FileHandle, SourceError> {
+    let handle = reach::open(file).map_err(|source| io_error(file, OPENING, source))?;
     identity::check(file, &handle)?;
     Ok(handle)
 }

@@ -3,7 +3,6 @@
 //! A shard that is done must find its bytes again, at whatever place: its rows are in the sink. What lies
 //! between done shards is free: it is cut anew into as many shards as there were, so that numbers stay.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
 
@@ -15,6 +14,7 @@ use super::cut::cut_evenly;
 use super::dialect::Dialect;
 use super::error::SourceError;
 use super::formats::FileOutline;
+use super::handle::FileHandle;
 use super::header::text_start;
 use super::identity::{self, is_by_content, settle};
 use super::input::{Codec, io_error};
@@ -242,7 +242,7 @@ impl Mending<'_> {
     ) -> Result<Vec<Range<u64>>, SourceError> {
         let failed = |source| io_error(&self.new, "cannot be opened", source);
         let mut text = MendedText {
-            handle: reach::open(&self.new.path).map_err(failed)?,
+            handle: reach::open(&self.new).map_err(failed)?,
             budget: self
                 .new
                 .len
@@ -486,7 +486,7 @@ fn bits_of(pieces: &[Piece]) -> u32 {
 
 /// A file that is looked into at many places, but not without bound.
 struct MendedText {
-    handle: File,
+    handle: FileHandle,
     /// Bytes that may still be hashed.
     budget: u64,
     buffer: Vec<u8>,

@@ -59,6 +59,8 @@
 //! | `text` over `csv` (with `plain`), `jsonl`; `parquet`; `range` | reading the formats |
 //! | `array` over `reading`, `number`, `moment` | values as they stand in text, exactly, to arrays |
 //! | `reach` | which files may be read, and opening them |
+//! | `handle` | an open file, of this machine or elsewhere |
+//! | `remote` | objects in buckets, and files of web servers |
 //! | `locate` over `fields` | what is wrong with a malformed record, and where |
 //! | `rows` | where rows of a shard stand in its file |
 //! | `hive` | folders `name=value` as columns |
@@ -89,6 +91,7 @@ pub(crate) mod format;
 pub(crate) mod formats;
 mod found;
 mod guard;
+mod handle;
 mod head;
 mod header;
 pub(crate) mod hive;
@@ -109,6 +112,7 @@ mod range;
 mod reach;
 mod read;
 mod reading;
+mod remote;
 mod rows;
 mod sample;
 mod scan;
@@ -131,6 +135,8 @@ pub(crate) use peek::{Separation, files_of, peek};
 pub use plan::{Planned, Shard, Source, plan, plan_within, shards};
 pub use reach::Reach;
 pub use read::{ShardReader, open_shard};
+pub use remote::check_credentials;
+pub(crate) use remote::{check_address, is_remote};
 pub use rows::place_of_rows;
 pub(crate) use sniff::article;
 pub(crate) use stored::{SourceDatabase, is_stored, plan_stored};

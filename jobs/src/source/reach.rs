@@ -10,6 +10,9 @@
 //!   without following a link at its end, and the path of the open file is looked at.
 //! - What a glob matches is resolved, and whatever leads out of the roots counts as not matched.
 //!
+//! Objects in buckets and files of web servers are read only below the prefixes that the worker was given
+//! (`--allow-remote`), compared as text, whole parts at a time. A web server cannot send the reader anywhere else then.
+//!
 //! Everything in `source` that opens a file does so here, for the [`Reach`] of the call: [`Reach::during`] sets it for the
 //! thread while `plan`, a reader of a shard, or `mend` work.
 
@@ -21,12 +24,20 @@ use std::sync::Arc;
 
 use eciton_proto::v1::SourceFile;
 
+use super::handle::FileHandle;
+use super::remote::{self, Address, is_below, is_remote};
+
 /// Which files may be read. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach(Option<Arc<[PathBuf]>>);
+pub struct Reach {
+    /// The folders; `None` for no bounds.
+    roots: Option<Arc<[PathBuf]>>,
+    /// Addresses that others may lie below.
+    prefixes: Arc<[String]>,
+}
 
 thread_local! {
-    static CURRENT: RefCell<Reach> = const { RefCell::new(Reach(None)) };
+    static CURRENT: RefCell<Reach> = RefCell::new(Reach::anywhere());
 }
 
 /// Puts back what was set before, however the work ends.
@@ -42,7 +53,7 @@ impl Drop for EnclosingReach {
 impl Reach {
     /// Any file that the process may read.
     pub fn anywhere() -> Reach {
-        Reach(None)
+        Reach::default()
     }
 
     /// Files below these folders only; no file at all where there are none. Folders need not exist yet. Paths that are
@@ -55,17 +66,44 @@ impl Reach {
             let root = std::path::absolute(root)?;
             Ok(plain(&root))
         });
-        Ok(Reach(Some(absolute.collect::<io::Result<_>>()?)))
+        Ok(Reach {
+            roots: Some(absolute.collect::<io::Result<_>>()?),
+            prefixes: Arc::default(),
+        })
+    }
+
+    /// The same, and also what lies below these addresses, such as `s3://bucket/folder`. Says nothing where there are no
+    /// bounds.
+    ///
+    /// # Errors
+    /// What is no address, for people.
+    pub fn with_remote(self, prefixes: &[String]) -> Result<Reach, String> {
+        let prefix = |text: &String| {
+            let address = Address::parse(text)?;
+            match address.fixed() == address.to_string() {
+                true => Ok(address.to_string()),
+                false => Err(format!("`{text}`: expected no wildcard in a prefix")),
+            }
+        };
+        Ok(Reach {
+            prefixes: prefixes.iter().map(prefix).collect::<Result<_, _>>()?,
+            ..self
+        })
+    }
+
+    /// Whether an address, or the beginning of all that a pattern can match, is within reach.
+    pub(super) fn holds_address(&self, address: &str) -> bool {
+        self.roots.is_none() || self.prefixes.iter().any(|prefix| is_below(address, prefix))
     }
 
     /// Whether only some files may be read.
     pub fn is_bounded(&self) -> bool {
-        self.0.is_some()
+        self.roots.is_some()
     }
 
     /// The folders; none where any file may be read, too.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
-        self.0
+        self.roots
             .iter()
             .flat_map(|roots| roots.iter())
             .map(PathBuf::as_path)
@@ -73,8 +111,11 @@ impl Reach {
 
     /// Whether all of these files may be within reach, as far as their paths tell.
     pub(crate) fn may_hold(&self, files: &[SourceFile]) -> bool {
-        let mut paths = files.iter().map(|file| Path::new(&file.path));
-        paths.all(|path| self.names(path))
+        let may_hold = |path: &str| match is_remote(path) {
+            true => Address::parse(path).is_ok_and(|it| self.holds_address(&it.to_string())),
+            false => self.names(Path::new(path)),
+        };
+        files.iter().all(|file| may_hold(&file.path))
     }
 
     /// Does some work, in this thread, for which reading reaches so far.
@@ -91,7 +132,7 @@ impl Reach {
 
     /// Whether a path is below a root, by its text alone.
     fn names(&self, path: &Path) -> bool {
-        let Some(roots) = &self.0 else {
+        let Some(roots) = &self.roots else {
             return true;
         };
         let path = plain(path);
@@ -105,7 +146,7 @@ impl Reach {
 
     /// The root that a path without links lies below, itself without links.
     fn root_of(&self, real_path: &Path) -> Option<PathBuf> {
-        let mut roots = self.0.iter().flat_map(|roots| roots.iter());
+        let mut roots = self.roots.iter().flat_map(|roots| roots.iter());
         roots.find_map(|root| real(root).filter(|root| real_path.starts_with(root)))
     }
 
@@ -115,7 +156,7 @@ impl Reach {
     /// # Errors
     /// Why not, for people.
     pub(super) fn pattern(&self, full: &str) -> Result<String, String> {
-        if self.0.is_none() {
+        if self.roots.is_none() {
             return Ok(full.to_owned());
         }
         // A name in which every sign is escaped matches itself alone.
@@ -148,7 +189,7 @@ impl Reach {
     /// Whether what a pattern matched, links resolved, is within reach. Without bounds everything is, and what cannot be
     /// resolved, too: it is told later.
     pub(super) fn holds(&self, resolved: &io::Result<PathBuf>) -> bool {
-        match (&self.0, resolved) {
+        match (&self.roots, resolved) {
             (None, _) => true,
             (Some(_), Ok(path)) => self.root_of(path).is_some(),
             (Some(_), Err(_)) => false,
@@ -158,7 +199,7 @@ impl Reach {
     /// Why a file is not read, and what would change that; says nothing of the file.
     pub(crate) fn refusal(&self) -> String {
         let way = "jobs that come over gRPC read only below the folders of --data-root";
-        match self.0.as_deref() {
+        let told = match self.roots.as_deref() {
             None | Some([]) => {
                 format!("{way}, and this worker has none: start it with --data-root DIR")
             }
@@ -167,6 +208,15 @@ impl Reach {
                 let roots: Vec<String> = roots.collect();
                 format!("{way}, which are {} here", roots.join(", "))
             }
+        };
+        let prefixes = self.prefixes.iter().map(|prefix| format!("`{prefix}`"));
+        let prefixes: Vec<String> = prefixes.collect();
+        match prefixes.is_empty() {
+            true => told,
+            false => format!(
+                "{told}, and what --allow-remote names, {}",
+                prefixes.join(", ")
+            ),
         }
     }
 
@@ -176,7 +226,7 @@ impl Reach {
 
     /// Opens a file within reach.
     fn open(&self, path: &Path) -> io::Result<File> {
-        if self.0.is_none() {
+        if self.roots.is_none() {
             return regular(open_at_once(path)?);
         }
         // As text first: whether anything is there is nobody's business otherwise.
@@ -202,7 +252,7 @@ impl Reach {
     /// What is told of a path that cannot be resolved.
     fn absent(&self, path: &Path, cause: io::Error) -> io::Error {
         let is_root_below = |path: &Path| {
-            let mut roots = self.0.iter().flat_map(|roots| roots.iter());
+            let mut roots = self.roots.iter().flat_map(|roots| roots.iter());
             roots.any(|root| root.starts_with(path))
         };
         for part in path.ancestors() {
@@ -253,9 +303,14 @@ const LOOP: i32 = i32::MIN;
 #[cfg(not(unix))]
 const CROSSES: i32 = i32::MIN + 1;
 
-/// Opens a recorded file for reading, if it is within reach.
-pub(super) fn open(path: &str) -> io::Result<File> {
-    Reach::current().open(Path::new(path))
+/// Opens a file for reading, if it is within reach.
+pub(super) fn open(file: &SourceFile) -> io::Result<FileHandle> {
+    match is_remote(&file.path) {
+        true => Ok(FileHandle::Remote(remote::recorded(file)?)),
+        false => Reach::current()
+            .open(Path::new(&file.path))
+            .map(FileHandle::from),
+    }
 }
 
 fn is_link(path: &Path) -> bool {

@@ -331,7 +331,7 @@ fn lines_before(file: &SourceFile, start: u64) -> Result<u64, SourceError> {
         return Ok(0);
     }
     let failed = |source| io_error(file, "cannot be read", source);
-    let mut text = reach::open(&file.path).map_err(failed)?.take(start);
+    let mut text = reach::open(file).map_err(failed)?.take(start);
     let mut buffer = vec![0; 64 * 1024];
     let mut lines = 0;
     let mut at_cr = false;

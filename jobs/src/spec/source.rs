@@ -13,6 +13,7 @@ use super::section::Section;
 use super::units::{parse_size, show_size};
 use crate::source::format::{About, SourceFormat};
 use crate::source::formats;
+use crate::source::{check_address, is_remote};
 
 /// The keys, in the order in which messages list them; those of a later format follow.
 const KEYS: [&str; 17] = [
@@ -203,6 +204,9 @@ fn read_paths(section: &Section<'_>) -> Result<Vec<String>, SpecError> {
     let check = |text: &String| {
         if text.is_empty() {
             return Err("expected a glob, found an empty string".to_owned());
+        }
+        if is_remote(text) {
+            return check_address(text);
         }
         let legal = glob::Pattern::new(text).map(|_| ());
         legal.map_err(|e| format!("expected a glob, found `{text}`: {} (at {})", e.msg, e.pos))

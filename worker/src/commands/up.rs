@@ -288,6 +288,9 @@ fn worker_args(global: &Global, args: &Up, number: usize, slots: usize) -> Vec<O
     for root in &args.listening.data_roots {
         add("--data-root", root.into());
     }
+    for prefix in &args.listening.allow_remote {
+        add("--allow-remote", prefix.into());
+    }
     if let Some(scratch) = &args.commands.scratch.scratch {
         add("--scratch", scratch.into());
     }

@@ -1,6 +1,5 @@
 //! The footer of a file: its columns and row groups, checked against each other and against the file.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use parquet::basic::Type;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::schema::types::SchemaDescriptor;
 
+use super::super::handle::FileHandle;
 use super::outline::{self, FooterMisfit};
 use super::pages::{Handle, byte_range};
 use super::{codec, damaged, guarded, unsupported};
@@ -62,7 +62,7 @@ pub(super) fn read(file: &SourceFile) -> Result<Opened, SourceError> {
     })
 }
 
-fn bytes(file: &SourceFile, handle: &mut File) -> Result<Vec<u8>, SourceError> {
+fn bytes(file: &SourceFile, handle: &mut FileHandle) -> Result<Vec<u8>, SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
     let mut part = |at: u64, len: u64| {
         handle.seek(SeekFrom::Start(at)).map_err(failed)?;

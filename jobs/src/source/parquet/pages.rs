@@ -4,7 +4,6 @@
 //! counts what a chunk holds, passes over empty pages (at which the other one ends a column early), and tells where
 //! a fault is.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
+use super::super::handle::FileHandle;
 use super::codec;
 use super::thrift::{Broken, Compact, WireType};
 use crate::source::limits::{PAGE_HEADER_LEN_MAX, PAGE_LEN_MAX};
@@ -50,7 +50,7 @@ pub(super) struct PageFault {
 pub(super) type FaultCell = Arc<Mutex<Option<PageFault>>>;
 
 /// A file that readers of several columns take turns at.
-pub(super) type Handle = Arc<Mutex<File>>;
+pub(super) type Handle = Arc<Mutex<FileHandle>>;
 
 /// Some row groups of a file.
 pub(super) struct RowGroupRun {

@@ -12,6 +12,7 @@ mod mending;
 mod others;
 mod parquet;
 mod planning;
+mod remote;
 
 use std::fs;
 use std::io::Write;

@@ -1,7 +1,6 @@
 //! What an Arrow file says of itself: columns, and where dictionaries and record batches are.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use eciton_proto::v1::SourceFile;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::super::super::error::SourceError;
+use super::super::super::handle::FileHandle;
 use super::super::super::input::{io_error, open};
 use super::super::super::limits::FOOTER_LEN_MAX;
 use super::super::super::parquet::bare_type;
@@ -33,7 +33,7 @@ const READ_LEN: usize = 256 * 1024;
 /// What a file says of itself.
 pub(super) struct ArrowOutline {
     file: SourceFile,
-    handle: File,
+    handle: FileHandle,
     /// The columns as the file has them.
     pub(super) own: SchemaRef,
     /// The columns as a source has them.
@@ -207,7 +207,12 @@ fn other(file: &SourceFile, found: &str) -> SourceError {
 }
 
 /// Up to `len` bytes from `at`; fewer at the end of the file.
-fn bytes(file: &SourceFile, mut handle: &File, at: u64, len: u64) -> Result<Vec<u8>, SourceError> {
+fn bytes(
+    file: &SourceFile,
+    mut handle: &FileHandle,
+    at: u64,
+    len: u64,
+) -> Result<Vec<u8>, SourceError> {
     let failed = |source| io_error(file, "cannot be read", source);
     handle.seek(SeekFrom::Start(at)).map_err(failed)?;
     let room = len.min(file.len.saturating_sub(at));
@@ -218,7 +223,7 @@ fn bytes(file: &SourceFile, mut handle: &File, at: u64, len: u64) -> Result<Vec<
 
 fn hash_range(
     file: &SourceFile,
-    mut handle: &File,
+    mut handle: &FileHandle,
     at: u64,
     len: u64,
     hash: &mut Xxh3,
@@ -277,7 +282,7 @@ fn columns(
     Ok((Arc::new(own), Schema::new(fields)))
 }
 
-fn of_file(file: &SourceFile, handle: File) -> Result<ArrowOutline, SourceError> {
+fn of_file(file: &SourceFile, handle: FileHandle) -> Result<ArrowOutline, SourceError> {
     let tail = bytes(file, &handle, file.len.saturating_sub(TAIL_LEN), TAIL_LEN)?;
     let (footer_len, magic) = tail.split_at(tail.len().min(4));
     if file.len < FILE_HEAD_LEN + TAIL_LEN || magic != FILE_MAGIC {
@@ -351,7 +356,7 @@ fn check_block(file: &SourceFile, end: u64, block: &Block) -> Result<(), String>
     }
 }
 
-fn of_stream(file: &SourceFile, handle: File) -> Result<ArrowOutline, SourceError> {
+fn of_stream(file: &SourceFile, handle: FileHandle) -> Result<ArrowOutline, SourceError> {
     let mut at = 0;
     let mut columns_found = None;
     let (mut batches, mut dictionaries) = (Vec::new(), Vec::new());
@@ -417,7 +422,7 @@ fn breaks_off(file: &SourceFile, at: u64) -> SourceError {
 /// the end of the stream.
 fn message(
     file: &SourceFile,
-    handle: &File,
+    handle: &FileHandle,
     at: u64,
 ) -> Result<Option<(Vec<u8>, u64)>, SourceError> {
     let prefix = bytes(file, handle, at, PREFIX_LEN)?;

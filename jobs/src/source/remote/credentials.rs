@@ -75,7 +75,7 @@ const SCHEMES: [Scheme; 3] = [
 ///
 /// # Errors
 /// Which variables to set.
-pub(crate) fn check(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+pub fn check(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     let has_prefix =
         |scheme: &&Scheme| scheme.prefixes.iter().any(|prefix| url.starts_with(prefix));
     let Some(scheme) = SCHEMES.iter().find(has_prefix) else {
