@@ -120,8 +120,9 @@ pub use base::Bounds;
 pub use commit::CompactOutcome;
 pub use db::{
     Backup, Broken, Db, Environment, FORMAT, Info, Mode, OnProgress, Options, Progress, Published,
-    Restored, StoreStats, VerifyReport, backup, backup_folder, mirrored, publish, publish_folder,
-    restore, restore_folder, verify, verify_backup, verify_backup_folder, verify_folder,
+    Reinstate, Reinstated, Restored, StoreStats, VerifyReport, backup, backup_folder, mirrored,
+    publish, publish_folder, reinstate, restore, restore_folder, seal_without, verify,
+    verify_backup, verify_backup_folder, verify_folder,
 };
 pub use fold::{CollectOutcome, FoldOutcome};
 pub use tree::Compression;

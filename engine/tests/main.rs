@@ -38,6 +38,7 @@ mod places;
 mod redis_commits;
 #[cfg(feature = "redis")]
 mod redis_faults;
+mod reinstate;
 mod sketches;
 mod space;
 mod stream_edges;

@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 28] = [
+const FOUND: [(Scenario, u64, &str); 33] = [
     (
         Scenario::Clustered,
         44,
@@ -129,6 +129,31 @@ const FOUND: [(Scenario, u64, &str); 28] = [
         Scenario::Mirrored,
         511,
         "a seal that storage lost again was believed when the paths of a database were put together",
+    ),
+    (
+        Scenario::Mirrored,
+        1_830_000_000_297,
+        "a path that was brought back was not looked for beside what was left of the old one",
+    ),
+    (
+        Scenario::Mirrored,
+        1_830_000_000_493,
+        "a path was resumed whose marks were not durable, and a power loss took them",
+    ),
+    (
+        Scenario::Mirrored,
+        1_830_000_001_148,
+        "a floor was copied before the manifest that it rests on was durable",
+    ),
+    (
+        Scenario::Mirrored,
+        1_830_000_001_906,
+        "a path that had just come into force was taken for one that was left, and deleted",
+    ),
+    (
+        Scenario::Mirrored,
+        1_830_000_003_679,
+        "a process that slept took an emptied path for the log's end",
     ),
     (
         Scenario::Standalone,

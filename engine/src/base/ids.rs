@@ -23,7 +23,30 @@ pub struct Generation(pub u64);
 
 /// The number of a storage path of a mirrored database; a path that is brought back gets a new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub u32);
+pub struct PathId(pub u64);
+
+/// Random bits in the number of a path that joins a database.
+const PATH_RANDOM_BITS: u32 = 40;
+
+impl PathId {
+    /// The number of a path that is to join the database in this generation. Two that are made for the same generation
+    /// differ by their random part.
+    pub fn joining(generation: Generation, random: u128) -> PathId {
+        let low = u64::try_from(random & ((1 << PATH_RANDOM_BITS) - 1)).unwrap_or(0);
+        let generations = (1 << (61 - PATH_RANDOM_BITS)) - 1;
+        PathId((generation.0 & generations) << PATH_RANDOM_BITS | low)
+    }
+
+    /// Whether this path was made to join the database in this generation, and in no other.
+    pub fn joins(self, generation: Generation) -> bool {
+        PathId::joining(generation, 0).0 >> PATH_RANDOM_BITS == self.0 >> PATH_RANDOM_BITS
+    }
+
+    /// Whether this path may join the database after this generation.
+    pub fn joins_after(self, generation: Generation) -> bool {
+        self.0 >> PATH_RANDOM_BITS > PathId::joining(generation, 0).0 >> PATH_RANDOM_BITS
+    }
+}
 
 /// The number of a manifest; manifests have no gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -136,6 +136,16 @@ pub enum Mutant {
     SegmentOnePath,
     /// S13: a seal stands under the name of the generation that it begins.
     SealNewName,
+    /// S13: a process goes on after a seal that adds a path without completing that path.
+    JoinIncomplete,
+    /// S13: a path that joins has the seal, and not the slots before it.
+    JoinUncopied,
+    /// S13: a process does not look whether a path was emptied since it was opened.
+    MarkUnlooked,
+    /// S13: what is copied to a path that joins is not made durable there.
+    JoinVolatile,
+    /// S13: a manifest is completed on the passive path without the segments that it refers to.
+    BringNothing,
 }
 
 impl Mutant {
@@ -197,6 +207,11 @@ impl Mutant {
         Mutant::CompleteVolatile,
         Mutant::SegmentOnePath,
         Mutant::SealNewName,
+        Mutant::JoinIncomplete,
+        Mutant::JoinUncopied,
+        Mutant::MarkUnlooked,
+        Mutant::JoinVolatile,
+        Mutant::BringNothing,
     ];
 
     /// Those that break no promise by themselves, so that no seed catches them: `sim/tests/apart.rs` shows each where

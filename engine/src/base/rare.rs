@@ -59,6 +59,16 @@ points! {
     MirrorReadPassive,
     /// Mirror: an object that stood on the active path alone is completed.
     MirrorCompleted,
+    /// Mirror: a path was left and emptied while a process slept.
+    PathEmptied,
+    /// Mirror: a path that joins is completed.
+    PathJoined,
+    /// Mirror: a segment is copied to a path because a manifest refers to it.
+    SegmentBrought,
+    /// Slots: a path that joins cannot be completed, and a later seal has left it.
+    JoinedAndLeft,
+    /// Reinstating: a path is given up because somebody says so.
+    SealedWithout,
     /// Slots: a generation is sealed on the path that is left.
     Sealed,
     /// Slots: another slot stands where the seal was to go.

@@ -633,7 +633,7 @@ impl Combiner {
         let (_, floor) = floors.probe().await?;
         let base: Base = self.folder.load(Strictness::Whole, floor.manifest).await?;
         let manifest = &base.manifest;
-        base.follow_paths(&*storage);
+        base.follow_paths(&*storage).await?;
         if manifest.folded <= before {
             // Nothing newer: what is missing is missing.
             let name = Name::log(manifest.generation, before.next());

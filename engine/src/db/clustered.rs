@@ -127,7 +127,7 @@ async fn join(
     let floors = Floors::find(Arc::clone(storage)).await?;
     let (_, floor) = floors.newest();
     let base = folder.load(Strictness::Whole, floor.manifest).await?;
-    base.follow_paths(&**storage);
+    base.follow_paths(&**storage).await?;
     let folded = base.manifest.folded;
     let start = base.manifest.log_start();
     let view = Arc::new(ViewCell::new(View::of(base.manifest, base.runs)));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::instance::Instance;
 use super::options::Environment;
+use super::path::PathMark;
 use crate::base::{Error, Generation, InstanceId, ManifestId, Result};
 use crate::commit::Combiner;
 use crate::fold::Manifest;
@@ -31,6 +32,14 @@ pub(super) fn new_instance(environment: &Environment) -> Instance {
 pub(super) async fn begin(storage: &dyn Storage) -> Result<()> {
     if is_unfinished(storage).await? {
         return Err(unfinished(storage));
+    }
+    if storage.mirror().is_none() && PathMark::is_at(storage).await? {
+        let why = "a storage path of a mirrored database was brought back here; open it together with the other one: \
+                   --standby PATH";
+        return Err(Error::NotADatabase {
+            path: storage.location(),
+            why: why.to_owned(),
+        });
     }
     let first = Manifest::first();
     let name = Name::manifest(first.id);
@@ -61,7 +70,7 @@ pub(super) async fn begin(storage: &dyn Storage) -> Result<()> {
 /// What a place holds that is being filled and is no database yet.
 const UNFINISHED: &str = "UNFINISHED";
 
-fn marker() -> Result<Name> {
+pub(super) fn marker() -> Result<Name> {
     Name::parse(UNFINISHED).ok_or_else(|| Error::Invalid(format!("`{UNFINISHED}` is no name")))
 }
 

@@ -75,6 +75,13 @@ impl Instance {
         Ok(Instance { identity, ..*self })
     }
 
+    /// As [`Instance::store`], on a storage path by itself.
+    pub(super) async fn store_on_path(&self, storage: &dyn Storage) -> Result<()> {
+        let content = self.content(MIRRORED_FORMAT);
+        storage.replace(&Name::instance(), &content).await?;
+        Ok(())
+    }
+
     /// Writes `INSTANCE` unless there is one: where several may create a database at once, it is the first's.
     pub(super) async fn create(&self, storage: &dyn Storage) -> Result<Created> {
         let content = self.content(format_of(storage));

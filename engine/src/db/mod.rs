@@ -24,7 +24,9 @@ mod catalog;
 mod clustered;
 mod create;
 mod database;
+mod filling;
 mod gaps;
+mod guide;
 mod in_transaction;
 mod info;
 mod instance;
@@ -37,6 +39,7 @@ mod places;
 mod progress;
 mod publish;
 mod reached;
+mod reinstate;
 mod retry;
 #[cfg(test)]
 mod stream_damage;
@@ -60,6 +63,7 @@ pub use mirrored::mirrored;
 pub use options::{Environment, Mode, Options};
 pub use progress::{OnProgress, Progress};
 pub use publish::{Published, publish, publish_folder};
+pub use reinstate::{Reinstate, Reinstated, reinstate, seal_without};
 pub use retry::Retry;
 pub use verify::{Broken, VerifyReport, verify, verify_folder};
 

@@ -19,13 +19,18 @@ pub struct Base {
 }
 
 impl Base {
-    /// Tells a mirrored storage on which paths the generation after this manifest stands.
-    pub fn follow_paths(&self, storage: &dyn Storage) {
+    /// Tells a mirrored storage on which paths the generation after this manifest stands. Whoever wrote the manifest
+    /// had gone on after the seal, so those paths are complete.
+    ///
+    /// # Errors
+    /// [`Error::PathLost`] where a path is not found.
+    pub async fn follow_paths(&self, storage: &dyn Storage) -> Result<()> {
         let manifest = &self.manifest;
-        if let Some(mirror) = storage.mirror()
-            && !manifest.paths.is_empty()
-        {
-            mirror.adopt(manifest.generation, &manifest.paths);
+        match storage.mirror() {
+            Some(mirror) if !manifest.paths.is_empty() => {
+                mirror.settle(manifest.generation, &manifest.paths).await
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -180,8 +180,8 @@ mod wire {
         runs: Vec<RunMessage>,
         #[prost(uint64, tag = "7")]
         collected: u64,
-        #[prost(uint32, repeated, tag = "8")]
-        paths: Vec<u32>,
+        #[prost(uint64, repeated, tag = "8")]
+        paths: Vec<u64>,
     }
 
     #[derive(Clone, PartialEq, Message)]

@@ -139,6 +139,8 @@ impl Floors {
             let next = FloorId(self.id.0 + 1);
             let name = Name::floor(next);
             let Some(bytes) = self.storage.read_at_most(&name, FLOOR_LEN_MAX).await? else {
+                // Where everything is gone there is no floor either.
+                self.storage.stands().await?;
                 assert!(
                     self.id >= known_id,
                     "{:?} is known, {:?} was",

@@ -111,7 +111,7 @@ impl LogRecord {
                 put_varint(out, generation.0);
                 put_varint(out, paths.len() as u64);
                 for path in paths {
-                    put_varint(out, path.0.into());
+                    put_varint(out, path.0);
                 }
             }
             Body::Cancel(target) => out.extend_from_slice(&target.0.to_le_bytes()),
@@ -161,8 +161,7 @@ fn decode_paths(reader: &mut Reader<'_>) -> Result<Vec<PathId>, Malformed> {
     }
     let mut paths = Vec::new();
     for _ in 0..count {
-        let number = u32::try_from(reader.number()?);
-        let path = PathId(number.map_err(|_| Malformed("no path has such a number"))?);
+        let path = PathId(reader.number()?);
         if paths.contains(&path) {
             return Err(Malformed("a path twice"));
         }

@@ -12,7 +12,7 @@ use super::record::{Body, LogRecord};
 use super::slot::{self, Slot, SlotFault, SlotHeader};
 use crate::base::limits::{SEAL_TRIES_MAX, SLOT_FILE_LEN_MAX};
 use crate::base::{Error, Generation, Mutant, PathId, Position, Rare, Result, TxId};
-use crate::storage::{MirrorStorage, Name, Operation, Storage};
+use crate::storage::{MirrorStorage, Name, Operation, Sealed, Storage};
 
 /// What became of a slot that this process tried to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,14 @@ impl SlotLog {
     /// [`Error::SnapshotTooOld`] if the log was collected under this process: begin again from a
     /// manifest. [`Error::Corrupt`] naming the slot; what the storage refuses.
     pub async fn next(&mut self, hint: Option<Bytes>) -> Result<Option<Followed>> {
+        let followed = self.next_slot(hint).await?;
+        if let Some(followed) = &followed {
+            self.join(&followed.slot).await?;
+        }
+        Ok(followed)
+    }
+
+    async fn next_slot(&mut self, hint: Option<Bytes>) -> Result<Option<Followed>> {
         if let Some(slot) = hint.and_then(|bytes| self.fitting(&bytes)) {
             return Ok(Some(Followed {
                 slot,
@@ -194,6 +202,99 @@ impl SlotLog {
         Ok(Some(Followed { slot, stored: true }))
     }
 
+    /// Commits that from the next slot on the database stands on these paths. One that joins is completed before this
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`SlotLog::append`].
+    pub async fn seal_on(&mut self, paths: &[PathId]) -> Result<Attempt, AppendError> {
+        let storage = Arc::clone(&self.storage);
+        let Some(mirror) = storage.mirror() else {
+            let message = "a database with one storage path has no generations to seal".to_owned();
+            return Err(AppendError::NotWritten(Error::Invalid(message)));
+        };
+        let record = LogRecord {
+            txid: TxId(mirror.entropy().next_u128()),
+            read_at: self.last,
+            body: Body::Seal {
+                generation: Generation(self.generation.0 + 1),
+                paths: paths.to_vec(),
+            },
+        };
+        let (nonce, time_ms) = (mirror.entropy().next_u128(), mirror.clock().wall_ms());
+        self.append(&[record], nonce, time_ms).await
+    }
+
+    /// Completes the path that this slot adds, if it does: nobody goes on after such a seal before that path has all that
+    /// came before it.
+    async fn join(&mut self, slot: &Slot) -> Result<()> {
+        let storage = Arc::clone(&self.storage);
+        let Some(mirror) = storage.mirror() else {
+            return Ok(());
+        };
+        for record in &slot.records {
+            let Body::Seal { generation, paths } = &record.body else {
+                continue;
+            };
+            if !mirror.joins(*generation, paths) {
+                continue;
+            }
+            let (bytes, _) = slot::encode_again(slot);
+            let header = &slot.header;
+            let seal = Sealed {
+                name: &Name::log(header.generation, header.n),
+                bytes: &Bytes::from(bytes),
+            };
+            match mirror.join(seal, paths).await {
+                Ok(()) => {}
+                Err(error) => {
+                    let after = (header.n, slot.hash, *generation);
+                    if !self.has_left(mirror, after, paths).await? {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a later seal, which is followed at once, has left the path that joins here: the others have been told that
+    /// it is gone.
+    async fn has_left(
+        &self,
+        mirror: &MirrorStorage,
+        after: (Position, u128, Generation),
+        paths: &[PathId],
+    ) -> Result<bool> {
+        let (mut last, mut hash, mut generation) = after;
+        let active = mirror.path(paths[0])?;
+        loop {
+            let name = Name::log(generation, last.next());
+            let Some(bytes) = active.read_at_most(&name, SLOT_FILE_LEN_MAX).await? else {
+                return Ok(false);
+            };
+            let slot = decode(&name, &bytes)?;
+            if slot.header.prev != hash {
+                return Ok(false);
+            }
+            (last, hash) = (slot.header.n, slot.hash);
+            for record in &slot.records {
+                if let Body::Seal {
+                    generation: begun,
+                    paths: left,
+                } = &record.body
+                {
+                    if !left.contains(&paths[1]) && active.confirm(&name, &bytes).await? {
+                        Rare::JoinedAndLeft.seen();
+                        mirror.settle(*begun, left).await?;
+                        return Ok(true);
+                    }
+                    generation = *begun;
+                }
+            }
+        }
+    }
+
     /// What storage has as the next slot.
     async fn look(&mut self) -> Result<Option<Followed>> {
         let n = self.last.next();
@@ -248,6 +349,10 @@ impl SlotLog {
     /// A slot from a bus, if it is whole and continues the chain.
     fn fitting(&self, bytes: &Bytes) -> Option<Slot> {
         let slot = slot::decode(bytes).ok()?;
+        if slot.records.iter().any(is_seal) {
+            // It decides where the log goes on, and is read there.
+            return None;
+        }
         let is_next = slot.header.n == self.last.next();
         let fits = self.continues(&slot) || (is_next && Mutant::HintUnchained.on());
         if !fits {
@@ -418,6 +523,7 @@ impl SlotLog {
             slot.hash, hash,
             "slot {n} reads back with the hash that it was written with"
         );
+        self.join(&slot).await.map_err(AppendError::Unknown)?;
         self.step(&slot);
         self.confirmed = n;
         assert_eq!(self.last, n, "the log ends with the slot that was created");
@@ -472,6 +578,10 @@ impl SlotLog {
         self.confirmed = self.last;
         Ok(true)
     }
+}
+
+fn is_seal(record: &LogRecord) -> bool {
+    matches!(record.body, Body::Seal { .. })
 }
 
 /// A failure, and why the database cannot go on without the path that failed.

@@ -7,6 +7,7 @@
 //! returns; its *name*, and equally the *removal* of its name, is durable only after
 //! [`Storage::sync_names`]. Before that a power loss may keep or lose each of them by itself.
 
+mod below;
 mod capabilities;
 mod confirm;
 #[cfg(any(test, feature = "conformance"))]
@@ -20,12 +21,13 @@ mod name;
 mod object;
 mod operation;
 
+pub use below::Below;
 pub use capabilities::{Capabilities, Exclusion};
 pub(crate) use confirm::{head, is_head_of};
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 pub(crate) use mirror::probe;
-pub use mirror::{MirrorParts, MirrorStorage, Unreachable};
+pub use mirror::{KnownPath, MirrorGuide, MirrorParts, MirrorStorage, Sealed, Unreachable};
 pub use name::Name;
 #[cfg(feature = "object-store")]
 pub use object::{CacheOptions, ObjectOptions, ObjectStorage};
@@ -120,6 +122,15 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::Storage`](crate::base::Error::Storage). After a sync that failed this process must not write any more.
     async fn confirm(&self, name: &Name, bytes: &[u8]) -> Result<bool> {
         confirm::confirm(self, name, bytes).await
+    }
+
+    /// Makes sure that what was opened still counts: that no path of a mirrored database was emptied meanwhile, after the
+    /// database had left it. Asked after each slot that was created, read, or not found.
+    ///
+    /// # Errors
+    /// [`Error::PathLost`](crate::base::Error::PathLost).
+    async fn stands(&self) -> Result<()> {
+        Ok(())
     }
 
     /// The paths of a mirrored database, where this is one.
@@ -219,6 +230,14 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::Storage`](crate::base::Error::Storage), [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn prune(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// The same place, opened anew, where another folder may stand there by now; `None` where this handle will do.
+    ///
+    /// # Errors
+    /// As opening it.
+    fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+        Ok(None)
     }
 
     /// Where this is, for people.

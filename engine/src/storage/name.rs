@@ -56,6 +56,11 @@ impl Name {
         Name(path)
     }
 
+    /// Which storage path of a mirrored database this is.
+    pub fn path() -> Name {
+        Name("PATH".to_owned())
+    }
+
     /// Who the database is.
     pub fn instance() -> Name {
         Name("INSTANCE".to_owned())

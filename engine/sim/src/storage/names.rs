@@ -128,7 +128,8 @@ impl SimStorage {
         };
         let now = self.shared.kernel.now_ms();
         // Mounts that would be late about floors are refused when a database is opened.
-        !name.as_str().starts_with(Name::FLOOR)
+        let is_floor = name.as_str().split('/').any(|part| part == Name::FLOOR);
+        !is_floor
             && self.disk.may_miss(now, self.process, name)
             && self.inject(*drawn, operation, name.as_str())
     }

@@ -320,6 +320,11 @@ impl Storage for LocalStorage {
         }
     }
 
+    fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+        let folder = LocalStorage::open(&self.folder.path, self.folder.access)?;
+        Ok(Some(Arc::new(folder)))
+    }
+
     fn location(&self) -> String {
         self.folder.path.display().to_string()
     }

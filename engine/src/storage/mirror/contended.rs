@@ -36,6 +36,7 @@ impl MirrorStorage {
         let lost = |error: Error| Error::PathLost {
             path: format!("{}: {error}", passive.storage.location()),
         };
+        self.bring(passive, name, bytes).await?;
         let created = passive.run(passive.storage.create(name, bytes)).await;
         if created.map_err(lost)? == Created::New {
             return Ok(Created::New);

@@ -14,6 +14,8 @@ pub(super) struct Member {
     pub(super) id: PathId,
     /// What it lies on.
     pub(super) storage: Arc<dyn Storage>,
+    /// The identity of its mark: another one, or none, means that the path was left, and what stood on it may be gone.
+    pub(super) mark: Option<u128>,
     health: Mutex<PathHealth>,
 }
 
@@ -38,10 +40,11 @@ pub(super) struct Fault {
 }
 
 impl Member {
-    pub(super) fn new(id: PathId, storage: Arc<dyn Storage>) -> Member {
+    pub(super) fn new(id: PathId, storage: Arc<dyn Storage>, mark: Option<u128>) -> Member {
         Member {
             id,
             storage,
+            mark,
             health: Mutex::new(PathHealth::Good),
         }
     }

@@ -7,12 +7,16 @@
 //! to both paths at the same time.
 //!
 //! - [`MirrorStorage`]: the paths as one medium; [`member`]: one of them, and what is known of its health.
+//! - [`join`]: a path that comes (back) into force, by a seal that names it; [`MirrorGuide`]: who knows where it is, and what
+//!   objects refer to.
 //! - [`Unreachable`]: stands for a path that is not there.
 //!
 //! Which paths are in force is told by the log: a *seal* begins a generation on other paths. The mirror only follows what it
 //! is told ([`MirrorStorage::adopt`]), and answers whether a path is lost ([`MirrorStorage::lost`]); the log decides.
 
 mod contended;
+mod guide;
+mod join;
 mod member;
 mod object;
 mod probe;
@@ -20,6 +24,8 @@ mod storage;
 mod unreachable;
 mod writer;
 
+pub use guide::{KnownPath, MirrorGuide};
+pub use join::Sealed;
 pub(crate) use probe::probe;
 pub use storage::{MirrorParts, MirrorStorage};
 pub use unreachable::Unreachable;

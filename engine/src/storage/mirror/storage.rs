@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 
+use super::guide::{KnownPath, MirrorGuide};
 use super::member::{Fault, Member, PathHealth};
 use super::object::{MirrorObject, WholeObject};
 use super::probe::probe;
@@ -28,8 +29,8 @@ const WHOLE_LEN_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a mirror is made of.
 pub struct MirrorParts {
-    /// The paths that this process knows, each with its number.
-    pub paths: Vec<(PathId, Arc<dyn Storage>)>,
+    /// The paths that this process knows.
+    pub paths: Vec<KnownPath>,
     /// The generation up to which `in_force` is known.
     pub generation: Generation,
     /// The paths on which that generation stands, the active one first.
@@ -40,11 +41,14 @@ pub struct MirrorParts {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for the names of probes.
     pub entropy: Arc<dyn Entropy>,
+    /// Knows where paths are, and what objects refer to.
+    pub guide: Arc<dyn MirrorGuide>,
 }
 
 /// Two storage paths that hold one database.
 pub struct MirrorStorage {
-    members: Vec<Arc<Member>>,
+    members: Mutex<Vec<Arc<Member>>>,
+    guide: Arc<dyn MirrorGuide>,
     force: Mutex<Force>,
     access: Access,
     clock: Arc<dyn Clock>,
@@ -74,9 +78,10 @@ impl MirrorStorage {
             parts.generation
         );
         let paths = parts.paths.into_iter();
-        let members = paths.map(|(id, storage)| Arc::new(Member::new(id, storage)));
+        let members = paths.map(|path| Arc::new(Member::new(path.id, path.storage, path.mark)));
         let mirror = MirrorStorage {
-            members: members.collect(),
+            members: Mutex::new(members.collect()),
+            guide: parts.guide,
             force: Mutex::new(Force {
                 generation: parts.generation,
                 paths: parts.in_force,
@@ -93,6 +98,11 @@ impl MirrorStorage {
     pub(crate) fn give_up(&self, id: PathId, error: Error) {
         let (_, cause) = class_of(&error);
         self.member(id).give_up(Fault { cause, error });
+    }
+
+    /// The set that the paths belong to.
+    pub fn set(&self) -> u128 {
+        self.guide.set()
     }
 
     pub(super) fn access(&self) -> Access {
@@ -135,14 +145,46 @@ impl MirrorStorage {
         member.run(member.storage.confirm(name, bytes)).await
     }
 
-    fn member(&self, id: PathId) -> Arc<Member> {
-        let known = self.members.iter().find(|member| member.id == id);
-        if let Some(known) = known {
+    /// Who knows where paths are.
+    pub(super) fn guide(&self) -> &dyn MirrorGuide {
+        &*self.guide
+    }
+
+    /// The generation in force, and its paths.
+    pub(super) fn in_force_since(&self) -> (Generation, Vec<PathId>) {
+        let force = self.force.lock();
+        (force.generation, force.paths.clone())
+    }
+
+    /// A path, if this process knows where it is.
+    pub(super) fn known(&self, id: PathId) -> Option<Arc<Member>> {
+        let members = self.members.lock();
+        members.iter().find(|member| member.id == id).cloned()
+    }
+
+    /// Tells the mirror of a path that is about to join.
+    pub(crate) fn know(&self, path: KnownPath) {
+        self.add_member(path);
+    }
+
+    /// A path that was found.
+    pub(super) fn add_member(&self, path: KnownPath) -> Arc<Member> {
+        let mut members = self.members.lock();
+        if let Some(known) = members.iter().find(|member| member.id == path.id) {
             return Arc::clone(known);
+        }
+        let member = Arc::new(Member::new(path.id, path.storage, path.mark));
+        members.push(Arc::clone(&member));
+        member
+    }
+
+    fn member(&self, id: PathId) -> Arc<Member> {
+        if let Some(known) = self.known(id) {
+            return known;
         }
         let why = "this process was not told where it is; name it with --standby";
         let missing = Unreachable::new(format!("path {id}"), why);
-        Arc::new(Member::new(id, Arc::new(missing)))
+        Arc::new(Member::new(id, Arc::new(missing), None))
     }
 
     pub(super) fn route(&self) -> Route {
@@ -192,7 +234,8 @@ impl MirrorStorage {
     /// Says which paths are in force.
     fn report(&self) {
         let paths = self.paths();
-        for member in &self.members {
+        let members = self.members.lock().clone();
+        for member in &members {
             let place = paths.iter().position(|id| *id == member.id);
             metric::set_storage_path(&member.storage.location(), place == Some(0));
         }
@@ -334,6 +377,10 @@ impl Storage for MirrorStorage {
 
     fn mirror(&self) -> Option<&MirrorStorage> {
         Some(self)
+    }
+
+    async fn stands(&self) -> Result<()> {
+        self.last_stands().await
     }
 
     async fn sync_names(&self, name: &Name) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A path that is not there.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,8 +9,8 @@ use bytes::Bytes;
 
 use crate::base::{Error, Result};
 use crate::storage::{
-    AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
-    Operation, Stat, Storage,
+    Access, AppendFile, Capabilities, ContentOf, Created, LocalStorage, LockGuard, LockMode, Name,
+    Object, ObjectWriter, Operation, Stat, Storage,
 };
 
 /// Stands for a storage path that cannot be reached: every operation fails as it would there, and the database goes on
@@ -83,6 +84,11 @@ impl Storage for Unreachable {
 
     async fn lock(&self, mode: LockMode) -> Result<Box<dyn LockGuard>> {
         Err(self.error(Operation::Lock, format_args!("{mode:?}")))
+    }
+
+    fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+        let folder = LocalStorage::open(Path::new(&self.location), Access::ReadWrite)?;
+        Ok(Some(Arc::new(folder)))
     }
 
     fn location(&self) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eciton_engine::base::{Bounds, Error, Result};
 use eciton_engine::coord::SharedCoordinator;
-use eciton_engine::db::{Db, Environment, Mode, Options};
+use eciton_engine::db::{Db, Environment, Mode, Options, Reinstate, reinstate};
 use eciton_engine::storage::Storage;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
@@ -124,8 +124,59 @@ pub(super) async fn live(scene: Scene, seat: Seat) {
     sleep(&scene.shared.kernel, 10).await;
 }
 
+/// Of a hundred lives on two storage paths so many try to bring a path back meanwhile, or before.
+const REINSTATE_PERCENT: u64 = 60;
+/// How often such a process tries.
+const REINSTATE_TRIES_MAX: u64 = 12;
+
+/// Brings a storage path back, wherever the database stands by now; most often there is nothing to do.
+async fn bring_back(scene: Scene, seat: Seat) {
+    let Seat {
+        process,
+        paths,
+        environment,
+        mut random,
+    } = seat;
+    for _ in 0..random.between(1, REINSTATE_TRIES_MAX) {
+        let at = random.index(paths.len());
+        let how = Reinstate {
+            replace: random.percent(95),
+        };
+        let done = reinstate(&paths, &paths[at], how, &environment, &|_| {}).await;
+        match &done {
+            Ok(done) => {
+                let details = format_args!("reinstates disk{at}: {done:?}");
+                scene.shared.log(Some(process), details);
+            }
+            Err(error) => {
+                let details = format_args!("does not reinstate disk{at}: {error}");
+                scene.shared.log(Some(process), details);
+                scene.judge(process, error);
+            }
+        }
+        sleep(&scene.shared.kernel, random.below(120)).await;
+    }
+}
+
 async fn try_live(scene: &Scene, mut seat: Seat) -> Result<()> {
     let spawner = Arc::clone(&seat.environment.spawner);
+    if scene.form == Form::Mirrored && seat.random.percent(REINSTATE_PERCENT) {
+        let mut random = Random::new(seat.random.next_u64(), 0);
+        let is_before = random.percent(30);
+        let task = bring_back(
+            scene.clone(),
+            Seat {
+                process: seat.process,
+                paths: seat.paths.clone(),
+                environment: seat.environment.clone(),
+                random,
+            },
+        );
+        match is_before {
+            true => task.await,
+            false => spawner.spawn(Box::pin(task)),
+        }
+    }
     let db = seat.open(scene).await?;
     let stores = Stores::create(&db).await?;
     let mut ends = Vec::new();

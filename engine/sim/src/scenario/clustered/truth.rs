@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use eciton_engine::base::{FloorId, Generation, Position, TxId};
+use eciton_engine::base::{FloorId, Generation, PathId, Position, TxId};
 use eciton_engine::db::Witness;
+use eciton_engine::fold::Manifest;
 use eciton_engine::log::{Body, Floor, LogRecord, slot};
 use eciton_engine::storage::Name;
 use eciton_engine::storage::Storage;
@@ -89,6 +90,43 @@ struct Inner {
     /// Sent, and nobody knows what became of them.
     open: BTreeMap<TxId, u64>,
     newest_told: u64,
+    /// The paths that generations after the first stand on.
+    paths: BTreeMap<Generation, Vec<PathId>>,
+}
+
+/// A storage path of the database, as the world has it.
+#[derive(Clone)]
+struct TruePath {
+    disk: Arc<Disk>,
+    /// The directory in which it lies; empty for one that was there from the beginning.
+    dir: String,
+}
+
+impl TruePath {
+    fn name(&self, name: &Name) -> Name {
+        let path = format!("{}{name}", self.dir);
+        Name::parse(&path).unwrap_or_else(|| unreachable!("`{path}` is a name"))
+    }
+
+    /// The durable bytes of an object.
+    fn durable(&self, name: &Name) -> Option<bytes::Bytes> {
+        self.disk.memory.durable(&self.name(name))
+    }
+
+    /// The newest floor, durable or not.
+    fn floor(&self) -> Floor {
+        let memory = &self.disk.memory;
+        let dir = format!("{}{}", self.dir, Name::FLOOR);
+        let names = memory.list(&dir).now_or_never().and_then(Result::ok);
+        let inner = |name: &Name| Name::parse(name.as_str().strip_prefix(&self.dir)?)?.as_floor();
+        let newest: Option<FloorId> = names.iter().flatten().filter_map(inner).max();
+        let bytes = newest.and_then(|id| {
+            let name = self.name(&Name::floor(id));
+            let read = memory.read(&name).now_or_never()?.ok()??;
+            Floor::decode(id, &read).ok()
+        });
+        bytes.unwrap_or_default()
+    }
 }
 
 impl Inner {
@@ -281,7 +319,7 @@ impl Truth {
         hash: u128,
         records: &[LogRecord],
     ) -> Result<(), (&'static str, String)> {
-        self.durable(n, generation, hash)?;
+        self.durable(inner, n, generation, hash)?;
         let mut state = inner.states.last().cloned().unwrap_or_default();
         for record in records {
             let txid = record.txid;
@@ -307,18 +345,25 @@ impl Truth {
                 Body::Bulk(runs) => {
                     for run in runs {
                         let name = Name::segment(run.id);
-                        let mut disks = self.in_force(generation).iter();
-                        let is_missing = disks.any(|disk| disk.memory.durable(&name).is_none());
+                        let paths = self.in_force(inner, generation);
+                        let is_missing = paths.iter().any(|path| path.durable(&name).is_none());
                         if is_missing && !self.is_rotten() {
                             let details = format!("{txid} refers to {name}");
                             return Err(("a record refers to what is not durable", details));
                         }
                     }
                 }
-                Body::Writes(_)
-                | Body::Generation { .. }
-                | Body::Seal { .. }
-                | Body::Collect(_) => {}
+                Body::Seal {
+                    generation: begun,
+                    paths,
+                } => {
+                    inner.paths.insert(*begun, paths.clone());
+                    inner.chain.push((hash, generation));
+                    let joined = self.joined(inner, *begun, n);
+                    inner.chain.pop();
+                    joined?;
+                }
+                Body::Writes(_) | Body::Generation { .. } | Body::Collect(_) => {}
             }
             if let Some(tx) = inner.known.get(&txid) {
                 valid(&state, tx)
@@ -337,17 +382,18 @@ impl Truth {
     /// I4: what is shown is durable; unless it has been collected.
     fn durable(
         &self,
+        inner: &Inner,
         n: Position,
         generation: Generation,
         hash: u128,
     ) -> Result<(), (&'static str, String)> {
-        if self.is_rotten() || n < self.floor().slot {
+        if self.is_rotten() || n < self.floor(inner).slot {
             return Ok(());
         }
         let name = Name::log(generation, n);
         let mut is_seal = false;
-        for disk in self.in_force(generation).iter().rev() {
-            let bytes = disk.memory.durable(&name);
+        for path in self.in_force(inner, generation).iter().rev() {
+            let bytes = path.durable(&name);
             let on_disk = bytes.and_then(|bytes| slot::decode(&bytes).ok());
             match on_disk {
                 Some(slot) if slot.hash == hash => {
@@ -362,7 +408,7 @@ impl Truth {
                 None => {
                     return Err((
                         "shown, and not durable",
-                        format!("{name} on disk{}", disk.number),
+                        format!("{} on disk{}", path.name(&name), path.disk.number),
                     ));
                 }
             }
@@ -370,24 +416,86 @@ impl Truth {
         Ok(())
     }
 
-    /// The disks that a generation stands on: all, until the first seal, and then the passive path.
-    fn in_force(&self, generation: Generation) -> &[Arc<Disk>] {
-        match generation {
-            Generation(0) => &self.disks,
-            _ => &self.disks[self.disks.len() - 1..],
+    /// A path that has joined a generation has all that came before, durable, from its own floor on.
+    fn joined(
+        &self,
+        inner: &Inner,
+        generation: Generation,
+        seal: Position,
+    ) -> Result<(), (&'static str, String)> {
+        let paths = self.in_force(inner, generation);
+        let [_, path] = &paths[..] else {
+            return Ok(());
+        };
+        let floor = path.floor();
+        for n in floor.slot.0.max(1)..=seal.0 {
+            let (hash, under) = inner.at(Position(n));
+            let name = Name::log(under, Position(n));
+            let found = path.durable(&name);
+            let found = found.and_then(|bytes| slot::decode(&bytes).ok());
+            if found.is_none_or(|slot| slot.hash != hash) {
+                let details = format!("{} of generation {generation}", path.name(&name));
+                return Err(("a path has joined without a slot", details));
+            }
+        }
+        let name = Name::manifest(floor.manifest);
+        let manifest = path.durable(&name);
+        let manifest =
+            manifest.and_then(|bytes| Manifest::decode(name.as_str(), floor.manifest, &bytes).ok());
+        let is_whole = manifest.is_some_and(|manifest| {
+            let mut runs = manifest.runs.iter();
+            runs.all(|entry| path.durable(&Name::segment(entry.run.id)).is_some())
+        });
+        if !is_whole {
+            let details = format!("{} of generation {generation}", path.name(&name));
+            return Err(("a path has joined without a whole manifest", details));
+        }
+        Ok(())
+    }
+
+    /// The paths that a generation stands on, the active one first.
+    fn in_force(&self, inner: &Inner, generation: Generation) -> Vec<TruePath> {
+        match inner.paths.get(&generation) {
+            Some(paths) => paths.iter().map(|id| self.path(*id)).collect(),
+            None => {
+                let disks = self.disks.iter().cloned();
+                let dir = String::new();
+                disks
+                    .map(|disk| TruePath {
+                        disk,
+                        dir: dir.clone(),
+                    })
+                    .collect()
+            }
         }
     }
 
-    /// The newest floor on the disk, durable or not.
-    fn floor(&self) -> Floor {
-        let memory = &self.disks[self.disks.len() - 1].memory;
-        let names = memory.list(Name::FLOOR).now_or_never().and_then(Result::ok);
-        let newest: Option<FloorId> = names.iter().flatten().filter_map(Name::as_floor).max();
-        let bytes = newest.and_then(|id| {
-            let read = memory.read(&Name::floor(id)).now_or_never()?.ok()??;
-            Floor::decode(id, &read).ok()
-        });
-        bytes.unwrap_or_default()
+    /// A path: one that was brought back lies where its mark is.
+    fn path(&self, id: PathId) -> TruePath {
+        if let Some(disk) = usize::try_from(id.0).ok().and_then(|at| self.disks.get(at)) {
+            return TruePath {
+                disk: Arc::clone(disk),
+                dir: String::new(),
+            };
+        }
+        let mark = Name::parse(&format!("PATHS/{:016x}", id.0));
+        let is_at = |disk: &&Arc<Disk>| {
+            let mark = mark.as_ref();
+            mark.is_some_and(|mark| disk.memory.durable(mark).is_some())
+        };
+        let disk = self.disks.iter().find(is_at).unwrap_or(&self.disks[0]);
+        TruePath {
+            disk: Arc::clone(disk),
+            dir: format!("path-{:016x}/", id.0),
+        }
+    }
+
+    /// The newest floor on any path that was in force.
+    fn floor(&self, inner: &Inner) -> Floor {
+        let generations = inner.paths.keys().copied().chain([Generation(0)]);
+        let paths = generations.flat_map(|generation| self.in_force(inner, generation));
+        let floors = paths.map(|path| path.floor());
+        floors.max_by_key(|floor| floor.slot).unwrap_or_default()
     }
 
     fn restarts(&self, process: ProcessId, n: Position, hash: u128) {
