@@ -16,6 +16,7 @@ mod damage;
 mod database;
 #[cfg(target_os = "linux")]
 mod fuse;
+mod hangs;
 #[cfg(unix)]
 mod hostile;
 mod inline;
@@ -23,6 +24,7 @@ mod keys;
 #[cfg(unix)]
 mod leftovers;
 mod loads;
+mod matrix;
 mod metrics;
 mod mirror;
 mod missing;

@@ -10,6 +10,7 @@ use eciton_engine::coord::{Bus, SharedCoordinator, Silence};
 use eciton_engine::storage::fault::{FaultClass, class_of};
 use eciton_engine::storage::{
     Access, CacheOptions, LocalStorage, ObjectOptions, ObjectStorage, Storage, Unreachable,
+    WatchedStorage,
 };
 use eciton_engine::{Action, Db, Environment, Error, Mode, Options, Store, mirrored};
 use eciton_jobs::source::check_credentials;
@@ -124,7 +125,7 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
     for path in [settings::database(global)?, standby] {
         places.push(match settings::bucket(&path) {
             Some(url) => in_bucket(url, access, None).await?,
-            None => match LocalStorage::open(&path, access) {
+            None => match open_watched(&path, access).await? {
                 Ok(folder) => Arc::new(folder) as Arc<dyn Storage>,
                 // What only this user may not, or has mistyped, is no loss of the path.
                 Err(error)
@@ -141,6 +142,16 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
         });
     }
     Ok(Some(places))
+}
+
+/// Opens a folder that may hang, as the storage path of a mirrored database.
+async fn open_watched(
+    path: &Path,
+    access: Access,
+) -> Result<Result<WatchedStorage, Error>, Failure> {
+    let (options, own) = (settings::watch()?, path.to_owned());
+    let open = move || LocalStorage::open(&own, access);
+    Ok(WatchedStorage::open(&path.display().to_string(), options, open).await)
 }
 
 /// A place in a bucket that is no database, to write objects to.

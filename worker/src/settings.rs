@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 use eciton_engine::coord::redis::RedisOptions;
-use eciton_engine::storage::CacheOptions;
+use eciton_engine::storage::{CacheOptions, WatchOptions};
 use eciton_engine::{Compression, Options};
 use eciton_jobs::command::CommandHost;
 use eciton_jobs::run::COMMIT_INTERVAL;
@@ -32,6 +32,8 @@ use crate::trace_flags::Tracing;
 /// How long the series of a job are kept after its end, where nothing is said.
 const KEEP_DEFAULT: Duration = Duration::from_hours(1);
 
+/// The shortest time after which a storage path counts as one that hangs: ordinary disks take that long now and then.
+const STORAGE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The file of settings, in the working directory.
 const FILE: &str = "eciton.toml";
 /// Worker tasks of one process.
@@ -43,6 +45,7 @@ const WORKERS_MAX: u16 = 1024;
 struct File {
     db: Option<PathBuf>,
     standby: Option<PathBuf>,
+    storage_timeout: Option<String>,
     workers: Option<u16>,
     commit_interval: Option<String>,
     compression: Option<String>,
@@ -126,6 +129,34 @@ pub(crate) fn standby(global: &Global) -> Result<Option<PathBuf>, Failure> {
         Some(path) => Ok(Some(path)),
         None => Ok(read_file()?.standby),
     }
+}
+
+/// When a storage path of a mirrored database counts as one that hangs or is too slow.
+///
+/// # Errors
+/// [`Failure::Usage`] for a time that is none, and for a file that cannot be read.
+pub(crate) fn watch() -> Result<WatchOptions, Failure> {
+    const VARIABLE: &str = "ECITON_STORAGE_TIMEOUT";
+    let mut options = WatchOptions::default();
+    let named = match from_environment(VARIABLE) {
+        Some(text) => Some(named_interval(VARIABLE, &text)?),
+        None => match read_file()?.storage_timeout {
+            Some(text) => Some(named_interval(&format!("{FILE}: storage_timeout"), &text)?),
+            None => None,
+        },
+    };
+    if let Some(limit) = named {
+        if limit < STORAGE_TIMEOUT_MIN {
+            let message = format!(
+                "{VARIABLE} or `storage_timeout` is {} ms: expected {} ms or more",
+                limit.as_millis(),
+                STORAGE_TIMEOUT_MIN.as_millis()
+            );
+            return Err(Failure::Usage(message));
+        }
+        options.limit = limit;
+    }
+    Ok(options)
 }
 
 /// Where Redis is, and how it is used; `None`: this process has the database alone. A flag or variable says

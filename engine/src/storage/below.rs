@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     AppendFile, Capabilities, ContentOf, Created, LockGuard, LockMode, Name, Object, ObjectWriter,
-    Stat, Storage,
+    Prepared, Stat, Storage, WatchedStorage,
 };
 use crate::base::{Error, Result};
 
@@ -43,6 +43,24 @@ impl Storage for Below {
 
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         self.storage.create(&self.outer(name)?, bytes).await
+    }
+
+    async fn prepare(&self, name: &Name, bytes: &[u8]) -> Result<Option<Prepared>> {
+        self.storage.prepare(&self.outer(name)?, bytes).await
+    }
+
+    async fn publish(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+        prepared: Option<Prepared>,
+    ) -> Result<Created> {
+        let outer = self.outer(name)?;
+        self.storage.publish(&outer, bytes, prepared).await
+    }
+
+    fn watched(&self) -> Option<&WatchedStorage> {
+        self.storage.watched()
     }
 
     async fn create_with(&self, name: &Name, content: &ContentOf) -> Result<Created> {

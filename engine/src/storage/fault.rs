@@ -77,6 +77,9 @@ const KINDS: &[(ErrorKind, &str, FaultClass)] = &[
     (ErrorKind::OutOfMemory, "own", FaultClass::Retryable),
 ];
 
+/// The word for a sync that failed.
+pub(crate) const SYNC_FAILED: &str = "sync";
+
 /// What an error means, and a word for it in metrics. What is no error of a medium is fatal.
 pub fn class_of(error: &Error) -> (FaultClass, &'static str) {
     let fatal = (FaultClass::Fatal, "other");
@@ -97,9 +100,13 @@ pub fn class_of(error: &Error) -> (FaultClass, &'static str) {
             known.map(|(_, cause, class)| (*class, *cause))
         }
     };
+    // It may succeed yet; if it fails, the medium itself takes no further sync for good.
+    let is_unanswered = errno.is_none() && *kind == ErrorKind::TimedOut;
     match found {
         // The system may have dropped what it could not write, and would report success the next time.
-        _ if *op == Operation::SyncNames.as_str() => (FaultClass::Failover, "sync"),
+        _ if *op == Operation::SyncNames.as_str() && !is_unanswered => {
+            (FaultClass::Failover, SYNC_FAILED)
+        }
         Some(found) => found,
         None => fatal,
     }
@@ -156,5 +163,12 @@ mod tests {
             let class = class(Operation::SyncNames, errno.raw_os_error());
             assert_eq!(class, FaultClass::Failover, "{errno:?}");
         }
+        let failed = io::Error::from_raw_os_error(Errno::TIMEDOUT.raw_os_error());
+        let failed = class_of(&Operation::SyncNames.error("x", &failed));
+        assert_eq!(failed, (FaultClass::Failover, SYNC_FAILED));
+        // One that has not returned needs a probe like any other operation.
+        let unanswered = io::Error::from(ErrorKind::TimedOut);
+        let unanswered = class_of(&Operation::SyncNames.error("x", &unanswered));
+        assert_eq!(unanswered, (FaultClass::Failover, "hang"));
     }
 }

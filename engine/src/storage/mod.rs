@@ -20,6 +20,8 @@ mod name;
 #[cfg(feature = "object-store")]
 mod object;
 mod operation;
+mod prepared;
+mod watched;
 
 pub use below::Below;
 pub use capabilities::{Capabilities, Exclusion};
@@ -32,6 +34,8 @@ pub use name::Name;
 #[cfg(feature = "object-store")]
 pub use object::{CacheOptions, ObjectOptions, ObjectStorage};
 pub use operation::Operation;
+pub use prepared::Prepared;
+pub use watched::{WatchOptions, WatchedStorage};
 
 use std::sync::Arc;
 
@@ -89,6 +93,31 @@ pub trait Storage: Send + Sync + 'static {
     /// read it back. [`Error::ReadOnly`](crate::base::Error::ReadOnly).
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created>;
 
+    /// Does the part of [`Storage::create`] that takes time and that nobody sees: the bytes become durable without a name.
+    /// `None` on a medium without such a part. Dropping what it returns leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::base::Error::Storage): nothing was created.
+    /// [`Error::ReadOnly`](crate::base::Error::ReadOnly).
+    async fn prepare(&self, name: &Name, bytes: &[u8]) -> Result<Option<Prepared>> {
+        let _ = (name, bytes);
+        Ok(None)
+    }
+
+    /// As [`Storage::create`], with what [`Storage::prepare`] made of the same name and bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::create`].
+    async fn publish(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+        prepared: Option<Prepared>,
+    ) -> Result<Created> {
+        drop(prepared);
+        self.create(name, bytes).await
+    }
+
     /// As [`Storage::create`], with bytes that are to hold the identity that the new object has.
     ///
     /// As it stands here, for media where the one who calls holds the exclusive lock.
@@ -131,6 +160,11 @@ pub trait Storage: Send + Sync + 'static {
     /// [`Error::PathLost`](crate::base::Error::PathLost).
     async fn stands(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// The watchdog of this medium, where it has one.
+    fn watched(&self) -> Option<&WatchedStorage> {
+        None
     }
 
     /// The paths of a mirrored database, where this is one.

@@ -7,6 +7,7 @@ pub(crate) mod breakable;
 pub(crate) mod bucket;
 pub(crate) mod bus;
 pub(crate) mod counting;
+pub(crate) mod hanging;
 #[cfg(feature = "redis")]
 pub(crate) mod link;
 #[cfg(feature = "object-store")]

@@ -21,7 +21,7 @@ use super::writer::LocalWriter;
 use crate::base::{Error, Result};
 use crate::storage::{
     Access, AppendFile, Capabilities, ContentOf, Created, Exclusion, LockGuard, LockMode, Name,
-    Object, ObjectWriter, Operation, Stat, Storage, too_long,
+    Object, ObjectWriter, Operation, Prepared, Stat, Storage, too_long,
 };
 
 /// Bytes above which writing and syncing them is no longer done on the polling thread's time.
@@ -190,6 +190,44 @@ impl Storage for LocalStorage {
             create()
         };
         created.map_err(|cause| Operation::Create.error(name, &cause))
+    }
+
+    async fn prepare(&self, name: &Name, bytes: &[u8]) -> Result<Option<Prepared>> {
+        self.folder.writable()?;
+        let prepare = || {
+            self.folder.to_write()?;
+            let _kept = self.folder.dirs.keep();
+            self.write_temp(name, bytes)
+        };
+        let prepared = if bytes.len() > INLINE_LEN_MAX {
+            block(prepare)
+        } else {
+            prepare()
+        };
+        match prepared {
+            Ok(temp) => Ok(Some(Prepared::new(temp))),
+            Err(cause) => Err(Operation::Create.error(name, &cause)),
+        }
+    }
+
+    async fn publish(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+        prepared: Option<Prepared>,
+    ) -> Result<Created> {
+        let Some(temp) = prepared.and_then(Prepared::into_inner::<Temp>) else {
+            return self.create(name, bytes).await;
+        };
+        self.folder.writable()?;
+        let publish = || {
+            let root = self.folder.to_write()?;
+            let _kept = self.folder.dirs.keep();
+            // Empty folders may have been removed since.
+            self.folder.dirs.make(name.dir())?;
+            temp.link(root, name.as_str())
+        };
+        publish().map_err(|cause| Operation::Create.error(name, &cause))
     }
 
     async fn sync_names(&self, name: &Name) -> Result<()> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::base::{Error, PathId, Result};
-use crate::storage::fault::{FaultClass, class_of};
-use crate::storage::{Operation, Storage};
+use crate::storage::Storage;
+use crate::storage::fault::{FaultClass, SYNC_FAILED, class_of};
 
 /// One storage path.
 pub(super) struct Member {
@@ -71,8 +71,7 @@ impl Member {
             cause,
             error: error.clone(),
         };
-        let is_sync =
-            matches!(error, Error::Storage { op, .. } if *op == Operation::SyncNames.as_str());
+        let is_sync = cause == SYNC_FAILED;
         let mut health = self.health.lock();
         match &*health {
             PathHealth::Lost(_) => {}
@@ -84,6 +83,17 @@ impl Member {
             PathHealth::Good => *health = PathHealth::Suspect(fault),
             PathHealth::Suspect(_) => {}
         }
+        let (before, after) = (is_sync, &*health);
+        assert!(
+            !matches!(after, PathHealth::Good),
+            "{error}: a failure of path {} leaves no trace",
+            self.id
+        );
+        assert!(
+            !before || matches!(after, PathHealth::Lost(_)),
+            "{error}: path {} is still asked after a failed sync",
+            self.id
+        );
     }
 
     /// A write probe went through: what failed was not the path.

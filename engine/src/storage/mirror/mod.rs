@@ -20,12 +20,13 @@ mod join;
 mod member;
 mod object;
 mod probe;
+mod slow;
 mod storage;
 mod unreachable;
 mod writer;
 
 pub use guide::{KnownPath, MirrorGuide};
 pub use join::Sealed;
-pub(crate) use probe::probe;
+pub(crate) use probe::{probe, write_probe};
 pub use storage::{MirrorParts, MirrorStorage};
 pub use unreachable::Unreachable;

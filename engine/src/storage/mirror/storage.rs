@@ -17,7 +17,7 @@ use super::writer::MirrorWriter;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::limits::PATHS_MAX;
-use crate::base::{Error, Generation, Mutant, PathId, Result, metric};
+use crate::base::{Error, Generation, Mutant, PathId, Position, Result, metric};
 use crate::storage::fault::{FaultClass, class_of};
 use crate::storage::{
     Access, AppendFile, Capabilities, ContentOf, Created, Exclusion, LockGuard, LockMode, Name,
@@ -53,6 +53,10 @@ pub struct MirrorStorage {
     access: Access,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    /// When something began to speak against the active path, in monotonic nanoseconds.
+    suspected: Mutex<Option<u64>>,
+    /// The newest slot that was created or looked for here.
+    pub(super) newest: Mutex<Position>,
 }
 
 /// Which paths a generation stands on.
@@ -89,6 +93,8 @@ impl MirrorStorage {
             access: parts.access,
             clock: parts.clock,
             entropy: parts.entropy,
+            suspected: Mutex::default(),
+            newest: Mutex::default(),
         };
         mirror.report();
         mirror
@@ -215,17 +221,26 @@ impl MirrorStorage {
         drop(force);
         self.report();
         for left in before.paths.iter().filter(|id| !paths.contains(id)) {
-            let (cause, message) = match self.member(*left).health() {
+            let since = self.suspected.lock().take();
+            let took_ns = since.map_or(0, |since| self.clock.monotonic_ns().saturating_sub(since));
+            let (cause, error) = match self.member(*left).health() {
                 PathHealth::Suspect(fault) | PathHealth::Lost(fault) => {
-                    (fault.cause, fault.error.to_string())
+                    (fault.cause, Some(fault.error))
                 }
-                PathHealth::Good => ("sealed", "another process lost it".to_owned()),
+                PathHealth::Good => ("sealed", None),
+            };
+            let message = match &error {
+                Some(error) => error.to_string(),
+                None => "another process lost it".to_owned(),
             };
             metric::count_failover(cause);
             tracing::warn!(
                 cause,
                 path = self.member(*left).storage.location(),
+                errno = error.as_ref().and_then(errno_of),
                 generation = generation.0,
+                position = self.newest.lock().0,
+                duration_ms = took_ns / 1_000_000,
                 "[Failover] the database goes on without this storage path: {message}"
             );
         }
@@ -257,11 +272,13 @@ impl MirrorStorage {
             passive.acquit();
         }
         match active.health() {
+            PathHealth::Good if self.is_slow() => self.slow(&active, &passive).await,
             PathHealth::Good => None,
             PathHealth::Lost(_) => Some(active.id),
             PathHealth::Suspect(before) => match probe(&*active.storage, &*self.entropy).await {
                 Ok(()) => {
                     active.acquit();
+                    *self.suspected.lock() = None;
                     None
                 }
                 Err(error) => {
@@ -285,7 +302,12 @@ impl MirrorStorage {
     /// Whether something speaks against the active path, so that [`MirrorStorage::lost`] is worth asking.
     pub fn is_suspect(&self) -> bool {
         let Route { active, passive } = self.route();
-        passive.is_some() && !matches!(active.health(), PathHealth::Good)
+        let is_suspect = passive.is_some() && !matches!(active.health(), PathHealth::Good);
+        if is_suspect {
+            let now = self.clock.monotonic_ns();
+            self.suspected.lock().get_or_insert(now);
+        }
+        is_suspect || self.is_slow()
     }
 
     /// Why the database does not go on: the passive path cannot be reached, and without it this process could not tell
@@ -312,6 +334,14 @@ impl MirrorStorage {
     fn in_force(&self) -> Vec<Arc<Member>> {
         let Route { active, passive } = self.route();
         std::iter::once(active).chain(passive).collect()
+    }
+}
+
+/// The number of the system's in an error, if it has one.
+fn errno_of(error: &Error) -> Option<i32> {
+    match error {
+        Error::Storage { errno, .. } => *errno,
+        _ => None,
     }
 }
 
