@@ -24,6 +24,7 @@
 //! | [`dice`] | randomness, by a seed |
 //! | [`program`] | the command line |
 //! | [`among`] | the other harness: many processes at one folder |
+//! | [`mirror`] | a third harness: databases on two storage paths, one of which fails |
 //!
 //! On other systems than Linux this crate is empty.
 
@@ -36,6 +37,7 @@ pub mod disk;
 pub mod judge;
 pub mod line;
 pub mod medium;
+pub mod mirror;
 pub mod plan;
 pub mod process;
 pub mod program;

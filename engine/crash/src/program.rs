@@ -15,6 +15,7 @@ use crate::among::worker::Orders;
 use crate::checker::{self, Look};
 use crate::dice::Dice;
 use crate::medium::Medium;
+use crate::mirror;
 use crate::process::{CHECK, WORK, from_args};
 use crate::run::{Break, Manner, Run, Tally};
 use crate::worker;
@@ -34,9 +35,17 @@ eciton-crash [options]
 
 eciton-crash among [options]
              many processes at one folder, over a Redis: `eciton-crash among --help`
+
+eciton-crash mirror [options]
+             databases on two storage paths, one of which fails: `eciton-crash mirror --help`
+
+eciton-crash mirror-latency FOLDER FOLDER COMMITS
+             what mirroring costs, with storage paths in these folders
 ";
 /// The word that makes the program the harness of many processes.
 const AMONG: &str = "among";
+/// The word that makes the program the harness of storage paths that fail.
+const MIRROR: &str = "mirror";
 /// How often a seed is begun.
 const TRIES_MAX: u32 = 3;
 /// Says that the program runs where its mounts are its own.
@@ -56,6 +65,17 @@ pub fn main() -> ExitCode {
         Some((word, rest)) if word == WORK => work(rest),
         Some((word, rest)) if word == CHECK => check(rest),
         Some((word, rest)) if word == WORK_AMONG => work_among(rest),
+        Some((word, rest)) if word == mirror::WORK => run(mirror::worker::main(rest)),
+        Some((word, rest)) if word == mirror::LATENCY => run(mirror::latency::main(rest)),
+        Some((word, rest)) if word == mirror::CHECK => run(mirror::checker::main(rest)),
+        Some((word, rest)) if word == MIRROR => {
+            if std::env::var_os(INNER).is_none()
+                && let Ok(program) = std::env::current_exe()
+            {
+                enter_own_mounts(&args, &program);
+            }
+            mirror::args::main(rest)
+        }
         Some((word, rest)) if word == AMONG => among::args::main(rest),
         _ => match parse(&args) {
             Ok(parsed) => {
@@ -229,6 +249,24 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 fn follow_parent() {
     if let Err(cause) = set_parent_process_death_signal(Some(Signal::KILL)) {
         eprintln!("this process may outlive its parent: {cause}");
+    }
+}
+
+/// Runs one of the processes that are started by the harness.
+fn run(work: impl Future<Output = Result<(), String>>) -> ExitCode {
+    follow_parent();
+    let Ok(runtime) = runtime() else {
+        return ExitCode::from(3);
+    };
+    let done = runtime.block_on(work);
+    // Threads that hang are not waited for.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where every request passes: at a chosen operation the medium stands still, until the harness has
 //! decided what becomes of the process that asked.
 
+use std::time::Duration;
+
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use fuser::Errno;
@@ -21,6 +23,19 @@ enum Phase {
     Dead,
 }
 
+/// What is wrong with a medium that no process is being killed on.
+#[derive(Clone, Copy, Debug)]
+pub enum Trouble {
+    /// Every request fails with this error.
+    Fails(Errno),
+    /// Every change fails with this error.
+    Refuses(Errno),
+    /// No request is answered.
+    Hangs,
+    /// Every change takes that much longer.
+    Slow(Duration),
+}
+
 struct State {
     disk: Disk,
     phase: Phase,
@@ -33,6 +48,8 @@ struct State {
 pub struct Gate {
     state: Mutex<State>,
     moved: Condvar,
+    trouble: Mutex<Option<Trouble>>,
+    over: Condvar,
 }
 
 /// The medium, locked.
@@ -64,6 +81,8 @@ impl Gate {
         Gate {
             state: Mutex::new(state),
             moved: Condvar::new(),
+            trouble: Mutex::new(None),
+            over: Condvar::new(),
         }
     }
 
@@ -72,11 +91,44 @@ impl Gate {
         Entered(self.state.lock())
     }
 
+    /// Enters for a request of a process that changes nothing.
+    ///
+    /// # Errors
+    /// That of the trouble.
+    pub fn ask(&self) -> Result<Entered<'_>, Errno> {
+        self.pass(false)?;
+        Ok(self.look())
+    }
+
+    /// From now on this is wrong with the medium; `None`: nothing, and requests that hang go on.
+    pub fn set_trouble(&self, trouble: Option<Trouble>) {
+        *self.trouble.lock() = trouble;
+        self.over.notify_all();
+    }
+
+    fn pass(&self, is_change: bool) -> Result<(), Errno> {
+        let mut trouble = self.trouble.lock();
+        while let Some(Trouble::Hangs) = *trouble {
+            self.over.wait(&mut trouble);
+        }
+        match *trouble {
+            Some(Trouble::Fails(errno)) => Err(errno),
+            Some(Trouble::Refuses(errno)) if is_change => Err(errno),
+            Some(Trouble::Slow(longer)) if is_change => {
+                drop(trouble);
+                std::thread::sleep(longer);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Enters for a change, or a sync.
     ///
     /// # Errors
-    /// `EIO` to a process that is being killed.
+    /// `EIO` to a process that is being killed; that of the trouble.
     pub fn change(&self) -> Result<Entered<'_>, Errno> {
+        self.pass(true)?;
         let mut state = self.state.lock();
         if state.phase == Phase::Running {
             if state.left == Some(0) {
@@ -116,6 +168,7 @@ impl Gate {
     }
 
     fn to(&self, phase: Phase) {
+        self.set_trouble(None);
         let mut state = self.state.lock();
         state.phase = phase;
         state.left = None;

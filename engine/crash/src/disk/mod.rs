@@ -16,7 +16,7 @@ use fuser::Errno;
 
 use crate::dice::Dice;
 pub use content::{Content, SECTOR_LEN};
-pub use gate::{Gate, Tripped};
+pub use gate::{Gate, Tripped, Trouble};
 pub use mount::Mounted;
 pub use names::{Ino, Names};
 

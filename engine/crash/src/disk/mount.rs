@@ -157,12 +157,13 @@ fn answer(done: Result<(), Errno>, reply: ReplyEmpty) {
 
 impl Filesystem for Served {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.gate.look().lookup(parent.0, name);
+        let asked = self.gate.ask();
+        let found = asked.and_then(|disk| disk.lookup(parent.0, name));
         self.entry(found, reply);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match attributes(&self.gate.look(), ino.0) {
+        match self.gate.ask().and_then(|disk| attributes(&disk, ino.0)) {
             Ok(attr) => reply.attr(&REMEMBERED, &attr),
             Err(errno) => reply.error(errno),
         }
@@ -316,7 +317,10 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let disk = self.gate.look();
+        let disk = match self.gate.ask() {
+            Ok(disk) => disk,
+            Err(errno) => return reply.error(errno),
+        };
         let bytes = offset(at).and_then(|at| disk.read(ino.0, at, size as usize));
         match bytes {
             Ok(bytes) => reply.data(bytes),
