@@ -119,10 +119,11 @@ mod txn;
 pub use base::Bounds;
 pub use commit::CompactOutcome;
 pub use db::{
-    Backup, Broken, Db, Environment, FORMAT, Info, Mode, OnProgress, Options, Progress, Published,
-    Reinstate, Reinstated, Restored, StoreStats, VerifyReport, backup, backup_folder, mirrored,
-    publish, publish_folder, reinstate, restore, restore_folder, seal_without, verify,
-    verify_backup, verify_backup_folder, verify_folder,
+    Backup, Broken, Db, Environment, FORMAT, HealKind, Healed, Info, Mode, OnProgress, Options,
+    Progress, Published, Reinstate, Reinstated, Restored, ScrubOptions, ScrubReport, StoreStats,
+    VerifyReport, backup, backup_folder, mirrored, publish, publish_folder, reinstate, restore,
+    restore_folder, scrub, seal_without, verify, verify_backup, verify_backup_folder,
+    verify_folder,
 };
 pub use fold::{CollectOutcome, FoldOutcome};
 pub use tree::Compression;

@@ -41,6 +41,7 @@ mod redis_commits;
 #[cfg(feature = "redis")]
 mod redis_faults;
 mod reinstate;
+mod scrub;
 mod sketches;
 mod space;
 mod stream_edges;

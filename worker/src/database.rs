@@ -144,6 +144,18 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
     Ok(Some(places))
 }
 
+/// The storage paths of a mirrored database, to scrub them.
+///
+/// # Errors
+/// [`Failure::Usage`] where only one is named; as [`read`].
+pub(crate) async fn paths(global: &Global) -> Result<Vec<Arc<dyn Storage>>, Failure> {
+    let places = places(global, Access::ReadWrite).await?;
+    places.ok_or_else(|| {
+        let message = "name the second storage path with --standby or ECITON_STANDBY";
+        Failure::Usage(message.to_owned())
+    })
+}
+
 /// Opens a folder that may hang, as the storage path of a mirrored database.
 async fn open_watched(
     path: &Path,

@@ -34,6 +34,18 @@ pub(crate) enum Db {
         #[arg(long, value_name = "FOLDER")]
         backups: Option<PathBuf>,
     },
+    /// Read everything on both storage paths, and restore damaged or missing objects from the other path
+    #[command(
+        after_help = "Works beside running workers. Each object is verified by its checksum. The command prints each restored object. \
+                      An object that is damaged or missing on both paths cannot be restored (exit code 1).\n\nExamples:\n  \
+                      eciton db scrub --db ./db --standby /mnt/standby\n  \
+                      eciton db scrub --bandwidth 50MiB --json --db ./db --standby /mnt/standby"
+    )]
+    Scrub {
+        /// Read at most this much per second, for example 50MiB [default: no limit]
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        bandwidth: Option<u64>,
+    },
     /// Rewrite the database as one sorted run, and free the space of deleted records and dropped stores
     #[command(after_help = "Examples:\n  eciton db compact --db ./db\n  \
                       eciton db compact --compression zstd --db ./db")]
@@ -86,4 +98,10 @@ pub(crate) enum Db {
         #[command(flatten)]
         compressed: Compressed,
     },
+}
+
+/// A number of bytes, as in `50MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let size = eciton_jobs::spec::parse_size(text).filter(|size| *size > 0);
+    size.ok_or_else(|| "expected a size like 512KiB or 50MiB".to_owned())
 }

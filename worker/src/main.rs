@@ -43,6 +43,7 @@
 //! | 0 | `ops_flags` | flags of health checks and logs |
 //! | 0 | `process_name` | what this process is called among others |
 //! | 0 | `series` | how long the series of a job are kept |
+//! | 0 | `scrubbing` | damage of storage paths, restored in the background |
 //! | 0 | `space` | metrics of the space that is left |
 //! | 0 | `staged` | files that appear whole or not at all |
 //! | 0 | `statuses` | errors as gRPC tells them |
@@ -89,6 +90,7 @@ mod remote;
 mod render;
 mod roots;
 mod scrape;
+mod scrubbing;
 mod series;
 mod settings;
 mod shared_flags;

@@ -19,6 +19,7 @@ use eciton_engine::{Compression, Options};
 use eciton_jobs::command::CommandHost;
 use eciton_jobs::run::COMMIT_INTERVAL;
 use eciton_jobs::source::Reach;
+use eciton_jobs::spec::parse_size;
 use serde::Deserialize;
 
 use crate::cli::{self, Compressed, Global, Listening, Worker, Workers};
@@ -27,6 +28,7 @@ use crate::failure::Failure;
 use crate::flags::{self, CONNECTIONS_DEFAULT, interval};
 use crate::ops_flags::{LogFormat, Logging};
 use crate::roots::{self, DataRoots};
+use crate::scrubbing::Scrubbing;
 use crate::trace_flags::Tracing;
 
 /// How long the series of a job are kept after its end, where nothing is said.
@@ -46,6 +48,8 @@ struct File {
     db: Option<PathBuf>,
     standby: Option<PathBuf>,
     storage_timeout: Option<String>,
+    scrub_interval: Option<String>,
+    scrub_bandwidth: Option<String>,
     workers: Option<u16>,
     commit_interval: Option<String>,
     compression: Option<String>,
@@ -157,6 +161,29 @@ pub(crate) fn watch() -> Result<WatchOptions, Failure> {
         options.limit = limit;
     }
     Ok(options)
+}
+
+/// How a worker scrubs the storage paths of a mirrored database; `None`: it does not.
+///
+/// # Errors
+/// [`Failure::Usage`] for a time or a size that is none, and for a file that cannot be read.
+pub(crate) fn scrubbing() -> Result<Option<Scrubbing>, Failure> {
+    let file = read_file()?;
+    let mut scrubbing = Scrubbing::default();
+    let interval = from_environment("ECITON_SCRUB_INTERVAL").or(file.scrub_interval);
+    if let Some(text) = interval {
+        scrubbing.interval = named_interval("ECITON_SCRUB_INTERVAL or `scrub_interval`", &text)?;
+    }
+    let bandwidth = from_environment("ECITON_SCRUB_BANDWIDTH").or(file.scrub_bandwidth);
+    if let Some(text) = bandwidth {
+        let size = parse_size(&text).filter(|size| *size > 0);
+        scrubbing.bandwidth = size.ok_or_else(|| {
+            Failure::Usage(format!(
+                "ECITON_SCRUB_BANDWIDTH or `scrub_bandwidth` is `{text}`: expected a size like 10MiB"
+            ))
+        })?;
+    }
+    Ok((!scrubbing.interval.is_zero()).then_some(scrubbing))
 }
 
 /// Where Redis is, and how it is used; `None`: this process has the database alone. A flag or variable says

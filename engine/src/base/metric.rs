@@ -74,6 +74,11 @@ pub fn count_failover(cause: &'static str) {
     counter!("eciton_failovers_total", "cause" => cause).increment(1);
 }
 
+/// A damaged or missing object was restored on a storage path from the other one.
+pub fn count_storage_heal(path: &str, kind: &'static str) {
+    counter!("eciton_storage_heals_total", "path" => path.to_owned(), "kind" => kind).increment(1);
+}
+
 /// Whether the database's reads and creates begin on this storage path.
 pub fn set_storage_path(path: &str, is_active: bool) {
     gauge!("eciton_storage_path_active", "path" => path.to_owned())

@@ -362,6 +362,29 @@ struct EndSeal {
     before: (Generation, Vec<PathId>),
 }
 
+/// The paths in force, the active one first, as the newest log tells that can be followed to its end; the first ones of a
+/// database where none can.
+///
+/// # Errors
+/// What the storage refuses.
+pub(super) async fn paths_of(places: &[Arc<dyn Storage>]) -> Result<Vec<PathId>> {
+    let mut newest: Option<End> = None;
+    for place in places {
+        match end_of(place, Access::ReadWrite).await {
+            Ok(end)
+                if newest
+                    .as_ref()
+                    .is_none_or(|newest| newest.generation < end.generation) =>
+            {
+                newest = Some(end);
+            }
+            Ok(_) | Err(Error::Corrupt { .. } | Error::SnapshotTooOld { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(newest.map_or_else(|| FIRST.to_vec(), |newest| newest.in_force))
+}
+
 async fn examine(place: &Arc<dyn Storage>, access: Access) -> Found {
     match look(place, access).await {
         Ok(found) => found,

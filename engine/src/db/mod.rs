@@ -41,6 +41,7 @@ mod publish;
 mod reached;
 mod reinstate;
 mod retry;
+mod scrub;
 #[cfg(test)]
 mod stream_damage;
 mod verify;
@@ -65,6 +66,7 @@ pub use progress::{OnProgress, Progress};
 pub use publish::{Published, publish, publish_folder};
 pub use reinstate::{Reinstate, Reinstated, reinstate, seal_without};
 pub use retry::Retry;
+pub use scrub::{HealKind, Healed, ScrubOptions, ScrubReport, scrub};
 pub use verify::{Broken, VerifyReport, verify, verify_folder};
 
 /// The version of the database format as a whole.

@@ -151,6 +151,16 @@ impl PathMark {
         Ok(mark)
     }
 
+    /// Writes it in place of one that is damaged or missing, durably.
+    ///
+    /// # Errors
+    /// What the storage refuses.
+    pub(super) async fn store_again(self, storage: &dyn Storage) -> Result<()> {
+        let (name, bytes) = (Name::path(), self.encode());
+        storage.replace(&name, &move |_| bytes.clone()).await?;
+        self.confirm(storage).await
+    }
+
     /// Makes a mark that was read or written durable.
     ///
     /// # Errors

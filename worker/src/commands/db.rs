@@ -6,7 +6,7 @@ use std::path::Path;
 use eciton_engine::{Db as Database, Info, VerifyReport};
 use serde_json::{Value, json};
 
-use super::copies;
+use super::{copies, scrub};
 use crate::cli::{Db, Global};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
@@ -24,6 +24,7 @@ pub(super) async fn db(global: &Global, args: &Db) -> Result<(), Failure> {
         Db::Init => init(global).await,
         Db::Info => info(global).await,
         Db::Verify { backups } => verify(global, backups.as_deref()).await,
+        Db::Scrub { bandwidth } => scrub::scrub(global, *bandwidth).await,
         Db::Compact { compressed } => copies::compact(global, *compressed).await,
         Db::Backup { folder, full } => copies::backup(global, folder, *full).await,
         Db::Restore { folder, position } => copies::restore(global, folder, *position).await,

@@ -21,6 +21,7 @@
 //! | 1 | `graph` | which jobs start after which |
 //! | 1 | `job_logs` | what the programs of a job wrote |
 //! | 0 | `record` | single records |
+//! | 0 | `scrub` | damage restored from the other storage path |
 //! | 0 | `supervised` | a supervised child |
 //! | 0 | `top` | a view of the swarm, again and again |
 //! | 0 | `up` | a swarm on this machine |
@@ -43,6 +44,7 @@ mod query;
 mod record;
 mod run;
 mod scan;
+mod scrub;
 mod store;
 mod stream;
 mod supervised;

@@ -17,7 +17,7 @@ use crate::metrics::{self, JobMetrics};
 use crate::peer::{Activity, Listener, Peer, Serving};
 use crate::reload::{self, Reload};
 use crate::signals::{self, Drained, Hangups, Signals};
-use crate::{job_gauges, local, roots, settings, space};
+use crate::{job_gauges, local, roots, scrubbing, settings, space};
 
 /// How long shards that did not end within the time to drain may take to break off.
 const BREAK_OFF_WITHIN: Duration = Duration::from_secs(4);
@@ -64,6 +64,10 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     let (opened, asked) = (Arc::clone(&is_open), stop.clone());
     let path = settings::database(global)?;
     let folder = settings::bucket(&path).is_none().then_some(path.clone());
+    let mirror = match (settings::standby(global)?, settings::scrubbing()?) {
+        (Some(_), Some(how)) => Some((database::paths(global).await?, how)),
+        _ => None,
+    };
     let serving = database::writing(global, absent, async move |db: Db| {
         opened.store(true, Ordering::SeqCst);
         health.opened(&db, folder.clone());
@@ -87,6 +91,7 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
         let announcing = peer.appear();
         let mut telling = vec![job_gauges::watch(db.clone(), Arc::clone(&activity))];
         telling.extend(folder.map(space::watch));
+        telling.extend(mirror.map(|(places, how)| scrubbing::watch(places, how)));
         let options = ServeOptions {
             commit_interval,
             observer: Arc::new(move |job: &str| {
