@@ -67,11 +67,11 @@ impl Kind {
         }
     }
 
-    /// The watchdog's limit, so that a slow file system is not taken for one that hangs.
+    /// The watchdog's limit: as by default, and shorter where it is waited for.
     pub fn limit(self) -> Duration {
         match self {
-            Kind::Slow => Duration::from_secs(2),
-            _ => Duration::from_millis(500),
+            Kind::Hangs => Duration::from_secs(1),
+            _ => Duration::from_secs(2),
         }
     }
 }

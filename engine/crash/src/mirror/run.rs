@@ -15,7 +15,7 @@ use super::process::Worker;
 use crate::dice::Dice;
 
 /// A database that has not gone on after this time never does.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a run ended.
 #[derive(Debug)]

@@ -216,7 +216,7 @@ impl Watch {
                 }
             } else if slept > wait + self.options.limit / 4 {
                 // This process was stopped, or got no processor: that is not the medium's fault.
-                state.forgive(slept - wait);
+                state.forgive(slept.saturating_sub(wait));
             }
             self.look(&mut state);
         }
