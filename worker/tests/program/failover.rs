@@ -54,3 +54,45 @@ fn a_job_goes_on_when_its_storage_path_fills_up() {
     assert_ne!(refused.code, Some(0), "{refused:#?}");
     assert!(refused.stderr.contains("--standby"), "{refused:#?}");
 }
+
+/// Damage on one path is restored from the other; on both, the command says so and ends with 1.
+#[test]
+fn scrubbing_restores_what_is_damaged_on_one_path() {
+    let place = Place::new();
+    let standby = ["--standby", "standby"];
+    let with_standby = |args: &[&str]| place.call(&[args, &standby].concat());
+    with_standby(&["db", "init"]).done();
+    with_standby(&["put", "things", "1", "\"one\"", "--create"]).done();
+    let slot = |path: std::path::PathBuf| {
+        let mut folders = vec![path.join("log")];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => files.push(path),
+                }
+            }
+        }
+        files.sort();
+        files.remove(0)
+    };
+    let (first, second) = (slot(place.db()), slot(place.path("standby")));
+    let whole = std::fs::read(&second).unwrap();
+    let mut rotten = whole.clone();
+    rotten[100] ^= 1;
+    std::fs::write(&second, &rotten).unwrap();
+    let scrubbed = with_standby(&["db", "scrub", "--json"]).done().json();
+    assert_eq!(scrubbed["ok"], true, "{scrubbed}");
+    assert_eq!(scrubbed["healed"][0]["kind"], "damaged", "{scrubbed}");
+    assert_eq!(std::fs::read(&second).unwrap(), whole);
+    with_standby(&["db", "verify"]).done();
+    for path in [first, second] {
+        std::fs::write(path, &rotten).unwrap();
+    }
+    let scrubbed = with_standby(&["db", "scrub", "--bandwidth", "50MiB"]);
+    assert_eq!(scrubbed.code, Some(1), "{scrubbed:#?}");
+    let alone = place.call(&["db", "scrub"]);
+    assert_eq!(alone.code, Some(2), "{alone:#?}");
+}
