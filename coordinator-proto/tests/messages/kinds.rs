@@ -31,7 +31,7 @@ macro_rules! types {
 
 types! {
     AnswerSpec CancelJobRequest CancelJobResponse Checkpoint CommandFile CommandSpec CompleteBegin CompleteEnd CompleteRequest
-    CompleteResponse ExportPlan ExportSpec ExportedFile ExportedFiles FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile
+    CompleteResponse DeleteSpec ExportPlan ExportSpec ExportedFile ExportedFiles FailRequest FailResponse FileChunk GetJobRequest GetJobResponse JobAge JobCounts JobFile
     JobFileContent JobInput JobResults JobSpec JobState JobStatus ListJobsRequest ListJobsResponse ListWorkersRequest ListWorkersResponse
     MergeSpec MergeValue Plan ProgramLog PullRequest PullResponse Registry ReleaseRequest ReleaseResponse RemoveJobRequest
     RemoveJobResponse RenewRequest RenewResponse RenewedLease Resource ReplaceJobRequest ReplaceJobResponse RetryJobRequest

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eciton_proto::v1::{
-    AnswerSpec, JobSpec, MergeSpec, RunSpec, Scope, TransformSpec, UpsertSpec,
+    AnswerSpec, DeleteSpec, JobSpec, MergeSpec, RunSpec, Scope, TransformSpec, UpsertSpec,
     job_spec::{Sink, Step},
 };
 use toml::de::DeTable;
@@ -28,13 +28,14 @@ use super::section::{Document, Section};
 use super::source;
 use super::units::{parse_duration_ms, show_duration_ms};
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 10] = [
     "name",
     "source",
     "transform",
     "merge",
     "upsert",
     "export",
+    "delete",
     "result",
     "command",
     "run",
@@ -192,7 +193,7 @@ fn read_spec(
     let name = name.checked(|name| check_job(name))?;
     let source = source::read(top)?;
     let transform = read_transform(top)?;
-    let has_sink = ["merge", "upsert", "export"]
+    let has_sink = ["merge", "upsert", "export", "delete"]
         .iter()
         .any(|key| top.is_table(key));
     let command = command::read(top, dir, contents, has_sink)?;
@@ -266,6 +267,18 @@ fn read_sink(top: &Section<'_>, job: &str, step: Option<&Step>) -> Result<Option
     let merge = top.table("merge", &["store", "key", "values", "into_existing"])?;
     let upsert = top.table("upsert", &["store", "key", "into_existing", "version"])?;
     let result = top.table("result", &["store"])?;
+    if let Some(section) = top.table("delete", &["store", "key", "version"])? {
+        let others = ["merge", "upsert", "export", "result"];
+        if let Some(other) = others.into_iter().find(|other| top.is_table(other)) {
+            let message = format!("a job has one target, found `[delete]` and `[{other}]`");
+            return Err(top.error("delete", message));
+        }
+        return Ok(Some(Sink::Delete(DeleteSpec {
+            store: read_store(&section)?,
+            key: read_key(&section)?,
+            version: read_version(&section)?,
+        })));
+    }
     if let Some(section) = top.table("export", &export::KEYS)? {
         let others = ["merge", "upsert", "result"];
         if let Some(other) = others.into_iter().find(|other| top.is_table(other)) {

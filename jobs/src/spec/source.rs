@@ -256,6 +256,7 @@ pub(super) fn check_apart(
         Some(Sink::Merge(merge)) => &merge.store,
         Some(Sink::Upsert(upsert)) => &upsert.store,
         Some(Sink::Answer(answer)) => &answer.store,
+        Some(Sink::Delete(delete)) => &delete.store,
         Some(Sink::Export(_)) | None => return Ok(()),
     };
     if source.store.is_empty() || source.store != *written {

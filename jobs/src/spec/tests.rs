@@ -145,7 +145,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "[run]",
         "[runs]",
         "jobs/x.toml:25: key `runs`: unknown key; expected one of `name`, `source`, `transform`, \
-         `merge`, `upsert`, `export`, `result`, `command`, `run` (did you mean `run`?)",
+         `merge`, `upsert`, `export`, `delete`, `result`, `command`, `run` (did you mean `run`?)",
     ),
     (
         "name = \"delay-by-carrier\"",
@@ -708,5 +708,37 @@ fn an_upsert_has_a_column_for_its_version() {
     ] {
         let refused = with(version).unwrap_err();
         assert!(refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
+fn a_delete_has_a_store_a_key_and_perhaps_a_version() {
+    let (head, _) = CONTRACT.split_once("[merge]").unwrap();
+    let with = |keys: &str| parse(&format!("{head}[delete]\n{keys}\n"));
+    match with("store = \"s\"\nkey = [\"k\"]\nversion = \"v\"")
+        .unwrap()
+        .sink
+    {
+        Some(Sink::Delete(delete)) => assert_eq!(delete.version, "v"),
+        other => panic!("{other:?}"),
+    }
+    for (keys, told) in [
+        ("key = [\"k\"]", "key `delete.store`: missing"),
+        ("store = \"s\"", "key `delete.key`: missing"),
+        (
+            "store = \"_s\"\nkey = [\"k\"]",
+            "names beginning with `_` are the system's own",
+        ),
+        (
+            "store = \"s\"\nkey = [\"k\"]\nversion = 3",
+            "key `delete.version`: expected a string",
+        ),
+        (
+            "store = \"s\"\nkey = [\"k\"]\n[upsert]\nstore = \"s\"",
+            "a job has one target, found `[delete]` and `[upsert]`",
+        ),
+    ] {
+        let refused = with(keys).unwrap_err();
+        assert!(refused.contains(told), "{keys}: {refused}");
     }
 }

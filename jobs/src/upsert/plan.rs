@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use eciton_engine::merge::Latest;
 use eciton_engine::{Encoding, StoreSchema};
-use eciton_proto::v1::UpsertSpec;
+use eciton_proto::v1::{DeleteSpec, UpsertSpec};
 
 use super::json;
 use super::upserter::Upserter;
@@ -71,11 +71,19 @@ impl Upsert {
     /// # Errors
     /// [`UpsertPlanError`], whose message names the column, its type and what was expected.
     pub fn plan(upsert: &UpsertSpec, schema: &Schema) -> Result<Upsert, UpsertPlanError> {
+        Upsert::plan_without(upsert, schema, &[])
+    }
+
+    fn plan_without(
+        upsert: &UpsertSpec,
+        schema: &Schema,
+        others: &[usize],
+    ) -> Result<Upsert, UpsertPlanError> {
         let key = KeyPlan::new(&upsert.key, schema)?;
         let in_key: Vec<usize> = key.positions().collect();
         let mut values = Vec::new();
         for (index, field) in schema.fields().iter().enumerate() {
-            if in_key.contains(&index) {
+            if in_key.contains(&index) || others.contains(&index) {
                 continue;
             }
             if !json::is_writable(field.data_type()) {
@@ -110,6 +118,29 @@ impl Upsert {
                 store_schema,
             }),
         })
+    }
+
+    /// Finds the key columns of `delete` in `schema`, and the one of the version; the others say nothing.
+    ///
+    /// # Errors
+    /// As [`Upsert::plan`].
+    pub fn plan_delete(delete: &DeleteSpec, schema: &Schema) -> Result<Upsert, UpsertPlanError> {
+        let names = |name: &String| delete.key.contains(name) || *name == delete.version;
+        let upsert = UpsertSpec {
+            store: delete.store.clone(),
+            key: delete.key.clone(),
+            version: delete.version.clone(),
+            ..UpsertSpec::default()
+        };
+        let fields = schema.fields().iter();
+        let others = fields.enumerate().filter(|(_, field)| !names(field.name()));
+        let others: Vec<usize> = others.map(|(at, _)| at).collect();
+        Upsert::plan_without(&upsert, schema, &others)
+    }
+
+    /// Whether rows are ordered by a version.
+    pub fn is_versioned(&self) -> bool {
+        self.inner.version.is_some()
     }
 
     /// The schema of the store that takes the records.

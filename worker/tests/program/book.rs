@@ -139,6 +139,7 @@ fn job_with(key: &Key) -> String {
     let target = match key.section.as_str() {
         "upsert" => vec![("upsert", "store = \"s\"\nkey = [\"k\"]".to_owned())],
         "result" => vec![("result", String::new())],
+        "delete" => vec![("delete", "store = \"s\"\nkey = [\"k\"]".to_owned())],
         "export" => vec![("export", "to = \"out\"".to_owned())],
         _ => vec![
             ("merge", "store = \"s\"\nkey = [\"k\"]".to_owned()),

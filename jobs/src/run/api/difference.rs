@@ -60,6 +60,11 @@ pub(crate) fn differences(old: &JobSpec, new: &JobSpec) -> Vec<String> {
         (Some(Sink::Answer(old)), Some(Sink::Answer(new))) => {
             found.compare("result.store", &old.store, &new.store);
         }
+        (Some(Sink::Delete(old)), Some(Sink::Delete(new))) => {
+            found.compare("delete.store", &old.store, &new.store);
+            found.compare("delete.key", &old.key, &new.key);
+            found.compare("delete.version", &old.version, &new.version);
+        }
         (Some(Sink::Export(old)), Some(Sink::Export(new))) => {
             found.compare("export.to", &old.to, &new.to);
             found.compare("export.format", &old.format(), &new.format());

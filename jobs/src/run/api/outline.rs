@@ -45,7 +45,7 @@ pub struct Outline {
     pub export: Option<OutlinedExport>,
     /// The values of its records, or the columns of its files.
     pub values: Vec<String>,
-    /// `merge`, `upsert`, `export` or `result`; `none` where nothing takes results.
+    /// `merge`, `upsert`, `delete`, `export` or `result`; `none` where nothing takes results.
     pub sink: &'static str,
     /// The jobs that have to be done before it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -180,6 +180,7 @@ impl Checked {
             },
             sink: match &spec.sink {
                 Some(Sink::Upsert(_)) => "upsert",
+                Some(Sink::Delete(_)) => "delete",
                 Some(Sink::Export(_)) => "export",
                 Some(Sink::Answer(_)) => "result",
                 Some(Sink::Merge(_)) => "merge",
@@ -242,7 +243,7 @@ fn values(spec: &JobSpec, output: &[String]) -> Vec<String> {
             let is_value = |name: &&String| !export.partition_by.contains(name);
             return output.iter().filter(is_value).cloned().collect();
         }
-        Some(Sink::Answer(_)) | None => return Vec::new(),
+        Some(Sink::Answer(_) | Sink::Delete(_)) | None => return Vec::new(),
     };
     let value = |value: &eciton_proto::v1::MergeValue| {
         let column = (!value.column.is_empty()).then_some(&value.column);

@@ -52,13 +52,15 @@ impl Gathering {
                 }
                 Operands::Top(top) => Accumulator::Top(Box::new(top.start(shard))),
             },
-            Sink::Upsert(upsert) => Accumulator::Upsert(Box::new(upsert.start(job, shard))),
+            Sink::Upsert(upsert) | Sink::Delete(upsert) => {
+                Accumulator::Upsert(Box::new(upsert.start(job, shard)))
+            }
             Sink::Export(export) => Accumulator::Export(Box::new(export.start(shard))),
             Sink::Nothing => Accumulator::Nothing,
         };
         Gathering {
             accumulator,
-            results: Results::new(results_len_max),
+            results: Results::new(results_len_max).changing(pipeline.change()),
             groups_len_max,
         }
     }

@@ -5,6 +5,7 @@ use eciton_proto::v1::job_spec::{Sink as SinkSpec, Step};
 use eciton_proto::v1::{CommandSpec, JobSpec, ProgramRows, SchemaField, Scope};
 
 use super::export::Export;
+use super::results::Change;
 use super::step::ProgramStep;
 use crate::aggregate::Aggregation;
 use crate::query::{Answer, PlannedAnswer};
@@ -27,6 +28,8 @@ pub(crate) struct Pipeline {
 pub(crate) enum Sink {
     Merge(Aggregation),
     Upsert(Upsert),
+    /// Keys of records that go.
+    Delete(Upsert),
     /// Files.
     Export(Box<Export>),
     /// The answer of the query over all shards.
@@ -152,6 +155,13 @@ impl Pipeline {
                     .map_err(|error| JobMisfit::new(error.key(), error))?;
                 (transform, Sink::Upsert(planned), upsert.store.clone())
             }
+            Some(SinkSpec::Delete(delete)) => {
+                let planned =
+                    Upsert::plan_delete(delete, transform.output_schema()).map_err(|error| {
+                        JobMisfit::new(error.key().replace("upsert", "delete"), error)
+                    })?;
+                (transform, Sink::Delete(planned), delete.store.clone())
+            }
             Some(SinkSpec::Export(export)) => {
                 let planned = Export::plan(export, transform.output_schema());
                 let planned = planned.map_err(|(key, why)| JobMisfit::new(key, why))?;
@@ -170,7 +180,11 @@ impl Pipeline {
     pub(crate) fn has_dates(&self) -> bool {
         let has_more = match &self.sink {
             Sink::Answer(answer) => answer.has_dates(),
-            Sink::Merge(_) | Sink::Upsert(_) | Sink::Export(_) | Sink::Nothing => false,
+            Sink::Merge(_)
+            | Sink::Upsert(_)
+            | Sink::Delete(_)
+            | Sink::Export(_)
+            | Sink::Nothing => false,
         };
         has_more || self.transform.has_dates()
     }
@@ -189,7 +203,7 @@ impl Pipeline {
             )),
             (
                 Scope::Unspecified | Scope::Source,
-                Sink::Merge(_) | Sink::Upsert(_) | Sink::Export(_),
+                Sink::Merge(_) | Sink::Upsert(_) | Sink::Delete(_) | Sink::Export(_),
             ) => {
                 let free = self.transform.check_scope();
                 free.map_err(|error| JobMisfit::new("transform.sql", error))
@@ -202,7 +216,11 @@ impl Pipeline {
     pub(crate) fn operands(&self, job_number: u64) -> Option<(String, StoreSchema)> {
         match &self.sink {
             Sink::Answer(answer) => Some((operand_store(job_number), answer.operand_schema())),
-            Sink::Merge(_) | Sink::Upsert(_) | Sink::Export(_) | Sink::Nothing => None,
+            Sink::Merge(_)
+            | Sink::Upsert(_)
+            | Sink::Delete(_)
+            | Sink::Export(_)
+            | Sink::Nothing => None,
         }
     }
 
@@ -210,7 +228,7 @@ impl Pipeline {
     pub(crate) fn store_schema(&self) -> StoreSchema {
         match &self.sink {
             Sink::Merge(aggregation) => aggregation.store_schema(),
-            Sink::Upsert(upsert) => upsert.store_schema(),
+            Sink::Upsert(upsert) | Sink::Delete(upsert) => upsert.store_schema(),
             Sink::Answer(answer) => answer.layout().store_schema(),
             Sink::Export(_) | Sink::Nothing => StoreSchema::default(),
         }
@@ -226,11 +244,21 @@ impl Pipeline {
         })
     }
 
+    /// What operands do to the store.
+    pub(crate) fn change(&self) -> Change {
+        match &self.sink {
+            Sink::Delete(delete) if delete.is_versioned() => Change::DeleteUnlessNewer,
+            Sink::Delete(_) => Change::Delete,
+            _ => Change::Merge,
+        }
+    }
+
     /// The key of the job file that names the store.
     pub(crate) fn store_key(&self) -> &'static str {
         match &self.sink {
             Sink::Merge(_) => "merge.store",
             Sink::Upsert(_) => "upsert.store",
+            Sink::Delete(_) => "delete.store",
             Sink::Answer(_) => "result.store",
             Sink::Export(_) => "export.to",
             Sink::Nothing => "command",

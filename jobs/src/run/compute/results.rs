@@ -1,6 +1,7 @@
 //! Operands that a shard gave before it came to its end, on their way into a transaction.
 
-use eciton_engine::merge::Operand;
+use bytes::Bytes;
+use eciton_engine::merge::{Latest, Operand, State, States};
 use eciton_engine::{Error, Key, Result, Store, Transaction};
 use eciton_proto::v1::ExportedFile;
 use tokio::runtime::Handle;
@@ -26,6 +27,18 @@ pub(crate) struct Results {
     len_max: usize,
     /// Files that the shard has written, to be recorded with its mark.
     files: Vec<ExportedFile>,
+    change: Change,
+}
+
+/// What operands do to their store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// They merge.
+    Merge,
+    /// The records of their keys go.
+    Delete,
+    /// The records of their keys go, where the operand is not older.
+    DeleteUnlessNewer,
 }
 
 impl Results {
@@ -38,7 +51,13 @@ impl Results {
             count: 0,
             len_max,
             files: Vec::new(),
+            change: Change::Merge,
         }
+    }
+
+    /// The same, for another change.
+    pub(crate) fn changing(self, change: Change) -> Results {
+        Results { change, ..self }
     }
 
     /// How many operands there are.
@@ -98,7 +117,7 @@ impl Results {
             }
         }
         if let Some(tx) = &mut self.overflow {
-            runtime.block_on(merge_all(tx, store, &self.kept))?;
+            runtime.block_on(apply_all(tx, store, &self.kept, self.change))?;
             self.kept.clear();
             self.kept_len = 0;
         }
@@ -123,12 +142,45 @@ impl Results {
     }
 }
 
-/// Merges operands into a transaction.
-pub(crate) async fn merge_all(
+/// Writes into a transaction what operands do.
+pub(crate) async fn apply_all(
     tx: &mut Transaction,
     store: &Store,
     pairs: &[(Key, Operand)],
+    change: Change,
 ) -> Result<()> {
+    match change {
+        Change::Merge => merge_all(tx, store, pairs).await,
+        Change::Delete | Change::DeleteUnlessNewer => {
+            for pairs in pairs.chunks(RELIEF_INTERVAL) {
+                for (key, operand) in pairs {
+                    // What is read is relied on: whoever changes the record conflicts.
+                    if change == Change::Delete || !is_newer(tx.get(store, key).await?, operand)? {
+                        tx.delete(store, key)?;
+                    }
+                }
+                tx.relieve().await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether a record has a larger version than an operand. One that is not there, or was put by hand, has none.
+fn is_newer(record: Option<Bytes>, operand: &Operand) -> Result<bool> {
+    let Some(record) = record else {
+        return Ok(false);
+    };
+    let version = |bytes: &[u8]| -> Result<Option<u64>> {
+        let states = States::decode(bytes)?;
+        let latest = states.iter().find_map(State::latest);
+        Ok(latest.and_then(Latest::ordinal).map(|ordinal| ordinal.job))
+    };
+    Ok(version(&record)? > version(operand.as_bytes())?)
+}
+
+/// Merges operands into a transaction.
+async fn merge_all(tx: &mut Transaction, store: &Store, pairs: &[(Key, Operand)]) -> Result<()> {
     for pairs in pairs.chunks(RELIEF_INTERVAL) {
         for (key, operand) in pairs {
             tx.merge(store, key, operand)?;

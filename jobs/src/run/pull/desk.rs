@@ -492,7 +492,7 @@ fn named(request: &PullRequest) -> Vec<String> {
 /// could be told, and records of a store are in the database.
 fn not_for_programs(job: &PulledJob) -> Option<&'static str> {
     if job.told.sink.is_none() {
-        return Some("gives the answer of a query or writes files");
+        return Some("gives the answer of a query, writes files or deletes");
     }
     let reads_store = job.open.pipeline.source.is_stored();
     reads_store.then_some("reads the records of a store")

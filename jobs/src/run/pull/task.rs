@@ -45,7 +45,9 @@ pub(super) fn task_job(open: &OpenJob, spec: &JobSpec) -> TaskJob {
             job_spec::Sink::Merge(merge) => Some(Sink::Merge(merge)),
             job_spec::Sink::Upsert(upsert) => Some(Sink::Upsert(upsert)),
             // Never handed out: see `not_for_programs`.
-            job_spec::Sink::Answer(_) | job_spec::Sink::Export(_) => None,
+            job_spec::Sink::Answer(_) | job_spec::Sink::Export(_) | job_spec::Sink::Delete(_) => {
+                None
+            }
         }),
         output: fields(open.pipeline.transform.output_schema()),
     }

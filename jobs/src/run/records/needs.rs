@@ -45,6 +45,9 @@ const INCREMENTAL: &str = "incremental";
 /// Upserts whose order is that of a column.
 const VERSION: &str = "upsert_version";
 
+/// Records that are deleted.
+const DELETE: &str = "delete";
+
 /// What this version knows.
 const KNOWN: [&str; 9] = [
     INTO_EXISTING,
@@ -56,6 +59,7 @@ const KNOWN: [&str; 9] = [
     STORE_SOURCE,
     INCREMENTAL,
     VERSION,
+    DELETE,
 ];
 
 /// What whoever works on the job has to know.
@@ -66,6 +70,9 @@ pub(crate) fn needs(spec: &JobSpec) -> Vec<String> {
     }
     if matches!(spec.step, Some(Step::Command(_))) {
         needs.push(COMMAND.to_owned());
+    }
+    if matches!(spec.sink, Some(Sink::Delete(_))) {
+        needs.push(DELETE.to_owned());
     }
     if matches!(spec.sink, Some(Sink::Export(_))) {
         needs.push(EXPORT.to_owned());
@@ -98,6 +105,8 @@ pub(crate) fn adds_to_others(spec: &JobSpec) -> bool {
     match &spec.sink {
         Some(Sink::Merge(merge)) => merge.into_existing,
         Some(Sink::Upsert(upsert)) => upsert.into_existing,
+        // It is there for the records of others.
+        Some(Sink::Delete(_)) => true,
         _ => false,
     }
 }

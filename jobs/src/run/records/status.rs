@@ -241,6 +241,7 @@ pub(crate) fn store_of(spec: &JobSpec) -> String {
     match &spec.sink {
         Some(Sink::Merge(merge)) => merge.store.clone(),
         Some(Sink::Upsert(upsert)) => upsert.store.clone(),
+        Some(Sink::Delete(delete)) => delete.store.clone(),
         Some(Sink::Answer(answer)) => answer.store.clone(),
         Some(Sink::Export(_)) | None => String::new(),
     }

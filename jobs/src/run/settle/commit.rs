@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use super::batch::{Commitable, ComputedShard};
 use crate::run::compute::error::AttemptError;
 use crate::run::compute::open::OpenJob;
-use crate::run::compute::results::merge_all;
+use crate::run::compute::results::apply_all;
 use crate::run::records::error::JobError;
 use crate::run::records::spans;
 use crate::run::records::tally::{Tally, addend};
@@ -123,7 +123,8 @@ impl OpenJob {
                 Admission::Open(tx) => *tx,
                 Admission::Refused(why) => return Ok(Committed::NotAdmitted(why)),
             };
-            merge_all(&mut tx, &self.store, operands).await?;
+            let change = self.pipeline.change();
+            apply_all(&mut tx, &self.store, operands, change).await?;
             if self.try_commit(tx, shards, conflicts).await? {
                 return Ok(Committed::Done { conflicts });
             }

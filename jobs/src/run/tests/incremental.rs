@@ -255,3 +255,67 @@ async fn versions_that_cannot_be_are_refused() {
         "{why}"
     );
 }
+
+/// Deletes by keys, some of them in vain, in several shards; with a version only what is not newer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_delete_the_records_of_their_keys() {
+    for is_versioned in [false, true] {
+        let (dir, db) = (JobFolder::new(), memory_db().await);
+        let job = |name: &str, sink: &str, more: &str| {
+            let version = if is_versioned { "version = \"v\"" } else { "" };
+            dir.job(&format!(
+                "name = \"{name}\"\n[source]\nformat = \"csv\"\npaths = [\"{name}.csv\"]\nshard_size = \"1KiB\"\n\
+                 [{sink}]\nstore = \"rows\"\nkey = [\"id\"]\n{version}\n{more}\n"
+            ))
+        };
+        let lines = (0..500).map(|id| format!("{id},{},x\n", id % 10));
+        dir.write("put.csv", format!("id,v,n\n{}", lines.collect::<String>()));
+        submit_and_run(&db, &job("put", "upsert", ""), 2).await;
+        assert_eq!(records(&db, "rows").await.len(), 500);
+        // Every second one, at version 5, and some that are not there.
+        let lines = (0..1000)
+            .step_by(2)
+            .map(|id| format!("{id},5,{}\n", "y".repeat(5)));
+        dir.write("del.csv", format!("id,v,n\n{}", lines.collect::<String>()));
+        submit(&db, &job("del", "delete", "")).await.unwrap();
+        // Interrupted in between.
+        assert_eq!(
+            run(&db, "del", stop_after(2, 1)).await.unwrap().end,
+            End::Stopped
+        );
+        let report = run(&db, "del", options(2)).await.unwrap();
+        assert_eq!(
+            (report.end, report.status.store.as_str()),
+            (End::Done, "rows")
+        );
+        let left: Vec<u64> = records(&db, "rows")
+            .await
+            .keys()
+            .map(|id| id.parse().unwrap())
+            .collect();
+        let mut expected: Vec<u64> = (0..500)
+            .filter(|id| id % 2 == 1 || (is_versioned && id % 10 > 5))
+            .collect();
+        expected.sort_by_key(ToString::to_string);
+        let mut left = left;
+        left.sort_by_key(ToString::to_string);
+        assert_eq!(left, expected, "versioned: {is_versioned}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_needs_the_store_of_upserts_with_its_key() {
+    let (dir, db) = (JobFolder::new(), memory_db().await);
+    dir.write("a.csv", "carrier,delay\nAA,1\n");
+    submit_and_run(&db, &dir.job(SUM_JOB), 1).await;
+    let job = dir.job(
+        "name = \"d\"\n[source]\nformat = \"csv\"\npaths = [\"a.csv\"]\n[delete]\nstore = \"by_carrier\"\nkey = [\"carrier\"]\n",
+    );
+    let error = submit(&db, &job).await.unwrap_err();
+    assert_eq!(error.exit_code().number(), 2);
+    let told = error.to_string();
+    assert!(
+        told.contains("key `delete.store`: store `by_carrier` exists and is different"),
+        "{told}"
+    );
+}
