@@ -144,16 +144,65 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
     Ok(Some(places))
 }
 
-/// The storage paths of a mirrored database, to scrub them.
+/// The storage paths of a mirrored database, opened for writing.
 ///
 /// # Errors
-/// [`Failure::Usage`] where only one is named; as [`read`].
-pub(crate) async fn paths(global: &Global) -> Result<Vec<Arc<dyn Storage>>, Failure> {
+/// [`Failure::Usage`] where only one was named; as [`read`].
+pub(crate) async fn both_places(global: &Global) -> Result<Vec<Arc<dyn Storage>>, Failure> {
     let places = places(global, Access::ReadWrite).await?;
     places.ok_or_else(|| {
-        let message = "name the second storage path with --standby or ECITON_STANDBY";
-        Failure::Usage(message.to_owned())
+        let ways = "name both: --db DIR --standby DIR";
+        Failure::Usage(format!("a mirrored database has two storage paths; {ways}"))
     })
+}
+
+/// Which of the named storage paths this is, if it is one.
+fn number_of(global: &Global, path: &Path) -> Result<Option<usize>, Failure> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let named = [
+        Some(settings::database(global)?),
+        settings::standby(global)?,
+    ];
+    let mut named = named.iter().flatten();
+    Ok(named.position(|named| real(named) == real(path)))
+}
+
+/// The storage paths of a mirrored database, and a place for another one, or one of them.
+///
+/// # Errors
+/// [`Failure::Usage`] where only one was named; as [`read`].
+pub(crate) async fn places_and(
+    global: &Global,
+    path: &Path,
+) -> Result<(Vec<Arc<dyn Storage>>, Arc<dyn Storage>), Failure> {
+    let places = both_places(global).await?;
+    let place = match (number_of(global, path)?, settings::bucket(path)) {
+        (Some(at), _) => Arc::clone(&places[at]),
+        (None, Some(url)) => in_bucket(url, Access::ReadWrite, None).await?,
+        (None, None) => {
+            let folder = open_watched(path, Access::ReadWrite).await?;
+            Arc::new(folder.map_err(|error| not_opened(path, error))?)
+        }
+    };
+    Ok((places, place))
+}
+
+/// The storage paths of a mirrored database, and which of them is this one.
+///
+/// # Errors
+/// [`Failure::Usage`] where it is none of them, or only one was named; as [`read`].
+pub(crate) async fn places_without(
+    global: &Global,
+    lost: &Path,
+) -> Result<(Vec<Arc<dyn Storage>>, usize), Failure> {
+    let places = both_places(global).await?;
+    let at = number_of(global, lost)?.ok_or_else(|| {
+        let lost = lost.display();
+        Failure::Usage(format!(
+            "{lost} is no storage path of this database: name the value of --db or of --standby"
+        ))
+    })?;
+    Ok((places, at))
 }
 
 /// Opens a folder that may hang, as the storage path of a mirrored database.
@@ -319,10 +368,12 @@ where
 }
 
 /// Names in the folder of a database that is there, or that was begun.
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "INSTANCE",
     "UNFINISHED",
     "PATH",
+    "PATHS",
+    "LOCATION",
     "probe",
     "LOCK",
     "log",
@@ -347,7 +398,7 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         // A database, or what is left of a copy that was interrupted, which says more of itself.
-        if OWN[..3].contains(&name.as_str()) {
+        if OWN[..4].contains(&name.as_str()) {
             return Ok(());
         }
         let is_hidden = name.starts_with('.') || name == LOST_AND_FOUND;

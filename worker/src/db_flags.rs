@@ -86,6 +86,40 @@ pub(crate) enum Db {
         #[arg(long, value_name = "N")]
         position: Option<u64>,
     },
+    /// Bring a storage path of a mirrored database back after a failover
+    #[command(
+        after_help = "Copies the whole database from the storage path that is left, checks every object, and then begins a \
+                      generation that stands on both paths. Readers and writers go on meanwhile. If it is interrupted, the same \
+                      command goes on.\n\n\
+                      PATH may be the place that failed: once it is repaired, processes that run with the same --db and \
+                      --standby use it again without a restart. A process that was not told of PATH stops writing until it is \
+                      started with PATH as --db or --standby.\n\nExamples:\n  \
+                      eciton db reinstate ./a --replace --db ./a --standby ./b\n  \
+                      eciton db reinstate /mnt/new --db ./a --standby ./b"
+    )]
+    Reinstate {
+        /// The place of the path: new, empty, or the repaired one
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Delete what the database had at PATH before it left it
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Go on without a storage path that is gone for good
+    #[command(
+        after_help = "A process leaves a failing path by itself. It does not leave a path that is empty or not there when the \
+                      database is opened, because that may be a typing error or a missing mount, and it never leaves the passive \
+                      path. If you know that such a path is gone for good, say so with this command.\n\n\
+                      At risk: commits that only the lost path holds. If it was the active path, every acknowledged commit \
+                      stands on the other one. If it was the passive path, other processes may have left the active path and gone \
+                      on there; their commits are lost. Never give up a path that any process can still reach.\n\nExamples:\n  \
+                      eciton db seal --lost ./a --db ./a --standby ./b"
+    )]
+    Seal {
+        /// The storage path that is gone: the value of --db or of --standby
+        #[arg(long, value_name = "PATH")]
+        lost: PathBuf,
+    },
     /// Write a compact read-only copy for distribution, which can be opened on any medium
     #[command(after_help = "Works beside a running writer.\n\nExamples:\n  \
                       eciton db publish ./published --db ./db\n  \

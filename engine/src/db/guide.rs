@@ -25,7 +25,7 @@ pub(super) struct Guide {
 impl Guide {
     /// The path at a place, if it is there.
     async fn find(&self, place: &Arc<dyn Storage>, id: PathId) -> Result<Option<KnownPath>> {
-        let place = match place.reopened()? {
+        let place = match place.reopened().await? {
             Some(again) => again,
             None => Arc::clone(place),
         };

@@ -270,7 +270,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Errors
     /// As opening it.
-    fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+    async fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
         Ok(None)
     }
 

@@ -45,6 +45,7 @@ pub(super) fn advice(global: &Global, command: &Command) -> Option<Advice> {
         Command::Store(_) | Command::Stream(_) | Command::Db(Db::Compact { .. }) => {
             "; what had begun took effect as a whole or not at all".to_owned()
         }
+        Command::Db(Db::Reinstate { .. }) => "; call it again, and it goes on".to_owned(),
         Command::Db(Db::Backup { .. } | Db::Restore { .. } | Db::Publish { .. }) => {
             "; call it again with the same folder".to_owned()
         }

@@ -1,4 +1,4 @@
-//! `db init|info|verify` and, in `copies`, the rest: a database as a whole.
+//! `db init|info|verify` and, in `copies` and `paths`, the rest: a database as a whole.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use eciton_engine::{Db as Database, Info, VerifyReport};
 use serde_json::{Value, json};
 
-use super::{copies, scrub};
+use super::{copies, paths, scrub};
 use crate::cli::{Db, Global};
 use crate::database::{self, Absent};
 use crate::failure::Failure;
@@ -28,6 +28,8 @@ pub(super) async fn db(global: &Global, args: &Db) -> Result<(), Failure> {
         Db::Compact { compressed } => copies::compact(global, *compressed).await,
         Db::Backup { folder, full } => copies::backup(global, folder, *full).await,
         Db::Restore { folder, position } => copies::restore(global, folder, *position).await,
+        Db::Reinstate { path, replace } => paths::reinstate(global, path, *replace).await,
+        Db::Seal { lost } => paths::seal(global, lost).await,
         Db::Publish { folder, compressed } => copies::publish(global, folder, *compressed).await,
     }
 }

@@ -17,6 +17,7 @@
 //! | 0 | `export` | stores as files |
 //! | 0 | `found` | the job that a command is about |
 //! | 0 | `health` | whether a worker is ready |
+//! | 0 | `paths` | storage paths of a mirrored database |
 //! | 0 | `query` | SQL over stores |
 //! | 1 | `graph` | which jobs start after which |
 //! | 1 | `job_logs` | what the programs of a job wrote |
@@ -39,6 +40,7 @@ mod health;
 mod init;
 mod job;
 mod job_logs;
+mod paths;
 mod plan;
 mod query;
 mod record;

@@ -17,7 +17,7 @@ use crate::words::counted;
 /// As the engine's operation of the same name; [`Failure::Work`] where something cannot be restored.
 pub(super) async fn scrub(global: &Global, bandwidth: Option<u64>) -> Result<(), Failure> {
     let path = settings::database(global)?;
-    let places = database::paths(global).await?;
+    let places = database::both_places(global).await?;
     let meter = Meter::new("scrubbing");
     let options = ScrubOptions { bandwidth };
     let environment = Environment::default();

@@ -65,7 +65,7 @@ pub(super) async fn worker(global: &Global, args: &Worker) -> Result<(), Failure
     let path = settings::database(global)?;
     let folder = settings::bucket(&path).is_none().then_some(path.clone());
     let mirror = match (settings::standby(global)?, settings::scrubbing()?) {
-        (Some(_), Some(how)) => Some((database::paths(global).await?, how)),
+        (Some(_), Some(how)) => Some((database::both_places(global).await?, how)),
         _ => None,
     };
     let serving = database::writing(global, absent, async move |db: Db| {

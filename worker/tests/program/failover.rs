@@ -49,6 +49,19 @@ fn a_job_goes_on_when_its_storage_path_fills_up() {
         .call(&["db", "restore", backups.to_str().unwrap()])
         .done();
     assert_eq!(other.records("levels"), expected);
+    // Emptied, it comes back where it was; then the other one is lost.
+    let reinstate = ["db", "reinstate", "disk/db", "--standby", "standby"];
+    let refused = place.call(&reinstate);
+    assert!(refused.stderr.contains("--replace"), "{refused:#?}");
+    let replace = [&reinstate[..], &["--replace", "--json"]].concat();
+    let done = place.call(&replace).done();
+    assert!(done.stdout.contains("\"generation\":2"), "{done:#?}");
+    place.call(&verify).done();
+    std::fs::rename(place.path("standby"), place.path("lost")).unwrap();
+    let seal = ["db", "seal", "--lost", "standby", "--standby", "standby"];
+    place.call(&seal).done();
+    assert_eq!(place.call(&scan).done().stdout, expected);
+    place.call(&verify).done();
     // A path is not opened alone.
     let refused = place.call(&["scan", "levels"]);
     assert_ne!(refused.code, Some(0), "{refused:#?}");

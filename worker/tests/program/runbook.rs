@@ -25,6 +25,8 @@ fn calls(place: &Place, title: &str) -> Vec<Vec<String>> {
     let own = |word: &str| match word {
         "/db" => place.path("damaged").display().to_string(),
         "/restored" => place.db().display().to_string(),
+        "/a" => place.path("a").display().to_string(),
+        "/p" => place.path("p").display().to_string(),
         "/backups/main" => place.path("backups").display().to_string(),
         other => other.to_owned(),
     };
@@ -41,6 +43,36 @@ fn call<W: AsRef<OsStr>>(place: &Place, words: &[W]) -> Ended {
     let mut command = program();
     command.args(words).current_dir(place.path(""));
     command.output().unwrap().into()
+}
+
+/// A mirrored database whose active path is gone: it is given up, brought back, and the other one may go.
+#[test]
+fn the_lines_of_the_runbook_bring_a_storage_path_back() {
+    let place = Place::new();
+    place.write("a.csv", measurements(500));
+    place.write("done.toml", aggregation("2KiB"));
+    let mirrored =
+        |words: &[&str]| call(&place, &[words, &["--db", "a", "--standby", "p"]].concat());
+    mirrored(&["run", "done.toml"]).done();
+    let scan = ["scan", "stations", "--json"];
+    let before = mirrored(&scan).done().stdout;
+    std::fs::remove_dir_all(place.path("a")).unwrap();
+    let refused = mirrored(&["db", "compact"]);
+    assert!(refused.stderr.contains("storage path lost"), "{refused:#?}");
+    for words in calls(&place, "a storage path is gone for good") {
+        call(&place, &words).done();
+    }
+    for words in calls(&place, "a storage path failed") {
+        call(&place, &words).done();
+    }
+    assert_eq!(mirrored(&scan).done().stdout, before);
+    // The other one, this time.
+    std::fs::rename(place.path("p"), place.path("gone")).unwrap();
+    let seal = ["db", "seal", "--lost", "p", "--json"];
+    let sealed = mirrored(&seal).done();
+    assert!(sealed.stdout.contains("\"generation\":3"), "{sealed:#?}");
+    assert_eq!(mirrored(&scan).done().stdout, before);
+    mirrored(&["db", "verify"]).done();
 }
 
 /// A database with a job that is done and one that goes on, a backup, more work, a disaster, and the way back.

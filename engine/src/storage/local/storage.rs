@@ -358,7 +358,7 @@ impl Storage for LocalStorage {
         }
     }
 
-    fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+    async fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
         let folder = LocalStorage::open(&self.folder.path, self.folder.access)?;
         Ok(Some(Arc::new(folder)))
     }

@@ -86,7 +86,7 @@ impl Storage for Unreachable {
         Err(self.error(Operation::Lock, format_args!("{mode:?}")))
     }
 
-    fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+    async fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
         let folder = LocalStorage::open(Path::new(&self.location), Access::ReadWrite)?;
         Ok(Some(Arc::new(folder)))
     }

@@ -133,6 +133,13 @@ impl Storage for WatchedStorage {
         Some(self)
     }
 
+    async fn reopened(&self) -> Result<Option<Arc<dyn Storage>>> {
+        let work = |inner: Arc<dyn Storage>| async move { inner.reopened().await };
+        let again = self.run(Operation::Open, "", 0, work).await?;
+        let options = self.watch.options;
+        Ok(again.map(|inner| Arc::new(WatchedStorage::new(inner, options)) as Arc<dyn Storage>))
+    }
+
     async fn create(&self, name: &Name, bytes: &[u8]) -> Result<Created> {
         let (own, bytes) = (name.clone(), Bytes::copy_from_slice(bytes));
         let len = bytes.len();

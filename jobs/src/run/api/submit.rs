@@ -199,8 +199,9 @@ fn is_only_added_up(spec: &JobSpec, column: &str) -> bool {
 /// Records a job: [checks](check) it, creates its store if there is none, and writes specification,
 /// plan and state in one transaction. Durable when it returns.
 ///
-/// A job of the same name and specification is joined, and gets the files that it has not seen if it is incremental; joining does not need its files. Where some are there, they
-/// must be those of the job, and [`Submitted::warnings`] says which are not.
+/// A job of the same name and specification is joined, and gets the files that it has not seen if it is incremental; joining
+/// does not need its files. Where some are there, they must be those of the job, and [`Submitted::warnings`] says which are
+/// not.
 ///
 /// # Errors
 /// As [`check`] and [`Checked::submit`].
@@ -215,7 +216,9 @@ pub async fn submit(db: &Db, file: &JobFile) -> Result<Submitted, JobError> {
 /// As [`submit`]; [`JobError::JobFile`] for files out of reach, whether or not they are there.
 pub async fn submit_within(db: &Db, file: &JobFile, reach: &Reach) -> Result<Submitted, JobError> {
     match find(db, file, reach).await? {
-        Some(_) if is_incremental(file.spec()) => check_within(file, reach).await?.extend(db).await,
+        Some(_) if is_incremental(file.spec()) => {
+            check_within(Some(db), file, reach).await?.extend(db).await
+        }
         Some(joined) => Ok(joined),
         None => check_within(Some(db), file, reach).await?.record(db).await,
     }

@@ -49,7 +49,7 @@ const VERSION: &str = "upsert_version";
 const DELETE: &str = "delete";
 
 /// What this version knows.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     INTO_EXISTING,
     COMMAND,
     FAILURES,
