@@ -1,5 +1,6 @@
 //! Stores as sources: a job over what another job has made.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use eciton_engine::entropy::SeededEntropy;
@@ -325,7 +326,7 @@ async fn folding_a_merged_store_changes_nothing_that_a_job_reads() {
     let db = memory_db().await;
     let mut text = "k,f\n".to_owned();
     for row in 0..3000_u32 {
-        text += &format!("{},{}\n", row % 11, f64::from(row) * 0.1 + 1e-9);
+        writeln!(text, "{},{}", row % 11, f64::from(row) * 0.1 + 1e-9).unwrap();
     }
     place.write("a.csv", text);
     let first = place.job(

@@ -1,6 +1,6 @@
 //! Objects in buckets, and files of web servers, as files of a source.
 //!
-//! An object is known by its tag (ETag) and its length; one without a tag by its time. Every read is of a range of the recorded
+//! An object is known by its tag (`ETag`) and its length; one without a tag by its time. Every read is of a range of the recorded
 //! version, on the condition of its tag, and what comes is counted: an object that was replaced fails its shards, and an
 //! answer that ends early is an error and no end of the file.
 //!
