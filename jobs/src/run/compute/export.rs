@@ -416,7 +416,7 @@ fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c.is_ascii_control() || "\"#%'*/:=?\\{}[]^".contains(c) {
-            true => escaped.push_str(&format!("%{:02X}", u32::from(c))),
+            true => escaped.extend(format!("%{:02X}", u32::from(c)).chars()),
             false => escaped.push(c),
         }
     }

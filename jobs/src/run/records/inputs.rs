@@ -77,7 +77,7 @@ async fn look_closely(
                 0 => waiting.push(format!("job `{name}` (not submitted yet)")),
                 _ => {
                     broken =
-                        broken.or_else(|| Some(format!("its input, job `{name}`, was removed")))
+                        broken.or_else(|| Some(format!("its input, job `{name}`, was removed")));
                 }
             }
             continue;
