@@ -1,5 +1,5 @@
 //! Queries over `lineitem` of TPC-H, as CSV and as Parquet, in 16 files, each a shard. Beside `DataFusion` alone on the same CSV
-//! files; the one that is built here reads no Parquet. Where `ECITON_PEERS_PYTHON` names a Python, DataFusion, DuckDB and Polars
+//! files; the one that is built here reads no Parquet. Where `ECITON_PEERS_PYTHON` names a Python, `DataFusion`, `DuckDB` and Polars
 //! of that answer the same queries (`benches/compare/python/tpch_peers.py`).
 //!
 //! Ours does more: it commits every shard's results durably, with its `done` mark, and cuts the query so that shards can be
@@ -240,7 +240,7 @@ fn job_file(format: &str, files: u64, target: &str) -> String {
 const MONEY: [&str; 4] = ["l_quantity", "l_extendedprice", "l_discount", "l_tax"];
 const DATES: [&str; 3] = ["l_shipdate", "l_commitdate", "l_receiptdate"];
 
-/// The columns of `lineitem`, as DataFusion reads them of CSV.
+/// The columns of `lineitem`, as `DataFusion` reads them of CSV.
 fn schema() -> Schema {
     let columns = LineItemCsv::header().split(',').map(|name| {
         let kind = match name {
@@ -293,8 +293,7 @@ pub(crate) async fn ours(job: &str, db: &str) -> Result<Answer, String> {
         };
         let value: Value = match store.is_merged() {
             true => merge::read_json(&store.schema().columns, &record.key, &record.value)
-                .map_err(|error| text(&error))?
-                .into(),
+                .map_err(|error| text(&error))?,
             false => serde_json::from_slice(&record.value).map_err(|error| text(&error))?,
         };
         row.extend(
@@ -310,7 +309,7 @@ pub(crate) async fn ours(job: &str, db: &str) -> Result<Answer, String> {
     Ok(answer)
 }
 
-/// A value of a record as DataFusion shows it.
+/// A value of a record as `DataFusion` shows it.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -122,6 +122,7 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
         return Ok(None);
     };
     let mut places: Vec<Arc<dyn Storage>> = Vec::new();
+    let mut failures = Vec::new();
     for path in [settings::database(global)?, standby] {
         places.push(match settings::bucket(&path) {
             Some(url) => in_bucket(url, access, None).await?,
@@ -136,10 +137,19 @@ async fn places(global: &Global, access: Access) -> Result<Option<Vec<Arc<dyn St
                 }
                 Err(error) => {
                     let location = path.display().to_string();
-                    Arc::new(Unreachable::new(location, error.to_string()))
+                    let why = error.to_string();
+                    failures.push((path, error));
+                    Arc::new(Unreachable::new(location, why))
                 }
             },
         });
+    }
+    if failures.len() == places.len() {
+        // Of both: a wrong name rather than two failures.
+        let is_name = |(_, error): &(_, Error)| class_of(error).0 != FaultClass::Failover;
+        if let Some((path, error)) = failures.into_iter().find(is_name) {
+            return Err(not_opened(&path, error));
+        }
     }
     Ok(Some(places))
 }

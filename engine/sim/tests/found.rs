@@ -7,7 +7,7 @@ use eciton_sim::outcome::{Run, run_seed};
 use eciton_sim::scenario::Scenario;
 
 /// The scenario, the seed, and what was wrong.
-const FOUND: [(Scenario, u64, &str); 33] = [
+const FOUND: [(Scenario, u64, &str); 34] = [
     (
         Scenario::Clustered,
         44,
@@ -164,6 +164,11 @@ const FOUND: [(Scenario, u64, &str); 33] = [
         Scenario::Standalone,
         50_904,
         "collection raised the floor while a copy was taken, of which nothing was gone: the simulator took its refusal for damage",
+    ),
+    (
+        Scenario::Mirrored,
+        1_830_000_004_456,
+        "a process that brought a path back sealed without the lock, while another one had the database alone",
     ),
 ];
 

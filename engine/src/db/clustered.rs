@@ -76,6 +76,26 @@ pub(super) async fn read_write(
     }
 }
 
+/// The lock of those who write together. Waits for a process that has the database alone for a moment.
+///
+/// # Errors
+/// [`Error::Locked`] where it has it for longer; what the storage refuses.
+pub(super) async fn lock_shared(
+    storage: &dyn Storage,
+    environment: &Environment,
+) -> Result<Box<dyn LockGuard>> {
+    let mut attempt = 0;
+    loop {
+        match storage.lock(LockMode::Shared).await {
+            Err(Error::Locked { .. }) if attempt < RELOADS_MAX => {
+                environment.clock.sleep_ms(patience_ms(attempt)).await;
+                attempt += 1;
+            }
+            locked => return locked,
+        }
+    }
+}
+
 /// Milliseconds before another attempt: short at first, since creating takes some ten, and some five seconds in all,
 /// since on a busy machine it takes a hundred times that.
 fn patience_ms(attempt: u32) -> u64 {

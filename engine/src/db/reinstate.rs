@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::clustered::lock_shared;
 use super::create::{marker, no_database};
 use super::filling::Filling;
 use super::instance::Instance;
@@ -62,6 +63,8 @@ pub async fn reinstate(
     let mut failure: Option<Error> = None;
     for _ in 0..RELOADS_MAX {
         let storage = assemble(&places, Access::ReadWrite, false, environment).await?;
+        // A process that has the database alone takes what it found for all there is.
+        let _lock = lock_shared(&*storage, environment).await?;
         let once = Reinstating {
             storage,
             to,
@@ -110,6 +113,7 @@ pub async fn seal_without(
 ) -> Result<Reinstated> {
     for _ in 0..RELOADS_MAX {
         let storage = assemble_without(places, lost, environment).await?;
+        let _lock = lock_shared(&*storage, environment).await?;
         let mut log = follow(&storage, environment).await?;
         let paths = storage.paths();
         match log.seal_on(&paths).await {

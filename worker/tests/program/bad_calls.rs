@@ -286,7 +286,7 @@ fn help_is_no_error_and_shows_examples() {
 #[test]
 fn what_this_version_has_not_is_not_there() {
     let place = Place::new();
-    for call in [&["serve"][..], &["down"], &["db", "reinstate"]] {
+    for call in [&["serve"][..], &["down"], &["console"]] {
         place.call(call).with_code(2).told(&["unrecognized"]);
     }
 }

@@ -177,6 +177,7 @@ fn delays() -> BTreeMap<String, Vec<f64>> {
 }
 
 #[test]
+#[allow(clippy::cast_precision_loss, reason = "counts of some thousands")]
 fn the_bootstrap_is_as_uncertain_as_theory_says() {
     let records = example("bootstrap", "bootstrap", "\"256KiB\"", "2");
     assert_eq!(
