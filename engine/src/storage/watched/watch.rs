@@ -104,7 +104,12 @@ impl Watch {
         }));
         match select(answered, expired).await {
             Either::Left((Ok(done), _)) => done,
-            _ => late(),
+            Either::Left((Err(_), _)) => late(),
+            // An operation that ends between the two looks has its time cancelled, too: its answer is there by then.
+            Either::Right((_, mut answered)) => match answered.try_recv() {
+                Ok(Some(done)) => done,
+                _ => late(),
+            },
         }
     }
 
