@@ -5,7 +5,7 @@
 //! answer that ends early is an error and no end of the file.
 //!
 //! Credentials come from the environment alone. Jobs that came over gRPC read only below the prefixes that the worker
-//! was given: see [`Reach`](super::Reach).
+//! was given: see [`Reach`].
 //!
 //! | module | is |
 //! |---|---|
