@@ -199,7 +199,8 @@ async fn what_is_committed_is_visible_and_nothing_else() {
     let seen = visible(&place.out());
     let mut seen: Vec<&String> = seen.keys().collect();
     let mut paths = paths.clone();
-    (paths.sort(), seen.sort());
+    paths.sort();
+    seen.sort();
     assert_eq!(seen, paths);
     assert!(
         !place.out().join("_manifest.json").exists(),
