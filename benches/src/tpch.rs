@@ -133,7 +133,7 @@ fn upsert(path: &Path, rows: u64, runs: usize) -> Result<Vec<Line>, String> {
     ))
 }
 
-/// Who answers queries over files of a format, and what was measured so far: nothing.
+/// The peers that read files of a format, each with an empty list of measurements.
 fn peers(format: &str) -> Vec<(&'static str, Vec<Measured>)> {
     let built = (format == "csv").then_some(DATAFUSION);
     let python = match std::env::var_os(PYTHON) {

@@ -8,8 +8,8 @@ use eciton_engine::base::spawn::RayonSpawner;
 use eciton_engine::base::{Action, Datum, Error, Generation, Key};
 use eciton_engine::coord::{SharedCoordinator, Silence};
 use eciton_engine::db::{
-    Db, Encoding, Environment, Mode, Options, Reinstate, Reinstated, ScanRange, Store, StoreSchema,
-    mirrored, reinstate, seal_without, verify,
+    Db, Encoding, Environment, Mode, Options, Reinstate, Reinstated, ScanRange, ScrubOptions,
+    Store, StoreSchema, mirrored, reinstate, scrub, seal_without, verify,
 };
 use eciton_engine::storage::{Access, MemoryStorage, Name, Operation, Storage};
 use futures::executor::block_on;
@@ -193,6 +193,51 @@ fn a_path_comes_back_where_it_was_and_the_other_one_may_fail() {
         assert_eq!(done.generation, Generation(4), "{done:?}");
         put(&last, &store, 6000).await.unwrap();
         everybody.verify([0, 1]).await;
+    });
+}
+
+/// Such a path lies in a directory of its own; what is left of the old one beside it is none of the database.
+#[test]
+fn what_rots_on_a_path_that_came_back_is_healed_there() {
+    let seen = Seen::new();
+    block_on(async {
+        let (db, store) = left_by(&seen).await;
+        seen.reinstate(0, REPLACE).await.unwrap();
+        put(&db, &store, 200).await.unwrap();
+        drop((db, store));
+        let seen = seen.another();
+        let place = &seen.media[0].inner;
+        let options = ScrubOptions::default();
+        let scrubbed = async || {
+            let report = scrub(&seen.places([0, 1]), &options, &environment(), &|_| {}).await;
+            let report = report.unwrap();
+            assert_eq!(report.unhealed, []);
+            report.healed
+        };
+        assert_eq!(scrubbed().await, []);
+        let before = place.list("").await.unwrap();
+        let of_path = before
+            .iter()
+            .filter(|name| name.as_str().starts_with("path-"));
+        let mut damaged = 0;
+        for kind in ["/log/", "/manifest/", "/seg/"] {
+            let name = of_path.clone().find(|name| name.as_str().contains(kind));
+            let name = name.unwrap_or_else(|| panic!("no {kind} among {before:?}"));
+            let mut bytes = place.read(name).await.unwrap().unwrap().to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 4;
+            place.replace(name, &move |_| bytes.clone()).await.unwrap();
+            damaged += 1;
+            let healed = scrubbed().await;
+            let names: Vec<&str> = healed.iter().map(|one| one.object.as_str()).collect();
+            assert!(
+                names.len() == 1 && name.as_str().ends_with(names[0]),
+                "{name}: {healed:?}"
+            );
+        }
+        assert_eq!(damaged, 3);
+        assert_eq!(place.list("").await.unwrap(), before, "nothing beside it");
+        seen.verify([0, 1]).await;
     });
 }
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eciton_engine::storage::Access;
-use eciton_engine::{Action, Datum, Db, Encoding, Error, Key, Result, Settled, Store, StoreSchema};
+use eciton_engine::{
+    Action, Datum, Db, Encoding, Error, Key, Position, Result, Settled, Store, StoreSchema, TxId,
+};
 
 use super::places::{Places, environment, options};
 
@@ -90,12 +92,11 @@ async fn commit(db: &Db, store: &Store, worker: u64, count: u64) -> Result<()> {
                 transaction.put(store, &key, vec![b'1'; times + 1])?;
                 let read_at = transaction.position();
                 match transaction.commit().await {
+                    // Where nobody can tell, this number is not tried again.
                     Err(Error::CommitUnknown { txid, .. }) => {
-                        match db.settle(txid, read_at).await {
-                            Ok(Settled::Committed(_)) => return Ok(()),
-                            Ok(_) => Ok(None),
-                            // Nobody can tell, so this number is not tried again.
-                            Err(error) => return Err(error),
+                        match settled(db, txid, read_at).await? {
+                            Settled::Committed(_) => return Ok(()),
+                            Settled::Cancelled => Ok(None),
                         }
                     }
                     done => done.map(Some),
@@ -112,6 +113,20 @@ async fn commit(db: &Db, store: &Store, worker: u64, count: u64) -> Result<()> {
                 failures += 1;
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// What became of a commit. Asked again where storage fails at that moment, too.
+async fn settled(db: &Db, txid: TxId, read_at: Position) -> Result<Settled> {
+    let mut failures = 0;
+    loop {
+        match db.settle(txid, read_at).await {
+            Err(_) if failures < FAILURES_MAX => {
+                failures += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            settled => return settled,
         }
     }
 }
